@@ -1,0 +1,74 @@
+# make demo   builds everything and runs the main job against the embedded sandbox
+# make test   runs every test, and the lints that take no time
+# make lint   runs all lints, clippy included
+# Both set up what they need in .venv and work from a fresh checkout.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+FEATURES := python,examples
+# The same features everywhere, so that extension, tests and examples share one set of artefacts.
+CARGO_BUILD := cargo build --locked --features $(FEATURES)
+EXTENSION := python/polars_edfi/_native.abi3.so
+
+ifeq ($(shell uname -s),Darwin)
+LIBRARY := libpolars_edfi.dylib
+else
+LIBRARY := libpolars_edfi.so
+endif
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: demo test test-rust test-python fmt-check lint lint-rust lint-python build check-tools wheel fmt
+
+demo: build
+	$(BIN)/python examples/quickstart.py
+
+test: fmt-check test-rust test-python lint-python
+
+test-rust: build
+	cargo test --locked --features $(FEATURES)
+
+test-python: build
+	$(BIN)/python -m pytest
+
+lint: lint-rust lint-python
+
+fmt-check: check-tools
+	cargo fmt --check
+
+lint-rust: fmt-check
+	cargo clippy --locked --all-targets --features $(FEATURES) -- -D warnings
+
+lint-python: build
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+build: check-tools $(VENV)/ready
+	$(CARGO_BUILD)
+	@cmp -s $(TARGET_DIR)/debug/$(LIBRARY) $(EXTENSION) \
+		|| { cp $(TARGET_DIR)/debug/$(LIBRARY) $(EXTENSION).new && mv $(EXTENSION).new $(EXTENSION); }
+
+# An editable install without a build: the package is found in python/.
+$(VENV)/ready: pyproject.toml Makefile
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		"polars>=2.0" "tqdm>=4.60" \
+		"pytest>=8" "pytest-timeout>=2.3" "mypy>=1.15" "ruff>=0.12" types-tqdm
+	echo "$(CURDIR)/python" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/polars_edfi.pth"
+	touch $@
+
+check-tools:
+	@command -v cargo >/dev/null || { echo "error: cargo is missing; install a Rust toolchain (1.88 or newer): https://rustup.rs" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "error: cc is missing; install a C compiler (Debian: apt-get install build-essential)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "error: Python 3.11 or newer is missing (found: $$($(PYTHON) --version 2>&1)); name one by PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: $(PYTHON) has no venv (Debian: apt-get install python3-venv)" >&2; exit 1; }
+
+wheel: check-tools $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "maturin>=1.9.4,<2"
+	$(BIN)/maturin build --release --locked --out dist
+
+fmt: $(VENV)/ready
+	cargo fmt
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix

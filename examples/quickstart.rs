@@ -1,0 +1,75 @@
+//! Every student assessment of five districts, as one DataFrame.
+//!
+//! ```sh
+//! cargo run --example quickstart --features examples
+//! ```
+
+use std::fs::File;
+
+use polars::prelude::*;
+use polars_edfi::sandbox::Sandbox;
+use polars_edfi::{BatchOptions, EdFiClient, GetAllOptions, TokenOptions, columns};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let ods = Sandbox::builder()
+        .districts(["255901", "255902", "255903", "255904", "255905"])
+        .records(1200)
+        .start()?;
+
+    // A frame of districts: URL, key, secret. One secret is wrong, as it happens.
+    let mut districts = ods.districts();
+    let wrong = districts.column("District BK")?.str()?.equal("255903");
+    let secrets = districts.column("oAuthSecret")?.str()?.set(&wrong, Some("mistyped"))?;
+    districts.replace("oAuthSecret", secrets.into_column())?;
+
+    let client = EdFiClient::builder().build()?;
+    let tokens = client
+        .batch_fetch_tokens(&districts, "District BK", "oauth/token", &TokenOptions::default())
+        .await?;
+    println!("Tokens, without the tokens themselves:");
+    println!("{}", tokens.select(["District BK", "token_expires_at", "row status", "message"])?);
+
+    // One row per district in both frames, in the same order.
+    let new = ["EdFi Token", "token_expires_at", "row status"];
+    let districts = districts.hstack(tokens.select(new)?.columns())?;
+
+    // A token that ends while the records are read is renewed; the failed district is left out.
+    let options = GetAllOptions {
+        batch: BatchOptions {
+            auth_key_col: Some("oAuthKey".into()),
+            auth_secret_col: Some("oAuthSecret".into()),
+            oauth_endpoint: Some("oauth/token".into()),
+            expires_col: Some("token_expires_at".into()),
+            ..BatchOptions::default()
+        },
+        links: false,
+        ..GetAllOptions::default()
+    };
+    let mut records = client.batch_get_all(&districts, "District BK", &options).await?;
+    println!("Every record of every district: {:?}", records.shape());
+
+    let counts = records.group_by(["District BK"])?.select(["id"]).count()?;
+    println!("Back on the districts:");
+    println!(
+        "{}",
+        districts.select(["District BK", "row status"])?.left_join(
+            &counts,
+            ["District BK"],
+            ["District BK"]
+        )?
+    );
+
+    let mut scores = columns::flatten(&records, None, ".", Some(&["scoreResults"]))?;
+    let numbers = scores.column("scoreResults.result")?.cast(&DataType::Float64)?;
+    scores.replace("scoreResults.result", numbers)?;
+    let by = ["assessmentReference.assessmentIdentifier", "whenAssessedGradeLevelDescriptor"];
+    let means = scores.group_by(by)?.select(["scoreResults.result"]).mean()?;
+    println!("Mean score by assessment and grade:");
+    println!("{}", means.sort(by, SortMultipleOptions::default())?);
+
+    let path = std::env::temp_dir().join("student_assessments_rust.parquet");
+    let bytes = ParquetWriter::new(File::create(&path)?).finish(&mut records)?;
+    println!("Written to {}: {bytes} bytes", path.display());
+    Ok(())
+}

@@ -1,0 +1,25 @@
+"""Ed-Fi ODS data as Polars DataFrames.
+
+A DataFrame of districts (URL, key, secret) becomes tokens, and the tokens become every record of
+every district as one flat, typed frame. The conventional import is ``import polars_edfi as edfi``.
+"""
+
+from polars_edfi import endpoints
+from polars_edfi._client import EdFiClient, Resource, StudentAssessment
+from polars_edfi._errors import AuthError, EdFiError, HttpError
+from polars_edfi._frames import flatten
+from polars_edfi._native import __version__
+from polars_edfi._sandbox import Sandbox
+
+__all__ = [
+    "AuthError",
+    "EdFiClient",
+    "EdFiError",
+    "HttpError",
+    "Resource",
+    "Sandbox",
+    "StudentAssessment",
+    "__version__",
+    "endpoints",
+    "flatten",
+]

@@ -1,0 +1,17 @@
+"""The exceptions of this library."""
+
+
+class EdFiError(Exception):
+    """Wrong configuration or wrong arguments; the base of this library's exceptions.
+
+    What goes wrong with one row or one district is no exception: it is told in that row's
+    ``status`` and ``message``.
+    """
+
+
+class AuthError(EdFiError):
+    """Credentials were refused where a call cannot go on without them."""
+
+
+class HttpError(EdFiError):
+    """The server answered with an error, or not at all, where a call cannot go on."""

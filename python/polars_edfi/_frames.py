@@ -1,0 +1,53 @@
+"""Functions of frames alone."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from polars_edfi import _native
+from polars_edfi._arguments import frame, names
+
+
+def flatten(
+    df: pl.DataFrame,
+    columns: str | Sequence[str] | None = None,
+    separator: str = ".",
+    explode: str | Sequence[str] | None = None,
+) -> pl.DataFrame:
+    """Turn Struct columns into one column per leaf.
+
+    Parameters
+    ----------
+    df
+        Any frame.
+    columns
+        The Struct columns to flatten; all of them by default.
+    separator
+        What stands between the names of nested fields.
+    explode
+        List columns that become one row per element, one after another; their Struct fields then
+        become columns too. A row with an empty or a null list keeps one row. A name may be a
+        column that an earlier one brought forth.
+
+    Returns
+    -------
+    DataFrame
+        The leaves of a Struct stand where it stood, named ``parent.leaf``; a name that is taken
+        gets ``_record`` appended. A list of Structs stays a list unless it is exploded.
+
+    Raises
+    ------
+    polars.exceptions.ColumnNotFoundError
+        A named column is not there.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> import polars_edfi as edfi
+    >>> df = pl.DataFrame({"ref": [{"id": 1, "link": {"rel": "Student"}}], "scores": [[3, 4]]})
+    >>> edfi.flatten(df).columns
+    ['ref.id', 'ref.link.rel', 'scores']
+    >>> edfi.flatten(df, explode="scores").height
+    2
+    """
+    return _native.flatten(frame(df), names("columns", columns), separator, names("explode", explode))

@@ -1,0 +1,250 @@
+//! OAuth2 client credentials (RFC 6749, section 4.4), and the tokens that this process holds.
+//!
+//! An ODS from 7.3 on allows few live tokens for one client, so there is one cache for the whole
+//! process, and whoever needs a token that is being fetched waits for it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, StatusCode, Url};
+use serde_json::Value;
+
+use super::control::Control;
+use super::retry::RetryPolicy;
+use super::secret::Secret;
+use super::transport::{Answer, Call, Transport};
+use crate::Failure;
+
+/// A token is renewed this long before its end.
+const MARGIN: Duration = Duration::from_secs(60);
+/// Assumed where the server names no lifetime: the ODS's own default.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(1800);
+/// No server gives tokens that live for three years: a larger `expires_in` is a point in time.
+const LONGEST_LIFETIME: f64 = 1e8;
+/// A point in time beyond this is counted in milliseconds.
+const LAST_SECOND: f64 = 1e11;
+
+static CACHE: LazyLock<Mutex<HashMap<CacheKey, Arc<Slot>>>> = LazyLock::new(Mutex::default);
+
+/// What a client proves itself with, and where.
+#[derive(Debug, Clone)]
+pub(crate) struct Credentials {
+    pub(crate) token_url: Url,
+    pub(crate) client_id: String,
+    pub(crate) secret: Secret,
+}
+
+/// A bearer token.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Token {
+    /// The token itself.
+    pub token: Secret,
+    /// When the server says that it ends; `None` for a token that was given, not fetched.
+    pub expires_at: Option<SystemTime>,
+    renew_at: Option<SystemTime>,
+}
+
+impl Token {
+    pub(crate) fn given(token: Secret) -> Self {
+        Self {
+            token,
+            expires_at: None,
+            renew_at: None,
+        }
+    }
+
+    fn lasting(token: Secret, lifetime: Lifetime) -> Self {
+        let now = SystemTime::now();
+        let (expires_at, remaining) = match lifetime {
+            Lifetime::For(remaining) => (now + remaining, remaining),
+            Lifetime::Until(end) => (end, end.duration_since(now).unwrap_or_default()),
+        };
+        // A token that lives for less than two margins is used for half of its life.
+        let margin = MARGIN.min(remaining / 2);
+        Self {
+            token,
+            expires_at: Some(expires_at),
+            renew_at: Some(expires_at - margin),
+        }
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.renew_at.is_none_or(|end| SystemTime::now() < end)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Lifetime {
+    For(Duration),
+    Until(SystemTime),
+}
+
+/// Whose token it is. The secret takes part as a digest: a wrong secret never finds the token
+/// that the right one was given.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct CacheKey {
+    token_url: String,
+    client_id: String,
+    secret: [u8; 32],
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    flight: tokio::sync::Mutex<()>,
+    token: Mutex<Option<Token>>,
+}
+
+impl Slot {
+    fn fresh(&self) -> Option<Token> {
+        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        token.as_ref().filter(|token| token.is_fresh()).cloned()
+    }
+
+    fn set(&self, token: Option<Token>) {
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+}
+
+impl Credentials {
+    pub(crate) fn cache_key(&self) -> CacheKey {
+        CacheKey {
+            token_url: self.token_url.to_string(),
+            client_id: self.client_id.clone(),
+            secret: self.secret.sha256(),
+        }
+    }
+
+    fn slot(&self) -> Arc<Slot> {
+        let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.entry(self.cache_key()).or_default().clone()
+    }
+
+    /// The token of this process, if there is one with some life left.
+    pub(crate) fn cached(&self) -> Option<Token> {
+        self.slot().fresh()
+    }
+
+    /// Forgets a token that a server refused.
+    pub(crate) fn forget(&self, refused: &Secret) {
+        let slot = self.slot();
+        let mut token = slot.token.lock().unwrap_or_else(PoisonError::into_inner);
+        if token.as_ref().is_some_and(|token| token.token == *refused) {
+            *token = None;
+        }
+    }
+
+    /// Fetches a token, whatever the cache holds, and leaves it there.
+    pub(crate) async fn fetch(
+        &self,
+        transport: &Transport,
+        policy: RetryPolicy,
+        control: &Control,
+    ) -> Result<Token, Failure> {
+        let slot = self.slot();
+        let _flight = slot.flight.lock().await;
+        let fetched = self.request(transport, policy, control).await;
+        // A refused secret does not keep the token that an accepted one got before.
+        slot.set(fetched.as_ref().ok().cloned());
+        fetched
+    }
+
+    async fn request(
+        &self,
+        transport: &Transport,
+        policy: RetryPolicy,
+        control: &Control,
+    ) -> Result<Token, Failure> {
+        let basic = format!("{}:{}", self.client_id, self.secret.reveal());
+        let basic = base64::engine::general_purpose::STANDARD.encode(basic);
+        let mut authorization = HeaderValue::try_from(format!("Basic {basic}"))
+            .map_err(|_| Failure::new("the credentials cannot stand in a header"))?;
+        authorization.set_sensitive(true);
+        let call = Call {
+            method: Method::POST,
+            headers: vec![
+                (ACCEPT, HeaderValue::from_static("application/json")),
+                (
+                    CONTENT_TYPE,
+                    HeaderValue::from_static("application/x-www-form-urlencoded"),
+                ),
+            ],
+            authorization: Some(authorization),
+            body: Some(bytes::Bytes::from_static(b"grant_type=client_credentials")),
+            small: true,
+            ..Call::get(self.token_url.clone())
+        };
+        let answer = transport.send_with_retries(&call, policy, control).await?;
+        read_token(&answer).map_err(|mut failure| {
+            failure.message = self.secret.redact(failure.message);
+            failure
+        })
+    }
+}
+
+fn read_token(answer: &Answer) -> Result<Token, Failure> {
+    if answer.status != StatusCode::OK && answer.status != StatusCode::CREATED {
+        return Err(answer.failure());
+    }
+    let body: Value = serde_json::from_slice(&answer.body)
+        .map_err(|_| answer.unusable("the token endpoint did not answer with JSON"))?;
+    let token = body.get("access_token").and_then(Value::as_str).map(Secret::new);
+    match token {
+        Some(token) if !token.is_empty() && token.bearer().is_some() => {
+            Ok(Token::lasting(token, lifetime(body.get("expires_in"))))
+        }
+        _ => Err(answer.unusable("the answer holds no access_token")),
+    }
+}
+
+fn lifetime(expires_in: Option<&Value>) -> Lifetime {
+    let number = match expires_in {
+        Some(Value::Number(number)) => number.as_f64(),
+        Some(Value::String(text)) => text.trim().parse().ok(),
+        _ => None,
+    };
+    match number {
+        Some(seconds) if !seconds.is_finite() || seconds < 0.0 => Lifetime::For(Duration::ZERO),
+        Some(seconds) if seconds > LAST_SECOND => Lifetime::Until(epoch(seconds / 1e3)),
+        Some(seconds) if seconds > LONGEST_LIFETIME => Lifetime::Until(epoch(seconds)),
+        Some(seconds) => Lifetime::For(Duration::from_secs_f64(seconds)),
+        None => Lifetime::For(DEFAULT_LIFETIME),
+    }
+}
+
+/// A point in time from seconds since 1970; beyond what the clock can say, now.
+pub(crate) fn epoch(seconds: f64) -> SystemTime {
+    Duration::try_from_secs_f64(seconds.max(0.0))
+        .ok()
+        .and_then(|since| UNIX_EPOCH.checked_add(since))
+        .unwrap_or_else(SystemTime::now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn lifetimes_in_every_dress() {
+        let plain = Lifetime::For(Duration::from_secs(1800));
+        for value in [json!(1800), json!("1800"), json!(1800.0), json!(null)] {
+            assert_eq!(lifetime(Some(&value)), plain, "{value}");
+        }
+        let end = UNIX_EPOCH + Duration::from_secs(1_900_000_000);
+        for value in [json!(1_900_000_000_u64), json!(1_900_000_000_000_u64)] {
+            assert_eq!(lifetime(Some(&value)), Lifetime::Until(end), "{value}");
+        }
+    }
+
+    #[test]
+    fn short_tokens_are_used_too() {
+        let token = Token::lasting("t".into(), Lifetime::For(Duration::from_secs(2)));
+        assert!(token.is_fresh());
+        let token = Token::lasting("t".into(), Lifetime::For(Duration::ZERO));
+        assert!(!token.is_fresh());
+    }
+}

@@ -1,0 +1,181 @@
+//! Tokens that are renewed while a batch runs.
+//!
+//! One [`Renewals`] belongs to one call: which tokens were refused, how often a renewal failed, and
+//! how long renewals pause. The rules are those of the row-dict runner `tha-edfi-runner`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::auth::{CacheKey, Credentials};
+use super::control::Control;
+use super::retry::RetryPolicy;
+use super::secret::Secret;
+use super::transport::Transport;
+
+/// After this many failures in a row, renewals for a client pause.
+const FAILURES_BEFORE_PAUSE: u32 = 3;
+/// The wait before the second try; the third waits twice as long.
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// The renewals of one call, for every client that takes part in it.
+#[derive(Debug)]
+pub(crate) struct Renewals {
+    cooldown: Duration,
+    policy: RetryPolicy,
+    clients: Mutex<HashMap<CacheKey, Arc<tokio::sync::Mutex<Client>>>>,
+}
+
+#[derive(Debug, Default)]
+struct Client {
+    /// The token that this call renewed to.
+    renewed: Option<Secret>,
+    refused: HashSet<Secret>,
+    failures: u32,
+    last_reason: String,
+    paused_until: Option<Instant>,
+    pauses: u32,
+}
+
+impl Client {
+    fn fail(&mut self, reason: String, cooldown: Duration) {
+        self.failures += 1;
+        self.last_reason = reason;
+        if self.failures >= FAILURES_BEFORE_PAUSE && !cooldown.is_zero() {
+            self.paused_until = Some(Instant::now() + cooldown);
+            self.pauses += 1;
+        }
+    }
+
+    fn usable(&self, token: &Secret, stale: Option<&Secret>) -> bool {
+        Some(token) != stale && !self.refused.contains(token)
+    }
+}
+
+impl Renewals {
+    pub(crate) fn new(cooldown: Duration, policy: RetryPolicy) -> Self {
+        Self {
+            cooldown,
+            policy: policy.never(),
+            clients: Mutex::default(),
+        }
+    }
+
+    fn client(&self, credentials: &Credentials) -> Arc<tokio::sync::Mutex<Client>> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.entry(credentials.cache_key()).or_default().clone()
+    }
+
+    /// The token that this call has renewed to already, if it is still good.
+    pub(crate) async fn renewed(&self, credentials: &Credentials) -> Option<Secret> {
+        let client = self.client(credentials);
+        let client = client.lock().await;
+        let cached = credentials.cached()?.token;
+        (client.renewed.as_ref() == Some(&cached)).then_some(cached)
+    }
+
+    /// Whether a server refused this token before in this call.
+    pub(crate) async fn is_refused(&self, credentials: &Credentials, token: &Secret) -> bool {
+        self.client(credentials).lock().await.refused.contains(token)
+    }
+
+    /// Notes a token that was answered with 401. A renewed token that is refused counts as a
+    /// failed renewal, once, however many requests report it.
+    pub(crate) async fn refuse(&self, credentials: &Credentials, token: &Secret) {
+        let client = self.client(credentials);
+        let mut client = client.lock().await;
+        client.refused.insert(token.clone());
+        credentials.forget(token);
+        if client.renewed.as_ref() == Some(token) {
+            client.renewed = None;
+            let reason = "refreshed token was rejected: auth error: HTTP 401".to_owned();
+            client.fail(reason, self.cooldown);
+        }
+    }
+
+    /// Notes that a server accepted a token; the count of failures starts anew with a renewed one.
+    pub(crate) async fn accept(&self, credentials: &Credentials, token: &Secret) {
+        let client = self.client(credentials);
+        let mut client = client.lock().await;
+        if client.renewed.as_ref() == Some(token) && client.failures > 0 {
+            client.failures = 0;
+            client.pauses = 0;
+            client.paused_until = None;
+        }
+    }
+
+    /// Another token than `stale`: one that is there already, or a new one. One request serves
+    /// everyone who waits here. The error is the reason, without a prefix.
+    pub(crate) async fn renew(
+        &self,
+        credentials: &Credentials,
+        stale: Option<&Secret>,
+        transport: &Transport,
+        control: &Control,
+    ) -> Result<Secret, String> {
+        let client = self.client(credentials);
+        let mut waited = false;
+        loop {
+            let pause = {
+                let mut client = client.lock().await;
+                if let Some(cached) = credentials.cached()
+                    && client.usable(&cached.token, stale)
+                {
+                    client.renewed = Some(cached.token.clone());
+                    return Ok(cached.token);
+                }
+                match client.paused_until {
+                    Some(until) if until > Instant::now() => {
+                        let pause = until - Instant::now();
+                        if waited || client.pauses > 1 {
+                            return Err(format!(
+                                "{} (refresh paused {} s after {} failed refreshes)",
+                                client.last_reason,
+                                pause.as_secs_f64().ceil(),
+                                client.failures
+                            ));
+                        }
+                        pause
+                    }
+                    _ => return self.attempt(&mut client, credentials, transport, control).await,
+                }
+            };
+            // The first pause is waited out without the lock, then looked at again.
+            if control.sleep(pause).await.is_err() {
+                return Err(control.not_sent().message);
+            }
+            waited = true;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        client: &mut Client,
+        credentials: &Credentials,
+        transport: &Transport,
+        control: &Control,
+    ) -> Result<Secret, String> {
+        if (1..FAILURES_BEFORE_PAUSE).contains(&client.failures) {
+            let backoff = FIRST_BACKOFF * (1 << (client.failures - 1));
+            if control.sleep(backoff).await.is_err() {
+                return Err(control.not_sent().message);
+            }
+        }
+        match credentials.fetch(transport, self.policy, control).await {
+            Ok(token) if client.refused.contains(&token.token) => {
+                credentials.forget(&token.token);
+                let reason = "the token endpoint gives a token that was refused before".to_owned();
+                client.fail(reason, self.cooldown);
+                Err(client.last_reason.clone())
+            }
+            Ok(token) => {
+                client.renewed = Some(token.token.clone());
+                Ok(token.token)
+            }
+            Err(failure) => {
+                client.fail(failure.message, self.cooldown);
+                Err(client.last_reason.clone())
+            }
+        }
+    }
+}

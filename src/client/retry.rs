@@ -1,0 +1,99 @@
+//! What is tried again, and when.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+/// The pause before the first repetition; each later one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// How often and how long a client tries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RetryPolicy {
+    /// Tries after the first.
+    pub(crate) max_retries: u32,
+    /// The longest pause; a server that asks for a longer one is not waited for.
+    pub(crate) max_wait: Duration,
+}
+
+impl RetryPolicy {
+    /// One try and no more.
+    pub(crate) fn never(self) -> Self {
+        Self {
+            max_retries: 0,
+            ..self
+        }
+    }
+
+    /// The pause before try `attempt + 1`, or why there is none.
+    ///
+    /// Exponential back-off with jitter (between half and the whole of the pause), unless the
+    /// server named a time itself.
+    pub(crate) fn pause(
+        &self,
+        attempt: u32,
+        retry_after: Option<Duration>,
+    ) -> Result<Duration, NoMoreTries> {
+        if attempt >= self.max_retries {
+            return Err(NoMoreTries::Used);
+        }
+        match retry_after {
+            Some(wait) if wait > self.max_wait => Err(NoMoreTries::TooLong(wait)),
+            Some(wait) => Ok(wait),
+            None => {
+                let pause = FIRST_PAUSE.saturating_mul(1 << attempt.min(16));
+                Ok(pause.min(self.max_wait).mul_f64(0.5 + fastrand::f64() / 2.0))
+            }
+        }
+    }
+}
+
+/// Why a failure is final.
+#[derive(Debug, PartialEq)]
+pub(crate) enum NoMoreTries {
+    Used,
+    /// The server asks for a longer pause than the caller allows.
+    TooLong(Duration),
+}
+
+/// Whether an answer speaks of a passing trouble.
+pub(crate) fn is_passing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3).
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds.max(0.0)).ok();
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(
+        date.duration_since(SystemTime::now())
+            .unwrap_or(Duration::ZERO),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_end() {
+        let policy = RetryPolicy {
+            max_retries: 3,
+            max_wait: Duration::from_secs(2),
+        };
+        for attempt in 0..3 {
+            let full = FIRST_PAUSE * 2u32.pow(attempt);
+            let pause = policy.pause(attempt, None).unwrap();
+            assert!(pause >= full / 2 && pause <= full, "{attempt}: {pause:?}");
+        }
+        assert_eq!(policy.pause(3, None), Err(NoMoreTries::Used));
+        let asked = Duration::from_secs(1);
+        assert_eq!(policy.pause(0, Some(asked)), Ok(asked));
+        let long = Duration::from_secs(3);
+        assert_eq!(policy.pause(0, Some(long)), Err(NoMoreTries::TooLong(long)));
+    }
+}

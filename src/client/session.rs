@@ -1,0 +1,153 @@
+//! One call's right to ask one ODS: which token a request carries, and what a 401 leads to.
+
+use reqwest::StatusCode;
+use tokio::sync::OnceCell;
+
+use super::EdFiClient;
+use super::auth::{Credentials, Token};
+use super::control::Control;
+use super::renewal::Renewals;
+use super::retry::RetryPolicy;
+use super::secret::Secret;
+use super::transport::{Answer, Call};
+use super::urls::BaseUrl;
+use crate::Failure;
+
+/// What all requests of one call share.
+#[derive(Debug)]
+pub(crate) struct CallContext {
+    pub(crate) client: EdFiClient,
+    pub(crate) control: Control,
+    pub(crate) renewals: Renewals,
+    /// The token of the client's own credentials, fetched once for the whole call.
+    own: OnceCell<Result<Token, Failure>>,
+}
+
+/// One ODS, and what may be shown to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Access {
+    pub(crate) base: BaseUrl,
+    pub(crate) api_version: Option<String>,
+    pub(crate) token: TokenSource,
+    pub(crate) renewal: Renewal,
+}
+
+/// Where the first token comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum TokenSource {
+    /// The row's own; `expired` where the row says that its time is over.
+    Row { token: Secret, expired: bool },
+    /// The row has none, but its credentials can fetch one.
+    Missing,
+    /// The client's credentials.
+    Client,
+}
+
+/// Whether a refused token can be replaced.
+#[derive(Debug, Clone)]
+pub(crate) enum Renewal {
+    NotConfigured,
+    /// Asked for, but something is missing: what.
+    Impossible(String),
+    Possible(Credentials),
+}
+
+impl CallContext {
+    pub(crate) fn new(client: &EdFiClient, control: Control, renewals: Renewals) -> Self {
+        Self {
+            client: client.clone(),
+            control,
+            renewals,
+            own: OnceCell::new(),
+        }
+    }
+
+    /// Sends one call with a token that is good, as far as one can know, and renews it once where
+    /// the server refuses it. The answer may have any status but 401.
+    pub(crate) async fn send(
+        &self,
+        access: &Access,
+        mut call: Call,
+        policy: RetryPolicy,
+    ) -> Result<Answer, Failure> {
+        let token = self.token(access).await?;
+        let answer = self.send_as(&token, &mut call, policy).await?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            if let Renewal::Possible(credentials) = &access.renewal {
+                self.renewals.accept(credentials, &token).await;
+            }
+            return Ok(answer);
+        }
+        let mut failure = answer.failure();
+        let credentials = match &access.renewal {
+            Renewal::NotConfigured => return Err(failure),
+            Renewal::Impossible(gap) => {
+                failure.message = format!("{} (re-auth not possible: {gap})", failure.message);
+                return Err(failure);
+            }
+            Renewal::Possible(credentials) => credentials,
+        };
+        self.renewals.refuse(credentials, &token).await;
+        let renewed = self.renew(credentials, Some(&token)).await.map_err(|reason| {
+            failure.message = format!("{}; auth refresh failed: {reason}", failure.message);
+            failure
+        })?;
+        let answer = self.send_as(&renewed, &mut call, policy).await?;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            self.renewals.refuse(credentials, &renewed).await;
+            return Err(answer.failure());
+        }
+        self.renewals.accept(credentials, &renewed).await;
+        Ok(answer)
+    }
+
+    async fn token(&self, access: &Access) -> Result<Secret, Failure> {
+        let (own, usable) = match &access.token {
+            TokenSource::Row { token, expired } => (Some(token.clone()), !expired),
+            TokenSource::Missing => (None, false),
+            TokenSource::Client => (Some(self.own_token().await?), true),
+        };
+        let Renewal::Possible(credentials) = &access.renewal else {
+            return own.ok_or_else(|| Failure::new("missing token"));
+        };
+        if let Some(renewed) = self.renewals.renewed(credentials).await {
+            return Ok(renewed);
+        }
+        if let Some(own) = &own
+            && usable
+            && !self.renewals.is_refused(credentials, own).await
+        {
+            return Ok(own.clone());
+        }
+        self.renew(credentials, own.as_ref())
+            .await
+            .map_err(|reason| Failure::new(format!("auth refresh failed: {reason}")))
+    }
+
+    async fn renew(&self, credentials: &Credentials, stale: Option<&Secret>) -> Result<Secret, String> {
+        let transport = self.client.transport();
+        self.renewals.renew(credentials, stale, transport, &self.control).await
+    }
+
+    async fn own_token(&self) -> Result<Secret, Failure> {
+        let fetch = || self.client.own_token(&self.control);
+        let token = self.own.get_or_init(fetch).await;
+        token.as_ref().map(|token| token.token.clone()).map_err(Clone::clone)
+    }
+
+    async fn send_as(
+        &self,
+        token: &Secret,
+        call: &mut Call,
+        policy: RetryPolicy,
+    ) -> Result<Answer, Failure> {
+        let Some(bearer) = token.bearer() else {
+            return Err(Failure::new("the token holds characters that no header can carry"));
+        };
+        call.authorization = Some(bearer);
+        self.client
+            .transport()
+            .send_with_retries(call, policy, &self.control)
+            .await
+    }
+}

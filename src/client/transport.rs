@@ -1,0 +1,335 @@
+//! HTTP itself: connections, time limits, redirects, retries, and how much is read.
+
+use std::error::Error as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::{Client, Method, Request, StatusCode, Url};
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls_platform_verifier::Verifier;
+
+use super::control::Control;
+use super::problem;
+use super::retry::{self, NoMoreTries, RetryPolicy};
+use super::urls;
+use crate::{Error, Failure, Result};
+
+/// A read follows this many redirects at most.
+const MOST_REDIRECTS: usize = 5;
+/// Error bodies, tokens and discovery documents are small; more than this is not read.
+const SMALL_BODY: u64 = 1 << 20;
+
+/// How to talk HTTP, whoever with.
+#[derive(Debug, Clone)]
+pub(crate) struct TransportConfig {
+    pub(crate) timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) user_agent: String,
+    /// PEM certificates trusted beside those of the system.
+    pub(crate) ca_certs: Option<Vec<u8>>,
+    pub(crate) max_body: u64,
+}
+
+/// The connections of one client.
+///
+/// Connections do not survive a fork: they are made anew in each process.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    config: TransportConfig,
+    roots: Vec<CertificateDer<'static>>,
+    clients: Mutex<Clients>,
+}
+
+#[derive(Debug, Default)]
+struct Clients {
+    process: u32,
+    plain_loopback: Option<Client>,
+    tls_loopback: Option<Client>,
+    remote: Option<Client>,
+}
+
+/// One request that can be sent more than once.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) authorization: Option<HeaderValue>,
+    pub(crate) body: Option<bytes::Bytes>,
+    /// The most that is read of a body with a success status.
+    pub(crate) small: bool,
+}
+
+impl Call {
+    pub(crate) fn get(url: Url) -> Self {
+        Self {
+            method: Method::GET,
+            url,
+            headers: Vec::new(),
+            authorization: None,
+            body: None,
+            small: false,
+        }
+    }
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn failure(&self) -> Failure {
+        problem::failure(self.status, &self.headers, &self.body)
+    }
+
+    pub(crate) fn unusable(&self, what: &str) -> Failure {
+        problem::unusable(self.status, &self.headers, what)
+    }
+}
+
+/// No answer, or not all of it.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    pub(crate) what: String,
+    /// Whether another try may help.
+    passing: bool,
+}
+
+impl Broken {
+    fn final_(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            passing: false,
+        }
+    }
+}
+
+impl Transport {
+    pub(crate) fn new(config: TransportConfig) -> Result<Self> {
+        let mut roots = Vec::new();
+        if let Some(pem) = &config.ca_certs {
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                roots.push(certificate.map_err(|error| {
+                    Error::Config(format!("ca_certs is not a PEM bundle: {error}"))
+                })?);
+            }
+            if roots.is_empty() {
+                return Err(Error::Config("ca_certs holds no certificate".into()));
+            }
+        }
+        Ok(Self {
+            config,
+            roots,
+            clients: Mutex::default(),
+        })
+    }
+
+    /// Sends a call that may be repeated, until it is answered with something other than a
+    /// passing trouble or the tries are used up. The last answer comes back whatever its status.
+    pub(crate) async fn send_with_retries(
+        &self,
+        call: &Call,
+        policy: RetryPolicy,
+        control: &Control,
+    ) -> Result<Answer, Failure> {
+        let mut attempt = 0;
+        loop {
+            if control.is_cancelled() {
+                return Err(control.not_sent());
+            }
+            let outcome = self.send(call).await;
+            let (asked, failure) = match &outcome {
+                Ok(answer) if !retry::is_passing(answer.status) => return outcome.map_err(broken),
+                Ok(answer) => (retry::retry_after(&answer.headers), answer.failure().message),
+                Err(error) if !error.passing => return outcome.map_err(broken),
+                Err(error) => (None, error.what.clone()),
+            };
+            match policy.pause(attempt, asked) {
+                Ok(pause) => {
+                    log::info!(
+                        "{} {}: {failure}; trying again in {:.1} s",
+                        call.method,
+                        urls::shown(&call.url),
+                        pause.as_secs_f64()
+                    );
+                    if control.sleep(pause).await.is_err() {
+                        return outcome.map_err(broken);
+                    }
+                    attempt += 1;
+                }
+                Err(NoMoreTries::Used) => return outcome.map_err(broken),
+                Err(NoMoreTries::TooLong(wait)) => {
+                    let answer = outcome.map_err(broken)?;
+                    let mut failure = answer.failure();
+                    failure.message = format!(
+                        "{} (the server asks to wait {} s, longer than max_wait)",
+                        failure.message,
+                        wait.as_secs()
+                    );
+                    return Err(failure);
+                }
+            }
+        }
+    }
+
+    /// Sends a call once; a read follows redirects within its origin.
+    pub(crate) async fn send(&self, call: &Call) -> Result<Answer, Broken> {
+        let mut url = call.url.clone();
+        for _ in 0..=MOST_REDIRECTS {
+            let answer = self.send_to(call, url.clone()).await?;
+            let Some(next) = redirect(call, &url, &answer) else {
+                return Ok(answer);
+            };
+            url = next;
+        }
+        Err(Broken::final_(format!("more than {MOST_REDIRECTS} redirects")))
+    }
+
+    async fn send_to(&self, call: &Call, url: Url) -> Result<Answer, Broken> {
+        let client = self.client(&url).map_err(Broken::final_)?;
+        let mut request = Request::new(call.method.clone(), url);
+        for (name, value) in &call.headers {
+            request.headers_mut().insert(name, value.clone());
+        }
+        if let Some(value) = &call.authorization {
+            request.headers_mut().insert(AUTHORIZATION, value.clone());
+        }
+        if let Some(body) = &call.body {
+            *request.body_mut() = Some(body.clone().into());
+        }
+        let mut response = client.execute(request).await.map_err(|e| self.broken(&e))?;
+        let status = response.status();
+        let headers = std::mem::take(response.headers_mut());
+        let most = match status.is_success() && !call.small {
+            true => self.config.max_body,
+            false => SMALL_BODY,
+        };
+        let mut body = Vec::with_capacity(response.content_length().unwrap_or(0).min(most) as usize);
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.broken(&e))? {
+            if (body.len() + chunk.len()) as u64 > most {
+                if !status.is_success() {
+                    break;
+                }
+                return Err(Broken::final_(format!(
+                    "the body is larger than {} MiB; ask for smaller pages (limit)",
+                    most >> 20
+                )));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer {
+            status,
+            headers,
+            body,
+        })
+    }
+
+    /// What broke, in words without a URL.
+    fn broken(&self, error: &reqwest::Error) -> Broken {
+        let seconds = |limit: Duration| limit.as_secs_f64();
+        let what = if error.is_timeout() && error.is_connect() {
+            format!("connect timeout after {} s", seconds(self.config.connect_timeout))
+        } else if error.is_timeout() {
+            format!("no byte for {} s", seconds(self.config.timeout))
+        } else {
+            let mut cause = error.source();
+            let mut root = None;
+            while let Some(inner) = cause {
+                root = Some(inner.to_string());
+                cause = inner.source();
+            }
+            let what = match (error.is_connect(), error.is_builder()) {
+                (true, _) => "could not connect",
+                (_, true) => "not a request",
+                _ => "connection broken",
+            };
+            match root {
+                Some(root) => format!("{what}: {root}"),
+                None => what.to_owned(),
+            }
+        };
+        Broken {
+            what,
+            passing: !error.is_builder(),
+        }
+    }
+
+    /// The connections that serve a URL: loopback never goes through a proxy.
+    fn client(&self, url: &Url) -> Result<Client, String> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let process = std::process::id();
+        if clients.process != process {
+            *clients = Clients {
+                process,
+                ..Clients::default()
+            };
+        }
+        let loopback = urls::is_loopback(url);
+        let tls = url.scheme() == "https";
+        let slot = match (loopback, tls) {
+            (true, false) => &mut clients.plain_loopback,
+            (true, true) => &mut clients.tls_loopback,
+            (false, _) => &mut clients.remote,
+        };
+        if let Some(client) = slot {
+            return Ok(client.clone());
+        }
+        let client = self.build(loopback, tls || !loopback)?;
+        *slot = Some(client.clone());
+        Ok(client)
+    }
+
+    fn build(&self, loopback: bool, tls: bool) -> Result<Client, String> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let versions = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
+        let tls_config = if tls {
+            let verifier = Verifier::new_with_extra_roots(self.roots.iter().cloned(), provider)
+                .map_err(|error| format!("no trusted certificates: {error}"))?;
+            versions
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
+                .with_no_client_auth()
+        } else {
+            versions
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth()
+        };
+        let mut builder = Client::builder()
+            .tls_backend_preconfigured(tls_config)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(self.config.connect_timeout)
+            .read_timeout(self.config.timeout)
+            .tcp_nodelay(true)
+            .user_agent(&self.config.user_agent);
+        if loopback {
+            builder = builder.no_proxy();
+        }
+        builder
+            .build()
+            .map_err(|error| format!("no HTTP client: {error}"))
+    }
+}
+
+fn broken(broken: Broken) -> Failure {
+    Failure::new(broken.what)
+}
+
+/// Where a read goes on: the same origin only, so that no token leaves it.
+fn redirect(call: &Call, from: &Url, answer: &Answer) -> Option<Url> {
+    if call.method != Method::GET || !answer.status.is_redirection() {
+        return None;
+    }
+    let location = answer.headers.get(LOCATION)?.to_str().ok()?;
+    let next = from.join(location).ok()?;
+    (next.origin() == from.origin()).then_some(next)
+}

@@ -1,0 +1,252 @@
+//! A page while it is being read: one node per path, which takes every kind of value side by side.
+//!
+//! Nothing is known about the types beforehand, and nothing is guessed: a node opens a buffer for
+//! a kind when the first value of that kind comes. What they become together is decided when all
+//! pages are there (see [`super::schema`]).
+
+use arrow::array::types::ArrowPrimitiveType;
+use arrow::array::{BooleanArray, BooleanBufferBuilder, NullBufferBuilder, PrimitiveArray};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{Float64Type, Int64Type};
+
+use super::interop::string_array;
+use super::number::EXACT;
+use super::page::{Lists, Node, Values};
+use super::shape::ObjectBuilder;
+use super::text::TextBuilder;
+
+/// Collects the values of one path. A row that gets no value is null: missing and null keys cost
+/// nothing here.
+#[derive(Debug, Default)]
+pub(super) struct NodeBuilder {
+    first: u32,
+    wide: bool,
+    booleans: Option<Box<BooleanBuilder>>,
+    integers: Option<Box<PrimitiveBuilder<Int64Type>>>,
+    floats: Option<Box<PrimitiveBuilder<Float64Type>>>,
+    exact: Option<Box<TextBuilder>>,
+    numbers: Option<Box<TextBuilder>>,
+    strings: Option<Box<TextBuilder>>,
+    objects: Option<Box<ObjectBuilder>>,
+    lists: Option<Box<ListBuilder>>,
+}
+
+impl NodeBuilder {
+    /// A node that is the `first`th to appear in the page.
+    pub(super) fn new(first: u32) -> Self {
+        Self {
+            first,
+            ..Self::default()
+        }
+    }
+
+    #[inline]
+    pub(super) fn push_boolean(&mut self, row: usize, value: bool) {
+        self.booleans.get_or_insert_default().push(row, value);
+    }
+
+    #[inline]
+    pub(super) fn push_integer(&mut self, row: usize, value: i64) {
+        self.wide |= value.unsigned_abs() > EXACT;
+        self.integers.get_or_insert_default().push(row, value);
+    }
+
+    #[inline]
+    pub(super) fn push_float(&mut self, row: usize, value: f64) {
+        self.floats.get_or_insert_default().push(row, value);
+    }
+
+    /// The text of a float that has more digits than the float holds.
+    #[cold]
+    pub(super) fn push_exact(&mut self, row: usize, text: &str) {
+        self.exact.get_or_insert_default().push(row, text);
+    }
+
+    /// A number that neither an integer nor a float holds.
+    pub(super) fn push_number(&mut self, row: usize, text: &str) {
+        self.numbers.get_or_insert_default().push(row, text);
+    }
+
+    #[inline]
+    pub(super) fn push_string(&mut self, row: usize, text: &str) {
+        self.strings.get_or_insert_default().push(row, text);
+    }
+
+    #[inline]
+    pub(super) fn objects(&mut self) -> &mut ObjectBuilder {
+        self.objects.get_or_insert_default()
+    }
+
+    #[inline]
+    pub(super) fn lists(&mut self) -> &mut ListBuilder {
+        self.lists.get_or_insert_default()
+    }
+
+    /// The finished node in a space of `rows` rows.
+    pub(super) fn finish(self, rows: usize) -> Node {
+        let mut values = Vec::new();
+        if let Some(booleans) = self.booleans {
+            values.push(Values::Booleans(booleans.finish(rows)));
+        }
+        if let Some(integers) = self.integers {
+            values.push(Values::Integers(integers.finish(rows)));
+        }
+        if let Some(floats) = self.floats {
+            values.push(Values::Floats(floats.finish(rows)));
+        }
+        if let Some(numbers) = self.numbers {
+            values.push(Values::Numbers(string_array(*numbers, rows)));
+        }
+        if let Some(strings) = self.strings {
+            values.push(Values::Strings(string_array(*strings, rows)));
+        }
+        if let Some(objects) = self.objects {
+            values.push(Values::Objects(objects.finish(rows)));
+        }
+        if let Some(lists) = self.lists {
+            values.push(Values::Lists(lists.finish(rows)));
+        }
+        Node {
+            first: self.first,
+            wide: self.wide,
+            exact: self.exact.map(|exact| string_array(*exact, rows)),
+            values,
+        }
+    }
+}
+
+/// Numbers of one type.
+#[derive(Debug)]
+struct PrimitiveBuilder<T: ArrowPrimitiveType> {
+    values: Vec<T::Native>,
+    nulls: NullBufferBuilder,
+}
+
+impl<T: ArrowPrimitiveType> Default for PrimitiveBuilder<T> {
+    fn default() -> Self {
+        Self {
+            values: Vec::new(),
+            nulls: NullBufferBuilder::new(0),
+        }
+    }
+}
+
+impl<T: ArrowPrimitiveType> PrimitiveBuilder<T> {
+    #[inline]
+    fn push(&mut self, row: usize, value: T::Native) {
+        if self.values.len() < row {
+            self.pad(row);
+        }
+        self.values.push(value);
+        self.nulls.append_non_null();
+    }
+
+    #[cold]
+    fn pad(&mut self, rows: usize) {
+        self.nulls.append_n_nulls(rows - self.values.len());
+        self.values.resize(rows, T::Native::default());
+    }
+
+    fn finish(mut self, rows: usize) -> PrimitiveArray<T> {
+        if self.values.len() < rows {
+            self.pad(rows);
+        }
+        self.values.shrink_to_fit();
+        PrimitiveArray::new(ScalarBuffer::from(self.values), self.nulls.build())
+    }
+}
+
+#[derive(Debug)]
+struct BooleanBuilder {
+    values: BooleanBufferBuilder,
+    nulls: NullBufferBuilder,
+}
+
+impl Default for BooleanBuilder {
+    fn default() -> Self {
+        Self {
+            values: BooleanBufferBuilder::new(0),
+            nulls: NullBufferBuilder::new(0),
+        }
+    }
+}
+
+impl BooleanBuilder {
+    #[inline]
+    fn push(&mut self, row: usize, value: bool) {
+        self.pad(row);
+        self.values.append(value);
+        self.nulls.append_non_null();
+    }
+
+    fn pad(&mut self, rows: usize) {
+        let missing = rows - self.values.len();
+        if missing > 0 {
+            self.values.append_n(missing, false);
+            self.nulls.append_n_nulls(missing);
+        }
+    }
+
+    fn finish(mut self, rows: usize) -> BooleanArray {
+        self.pad(rows);
+        BooleanArray::new(self.values.build(), self.nulls.build())
+    }
+}
+
+/// Lists. Their elements are a space of rows of their own.
+#[derive(Debug)]
+pub(super) struct ListBuilder {
+    offsets: Vec<i64>,
+    nulls: NullBufferBuilder,
+    child: NodeBuilder,
+}
+
+impl Default for ListBuilder {
+    fn default() -> Self {
+        Self {
+            offsets: vec![0],
+            nulls: NullBufferBuilder::new(0),
+            child: NodeBuilder::new(0),
+        }
+    }
+}
+
+impl ListBuilder {
+    /// The node of the elements, and the row there of the next element.
+    #[inline]
+    pub(super) fn open(&mut self) -> (&mut NodeBuilder, usize) {
+        let next = self.end() as usize;
+        (&mut self.child, next)
+    }
+
+    /// The list of a row is complete; `end` is the row after its last element.
+    #[inline]
+    pub(super) fn close(&mut self, row: usize, end: usize) {
+        self.pad(row);
+        self.offsets.push(end as i64);
+        self.nulls.append_non_null();
+    }
+
+    fn end(&self) -> i64 {
+        self.offsets[self.offsets.len() - 1]
+    }
+
+    fn pad(&mut self, rows: usize) {
+        let missing = rows + 1 - self.offsets.len();
+        if missing > 0 {
+            self.offsets.resize(rows + 1, self.end());
+            self.nulls.append_n_nulls(missing);
+        }
+    }
+
+    fn finish(mut self, rows: usize) -> Lists {
+        self.pad(rows);
+        self.offsets.shrink_to_fit();
+        let elements = self.end() as usize;
+        Lists {
+            offsets: OffsetBuffer::new(ScalarBuffer::from(self.offsets)),
+            nulls: self.nulls.build(),
+            child: Box::new(self.child.finish(elements)),
+        }
+    }
+}

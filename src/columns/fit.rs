@@ -1,0 +1,313 @@
+//! A dtype that values have to fit, and one column of it from the node of a page.
+
+use std::sync::Arc;
+
+use arrow::array::types::ArrowPrimitiveType;
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Decimal128Array, NullArray, PrimitiveArray, StringViewArray,
+    TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
+};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes as arrow_types;
+use polars::prelude::{CategoricalMapping, DataType, TimeUnit};
+
+use super::infer::{list_array, struct_array};
+use super::interop::string_array;
+use super::number::EXACT;
+use super::page::{Node, Value, Values};
+use super::rest::{Rest, Rests};
+use super::text::TextBuilder;
+use super::{decimal, temporal};
+
+/// What a value must be to stand in a column of a given dtype.
+#[derive(Debug, Clone)]
+pub(super) enum Fit {
+    Null,
+    Boolean,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    UInt8,
+    UInt16,
+    UInt32,
+    UInt64,
+    Float32,
+    Float64,
+    String,
+    /// One of the categories of an Enum.
+    Category(Arc<CategoricalMapping>),
+    Date,
+    Datetime(TimeUnit, Option<Arc<str>>),
+    Time,
+    Decimal(usize, usize),
+    List(Box<Fit>),
+    Struct(Vec<(Box<str>, Fit)>),
+}
+
+impl Fit {
+    /// What fits a dtype; `None` for a dtype that no JSON value has.
+    pub(super) fn new(dtype: &DataType) -> Option<Self> {
+        Some(match dtype {
+            DataType::Null => Self::Null,
+            DataType::Boolean => Self::Boolean,
+            DataType::Int8 => Self::Int8,
+            DataType::Int16 => Self::Int16,
+            DataType::Int32 => Self::Int32,
+            DataType::Int64 => Self::Int64,
+            DataType::UInt8 => Self::UInt8,
+            DataType::UInt16 => Self::UInt16,
+            DataType::UInt32 => Self::UInt32,
+            DataType::UInt64 => Self::UInt64,
+            DataType::Float32 => Self::Float32,
+            DataType::Float64 => Self::Float64,
+            DataType::String | DataType::Categorical(..) => Self::String,
+            DataType::Enum(_, categories) => Self::Category(categories.clone()),
+            DataType::Date => Self::Date,
+            DataType::Datetime(unit, zone) => {
+                Self::Datetime(*unit, zone.as_ref().map(|zone| Arc::from(zone.as_str())))
+            }
+            DataType::Time => Self::Time,
+            DataType::Decimal(precision, scale) => Self::Decimal(*precision, *scale),
+            DataType::List(inner) => Self::List(Box::new(Self::new(inner)?)),
+            DataType::Struct(fields) if fields.is_empty() => Self::Null,
+            DataType::Struct(fields) => {
+                let fields = fields.iter().map(|field| {
+                    Some((field.name().as_str().into(), Self::new(field.dtype())?))
+                });
+                Self::Struct(fields.collect::<Option<_>>()?)
+            }
+            _ => return None,
+        })
+    }
+
+    /// The values of a node that fit, the others null, and which these are.
+    pub(super) fn array(&self, node: Option<&Node>, rows: usize) -> (ArrayRef, Rest) {
+        let values: &[Values] = node.map_or(&[], |node| &node.values);
+        let column = Column { node, rows };
+        match (self, values) {
+            // What fits as it is, is shared.
+            (Self::Boolean, [Values::Booleans(array)]) => (Arc::new(array.clone()), Rest::default()),
+            (Self::Int64, [Values::Integers(array)]) => (Arc::new(array.clone()), Rest::default()),
+            (Self::Float64, [Values::Floats(array)]) => (Arc::new(array.clone()), Rest::default()),
+            (Self::String, [Values::Strings(array)]) => (Arc::new(array.clone()), Rest::default()),
+            (Self::Null, _) => {
+                let mut rest = Rest::default();
+                column.each(&mut rest, |_, _| None::<()>);
+                (Arc::new(NullArray::new(rows)), rest)
+            }
+            (Self::Boolean, _) => column.booleans(),
+            (Self::Int8, _) => column.integers::<arrow_types::Int8Type>(),
+            (Self::Int16, _) => column.integers::<arrow_types::Int16Type>(),
+            (Self::Int32, _) => column.integers::<arrow_types::Int32Type>(),
+            (Self::Int64, _) => column.integers::<arrow_types::Int64Type>(),
+            (Self::UInt8, _) => column.integers::<arrow_types::UInt8Type>(),
+            (Self::UInt16, _) => column.integers::<arrow_types::UInt16Type>(),
+            (Self::UInt32, _) => column.integers::<arrow_types::UInt32Type>(),
+            (Self::UInt64, _) => column.integers::<arrow_types::UInt64Type>(),
+            (Self::Float32, _) => boxed(column.primitives::<arrow_types::Float32Type>(|value, _| {
+                let float = float(&value)? as f32;
+                float.is_finite().then_some(float)
+            })),
+            (Self::Float64, _) => {
+                boxed(column.primitives::<arrow_types::Float64Type>(|value, _| float(&value)))
+            }
+            (Self::String, _) => column.strings(|_| true),
+            (Self::Category(categories), _) => {
+                column.strings(|text| categories.get_cat(text).is_some())
+            }
+            (Self::Date, _) => boxed(column.primitives::<arrow_types::Date32Type>(|value, _| {
+                temporal::date(string(&value)?)
+            })),
+            (Self::Time, _) => {
+                boxed(column.primitives::<arrow_types::Time64NanosecondType>(|value, _| {
+                    temporal::time(string(&value)?)
+                }))
+            }
+            (Self::Datetime(unit, zone), _) => column.moments(*unit, zone.clone()),
+            (Self::Decimal(precision, scale), _) => column.decimals(*precision, *scale),
+            (Self::List(inner), values) => column.lists(inner, values),
+            (Self::Struct(fields), values) => column.structs(fields, values),
+        }
+    }
+}
+
+fn boxed<A: Array + 'static>((array, rest): (A, Rest)) -> (ArrayRef, Rest) {
+    (Arc::new(array), rest)
+}
+
+fn string<'a>(value: &Value<'a>) -> Option<&'a str> {
+    match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn float(value: &Value<'_>) -> Option<f64> {
+    match *value {
+        Value::Float(value) => Some(value),
+        Value::Integer(value) => (value.unsigned_abs() <= EXACT).then_some(value as f64),
+        _ => None,
+    }
+}
+
+/// The rows of a node on their way into an array.
+struct Column<'a> {
+    node: Option<&'a Node>,
+    rows: usize,
+}
+
+impl<'a> Column<'a> {
+    /// Gives each value to `take`; what it does not take is left over.
+    fn each<T>(&self, rest: &mut Rest, mut take: impl FnMut(Value<'a>, usize) -> Option<T>) {
+        let Some(node) = self.node.filter(|node| !node.values.is_empty()) else {
+            return;
+        };
+        for row in 0..self.rows {
+            if let Some(value) = node.get(row)
+                && take(value, row).is_none()
+            {
+                rest.mark(row, self.rows);
+            }
+        }
+    }
+
+    fn primitives<T: ArrowPrimitiveType>(
+        &self,
+        convert: impl Fn(Value<'a>, usize) -> Option<T::Native>,
+    ) -> (PrimitiveArray<T>, Rest) {
+        let mut rest = Rest::default();
+        let mut values = vec![None; self.rows];
+        self.each(&mut rest, |value, row| {
+            values[row] = convert(value, row);
+            values[row]
+        });
+        (values.into_iter().collect(), rest)
+    }
+
+    fn integers<T: ArrowPrimitiveType>(&self) -> (ArrayRef, Rest)
+    where
+        T::Native: TryFrom<i64> + std::str::FromStr,
+    {
+        boxed(self.primitives::<T>(|value, _| match value {
+            Value::Integer(value) => value.try_into().ok(),
+            // Beyond 64 bits with a sign, perhaps not beyond 64 bits without.
+            Value::Number(text) => text.parse().ok(),
+            _ => None,
+        }))
+    }
+
+    fn booleans(&self) -> (ArrayRef, Rest) {
+        let mut rest = Rest::default();
+        let mut values = vec![None; self.rows];
+        self.each(&mut rest, |value, row| match value {
+            Value::Boolean(value) => {
+                values[row] = Some(value);
+                Some(())
+            }
+            _ => None,
+        });
+        (Arc::new(BooleanArray::from(values)), rest)
+    }
+
+    fn strings(&self, fits: impl Fn(&str) -> bool) -> (ArrayRef, Rest) {
+        let mut rest = Rest::default();
+        let mut texts = TextBuilder::default();
+        self.each(&mut rest, |value, row| {
+            let text = string(&value).filter(|text| fits(text))?;
+            texts.push(row, text);
+            Some(())
+        });
+        let array: StringViewArray = string_array(texts, self.rows);
+        (Arc::new(array), rest)
+    }
+
+    fn moments(&self, unit: TimeUnit, zone: Option<Arc<str>>) -> (ArrayRef, Rest) {
+        let parse = |per_second| {
+            move |value: Value<'a>, _: usize| temporal::moment(string(&value)?, per_second)
+        };
+        match unit {
+            TimeUnit::Milliseconds => {
+                let (array, rest): (TimestampMillisecondArray, _) = self.primitives(parse(1_000));
+                (Arc::new(array.with_timezone_opt(zone)), rest)
+            }
+            TimeUnit::Microseconds => {
+                let (array, rest): (TimestampMicrosecondArray, _) = self.primitives(parse(1_000_000));
+                (Arc::new(array.with_timezone_opt(zone)), rest)
+            }
+            TimeUnit::Nanoseconds => {
+                let (array, rest): (TimestampNanosecondArray, _) =
+                    self.primitives(parse(1_000_000_000));
+                (Arc::new(array.with_timezone_opt(zone)), rest)
+            }
+        }
+    }
+
+    fn decimals(&self, precision: usize, scale: usize) -> (ArrayRef, Rest) {
+        let exact = self.node.and_then(|node| node.exact.as_ref());
+        let (array, rest): (Decimal128Array, _) = self.primitives(|value, row| {
+            let text = match value {
+                Value::Integer(value) => value.to_string(),
+                Value::Float(value) => match exact {
+                    Some(exact) if exact.is_valid(row) => exact.value(row).to_owned(),
+                    _ => value.to_string(),
+                },
+                Value::Number(text) | Value::String(text) => text.to_owned(),
+                _ => return None,
+            };
+            decimal::parse(&text, precision, scale)
+        });
+        let dtype = arrow_types::DataType::Decimal128(precision as u8, scale as i8);
+        (Arc::new(array.with_data_type(dtype)), rest)
+    }
+
+    fn lists(&self, inner: &Fit, values: &[Values]) -> (ArrayRef, Rest) {
+        let mut rest = Rest::default();
+        let lists = values.iter().find_map(|values| match values {
+            Values::Lists(lists) => Some(lists),
+            _ => None,
+        });
+        if values.len() > usize::from(lists.is_some()) {
+            self.each(&mut rest, |value, _| matches!(value, Value::List(..)).then_some(()));
+        }
+        let (offsets, nulls, (array, within)) = match lists {
+            Some(lists) => (
+                lists.offsets.clone(),
+                lists.nulls.clone(),
+                inner.array(Some(&lists.child), lists.elements()),
+            ),
+            None => (
+                OffsetBuffer::new_zeroed(self.rows),
+                Some(NullBuffer::new_null(self.rows)),
+                inner.array(None, 0),
+            ),
+        };
+        rest.set_elements(within);
+        (Arc::new(list_array(offsets, array, nulls)), rest)
+    }
+
+    fn structs(&self, fields: &[(Box<str>, Fit)], values: &[Values]) -> (ArrayRef, Rest) {
+        let mut rest = Rest::default();
+        let objects = self.node.and_then(Node::objects);
+        if values.len() > usize::from(objects.is_some()) {
+            self.each(&mut rest, |value, _| matches!(value, Value::Object(_)).then_some(()));
+        }
+        let mut rests = Rests::new(objects);
+        let mut arrays = Vec::with_capacity(fields.len());
+        for (guess, (name, fit)) in fields.iter().enumerate() {
+            let place = objects.and_then(|objects| objects.names.find(name, guess));
+            let node = objects.zip(place).map(|(objects, place)| &objects.children[place]);
+            let (array, within) = fit.array(node, self.rows);
+            if let Some(place) = place {
+                rests.set(place, within);
+            }
+            arrays.push((&**name, array));
+        }
+        rest.set_fields(rests);
+        let nulls = match objects {
+            Some(objects) => objects.nulls(),
+            None => Some(NullBuffer::new_null(self.rows)),
+        };
+        (Arc::new(struct_array(arrays.into_iter(), nulls, self.rows)), rest)
+    }
+}

@@ -1,0 +1,125 @@
+//! Nested columns of a frame -> one column per leaf, and lists -> rows.
+
+use std::collections::HashSet;
+
+use polars::prelude::{Column, DataFrame, DataType, ExplodeOptions, PlSmallStr, Series};
+
+use super::plan::free_name;
+use crate::{Error, Result};
+
+/// Flattens the Struct columns of a frame.
+///
+/// Each Struct column (each of `columns`, if given) is replaced, where it stands, by one column per
+/// leaf, named by the path joined with `separator`: `studentReference.studentUniqueId`. A null
+/// Struct has null leaves; a Struct without fields becomes a column of nulls. Lists stay lists.
+///
+/// Then the lists named in `explode` become rows, one name after another, so that a name may be a
+/// column that an earlier one made. Each element gets a row, in which the other columns repeat, and
+/// the fields of a Struct element are flattened in turn: `scoreResults.result`. A row whose list is
+/// null or empty keeps one row. A column of nulls alone has nothing to explode and stays.
+///
+/// A new name that is taken gets `_record` appended.
+///
+/// # Errors
+/// [`Error::ColumnNotFound`] for a name that is not there, [`Error::ColumnType`] for a column of
+/// `explode` that is no list.
+///
+/// ```
+/// use polars::prelude::*;
+/// use polars_edfi::columns::{ColumnOptions, decode_pages, flatten};
+///
+/// let page = br#"[{"id": "a", "scoreResults": [{"result": "18"}, {"result": "21"}]}, {"id": "b"}]"#;
+/// let df = decode_pages([&page[..]], &ColumnOptions::default())?;
+/// let df = flatten(&df, None, ".", Some(&["scoreResults"]))?;
+/// assert_eq!(df, df!("id" => ["a", "a", "b"], "scoreResults.result" => [Some("18"), Some("21"), None])?);
+/// # Ok::<(), polars_edfi::Error>(())
+/// ```
+pub fn flatten(
+    df: &DataFrame,
+    columns: Option<&[&str]>,
+    separator: &str,
+    explode: Option<&[&str]>,
+) -> Result<DataFrame> {
+    for name in columns.unwrap_or_default() {
+        find(df, name)?;
+    }
+    let mut df = unnest(df, separator, |name| {
+        columns.is_none_or(|columns| columns.contains(&name))
+    })?;
+    for name in explode.unwrap_or_default() {
+        df = match find(&df, name)?.dtype() {
+            DataType::Null => continue,
+            DataType::List(_) | DataType::Array(..) => {
+                let options = ExplodeOptions {
+                    empty_as_null: true,
+                    keep_nulls: true,
+                };
+                let rows = df.explode([*name], options)?;
+                unnest(&rows, separator, |column| column == *name)?
+            }
+            dtype => {
+                return Err(Error::ColumnType(format!(
+                    "column '{name}' cannot be exploded: it is {dtype}, not a list"
+                )));
+            }
+        };
+    }
+    Ok(df)
+}
+
+fn find<'a>(df: &'a DataFrame, name: &str) -> Result<&'a Column> {
+    df.column(name).map_err(|_| {
+        let names: Vec<&str> = df.columns().iter().map(|column| column.name().as_str()).collect();
+        Error::ColumnNotFound(format!("no column '{name}'; there are {}", names.join(", ")))
+    })
+}
+
+/// Replaces the Struct columns of which `chosen` says so.
+fn unnest(df: &DataFrame, separator: &str, chosen: impl Fn(&str) -> bool) -> Result<DataFrame> {
+    let is_chosen = |column: &Column| column.dtype().is_struct() && chosen(column.name());
+    let mut taken: HashSet<String> = df
+        .columns()
+        .iter()
+        .filter(|column| !is_chosen(column))
+        .map(|column| column.name().to_string())
+        .collect();
+    let mut flat = Vec::with_capacity(df.width());
+    for column in df.columns() {
+        if is_chosen(column) {
+            let mut leaves = Vec::new();
+            let series = column.as_materialized_series();
+            gather(series, column.name().to_string(), separator, &mut leaves)?;
+            flat.extend(leaves.into_iter().map(|(name, mut leaf)| {
+                leaf.rename(free_name(name, &mut taken));
+                Column::from(leaf)
+            }));
+        } else {
+            flat.push(column.clone());
+        }
+    }
+    Ok(DataFrame::new(df.height(), flat)?)
+}
+
+/// Collects the leaves of a column, each with its path.
+fn gather(
+    series: &Series,
+    name: String,
+    separator: &str,
+    leaves: &mut Vec<(String, Series)>,
+) -> Result<()> {
+    let DataType::Struct(fields) = series.dtype() else {
+        leaves.push((name, series.clone()));
+        return Ok(());
+    };
+    if fields.is_empty() {
+        let nulls = Series::full_null(PlSmallStr::EMPTY, series.len(), &DataType::Null);
+        leaves.push((name, nulls));
+        return Ok(());
+    }
+    let series = series.propagate_nulls().unwrap_or_else(|| series.clone());
+    for field in series.struct_()?.fields_as_series() {
+        let name = format!("{name}{separator}{}", field.name());
+        gather(&field, name, separator, leaves)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! Arrow <-> Polars by the C data interface, without a copy: the only unsafe code of the crate.
+
+#![allow(unsafe_code)]
+
+use arrow::array::{Array, ArrayRef, StringViewArray, make_array};
+use arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi, to_ffi};
+use polars::prelude::{CompatLevel, PlSmallStr, Series};
+use polars_arrow::ffi as polars_ffi;
+
+use super::text::TextBuilder;
+use crate::Result;
+
+/// An Arrow array as a Polars Series that shares its memory.
+///
+/// # Errors
+/// [`Error::Polars`](crate::Error::Polars) or [`Error::Arrow`](crate::Error::Arrow) for a type that
+/// one of the two does not know.
+pub fn to_series(name: PlSmallStr, array: &dyn Array) -> Result<Series> {
+    let (array, schema) = to_ffi(&array.to_data())?;
+    // SAFETY: both types are `repr(C)` copies of the two structs that the C data interface
+    // defines. The value is moved, so that one side only, Polars, calls `release`.
+    let (array, schema) = unsafe {
+        (
+            std::mem::transmute::<FFI_ArrowArray, polars_ffi::ArrowArray>(array),
+            std::mem::transmute::<FFI_ArrowSchema, polars_ffi::ArrowSchema>(schema),
+        )
+    };
+    // SAFETY: arrow has just made both of one valid array: the schema is that of the array, and
+    // its buffers live until Polars releases them.
+    let (array, dtype) = unsafe {
+        let field = polars_ffi::import_field_from_c(&schema)?;
+        let array = polars_ffi::import_array_from_c(array, field.dtype.clone())?;
+        (array, field.dtype)
+    };
+    // SAFETY: `dtype` is the dtype that the array was imported with.
+    let series = unsafe { Series::_try_from_arrow_unchecked(name, vec![array], &dtype)? };
+    Ok(series)
+}
+
+/// A Polars Series as one Arrow array. It is copied only if it has several chunks.
+///
+/// # Errors
+/// [`Error::Arrow`](crate::Error::Arrow) for a type that Arrow does not know.
+pub fn to_arrow(series: &Series) -> Result<ArrayRef> {
+    let array = series.rechunk().to_arrow(0, CompatLevel::newest());
+    let field = polars_arrow::datatypes::Field::new(PlSmallStr::EMPTY, array.dtype().clone(), true);
+    let schema = polars_ffi::export_field_to_c(&field);
+    let array = polars_ffi::export_array_to_c(array);
+    // SAFETY: as in `to_series`, the other way round.
+    let (array, schema) = unsafe {
+        (
+            std::mem::transmute::<polars_ffi::ArrowArray, FFI_ArrowArray>(array),
+            std::mem::transmute::<polars_ffi::ArrowSchema, FFI_ArrowSchema>(schema),
+        )
+    };
+    // SAFETY: Polars has just made both of one valid array.
+    let data = unsafe { from_ffi(array, &schema)? };
+    Ok(make_array(data))
+}
+
+/// The finished string column of a builder.
+pub(super) fn string_array(builder: TextBuilder, rows: usize) -> StringViewArray {
+    let (views, blocks, nulls) = builder.finish(rows);
+    // SAFETY: a `TextBuilder` makes views only itself, of whole `&str` values: short ones inline,
+    // long ones with their length, prefix, block and offset. `finish` gives as many views as
+    // validity bits. Checking that again would cost a pass over all text.
+    unsafe { StringViewArray::new_unchecked(views.into(), blocks.into(), nulls) }
+}

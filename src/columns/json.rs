@@ -1,0 +1,59 @@
+//! Values of a page as canonical JSON: compact, keys in their order, shortest numbers.
+
+use std::io::Write;
+
+use super::page::{Node, Objects, Value};
+
+/// Appends the value of a row, null if there is none.
+pub(super) fn write(out: &mut Vec<u8>, node: &Node, row: usize) {
+    match node.get(row) {
+        None => out.extend_from_slice(b"null"),
+        Some(value) => write_value(out, value, row),
+    }
+}
+
+/// Appends a value, which stands in this row of its node.
+pub(super) fn write_value(out: &mut Vec<u8>, value: Value<'_>, row: usize) {
+    match value {
+        Value::Boolean(true) => out.extend_from_slice(b"true"),
+        Value::Boolean(false) => out.extend_from_slice(b"false"),
+        Value::Integer(value) => append(write!(out, "{value}")),
+        Value::Float(value) => append(serde_json::to_writer(out, &value)),
+        Value::Number(text) => out.extend_from_slice(text.as_bytes()),
+        Value::String(text) => write_string(out, text),
+        Value::Object(objects) => write_object(out, objects, row),
+        Value::List(child, range) => {
+            out.push(b'[');
+            for (position, element) in range.enumerate() {
+                if position > 0 {
+                    out.push(b',');
+                }
+                write(out, child, element);
+            }
+            out.push(b']');
+        }
+    }
+}
+
+fn write_object(out: &mut Vec<u8>, objects: &Objects, row: usize) {
+    out.push(b'{');
+    for (position, field) in objects.fields(row).into_iter().enumerate() {
+        if position > 0 {
+            out.push(b',');
+        }
+        write_string(out, objects.names.get(field));
+        out.push(b':');
+        write(out, &objects.children[field], row);
+    }
+    out.push(b'}');
+}
+
+/// Appends a JSON string.
+pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
+    append(serde_json::to_writer(out, text));
+}
+
+/// Writing to memory does not fail.
+fn append<E: std::fmt::Debug>(result: Result<(), E>) {
+    debug_assert!(result.is_ok(), "{result:?}");
+}

@@ -1,0 +1,106 @@
+//! JSON <-> columns: decode recorded pages into frames, without HTTP.
+//!
+//! A page is the body of a list request: a JSON array of records. [`decode_pages`] does all at
+//! once. Its parts, for pages that arrive over time: a [`PageDecoder`] takes each body apart into
+//! a [`Page`], a [`Layout`] collects what all pages have together, and a [`Plan`] turns each page
+//! into a frame (or an Arrow record batch) of the same columns.
+//!
+//! The rules:
+//!
+//! - A nested object becomes one column per leaf, named by its path. An array stays a list.
+//! - A missing key is null. Columns stand in the order in which the records first show them.
+//! - Integers with floats become `Float64`; if one of the integers is beyond 2^53, `String`.
+//!   Values that do not agree become `String`: strings as they are, other values as JSON.
+//! - Only nulls become `Null`, only empty arrays `List(Null)`, only empty objects `Null`.
+//!
+//! ```
+//! use polars_edfi::columns::{ColumnOptions, decode_pages};
+//!
+//! let pages = [
+//!     r#"[{"id": "a", "schoolReference": {"schoolId": 255901001}}]"#,
+//!     r#"[{"id": "b", "schoolReference": {"schoolId": 255901044}, "score": 1.5}]"#,
+//! ];
+//! let df = decode_pages(pages.map(str::as_bytes), &ColumnOptions::default())?;
+//! assert_eq!(df.get_column_names(), ["id", "schoolReference.schoolId", "score"]);
+//! assert_eq!(df.column("score")?.null_count(), 1);
+//! # Ok::<(), polars_edfi::Error>(())
+//! ```
+
+mod builder;
+mod decimal;
+mod decode;
+mod fit;
+mod flatten;
+mod given;
+mod infer;
+pub mod interop;
+mod json;
+mod names;
+mod number;
+mod page;
+mod plan;
+mod rest;
+mod schema;
+mod shape;
+mod shred;
+mod temporal;
+mod text;
+
+pub use decode::PageDecoder;
+pub use flatten::flatten;
+pub use page::Page;
+pub use plan::Plan;
+pub use schema::Layout;
+
+use polars::prelude::{DataFrame, Schema};
+
+use crate::Result;
+
+/// How records become columns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnOptions {
+    /// What joins the names of a path (default `"."`).
+    pub separator: String,
+    /// Whether to keep the `link` objects, at any depth (default true).
+    pub links: bool,
+    /// The columns to make, and `_unknown` for what they have no place for
+    /// (see [`Layout::from_schema`]); `None` (the default) infers them.
+    pub schema: Option<Schema>,
+}
+
+impl Default for ColumnOptions {
+    fn default() -> Self {
+        Self {
+            separator: ".".to_owned(),
+            links: true,
+            schema: None,
+        }
+    }
+}
+
+/// Turns the bodies of pages, in the order of their records, into one frame.
+///
+/// # Errors
+/// [`Error::Json`](crate::Error::Json) if a body is not a JSON array of objects.
+pub fn decode_pages<'a>(
+    pages: impl IntoIterator<Item = &'a [u8]>,
+    options: &ColumnOptions,
+) -> Result<DataFrame> {
+    let mut decoder = PageDecoder::new(options.links);
+    let mut layout = match &options.schema {
+        Some(schema) => Layout::from_schema(schema, &options.separator)?,
+        None => Layout::new(),
+    };
+    let mut decoded = Vec::new();
+    for body in pages {
+        let page = decoder.decode(body)?;
+        layout.add(&page);
+        decoded.push(page);
+    }
+    let plan = layout.plan(&options.separator, &[]);
+    let mut frame = DataFrame::empty_with_schema(plan.schema());
+    for page in decoded {
+        frame.vstack_mut_owned(plan.frame(&page)?)?;
+    }
+    Ok(frame)
+}

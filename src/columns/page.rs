@@ -1,0 +1,191 @@
+//! A page that has been read: its records as a tree of nodes, one per path.
+
+use std::ops::Range;
+
+use arrow::array::{Array, BooleanArray, Float64Array, Int64Array, StringViewArray};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+
+use super::names::Names;
+
+/// The records of one page, taken apart into values by path, types as they came.
+///
+/// A page is made by a [`PageDecoder`](super::PageDecoder). A [`Layout`](super::Layout) of all
+/// pages says which columns and types they have together, and a [`Plan`](super::Plan) turns each
+/// page into a frame of these. Values that need no conversion are shared, not copied.
+#[derive(Debug)]
+pub struct Page {
+    len: usize,
+    pub(super) root: Objects,
+    id: Option<usize>,
+}
+
+impl Page {
+    pub(super) fn new(len: usize, root: Objects) -> Self {
+        let id = root.names.find("id", 0);
+        Self { len, root, id }
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the page has no records.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The `id` of a record, if it has one that is a string.
+    ///
+    /// # Panics
+    /// If `row` is not below [`Page::len`].
+    pub fn id(&self, row: usize) -> Option<&str> {
+        assert!(row < self.len, "the page has {} records", self.len);
+        match self.root.children[self.id?].get(row)? {
+            Value::String(id) => Some(id),
+            _ => None,
+        }
+    }
+}
+
+/// All values of one path. A row has a value of one kind at most; null and missing have none.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// The how many-th node of the page this was to appear.
+    pub(super) first: u32,
+    /// Whether there is an integer that a 64-bit float does not hold exactly.
+    pub(super) wide: bool,
+    /// The texts of the floats that have more digits than a float holds, if there are any.
+    pub(super) exact: Option<StringViewArray>,
+    /// One entry for each kind of value that there is.
+    pub(super) values: Vec<Values>,
+}
+
+/// All values of one kind of one path.
+#[derive(Debug)]
+pub(super) enum Values {
+    Booleans(BooleanArray),
+    Integers(Int64Array),
+    Floats(Float64Array),
+    /// Numbers that are neither, as they are written.
+    Numbers(StringViewArray),
+    Strings(StringViewArray),
+    Objects(Objects),
+    Lists(Lists),
+}
+
+/// One value of a node.
+#[derive(Debug, Clone)]
+pub(super) enum Value<'a> {
+    Boolean(bool),
+    Integer(i64),
+    Float(f64),
+    Number(&'a str),
+    String(&'a str),
+    Object(&'a Objects),
+    List(&'a Node, Range<usize>),
+}
+
+impl Node {
+    /// The value of a row; `None` is null, or that there is none.
+    pub(super) fn get(&self, row: usize) -> Option<Value<'_>> {
+        self.values.iter().find_map(|values| values.get(row))
+    }
+
+    /// The objects among the values.
+    pub(super) fn objects(&self) -> Option<&Objects> {
+        self.values.iter().find_map(|values| match values {
+            Values::Objects(objects) => Some(objects),
+            _ => None,
+        })
+    }
+}
+
+impl Values {
+    fn get(&self, row: usize) -> Option<Value<'_>> {
+        match self {
+            Self::Booleans(array) => array.is_valid(row).then(|| Value::Boolean(array.value(row))),
+            Self::Integers(array) => array.is_valid(row).then(|| Value::Integer(array.value(row))),
+            Self::Floats(array) => array.is_valid(row).then(|| Value::Float(array.value(row))),
+            Self::Numbers(array) => array.is_valid(row).then(|| Value::Number(array.value(row))),
+            Self::Strings(array) => array.is_valid(row).then(|| Value::String(array.value(row))),
+            Self::Objects(objects) => (objects.rows[row] > 0).then_some(Value::Object(objects)),
+            Self::Lists(lists) => lists
+                .range(row)
+                .map(|range| Value::List(&lists.child, range)),
+        }
+    }
+}
+
+/// The objects of one path. Their children have the same rows.
+#[derive(Debug)]
+pub(super) struct Objects {
+    pub(super) names: Names,
+    pub(super) children: Vec<Node>,
+    shapes: Vec<(u32, u32)>,
+    /// Per row the shape of the object plus one, 0 where there is no object.
+    rows: Vec<u32>,
+}
+
+impl Objects {
+    pub(super) fn new(
+        names: Names,
+        children: Vec<Node>,
+        shapes: Vec<(u32, u32)>,
+        rows: Vec<u32>,
+    ) -> Self {
+        Self {
+            names,
+            children,
+            shapes,
+            rows,
+        }
+    }
+
+    /// The child of a name; `guess` is the position looked at first.
+    pub(super) fn child(&self, name: &str, guess: usize) -> Option<&Node> {
+        self.names
+            .find(name, guess)
+            .map(|position| &self.children[position])
+    }
+
+    /// The positions of the keys of the object of a row, in their order there.
+    pub(super) fn fields(&self, row: usize) -> Vec<usize> {
+        let mut fields = Vec::new();
+        let mut shape = self.rows[row].saturating_sub(1);
+        while shape != 0 {
+            let (before, field) = self.shapes[shape as usize];
+            fields.push(field as usize);
+            shape = before;
+        }
+        fields.reverse();
+        fields
+    }
+
+    /// The rows without an object, if there are any.
+    pub(super) fn nulls(&self) -> Option<NullBuffer> {
+        let nulls: NullBuffer = self.rows.iter().map(|&shape| shape > 0).collect();
+        (nulls.null_count() > 0).then_some(nulls)
+    }
+}
+
+/// The lists of one path. Their elements have rows of their own.
+#[derive(Debug)]
+pub(super) struct Lists {
+    pub(super) offsets: OffsetBuffer<i64>,
+    pub(super) nulls: Option<NullBuffer>,
+    pub(super) child: Box<Node>,
+}
+
+impl Lists {
+    /// The number of elements of all lists together.
+    pub(super) fn elements(&self) -> usize {
+        self.offsets[self.offsets.len() - 1] as usize
+    }
+
+    /// The elements of the list of a row, if there is one.
+    pub(super) fn range(&self, row: usize) -> Option<Range<usize>> {
+        let valid = self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+        valid.then(|| self.offsets[row] as usize..self.offsets[row + 1] as usize)
+    }
+}

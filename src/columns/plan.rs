@@ -1,0 +1,183 @@
+//! The columns of the result, and each page as a frame of them.
+
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes as arrow_types;
+use polars::prelude::{Column, DataFrame, DataType, PlSmallStr, Schema};
+
+use super::given::Given;
+use super::page::{Node, Page};
+use super::schema::{Layout, Seen, Type};
+use super::{infer, interop};
+use crate::Result;
+
+/// The columns that the records of a [`Layout`] become: the same for every page.
+#[derive(Debug)]
+pub struct Plan {
+    columns: Columns,
+    schema: Schema,
+}
+
+#[derive(Debug)]
+enum Columns {
+    Inferred(Vec<Leaf>),
+    Given(Given),
+}
+
+/// One inferred column: where its values are in a record, and what they become.
+#[derive(Debug)]
+struct Leaf {
+    path: Vec<Box<str>>,
+    dtype: Type,
+}
+
+impl Layout {
+    /// The columns of these pages.
+    ///
+    /// Objects outside of lists become a column for each of their leaves, named by the path joined
+    /// with `separator`, in the order in which the leaves were first seen. A name that is
+    /// `reserved`, or taken by an earlier leaf, gets `_record` appended.
+    ///
+    /// A layout of a given schema has its columns in its order, and `_unknown` after them: null, or
+    /// one JSON object of what the schema has no place for. These are the properties that it does
+    /// not know, and the values that do not fit and so are null in their column, nested as they
+    /// are in the record; a list of which some elements are left over has null for the others.
+    ///
+    /// What fits: null everywhere; `true` and `false` a Boolean; a number without fraction and
+    /// exponent, within range, an integer; any number a Float, except integers beyond 2^53 and
+    /// numbers beyond its range; a number, or a string of one, a Decimal that holds it exactly; a
+    /// string a String, Categorical, and an Enum that has it; `YYYY-MM-DD` a Date; an ISO 8601
+    /// date-time, or date, a Datetime that holds all its decimals (without offset it is UTC);
+    /// `HH:MM:SS` with decimals a Time; lists and objects a List and a Struct.
+    pub fn plan(&self, separator: &str, reserved: &[&str]) -> Plan {
+        if let Some(given) = &self.given {
+            let dtypes = given.columns.iter().map(|place| place.dtype.clone());
+            let dtypes = dtypes.chain([DataType::String]);
+            return Plan {
+                schema: given.names(reserved).into_iter().zip(dtypes).collect(),
+                columns: Columns::Given(given.clone()),
+            };
+        }
+        let mut leaves = Vec::new();
+        gather(&self.root, &mut Vec::new(), &mut leaves);
+        leaves.sort_by_key(|(seen, _)| seen.first);
+        let mut taken: HashSet<String> = reserved.iter().map(|&name| name.to_owned()).collect();
+        let mut schema = Schema::with_capacity(leaves.len());
+        let mut columns = Vec::with_capacity(leaves.len());
+        for (seen, path) in leaves {
+            let name = free_name(path.join(separator), &mut taken);
+            let dtype = seen.resolve();
+            schema.with_column(name, dtype.to_polars());
+            columns.push(Leaf { path, dtype });
+        }
+        Plan {
+            columns: Columns::Inferred(columns),
+            schema,
+        }
+    }
+}
+
+/// Collects the leaves below a path that is an object.
+fn gather<'a>(
+    seen: &'a Seen,
+    path: &mut Vec<Box<str>>,
+    leaves: &mut Vec<(&'a Seen, Vec<Box<str>>)>,
+) {
+    for (name, child) in seen.names.iter().zip(&seen.children) {
+        path.push(name.into());
+        if child.is_flattened() {
+            gather(child, path, leaves);
+        } else {
+            leaves.push((child, path.clone()));
+        }
+        path.pop();
+    }
+}
+
+/// A name that is not taken yet, and is from now on.
+pub(super) fn free_name(mut name: String, taken: &mut HashSet<String>) -> PlSmallStr {
+    while taken.contains(&name) {
+        name.push_str("_record");
+    }
+    let free = PlSmallStr::from_str(&name);
+    taken.insert(name);
+    free
+}
+
+impl Plan {
+    /// The columns of every frame that this plan makes.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The name of the column of what a given schema has no place for, the last column; `None`
+    /// for inferred columns. Its values that are not null count the records with such a thing.
+    pub fn unknown(&self) -> Option<&str> {
+        match self.columns {
+            Columns::Inferred(_) => None,
+            Columns::Given(_) => self.schema.iter_names().last().map(PlSmallStr::as_str),
+        }
+    }
+
+    /// The records of a page as a frame.
+    ///
+    /// # Errors
+    /// [`Error::Polars`](crate::Error::Polars) if Polars refuses a column.
+    pub fn frame(&self, page: impl Borrow<Page>) -> Result<DataFrame> {
+        let page = page.borrow();
+        let mut columns = Vec::with_capacity(self.schema.len());
+        for ((name, dtype), array) in self.schema.iter().zip(self.arrays(page)) {
+            let mut series = interop::to_series(name.clone(), &array)?;
+            if self.is_cast(columns.len()) {
+                series = series.strict_cast(dtype)?;
+            }
+            columns.push(Column::from(series));
+        }
+        Ok(DataFrame::new(page.len(), columns)?)
+    }
+
+    /// The records of a page as an Arrow record batch. Categorical and Enum are strings there.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`](crate::Error::Arrow) if Arrow refuses a column.
+    pub fn record_batch(&self, page: impl Borrow<Page>) -> Result<RecordBatch> {
+        let page = page.borrow();
+        let arrays = self.arrays(page);
+        let fields = self.schema.iter_names().zip(&arrays).map(|(name, array)| {
+            arrow_types::Field::new(name.as_str(), array.data_type().clone(), true)
+        });
+        let schema = Arc::new(arrow_types::Schema::new(fields.collect::<Vec<_>>()));
+        let options = RecordBatchOptions::new().with_row_count(Some(page.len()));
+        Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
+    }
+
+    fn arrays(&self, page: &Page) -> Vec<ArrayRef> {
+        match &self.columns {
+            Columns::Inferred(leaves) => leaves
+                .iter()
+                .map(|leaf| infer::array(find(page, &leaf.path), &leaf.dtype, page.len()))
+                .collect(),
+            Columns::Given(given) => given.arrays(page),
+        }
+    }
+
+    fn is_cast(&self, column: usize) -> bool {
+        match &self.columns {
+            Columns::Inferred(_) => false,
+            Columns::Given(given) => given.columns.get(column).is_some_and(|place| place.is_cast()),
+        }
+    }
+}
+
+/// The node of a path, in a page that has it.
+fn find<'a>(page: &'a Page, path: &[Box<str>]) -> Option<&'a Node> {
+    let (last, objects) = path.split_last()?;
+    let mut at = &page.root;
+    for name in objects {
+        at = at.child(name, 0)?.objects()?;
+    }
+    at.child(last, 0)
+}

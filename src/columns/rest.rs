@@ -1,0 +1,145 @@
+//! What a given schema has no place for: which values these are, and one JSON object of them.
+
+use super::json;
+use super::page::{Node, Objects, Value};
+
+/// Which values of a node are left over.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    /// The rows whose whole value is left over.
+    rows: Vec<bool>,
+    /// The fields of its objects of which something is left over.
+    fields: Option<Rests>,
+    /// The same for the elements of its lists.
+    elements: Option<Box<Rest>>,
+}
+
+/// What is left over of the fields of objects.
+#[derive(Debug)]
+pub(super) struct Rests(Vec<Field>);
+
+#[derive(Debug)]
+enum Field {
+    /// The schema does not know the property.
+    Unknown,
+    Known(Rest),
+}
+
+impl Rest {
+    /// The value of a row is left over.
+    pub(super) fn mark(&mut self, row: usize, rows: usize) {
+        self.rows.resize(rows, false);
+        self.rows[row] = true;
+    }
+
+    /// The values of these rows are not left over after all.
+    pub(super) fn unmark(&mut self, rows: impl Fn(usize) -> bool) {
+        for (row, left) in self.rows.iter_mut().enumerate() {
+            *left = *left && !rows(row);
+        }
+        if !self.rows.contains(&true) {
+            self.rows.clear();
+        }
+    }
+
+    pub(super) fn set_elements(&mut self, rest: Self) {
+        self.elements = (!rest.is_empty()).then(|| Box::new(rest));
+    }
+
+    pub(super) fn set_fields(&mut self, rests: Rests) {
+        self.fields = (!rests.is_empty()).then_some(rests);
+    }
+
+    /// Whether everything fits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.fields.is_none() && self.elements.is_none()
+    }
+
+    /// Appends what is left over in a row; says whether there is anything.
+    fn write(&self, out: &mut Vec<u8>, node: &Node, row: usize) -> bool {
+        let Some(value) = node.get(row) else {
+            return false;
+        };
+        if self.rows.get(row) == Some(&true) {
+            json::write_value(out, value, row);
+            return true;
+        }
+        match (value, &self.fields, &self.elements) {
+            (Value::Object(objects), Some(rests), _) => rests.write(out, objects, row),
+            (Value::List(child, range), _, Some(elements)) => {
+                let start = out.len();
+                let mut any = false;
+                let mut next = b'[';
+                for element in range {
+                    out.push(next);
+                    next = b',';
+                    let written = elements.write(out, child, element);
+                    if !written {
+                        out.extend_from_slice(b"null");
+                    }
+                    any |= written;
+                }
+                out.push(b']');
+                if !any {
+                    out.truncate(start);
+                }
+                any
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Rests {
+    /// All fields are unknown until they are set.
+    pub(super) fn new(objects: Option<&Objects>) -> Self {
+        let fields = objects.map_or(0, |objects| objects.children.len());
+        Self((0..fields).map(|_| Field::Unknown).collect())
+    }
+
+    /// The schema knows the field at this position.
+    pub(super) fn set(&mut self, position: usize, rest: Rest) {
+        self.0[position] = Field::Known(rest);
+    }
+
+    /// Whether everything fits.
+    pub(super) fn is_empty(&self) -> bool {
+        let mut fields = self.0.iter();
+        fields.all(|field| matches!(field, Field::Known(rest) if rest.is_empty()))
+    }
+
+    /// Appends an object of what is left over in the object of a row; says whether there is
+    /// anything.
+    pub(super) fn write(&self, out: &mut Vec<u8>, objects: &Objects, row: usize) -> bool {
+        let start = out.len();
+        let mut next = b'{';
+        for field in objects.fields(row) {
+            let before = out.len();
+            let node = &objects.children[field];
+            let rest = match &self.0[field] {
+                Field::Known(rest) if rest.is_empty() => continue,
+                rest => rest,
+            };
+            out.push(next);
+            json::write_string(out, objects.names.get(field));
+            out.push(b':');
+            let written = match rest {
+                Field::Known(rest) => rest.write(out, node, row),
+                Field::Unknown => {
+                    json::write(out, node, row);
+                    true
+                }
+            };
+            if written {
+                next = b',';
+            } else {
+                out.truncate(before);
+            }
+        }
+        if out.len() == start {
+            return false;
+        }
+        out.push(b'}');
+        true
+    }
+}

@@ -1,0 +1,149 @@
+//! The objects of one path: their properties, and which keys each of them had in which order.
+//!
+//! A *shape* is a sequence of keys, those with a null among them. Records of one resource have
+//! few shapes, so a shape is a state and each key leads from state to state: following the last
+//! known ways, a key costs one comparison of bytes, and an object costs four bytes beside its
+//! values. With its shape an object can be written again exactly: missing is not null, and the
+//! keys keep their order.
+
+use std::collections::HashMap;
+
+use super::builder::NodeBuilder;
+use super::names::Names;
+use super::page::{Node, Objects};
+
+/// How many ways on from a shape are tried before the names are looked up.
+const WAYS: usize = 4;
+
+/// A key occurs in one object for the second time.
+#[derive(Debug)]
+pub(super) struct Duplicate;
+
+/// One state: the keys up to here.
+#[derive(Debug)]
+struct Shape {
+    before: u32,
+    field: u32,
+    ways: [(u32, u32); WAYS],
+    known: usize,
+}
+
+/// Collects the objects of one path.
+#[derive(Debug)]
+pub(super) struct ObjectBuilder {
+    names: Names,
+    children: Vec<NodeBuilder>,
+    shapes: Vec<Shape>,
+    /// The ways that a shape itself does not hold: (shape, field) -> shape.
+    ways: HashMap<(u32, u32), u32>,
+    /// Per row the shape of the object plus one, 0 where there is no object.
+    rows: Vec<u32>,
+}
+
+impl Default for ObjectBuilder {
+    fn default() -> Self {
+        Self {
+            names: Names::default(),
+            children: Vec::new(),
+            shapes: vec![Shape::new(0, u32::MAX)],
+            ways: HashMap::new(),
+            rows: Vec::new(),
+        }
+    }
+}
+
+impl Shape {
+    fn new(before: u32, field: u32) -> Self {
+        Self {
+            before,
+            field,
+            ways: [(0, 0); WAYS],
+            known: 0,
+        }
+    }
+}
+
+impl ObjectBuilder {
+    /// The next key of the object that is being read: moves `shape` on and gives the node of the
+    /// key. `created` numbers the nodes in the order of their first appearance.
+    #[inline]
+    pub(super) fn enter(
+        &mut self,
+        shape: &mut u32,
+        key: &str,
+        created: &mut u32,
+    ) -> Result<&mut NodeBuilder, Duplicate> {
+        let state = &self.shapes[*shape as usize];
+        for &(field, next) in &state.ways[..state.known] {
+            if self.names.get(field as usize) == key {
+                *shape = next;
+                return Ok(&mut self.children[field as usize]);
+            }
+        }
+        self.search(shape, key, created)
+    }
+
+    #[inline(never)]
+    fn search(
+        &mut self,
+        shape: &mut u32,
+        key: &str,
+        created: &mut u32,
+    ) -> Result<&mut NodeBuilder, Duplicate> {
+        let field = match self.names.find(key, 0) {
+            Some(field) => field,
+            None => {
+                self.children.push(NodeBuilder::new(*created));
+                *created += 1;
+                self.names.push(key)
+            }
+        };
+        let way = (*shape, field as u32);
+        let next = match self.ways.get(&way) {
+            Some(&next) => next,
+            None => self.add_way(way)?,
+        };
+        *shape = next;
+        Ok(&mut self.children[field])
+    }
+
+    fn add_way(&mut self, way @ (shape, field): (u32, u32)) -> Result<u32, Duplicate> {
+        let mut before = shape;
+        while before != 0 {
+            let state = &self.shapes[before as usize];
+            if state.field == field {
+                return Err(Duplicate);
+            }
+            before = state.before;
+        }
+        let next = self.shapes.len() as u32;
+        self.shapes.push(Shape::new(shape, field));
+        let state = &mut self.shapes[shape as usize];
+        if state.known < WAYS {
+            state.ways[state.known] = (field, next);
+            state.known += 1;
+        } else {
+            self.ways.insert(way, next);
+        }
+        Ok(next)
+    }
+
+    /// The object of a row is complete.
+    #[inline]
+    pub(super) fn close(&mut self, row: usize, shape: u32) {
+        if self.rows.len() < row {
+            self.rows.resize(row, 0);
+        }
+        self.rows.push(shape + 1);
+    }
+
+    /// The finished objects in a space of `rows` rows.
+    pub(super) fn finish(mut self, rows: usize) -> Objects {
+        self.rows.resize(rows, 0);
+        self.rows.shrink_to_fit();
+        let children = self.children.into_iter();
+        let children: Vec<Node> = children.map(|child| child.finish(rows)).collect();
+        let shapes = self.shapes.iter().map(|shape| (shape.before, shape.field));
+        Objects::new(self.names, children, shapes.collect(), self.rows)
+    }
+}

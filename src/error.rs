@@ -1,0 +1,98 @@
+//! What can go wrong: [`Error`] ends a call, [`Failure`] is the story of one failed row.
+
+use std::fmt;
+
+use polars::prelude::PolarsError;
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error that ends a whole call. What goes wrong with one row or one district is no `Error`:
+/// it is told in that row's `status` and `message` (see [`Failure`]).
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// Wrong configuration or arguments; nothing was sent.
+    Config(String),
+    /// A column that was named, or that the call cannot do without, is not in the frame.
+    ColumnNotFound(String),
+    /// A column has a type that the call cannot use.
+    ColumnType(String),
+    /// Credentials were refused, or there are none.
+    Auth(Failure),
+    /// The server answered with an error, or not at all.
+    Http(Failure),
+    /// A body that is not the JSON it should be.
+    Json(String),
+    /// The work was cancelled before its end.
+    Interrupted,
+    /// Polars could not do its part.
+    Polars(PolarsError),
+    /// Arrow could not do its part.
+    Arrow(arrow::error::ArrowError),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(text)
+            | Self::ColumnNotFound(text)
+            | Self::ColumnType(text)
+            | Self::Json(text) => f.write_str(text),
+            Self::Auth(failure) | Self::Http(failure) => f.write_str(&failure.message),
+            Self::Interrupted => f.write_str("interrupted"),
+            Self::Polars(error) => error.fmt(f),
+            Self::Arrow(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Polars(error) => Some(error),
+            Self::Arrow(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<PolarsError> for Error {
+    fn from(error: PolarsError) -> Self {
+        Self::Polars(error)
+    }
+}
+
+impl From<arrow::error::ArrowError> for Error {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Self::Arrow(error)
+    }
+}
+
+/// Why one request, and so one row or one district, did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Failure {
+    /// One sentence for a person: what failed, in the server's own words where it gave any.
+    pub message: String,
+    /// The status of the answer; `None` where there was no answer.
+    pub http_status: Option<u16>,
+    /// What the server calls this request in its own log.
+    pub correlation_id: Option<String>,
+}
+
+impl Failure {
+    /// A failure without an answer from the server.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            ..Self::default()
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}

@@ -1,0 +1,66 @@
+//! What the batch calls have in common.
+
+use std::time::Duration;
+
+use crate::Control;
+
+/// The default name of the column with an ODS's base URL.
+pub(crate) const URL_COL: &str = "targetUrl";
+/// The default name of the column with a token.
+pub(crate) const TOKEN_COL: &str = "EdFi Token";
+/// The default name of the column by which rows are skipped.
+pub(crate) const STATUS_COL: &str = "row status";
+
+/// Which columns hold what, and how a batch runs.
+///
+/// A column that is absent under its default name is done without: the client's base URL and
+/// credentials serve. A column that was named must exist.
+#[derive(Debug, Clone)]
+pub struct BatchOptions {
+    /// The resource; the client's own by default.
+    pub endpoint: Option<String>,
+    /// How many requests are in flight at once.
+    pub workers: usize,
+    /// Rows whose status is one of these are left out.
+    pub skip_statuses: Vec<String>,
+    /// The column that `skip_statuses` looks at.
+    pub status_col: String,
+    /// The base URL of each row's ODS.
+    pub url_col: String,
+    /// Each row's token.
+    pub token_col: String,
+    /// Each row's API version; blank cells mean the client's.
+    pub api_version_col: Option<String>,
+    /// Each row's key, to renew tokens with.
+    pub auth_key_col: Option<String>,
+    /// Each row's secret, to renew tokens with.
+    pub auth_secret_col: Option<String>,
+    /// The token endpoint, relative to a row's base URL (`oauth/token`) or absolute.
+    pub oauth_endpoint: Option<String>,
+    /// When each row's token ends: Datetime (UTC), seconds since 1970, or such a number as text.
+    pub expires_col: Option<String>,
+    /// How long renewals for a client pause after three failures in a row; zero never pauses.
+    pub refresh_cooldown: Duration,
+    /// Watches and stops the batch.
+    pub control: Control,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            workers: 8,
+            skip_statuses: vec!["error".into(), "warning".into()],
+            status_col: STATUS_COL.into(),
+            url_col: URL_COL.into(),
+            token_col: TOKEN_COL.into(),
+            api_version_col: None,
+            auth_key_col: None,
+            auth_secret_col: None,
+            oauth_endpoint: None,
+            expires_col: None,
+            refresh_cooldown: Duration::from_secs(30),
+            control: Control::new(),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! From a row to what a request needs: base URL, API version, token, and how to renew it.
+
+use polars::prelude::DataFrame;
+
+use super::input::Texts;
+use super::input::{self, Times};
+use super::options::{BatchOptions, TOKEN_COL, URL_COL};
+use crate::client::session::{Access, CallContext, Renewal, TokenSource};
+use crate::client::urls::{self, BaseUrl};
+use crate::client::{Auth, Credentials, EdFiClient, Renewals, Secret};
+use crate::{Error, Failure, Result};
+
+/// The credentials of every row of a frame.
+pub(crate) struct Rows<'a> {
+    client: &'a EdFiClient,
+    options: &'a BatchOptions,
+    url: Option<Texts>,
+    token: Option<Texts>,
+    api_version: Option<Texts>,
+    auth_key: Option<Texts>,
+    auth_secret: Option<Texts>,
+    expires: Option<Times>,
+}
+
+impl<'a> Rows<'a> {
+    /// Finds the columns, and checks everything that can be checked before anything is sent.
+    pub(crate) fn new(
+        df: &DataFrame,
+        client: &'a EdFiClient,
+        options: &'a BatchOptions,
+    ) -> Result<Self> {
+        if options.workers == 0 {
+            return Err(Error::Config("workers must be at least 1".into()));
+        }
+        let optional = |argument: &str, name: &Option<String>| {
+            Texts::optional(df, argument, name.as_deref())
+        };
+        let rows = Self {
+            client,
+            options,
+            url: Texts::defaulted(df, "url_col", &options.url_col, URL_COL)?,
+            token: Texts::defaulted(df, "token_col", &options.token_col, TOKEN_COL)?,
+            api_version: optional("api_version_col", &options.api_version_col)?,
+            auth_key: optional("auth_key_col", &options.auth_key_col)?,
+            auth_secret: optional("auth_secret_col", &options.auth_secret_col)?,
+            expires: match &options.expires_col {
+                Some(name) => Some(Times::required(df, "expires_col", name)?),
+                None => None,
+            },
+        };
+        if rows.url.is_none() && client.base().is_none() {
+            return Err(input::missing(df, "url_col, or give the client a base_url", URL_COL));
+        }
+        let fetchable = rows.auth_key.is_some()
+            && rows.auth_secret.is_some()
+            && options.oauth_endpoint.is_some();
+        if rows.token.is_none() && !fetchable && matches!(client.auth(), Auth::None) {
+            return Err(input::missing(
+                df,
+                "token_col, or give the client credentials, or auth_key_col, auth_secret_col and \
+                 oauth_endpoint",
+                TOKEN_COL,
+            ));
+        }
+        Ok(rows)
+    }
+
+    /// What all requests of this batch share.
+    pub(crate) fn context(&self) -> CallContext {
+        let renewals = Renewals::new(self.options.refresh_cooldown, self.client.policy());
+        CallContext::new(self.client, self.options.control.clone(), renewals)
+    }
+
+    /// The base URL of a row as text, to tell districts apart.
+    pub(crate) fn url(&self, row: usize) -> Option<&str> {
+        match &self.url {
+            Some(urls) => Some(urls.get(row)?.trim_end_matches('/')),
+            None => self.client.base().map(|base| base.as_url().as_str()),
+        }
+    }
+
+    /// One row's ODS and credentials, or what is the matter with the row.
+    pub(crate) fn access(&self, row: usize) -> Result<Access, Failure> {
+        let base = self.base(row)?;
+        let renewal = self.renewal(row, &base)?;
+        let token = match &self.token {
+            Some(tokens) => match tokens.get(row) {
+                Some(token) => TokenSource::Row {
+                    token: Secret::new(token),
+                    expired: self.expires.as_ref().is_some_and(|times| times.is_over(row)),
+                },
+                None if matches!(renewal, Renewal::Possible(_)) => TokenSource::Missing,
+                None => return Err(Failure::new(tokens.missing())),
+            },
+            None if matches!(renewal, Renewal::Possible(_)) && self.auth_key.is_some() => {
+                TokenSource::Missing
+            }
+            None => self.client_token(&base)?,
+        };
+        Ok(Access {
+            api_version: self
+                .api_version
+                .as_ref()
+                .and_then(|versions| versions.get(row))
+                .map(str::to_owned),
+            base,
+            token,
+            renewal,
+        })
+    }
+
+    fn base(&self, row: usize) -> Result<BaseUrl, Failure> {
+        match (&self.url, self.client.base()) {
+            (Some(urls), _) => match urls.get(row) {
+                Some(text) => BaseUrl::parse(text, self.client.allow_http())
+                    .map_err(|what| Failure::new(format!("'{}': {what}", self.options.url_col))),
+                None => Err(Failure::new(urls.missing())),
+            },
+            (None, Some(base)) => Ok(base.clone()),
+            (None, None) => Err(Failure::new(format!("missing '{URL_COL}'"))),
+        }
+    }
+
+    /// The client's own credentials, which only its own origin may see.
+    fn client_token(&self, base: &BaseUrl) -> Result<TokenSource, Failure> {
+        let own = self.client.base().is_some_and(|own| own.same_origin(base.as_url()));
+        match (self.client.auth(), own) {
+            (Auth::None, _) => Err(Failure::new(format!("missing '{TOKEN_COL}'"))),
+            (_, true) => Ok(TokenSource::Client),
+            (_, false) => Err(Failure::new(format!(
+                "missing '{TOKEN_COL}': the client's own credentials go to its own base_url only"
+            ))),
+        }
+    }
+
+    fn renewal(&self, row: usize, base: &BaseUrl) -> Result<Renewal, Failure> {
+        let options = self.options;
+        let settings = [
+            ("auth_key_col", &options.auth_key_col),
+            ("auth_secret_col", &options.auth_secret_col),
+            ("oauth_endpoint", &options.oauth_endpoint),
+        ];
+        if settings.iter().all(|(_, value)| value.is_none()) {
+            return Ok(self.client_renewal());
+        }
+        let mut gaps: Vec<String> = settings
+            .iter()
+            .filter(|(_, value)| value.is_none())
+            .map(|(name, _)| format!("{name} not set"))
+            .collect();
+        let mut cell = |texts: &Option<Texts>, name: &Option<String>| -> String {
+            let Some((texts, name)) = texts.as_ref().zip(name.as_ref()) else {
+                return String::new();
+            };
+            let text = texts.get(row).unwrap_or_default();
+            if text.is_empty() {
+                gaps.push(format!("empty '{name}'"));
+            }
+            text.to_owned()
+        };
+        let client_id = cell(&self.auth_key, &options.auth_key_col);
+        let secret = Secret::new(cell(&self.auth_secret, &options.auth_secret_col));
+        if !gaps.is_empty() {
+            return Ok(Renewal::Impossible(gaps.join(", ")));
+        }
+        let endpoint = options.oauth_endpoint.as_deref().unwrap_or_default();
+        Ok(Renewal::Possible(Credentials {
+            token_url: token_url(base, endpoint, self.client.allow_http()).map_err(Failure::new)?,
+            client_id,
+            secret,
+        }))
+    }
+
+    /// Where the client's own credentials serve all rows, they renew its own token too.
+    fn client_renewal(&self) -> Renewal {
+        match self.client.auth() {
+            Auth::Credentials(credentials) if self.token.is_none() => {
+                Renewal::Possible(credentials.clone())
+            }
+            _ => Renewal::NotConfigured,
+        }
+    }
+}
+
+/// The token endpoint of an ODS: below its base URL, or where an absolute URL says.
+pub(crate) fn token_url(
+    base: &BaseUrl,
+    endpoint: &str,
+    allow_http: bool,
+) -> Result<reqwest::Url, String> {
+    let endpoint = endpoint.trim();
+    let url = match endpoint.contains("://") {
+        true => urls::parse_url(endpoint),
+        false => Ok(base.join(endpoint)),
+    };
+    url.and_then(|url| urls::may_carry_secrets(&url, allow_http).map(|()| url))
+        .map_err(|what| format!("oauth_endpoint: {what}"))
+}

@@ -1,0 +1,56 @@
+//! Ed-Fi ODS data as Polars DataFrames.
+//!
+//! School districts keep student data in Ed-Fi ODS servers behind a REST API. This crate makes a
+//! frame of them: a frame of districts (URL, key, secret) becomes tokens, and the tokens become
+//! **every record of every district as one flat, typed frame**.
+//!
+//! ```
+//! # #[cfg(feature = "sandbox")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> polars_edfi::Result<()> {
+//! use polars::prelude::*;
+//! use polars_edfi::{EdFiClient, GetAllOptions, TokenOptions, sandbox::Sandbox};
+//!
+//! let ods = Sandbox::builder().districts(["255901", "255902"]).records(20).start()?;
+//! let districts = ods.districts();
+//!
+//! let client = EdFiClient::builder().api_version("v3").build()?;
+//! let tokens = client
+//!     .batch_fetch_tokens(&districts, "District BK", "oauth/token", &TokenOptions::default())
+//!     .await?;
+//! let token = tokens.column("EdFi Token")?.clone();
+//! let districts = districts.hstack(&[token])?;
+//! let records = client
+//!     .batch_get_all(&districts, "District BK", &GetAllOptions::default())
+//!     .await?;
+//! assert_eq!(records.height(), 40);
+//! assert!(records.column("studentReference.studentUniqueId")?.dtype().is_string());
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "sandbox"))]
+//! # fn main() {}
+//! ```
+//!
+//! The same without `await` is in [`blocking`]; JSON pages that are at hand already become frames
+//! with [`columns`]; the feature `sandbox` brings a small ODS to try all of this on.
+//!
+//! One row or one district that fails never fails a call: its `status` is `"error"`, its `message`
+//! says why. An [`Error`] means that the call itself was wrong.
+
+#![warn(missing_docs, rust_2018_idioms, unreachable_pub)]
+#![deny(unsafe_code)]
+
+pub mod blocking;
+mod client;
+pub mod columns;
+mod error;
+mod frame;
+#[cfg(feature = "python")]
+mod python;
+mod runtime;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
+
+pub use client::{Control, EdFiClient, EdFiClientBuilder, STUDENT_ASSESSMENTS, Secret, Token};
+pub use error::{Error, Failure, Result};
+pub use frame::{BatchOptions, GetAllOptions, OnShort, SchemaChoice, TokenOptions};

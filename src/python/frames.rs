@@ -1,0 +1,27 @@
+//! Functions of frames alone.
+
+use pyo3::prelude::*;
+use pyo3_polars::PyDataFrame;
+
+use super::errors::raise;
+use crate::columns;
+
+/// See `polars_edfi.flatten`.
+#[pyfunction]
+pub(crate) fn flatten(
+    py: Python<'_>,
+    df: PyDataFrame,
+    columns: Option<Vec<String>>,
+    separator: &str,
+    explode: Option<Vec<String>>,
+) -> PyResult<PyDataFrame> {
+    let columns = columns.as_ref().map(|names| as_strs(names));
+    let explode = explode.as_ref().map(|names| as_strs(names));
+    py.detach(|| columns::flatten(&df.0, columns.as_deref(), separator, explode.as_deref()))
+        .map(PyDataFrame)
+        .map_err(|error| raise(py, error))
+}
+
+fn as_strs(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
+}

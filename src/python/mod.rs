@@ -1,0 +1,41 @@
+//! The Python extension module. Thin: converts arguments, calls the Rust functions, raises.
+
+#![allow(
+    unsafe_code,
+    reason = "the macros of pyo3 expand to unsafe code; nothing here writes any"
+)]
+
+mod client;
+mod errors;
+mod frames;
+mod run;
+#[cfg(feature = "sandbox")]
+mod sandbox;
+
+use pyo3::prelude::*;
+
+/// What `polars_edfi` is made of.
+#[pymodule]
+fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<client::Client>()?;
+    module.add_class::<run::Call>()?;
+    module.add_function(wrap_pyfunction!(frames::flatten, module)?)?;
+    #[cfg(feature = "sandbox")]
+    module.add_class::<sandbox::Sandbox>()?;
+    start_logging(py);
+    Ok(())
+}
+
+/// This library's log goes to Python's `logging`, and no other crate's does: their lines were not
+/// written with student data in mind.
+fn start_logging(py: Python<'_>) {
+    let logger = pyo3_log::Logger::new(py, pyo3_log::Caching::Loggers).map(|logger| {
+        logger
+            .filter(log::LevelFilter::Off)
+            .filter_target("polars_edfi".to_owned(), log::LevelFilter::Debug)
+            .install()
+    });
+    // Another extension of this process may have installed a logger before.
+    drop(logger);
+}

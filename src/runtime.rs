@@ -1,0 +1,66 @@
+//! The threads of this process: one tokio runtime for the blocking faces, one pool for decoding.
+//!
+//! Threads do not survive a fork (Airflow, gunicorn): both are made anew in each process.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::{Error, Result};
+
+static THREADS: Mutex<Option<(u32, Arc<Threads>)>> = Mutex::new(None);
+
+/// What one process has.
+pub(crate) struct Threads {
+    runtime: tokio::runtime::Runtime,
+    decoding: rayon::ThreadPool,
+}
+
+impl Threads {
+    /// Those of this process, made at the first use.
+    pub(crate) fn get() -> Result<Arc<Self>> {
+        let mut threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
+        let process = std::process::id();
+        match &*threads {
+            Some((owner, threads)) if *owner == process => return Ok(threads.clone()),
+            // Dropping a runtime whose threads are gone would wait for them for ever.
+            Some(_) => std::mem::forget(threads.take()),
+            None => {}
+        }
+        let new = Arc::new(Self::start()?);
+        *threads = Some((process, new.clone()));
+        Ok(new)
+    }
+
+    fn start() -> Result<Self> {
+        let failed = |error: &dyn std::fmt::Display| Error::Config(format!("no threads: {error}"));
+        Ok(Self {
+            runtime: tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .thread_name("polars-edfi")
+                .enable_all()
+                .build()
+                .map_err(|error| failed(&error))?,
+            decoding: rayon::ThreadPoolBuilder::new()
+                .thread_name(|i| format!("polars-edfi-decode-{i}"))
+                .build()
+                .map_err(|error| failed(&error))?,
+        })
+    }
+
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Runtime {
+        &self.runtime
+    }
+}
+
+/// Does a piece of work that keeps a core busy, beside the requests.
+pub(crate) async fn compute<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    Threads::get()?.decoding.spawn(move || {
+        // Nobody listens any more where the call was dropped.
+        let _ = sender.send(work());
+    });
+    receiver
+        .await
+        .map_err(|_| Error::Config("decoding ended in a panic".into()))
+}

@@ -1,0 +1,206 @@
+//! How a sandbox is configured and started.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::Sandbox;
+use super::auth::TokenRules;
+use super::definitions::{Definitions, is_descriptor};
+use super::district::District;
+use super::log::Log;
+use super::server::{Shared, serve};
+use super::{generate, openapi};
+use crate::{Error, Result};
+
+/// The configuration of a [`Sandbox`]; [`start`](Self::start) makes it run.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct SandboxBuilder {
+    districts: Vec<String>,
+    records: usize,
+    seed: u64,
+    port: u16,
+    page_limit: usize,
+    token_lifetime: Duration,
+    token_limit: Option<usize>,
+    latency: Duration,
+    links: bool,
+    total_count: bool,
+    gzip: bool,
+    keep_bodies: bool,
+    documents: Vec<Value>,
+}
+
+impl Default for SandboxBuilder {
+    fn default() -> Self {
+        Self {
+            districts: vec!["255901".to_owned()],
+            records: 100,
+            seed: 0,
+            port: 0,
+            page_limit: 500,
+            token_lifetime: Duration::from_secs(30 * 60),
+            token_limit: None,
+            latency: Duration::ZERO,
+            links: true,
+            total_count: true,
+            gzip: false,
+            keep_bodies: false,
+            documents: Vec::new(),
+        }
+    }
+}
+
+impl SandboxBuilder {
+    /// The districts, each an ODS of its own below `/{district}`. Default: one, `255901`.
+    pub fn districts(mut self, ids: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.districts = ids.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How many studentAssessments each district has; a quarter as many students. Default: 100.
+    pub fn records(mut self, number: usize) -> Self {
+        self.records = number;
+        self
+    }
+
+    /// The same seed and district give the same records and credentials. Default: 0.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// The port on 127.0.0.1; 0, the default, takes a free one.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// The most items on a page, and how many there are without `limit`. Default: 500.
+    pub fn page_limit(mut self, limit: usize) -> Self {
+        self.page_limit = limit;
+        self
+    }
+
+    /// How long a token lives. Default: 30 minutes.
+    pub fn token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.token_lifetime = lifetime;
+        self
+    }
+
+    /// How many live tokens a client may have; one more is answered 429. ODS/API 7.3 has 15.
+    /// Default: `None`, no limit.
+    pub fn token_limit(mut self, limit: impl Into<Option<usize>>) -> Self {
+        self.token_limit = limit.into();
+        self
+    }
+
+    /// How long every request waits before it is answered. Default: not at all.
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// Whether references have `link` objects. Default: yes.
+    pub fn links(mut self, links: bool) -> Self {
+        self.links = links;
+        self
+    }
+
+    /// Whether `totalCount=true` is answered. Default: yes.
+    pub fn total_count(mut self, total_count: bool) -> Self {
+        self.total_count = total_count;
+        self
+    }
+
+    /// Whether bodies are compressed for those who accept it. Default: no.
+    pub fn gzip(mut self, gzip: bool) -> Self {
+        self.gzip = gzip;
+        self
+    }
+
+    /// Whether [`Sandbox::requests`] has the bodies as they were sent. Default: no.
+    pub fn keep_bodies(mut self, keep: bool) -> Self {
+        self.keep_bodies = keep;
+        self
+    }
+
+    /// An OpenAPI 3 document of an ODS, of its resources or of its descriptors, in place of the sandbox's
+    /// own: it is served as metadata, bodies are validated by it, and natural keys are taken from it.
+    pub fn openapi(mut self, document: Value) -> Self {
+        self.documents.push(document);
+        self
+    }
+
+    /// Makes the records and starts the server.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] where a district is named twice or not at all, where a document is not OpenAPI 3,
+    /// or where the port cannot be had.
+    pub fn start(self) -> Result<Sandbox> {
+        for (index, id) in self.districts.iter().enumerate() {
+            if id.trim().is_empty() || self.districts[..index].contains(id) {
+                return Err(Error::Config(format!("district {id:?} is blank or there twice")));
+            }
+        }
+        let (mut resources, mut descriptors) = (openapi::resources(), openapi::descriptors());
+        for document in self.documents {
+            let mut paths = document["paths"].as_object().into_iter().flatten();
+            let of_descriptors = paths.any(|(path, _)| is_descriptor(path));
+            *(if of_descriptors { &mut descriptors } else { &mut resources }) = document;
+        }
+        let definitions = Definitions::new([&resources, &descriptors].into_iter())?;
+
+        let districts: Vec<_> = self.districts.iter().map(|id| District::new(id, self.seed)).collect();
+        for district in &districts {
+            generate::fill(district, self.seed, self.records, self.links);
+        }
+
+        let no_port = |error: std::io::Error| {
+            Error::Config(format!("the sandbox cannot listen on 127.0.0.1:{}: {error}", self.port))
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).map_err(no_port)?;
+        listener.set_nonblocking(true).map_err(no_port)?;
+        let address = listener.local_addr().map_err(no_port)?;
+        let shared = Arc::new(Shared {
+            origin: format!("http://{address}"),
+            districts,
+            definitions,
+            resources,
+            descriptors,
+            page_limit: self.page_limit,
+            latency: self.latency,
+            links: self.links,
+            total_count: self.total_count,
+            gzip: self.gzip,
+            keep_bodies: self.keep_bodies,
+            token_rules: Mutex::new(TokenRules { lifetime: self.token_lifetime, limit: self.token_limit }),
+            log: Log::default(),
+            flights: Arc::default(),
+        });
+        let no_runtime = |error: std::io::Error| Error::Config(format!("the sandbox cannot start: {error}"));
+        // One thread is enough to fill loopback, and leaves the other cores to the client.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_runtime)?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("edfi-sandbox".to_owned()).spawn(move || {
+            runtime.block_on(async move {
+                match tokio::net::TcpListener::from_std(listener) {
+                    Ok(listener) => {
+                        serve(served, listener, async {
+                            let _ = stopped.await;
+                        })
+                        .await;
+                    }
+                    Err(error) => log::error!("the sandbox cannot listen: {error}"),
+                }
+            });
+        });
+        Ok(Sandbox { shared, stop: Some(stop), thread: Some(thread.map_err(no_runtime)?) })
+    }
+}

@@ -1,0 +1,175 @@
+//! Validation of posted bodies against a resource's schema: required members, types, lengths.
+
+use serde_json::{Map, Value};
+
+use super::definitions::{Definitions, pascal};
+
+/// What is wrong with the body, by JSON path; empty where nothing is. Members that the schema does not
+/// have are not looked at.
+pub(super) fn validate(
+    definitions: &Definitions,
+    endpoint: &str,
+    body: &Map<String, Value>,
+) -> Vec<(String, Vec<String>)> {
+    let mut errors = Vec::new();
+    match definitions.schema(endpoint) {
+        Some(schema) => object(definitions, schema, body, "$", &mut errors),
+        None => {
+            for (name, value) in definitions.identity(endpoint, body) {
+                if value.is_null() {
+                    errors.push((format!("$.{name}"), vec![required(&name)]));
+                }
+            }
+        }
+    }
+    errors
+}
+
+fn required(name: &str) -> String {
+    format!("{} is required.", pascal(name))
+}
+
+fn object(
+    definitions: &Definitions,
+    schema: &Value,
+    body: &Map<String, Value>,
+    path: &str,
+    errors: &mut Vec<(String, Vec<String>)>,
+) {
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        if body.get(name).is_none_or(Value::is_null) {
+            errors.push((format!("{path}.{name}"), vec![required(name)]));
+        }
+    }
+    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+        let server_own = path == "$" && matches!(name.as_str(), "id" | "_etag" | "_lastModifiedDate");
+        if let Some(value) = body.get(name).filter(|value| !value.is_null() && !server_own) {
+            member(definitions, schema, value, name, &format!("{path}.{name}"), errors);
+        }
+    }
+}
+
+fn member(
+    definitions: &Definitions,
+    schema: &Value,
+    value: &Value,
+    name: &str,
+    path: &str,
+    errors: &mut Vec<(String, Vec<String>)>,
+) {
+    let schema = definitions.resolve(schema);
+    let mut wrong = |text: String| errors.push((path.to_owned(), vec![text]));
+    let kind = schema["type"].as_str().unwrap_or_default();
+    let format = schema["format"].as_str().unwrap_or_default();
+    match (kind, value) {
+        ("object", Value::Object(body)) => object(definitions, schema, body, path, errors),
+        ("array", Value::Array(list)) => {
+            for (index, value) in list.iter().enumerate() {
+                let path = format!("{path}[{index}]");
+                member(definitions, &schema["items"], value, name, &path, errors);
+            }
+        }
+        ("string", Value::String(text)) => {
+            let fits = match format {
+                "date" => is_date(text),
+                "date-time" => is_date_time(text),
+                _ => true,
+            };
+            let length = text.chars().count() as u64;
+            let most = schema["maxLength"].as_u64().unwrap_or(u64::MAX);
+            let least = schema["minLength"].as_u64().unwrap_or(0);
+            if !fits {
+                wrong(format!("Could not convert string to {format}: {text}."));
+            } else if length > most {
+                wrong(format!("{} must be at most {most} characters long.", pascal(name)));
+            } else if length < least {
+                wrong(format!("{} must be at least {least} characters long.", pascal(name)));
+            }
+        }
+        ("integer", Value::Number(number)) => {
+            let fits = number.as_i64().is_some_and(|n| format != "int32" || i32::try_from(n).is_ok());
+            if !fits {
+                let kind = if format == "int32" { "Int32" } else { "Int64" };
+                wrong(format!("The value {number} is not a valid {kind}."));
+            }
+        }
+        ("number", Value::Number(_)) | ("boolean", Value::Bool(_)) | ("", _) => {}
+        (kind, value) => wrong(format!("A value of type {kind} is expected, not {}.", type_of(value))),
+    }
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// `YYYY-MM-DD`, of a month and a day that exist.
+fn is_date(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let digits = |range: std::ops::Range<usize>| text.get(range).and_then(|part| part.parse::<u32>().ok());
+    if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
+        return false;
+    }
+    let (Some(year), Some(month), Some(day)) = (digits(0..4), digits(5..7), digits(8..10)) else {
+        return false;
+    };
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + u32::from(leap),
+        1..=12 => 31,
+        _ => return false,
+    };
+    (1..=days).contains(&day)
+}
+
+/// A date, or a date and a time with or without an offset: vendors send both.
+fn is_date_time(text: &str) -> bool {
+    let (Some(date), Some(rest)) = (text.get(..10), text.get(10..)) else { return false };
+    if !is_date(date) {
+        return false;
+    }
+    let Some(time) = rest.strip_prefix(['T', 't', ' ']) else { return rest.is_empty() };
+    let clock = time.get(..8).unwrap_or_default().as_bytes();
+    let below = |at: usize, most: u8| {
+        clock[at].is_ascii_digit()
+            && clock[at + 1].is_ascii_digit()
+            && (clock[at] - b'0') * 10 + clock[at + 1] - b'0' <= most
+    };
+    if clock.len() != 8 || clock[2] != b':' || clock[5] != b':' {
+        return false;
+    }
+    let rest = &time[8..];
+    let offset = match rest.strip_prefix('.') {
+        Some(fraction) => fraction.trim_start_matches(|letter: char| letter.is_ascii_digit()),
+        None => rest,
+    };
+    below(0, 23)
+        && below(3, 59)
+        && below(6, 59)
+        && (offset.is_empty()
+            || offset.eq_ignore_ascii_case("z")
+            || (offset.starts_with(['+', '-']) && matches!(offset.len(), 3 | 5 | 6)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_date, is_date_time};
+
+    #[test]
+    fn dates_and_times() {
+        assert!(is_date("2024-02-29") && !is_date("2023-02-29") && !is_date("2024-2-29"));
+        for text in ["2024-02-29", "2024-02-29T10:11:12Z", "2024-02-29T10:11:12.123+01:00", "2024-02-29T10:11:12"] {
+            assert!(is_date_time(text), "{text}");
+        }
+        for text in ["yesterday", "2024-02-29T25:00:00Z", "2024-02-29X", "2024-02-29T10:11:12 o'clock"] {
+            assert!(!is_date_time(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Frames that hold structs and lists -> flat ones.

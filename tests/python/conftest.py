@@ -1,0 +1,199 @@
+"""A scripted ODS: every answer in a test's own hands, over real HTTP on loopback."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import polars as pl
+import pytest
+
+import polars_edfi as edfi
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+@dataclass
+class Request:
+    """What a server saw."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def token(self) -> str | None:
+        """The bearer token."""
+        kind, _, token = self.headers.get("authorization", "").partition(" ")
+        return token if kind.lower() == "bearer" else None
+
+    @property
+    def basic(self) -> str | None:
+        """Key and secret, joined by a colon."""
+        kind, _, text = self.headers.get("authorization", "").partition(" ")
+        return base64.b64decode(text).decode() if kind.lower() == "basic" else None
+
+
+@dataclass
+class Answer:
+    """What a server says; ``cut`` closes the connection after so many bytes of the body."""
+
+    status: int = 200
+    body: bytes | str | list[Any] | dict[str, Any] = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: int | None = None
+    close: bool = False
+
+
+Script = Callable[[Request], Answer | None]
+
+
+class ScriptedOds:
+    """One district: tokens and pages by default, anything else by ``script``."""
+
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.tokens: set[str] = {"token"}
+        self.secret = "key:secret"
+        self.expires_in: object = 1800
+        self.total_count = True
+        self.max_limit = 500
+        self.script: Script | None = None
+        self.requests: list[Request] = []
+        self._lock = threading.Lock()
+        self._issued = 0
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def handle_any(self) -> None:
+                length = int(self.headers.get("content-length", 0))
+                url = urlsplit(self.path)
+                request = Request(
+                    self.command,
+                    url.path,
+                    dict(parse_qsl(url.query, keep_blank_values=True)),
+                    {name.lower(): value for name, value in self.headers.items()},
+                    self.rfile.read(length),
+                )
+                with outer._lock:
+                    outer.requests.append(request)
+                answer = outer.answer(request)
+                self.close_connection = answer.close or answer.cut is not None
+                if answer.close:
+                    return
+                body = answer.body
+                if not isinstance(body, bytes | str):
+                    body = json.dumps(body)
+                data = body.encode() if isinstance(body, str) else body
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data if answer.cut is None else data[: answer.cut])
+
+            do_GET = do_POST = do_PUT = do_DELETE = handle_any
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def paths(self, prefix: str = "/data") -> list[Request]:
+        """The requests whose path begins so."""
+        return [request for request in self.requests if request.path.startswith(prefix)]
+
+    def answer(self, request: Request) -> Answer:
+        if self.script is not None:
+            with self._lock:
+                answer = self.script(request)
+            if answer is not None:
+                return answer
+        if request.path == "/oauth/token":
+            return self.issue(request)
+        if not request.path.startswith("/data/v3/ed-fi/"):
+            return Answer(404, {"detail": "No such resource.", "correlationId": "c-404"})
+        if request.token not in self.tokens:
+            return Answer(401, {"detail": "Not you."})
+        return self.page(request)
+
+    def issue(self, request: Request) -> Answer:
+        if request.basic != self.secret:
+            return Answer(401, {"error": "invalid_client"})
+        with self._lock:
+            self._issued += 1
+            token = f"issued-{self._issued}"
+            self.tokens.add(token)
+        return Answer(200, {"access_token": token, "expires_in": self.expires_in})
+
+    def page(self, request: Request) -> Answer:
+        limit, offset = int(request.query["limit"]), int(request.query["offset"])
+        if limit > self.max_limit:
+            text = f"Limit must be omitted or set to a value between 0 and {self.max_limit}."
+            return Answer(400, {"detail": "The limit was incorrect.", "errors": [text]})
+        headers = {}
+        if self.total_count and request.query.get("totalCount") == "true":
+            headers["Total-Count"] = str(len(self.records))
+        return Answer(200, self.records[offset : offset + limit], headers)
+
+
+@pytest.fixture
+def make_ods() -> Iterator[Callable[..., ScriptedOds]]:
+    servers: list[ScriptedOds] = []
+
+    def make(records: int | list[dict[str, Any]] = 3) -> ScriptedOds:
+        ods = ScriptedOds()
+        servers.append(ods)
+        if isinstance(records, int):
+            records = [{"id": f"{n:032x}", "n": n, "ref": {"name": f"r{n}"}} for n in range(records)]
+        ods.records = records
+        return ods
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def ods(make_ods: Callable[..., ScriptedOds]) -> ScriptedOds:
+    return make_ods()
+
+
+@pytest.fixture
+def runner() -> edfi.StudentAssessment:
+    """A runner that does not ask for the version, and waits little."""
+    return edfi.StudentAssessment(api_version="v3", max_retries=1, timeout=10)
+
+
+def district(ods: ScriptedOds, bk: str = "a", /, **columns: object) -> pl.DataFrame:
+    """A frame of one district."""
+    row = {"District BK": bk, "targetUrl": ods.url, "EdFi Token": "token"} | columns
+    return pl.DataFrame({name: [value] for name, value in row.items()})
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    if not DATA.is_dir():
+        pytest.skip("no folder of real Ed-Fi data beside the project")
+    return DATA
