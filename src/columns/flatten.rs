@@ -67,7 +67,7 @@ pub fn flatten(
     Ok(df)
 }
 
-fn find<'a>(df: &'a DataFrame, name: &str) -> Result<&'a Column> {
+pub(super) fn find<'a>(df: &'a DataFrame, name: &str) -> Result<&'a Column> {
     df.column(name).map_err(|_| {
         let names: Vec<&str> = df.columns().iter().map(|column| column.name().as_str()).collect();
         Error::ColumnNotFound(format!("no column '{name}'; there are {}", names.join(", ")))

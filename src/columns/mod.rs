@@ -45,12 +45,14 @@ mod shape;
 mod shred;
 mod temporal;
 mod text;
+mod unflatten;
 
 pub use decode::PageDecoder;
 pub use flatten::flatten;
 pub use page::Page;
 pub use plan::Plan;
 pub use schema::Layout;
+pub use unflatten::unflatten;
 
 use polars::prelude::{DataFrame, Schema};
 

@@ -127,9 +127,64 @@ fn number(digits: &[u8]) -> Option<i64> {
     })
 }
 
+/// Writes a date of so many days since 1970-01-01.
+pub(super) fn format_date(days: i64) -> String {
+    // As in `split_date`: years begin in March, eras are 400 of them.
+    let days = days + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    format!("{:04}-{month:02}-{day:02}", era * 400 + year + next)
+}
+
+/// Writes a time of so many nanoseconds since midnight; decimals in groups of three, if any.
+pub(super) fn format_time(nanoseconds: i64) -> String {
+    let (seconds, nanoseconds) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let whole = format!("{hours:02}:{minutes:02}:{seconds:02}");
+    if nanoseconds == 0 {
+        whole
+    } else if nanoseconds % 1_000_000 == 0 {
+        format!("{whole}.{:03}", nanoseconds / 1_000_000)
+    } else if nanoseconds % 1_000 == 0 {
+        format!("{whole}.{:06}", nanoseconds / 1_000)
+    } else {
+        format!("{whole}.{nanoseconds:09}")
+    }
+}
+
+/// Writes a moment of so many parts of a second since 1970-01-01 UTC.
+pub(super) fn format_moment(parts: i64, per_second: i64) -> String {
+    let day = DAY * per_second;
+    let (days, parts) = (parts.div_euclid(day), parts.rem_euclid(day));
+    let nanoseconds = parts * (1_000_000_000 / per_second);
+    format!("{}T{}", format_date(days), format_time(nanoseconds))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{date, moment, time};
+    use super::{date, format_date, format_moment, format_time, moment, time};
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for days in (-719_528..2_932_897).step_by(17) {
+            assert_eq!(date(&format_date(days)), Some(days as i32), "{days}");
+        }
+        for nanoseconds in [0, 1, 1_000, 1_000_000, 86_399_999_999_999, 30_600_500_000_000] {
+            assert_eq!(time(&format_time(nanoseconds)), Some(nanoseconds));
+        }
+        for (parts, text) in [
+            (0, "1970-01-01T00:00:00"),
+            (-1, "1969-12-31T23:59:59.999999"),
+            (1_638_374_400_500_000, "2021-12-01T16:00:00.500"),
+        ] {
+            assert_eq!(format_moment(parts, 1_000_000), text);
+            assert_eq!(moment(text, 1_000_000), Some(parts));
+        }
+    }
 
     #[test]
     fn dates_are_those_of_the_calendar() {

@@ -94,6 +94,10 @@ pub(crate) fn run<T: Send>(
             }
         }
     });
+    // A Ctrl-C since the last look must not hit Python before it has the result.
+    if py.check_signals().is_err() {
+        control.cancel();
+    }
     match result {
         (_, Some(error)) => Err(error),
         (outcome, None) => outcome.map_err(|error| raise(py, error)),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use hyper::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::base64;
 use super::body::{Body, json as json_answer};
 use super::district::District;
 use super::problem::Problem;
@@ -40,20 +41,42 @@ pub(super) fn token(
         }
         Some(header) => match basic(header) {
             Some(credentials) => credentials,
-            None => return Ok(refusal(400, "invalid_client", "The Authorization header is not valid.")),
+            None => {
+                return Ok(refusal(
+                    400,
+                    "invalid_client",
+                    "The Authorization header is not valid.",
+                ));
+            }
         },
         None => match in_body {
             (Some(key), Some(secret)) => (key, secret),
-            _ => return Ok(refusal(401, "invalid_client", "Unable to authenticate the client.")),
+            _ => {
+                return Ok(refusal(
+                    401,
+                    "invalid_client",
+                    "Unable to authenticate the client.",
+                ));
+            }
         },
     };
     match fields.get("grant_type").as_deref() {
         Some("client_credentials") => {}
-        Some(_) => return Ok(refusal(400, "unsupported_grant_type", "Only client_credentials is supported.")),
+        Some(_) => {
+            return Ok(refusal(
+                400,
+                "unsupported_grant_type",
+                "Only client_credentials is supported.",
+            ));
+        }
         None => return Ok(refusal(400, "invalid_request", "grant_type is missing.")),
     }
     if credentials != (district.key.clone(), district.secret.clone()) {
-        return Ok(refusal(401, "invalid_client", "Invalid client id or secret."));
+        return Ok(refusal(
+            401,
+            "invalid_client",
+            "Invalid client id or secret.",
+        ));
     }
     match district.issue_token(rules.lifetime, rules.limit) {
         Some(token) => {
@@ -63,7 +86,9 @@ pub(super) fn token(
                 "token_type": "bearer",
             });
             let mut answer = json_answer(StatusCode::OK, &body);
-            answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            answer
+                .headers_mut()
+                .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             Ok(answer)
         }
         None => Err(Problem::too_many_tokens(rules.limit.unwrap_or_default())),
@@ -81,7 +106,9 @@ pub(super) fn token_info(
         return Err(Problem::method("Token information is requested by POST."));
     }
     check(district, headers)?;
-    let token = Fields::read(headers, body)?.get("token").unwrap_or_default();
+    let token = Fields::read(headers, body)?
+        .get("token")
+        .unwrap_or_default();
     let body = if district.accepts(&token) {
         json!({
             "active": true,
@@ -102,21 +129,34 @@ pub(super) fn check(district: &District, headers: &HeaderMap) -> Result<(), Prob
     let Some(header) = headers.get(AUTHORIZATION) else {
         return Err(Problem::unauthenticated("Authorization header is missing."));
     };
-    let (scheme, token) = header.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
+    let (scheme, token) = header
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .unwrap_or_default();
     if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Problem::unauthenticated("Unknown Authorization header scheme."));
+        return Err(Problem::unauthenticated(
+            "Unknown Authorization header scheme.",
+        ));
     }
-    if district.accepts(token.trim()) { Ok(()) } else { Err(Problem::unauthenticated("Invalid token")) }
+    if district.accepts(token.trim()) {
+        Ok(())
+    } else {
+        Err(Problem::unauthenticated("Invalid token"))
+    }
 }
 
 fn refusal(status: u16, error: &str, description: &str) -> Response<Body> {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-    json_answer(status, &json!({"error": error, "error_description": description}))
+    json_answer(
+        status,
+        &json!({"error": error, "error_description": description}),
+    )
 }
 
 fn basic(header: &HeaderValue) -> Option<(String, String)> {
     let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
-    let text = String::from_utf8(base64::decode(encoded.trim())?).ok()?;
+    let text = String::from_utf8(BASE64_STANDARD.decode(encoded.trim()).ok()?).ok()?;
     let mut parts = text.split(':');
     // As in the ODS, a secret with a colon is not understood.
     let pair = (parts.next()?.to_owned(), parts.next()?.to_owned());
@@ -131,10 +171,15 @@ enum Fields {
 
 impl Fields {
     fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, Problem> {
-        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = headers
+            .get(CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok())
+            .unwrap_or_default();
         if kind.starts_with("application/json") {
             let parsed = serde_json::from_slice(body);
-            return parsed.map(Self::Json).map_err(|_| Problem::bad_request("The body is not JSON."));
+            return parsed
+                .map(Self::Json)
+                .map_err(|_| Problem::bad_request("The body is not JSON."));
         }
         if kind.starts_with("application/x-www-form-urlencoded") {
             return Ok(Self::Form(Query::parse(&String::from_utf8_lossy(body))));

@@ -29,7 +29,9 @@ impl std::error::Error for Closed {}
 enum End {
     Whole,
     /// Give the frames one chance to be flushed, then close.
-    Cut { flushed: bool },
+    Cut {
+        flushed: bool,
+    },
     Stalled,
 }
 
@@ -47,7 +49,12 @@ impl Body {
         let mut frames = frames.into();
         frames.retain(|frame| !frame.is_empty());
         let left = frames.iter().map(|frame| frame.len() as u64).sum();
-        Self { frames, left, end: End::Whole, flight: None }
+        Self {
+            frames,
+            left,
+            end: End::Whole,
+            flight: None,
+        }
     }
 
     /// All of the body in one piece.
@@ -144,7 +151,8 @@ impl Flights {
 
     /// Forget the highest count.
     pub(super) fn reset(&self) {
-        self.most.store(self.now.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.most
+            .store(self.now.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 }
 
@@ -168,11 +176,17 @@ pub(super) fn empty(status: StatusCode) -> Response<Body> {
 pub(super) fn typed(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
 /// An answer of JSON.
 pub(super) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
-    typed(status, "application/json; charset=utf-8", value.to_string().into_bytes().into())
+    typed(
+        status,
+        "application/json; charset=utf-8",
+        value.to_string().into_bytes().into(),
+    )
 }

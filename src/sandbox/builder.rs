@@ -145,24 +145,37 @@ impl SandboxBuilder {
     pub fn start(self) -> Result<Sandbox> {
         for (index, id) in self.districts.iter().enumerate() {
             if id.trim().is_empty() || self.districts[..index].contains(id) {
-                return Err(Error::Config(format!("district {id:?} is blank or there twice")));
+                return Err(Error::Config(format!(
+                    "district {id:?} is blank or there twice"
+                )));
             }
         }
         let (mut resources, mut descriptors) = (openapi::resources(), openapi::descriptors());
         for document in self.documents {
             let mut paths = document["paths"].as_object().into_iter().flatten();
             let of_descriptors = paths.any(|(path, _)| is_descriptor(path));
-            *(if of_descriptors { &mut descriptors } else { &mut resources }) = document;
+            *(if of_descriptors {
+                &mut descriptors
+            } else {
+                &mut resources
+            }) = document;
         }
         let definitions = Definitions::new([&resources, &descriptors].into_iter())?;
 
-        let districts: Vec<_> = self.districts.iter().map(|id| District::new(id, self.seed)).collect();
+        let districts: Vec<_> = self
+            .districts
+            .iter()
+            .map(|id| District::new(id, self.seed))
+            .collect();
         for district in &districts {
             generate::fill(district, self.seed, self.records, self.links);
         }
 
         let no_port = |error: std::io::Error| {
-            Error::Config(format!("the sandbox cannot listen on 127.0.0.1:{}: {error}", self.port))
+            Error::Config(format!(
+                "the sandbox cannot listen on 127.0.0.1:{}: {error}",
+                self.port
+            ))
         };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).map_err(no_port)?;
         listener.set_nonblocking(true).map_err(no_port)?;
@@ -179,28 +192,41 @@ impl SandboxBuilder {
             total_count: self.total_count,
             gzip: self.gzip,
             keep_bodies: self.keep_bodies,
-            token_rules: Mutex::new(TokenRules { lifetime: self.token_lifetime, limit: self.token_limit }),
+            token_rules: Mutex::new(TokenRules {
+                lifetime: self.token_lifetime,
+                limit: self.token_limit,
+            }),
             log: Log::default(),
             flights: Arc::default(),
         });
-        let no_runtime = |error: std::io::Error| Error::Config(format!("the sandbox cannot start: {error}"));
+        let no_runtime =
+            |error: std::io::Error| Error::Config(format!("the sandbox cannot start: {error}"));
         // One thread is enough to fill loopback, and leaves the other cores to the client.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_runtime)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(no_runtime)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let served = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("edfi-sandbox".to_owned()).spawn(move || {
-            runtime.block_on(async move {
-                match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => {
-                        serve(served, listener, async {
-                            let _ = stopped.await;
-                        })
-                        .await;
+        let thread = std::thread::Builder::new()
+            .name("edfi-sandbox".to_owned())
+            .spawn(move || {
+                runtime.block_on(async move {
+                    match tokio::net::TcpListener::from_std(listener) {
+                        Ok(listener) => {
+                            serve(served, listener, async {
+                                let _ = stopped.await;
+                            })
+                            .await;
+                        }
+                        Err(error) => log::error!("the sandbox cannot listen: {error}"),
                     }
-                    Err(error) => log::error!("the sandbox cannot listen: {error}"),
-                }
+                });
             });
-        });
-        Ok(Sandbox { shared, stop: Some(stop), thread: Some(thread.map_err(no_runtime)?) })
+        Ok(Sandbox {
+            shared,
+            stop: Some(stop),
+            thread: Some(thread.map_err(no_runtime)?),
+        })
     }
 }

@@ -12,7 +12,10 @@ use super::store::{Tracked, id_text};
 /// `GET /changeQueries/v1/availableChangeVersions`.
 pub(super) fn available(district: &District) -> Response<Body> {
     let newest = district.state().change_version;
-    json_answer(StatusCode::OK, &json!({"oldestChangeVersion": 0, "newestChangeVersion": newest}))
+    json_answer(
+        StatusCode::OK,
+        &json!({"oldestChangeVersion": 0, "newestChangeVersion": newest}),
+    )
 }
 
 impl Reader<'_> {
@@ -69,13 +72,21 @@ impl Reader<'_> {
         if faults.faults.no_change_queries {
             return Err(super::read::no_item());
         }
-        let chosen: Vec<_> =
-            all.iter().filter(|one| (from..=to).contains(&one.change_version)).collect();
-        let page: Vec<_> =
-            chosen.iter().skip(window.offset).take(window.limit).map(|one| show(one)).collect();
+        let chosen: Vec<_> = all
+            .iter()
+            .filter(|one| (from..=to).contains(&one.change_version))
+            .collect();
+        let page: Vec<_> = chosen
+            .iter()
+            .skip(window.offset)
+            .take(window.limit)
+            .map(|one| show(one))
+            .collect();
         let mut answer = json_answer(StatusCode::OK, &page.into());
         if wants_total && self.counts && !faults.faults.no_total_count {
-            answer.headers_mut().insert(TOTAL_COUNT, chosen.len().into());
+            answer
+                .headers_mut()
+                .insert(TOTAL_COUNT, chosen.len().into());
         }
         Ok(answer)
     }

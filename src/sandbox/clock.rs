@@ -12,7 +12,10 @@ pub(super) fn now() -> u64 {
 /// `2024-08-15T13:45:12Z` for seconds since 1970.
 pub(super) fn date_time(seconds: u64) -> String {
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{}T{hour:02}:{minute:02}:{second:02}Z", date(seconds / 86_400))
+    format!(
+        "{}T{hour:02}:{minute:02}:{second:02}Z",
+        date(seconds / 86_400)
+    )
 }
 
 /// `2024-08-15` for days since 1970 (Howard Hinnant's civil-from-days).
@@ -24,7 +27,11 @@ pub(super) fn date(days: u64) -> String {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02}")
 }

@@ -47,7 +47,11 @@ impl Definitions {
             endpoint_of: HashMap::new(),
         };
         for (name, updatable, key) in natural_keys() {
-            let definition = Definition { key, schema: None, updatable };
+            let definition = Definition {
+                key,
+                schema: None,
+                updatable,
+            };
             known.resources.insert(format!("ed-fi/{name}"), definition);
         }
         for document in documents {
@@ -63,17 +67,24 @@ impl Definitions {
     }
 
     fn read(&mut self, document: &Value) -> Result<()> {
-        let (Some(paths), Some(schemas)) =
-            (document["paths"].as_object(), document["components"]["schemas"].as_object())
-        else {
+        let (Some(paths), Some(schemas)) = (
+            document["paths"].as_object(),
+            document["components"]["schemas"].as_object(),
+        ) else {
             let text = "an OpenAPI 3 document with `paths` and `components.schemas` is needed";
             return Err(Error::Config(text.to_owned()));
         };
-        self.schemas.extend(schemas.iter().map(|(name, schema)| (name.clone(), schema.clone())));
+        self.schemas.extend(
+            schemas
+                .iter()
+                .map(|(name, schema)| (name.clone(), schema.clone())),
+        );
         for (path, item) in paths {
             let endpoint = path.trim_matches('/');
             let content = &item["get"]["responses"]["200"]["content"]["application/json"];
-            let Some(schema) = referenced(&content["schema"]["items"]) else { continue };
+            let Some(schema) = referenced(&content["schema"]["items"]) else {
+                continue;
+            };
             if endpoint.split('/').count() != 2 {
                 continue;
             }
@@ -86,7 +97,10 @@ impl Definitions {
             if key.is_empty() && is_descriptor(endpoint) {
                 key = DESCRIPTOR_KEY.map(str::to_owned).to_vec();
             }
-            let before = self.resources.get(endpoint).is_some_and(|known| known.updatable);
+            let before = self
+                .resources
+                .get(endpoint)
+                .is_some_and(|known| known.updatable);
             let put = &paths.get(&format!("{path}/{{id}}")).unwrap_or(&Value::Null)["put"];
             let definition = Definition {
                 key,
@@ -94,7 +108,8 @@ impl Definitions {
                 updatable: before || put["x-Ed-Fi-isUpdatable"] == true,
             };
             self.resources.insert(endpoint.to_owned(), definition);
-            self.endpoint_of.insert(schema.to_owned(), endpoint.to_owned());
+            self.endpoint_of
+                .insert(schema.to_owned(), endpoint.to_owned());
         }
         Ok(())
     }
@@ -107,7 +122,9 @@ impl Definitions {
 
     /// Whether a PUT may change the natural key of this resource's items.
     pub(super) fn updatable(&self, endpoint: &str) -> bool {
-        self.resources.get(endpoint).is_some_and(|known| known.updatable)
+        self.resources
+            .get(endpoint)
+            .is_some_and(|known| known.updatable)
     }
 
     /// The schema of the resource.
@@ -118,7 +135,9 @@ impl Definitions {
 
     /// The schema itself, or the one that its `$ref` names.
     pub(super) fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
-        referenced(schema).and_then(|name| self.schemas.get(name)).unwrap_or(schema)
+        referenced(schema)
+            .and_then(|name| self.schemas.get(name))
+            .unwrap_or(schema)
     }
 
     /// Whether a member of the resource, or of one of its references, goes by this name.
@@ -128,7 +147,9 @@ impl Definitions {
         {
             return true;
         }
-        let Some(members) = self.schema(endpoint).and_then(|schema| schema["properties"].as_object())
+        let Some(members) = self
+            .schema(endpoint)
+            .and_then(|schema| schema["properties"].as_object())
         else {
             return false;
         };
@@ -152,11 +173,18 @@ impl Definitions {
     pub(super) fn identity(&self, endpoint: &str, body: &Map<String, Value>) -> Map<String, Value> {
         if let Some(known) = self.resources.get(endpoint) {
             let value = |name: &String| lookup(body, name).cloned().unwrap_or(Value::Null);
-            return known.key.iter().map(|name| (name.clone(), value(name))).collect();
+            return known
+                .key
+                .iter()
+                .map(|name| (name.clone(), value(name)))
+                .collect();
         }
         if is_descriptor(endpoint) {
             let value = |name: &str| body.get(name).cloned().unwrap_or(Value::Null);
-            return DESCRIPTOR_KEY.iter().map(|name| ((*name).to_owned(), value(name))).collect();
+            return DESCRIPTOR_KEY
+                .iter()
+                .map(|name| ((*name).to_owned(), value(name)))
+                .collect();
         }
         let mut key = Map::new();
         for (name, value) in body {
@@ -189,9 +217,13 @@ impl Definitions {
     }
 
     fn collect(&self, schema: &Value, body: &Map<String, Value>, found: &mut Vec<Reference>) {
-        let Some(members) = schema["properties"].as_object() else { return };
+        let Some(members) = schema["properties"].as_object() else {
+            return;
+        };
         for (name, value) in body {
-            let Some(schema) = members.get(name) else { continue };
+            let Some(schema) = members.get(name) else {
+                continue;
+            };
             if let Some(object) = value.as_object() {
                 match self.reference(schema, object) {
                     Some(reference) => found.push(reference),
@@ -211,7 +243,10 @@ impl Definitions {
         let target = self.target(schema)?;
         let names = &self.resources.get(target)?.key;
         let key = key_text(names.iter().map(|name| body.get(name)));
-        Some(Reference { target: target.to_owned(), key })
+        Some(Reference {
+            target: target.to_owned(),
+            key,
+        })
     }
 
     fn target(&self, schema: &Value) -> Option<&str> {
@@ -221,14 +256,22 @@ impl Definitions {
 
     /// Whether items of `endpoint` can refer to items of `target`.
     pub(super) fn may_refer(&self, endpoint: &str, target: &str) -> bool {
-        let Some(name) = self.resources.get(endpoint).and_then(|known| known.schema.as_deref()) else {
+        let Some(name) = self
+            .resources
+            .get(endpoint)
+            .and_then(|known| known.schema.as_deref())
+        else {
             return false;
         };
         let mut seen = vec![name.to_owned()];
         let mut next = 0;
         while let Some(schema) = seen.get(next).and_then(|name| self.schemas.get(name)) {
             next += 1;
-            for member in schema["properties"].as_object().into_iter().flat_map(Map::values) {
+            for member in schema["properties"]
+                .as_object()
+                .into_iter()
+                .flat_map(Map::values)
+            {
                 if self.target(member) == Some(target) {
                     return true;
                 }
@@ -243,7 +286,10 @@ impl Definitions {
 
     /// What one item of the resource is called in messages and links: `StudentAssessment`.
     pub(super) fn item_name(&self, endpoint: &str) -> String {
-        let schema = self.resources.get(endpoint).and_then(|known| known.schema.as_deref());
+        let schema = self
+            .resources
+            .get(endpoint)
+            .and_then(|known| known.schema.as_deref());
         let resource = endpoint.rsplit('/').next().unwrap_or(endpoint);
         let name = match schema.and_then(|name| name.split_once('_')) {
             Some((_, name)) => name.to_owned(),
@@ -258,11 +304,18 @@ impl Definitions {
 
 /// The Data Standard's resources: name, whether the key may change, members of the key.
 fn natural_keys() -> impl Iterator<Item = (&'static str, bool, Vec<String>)> {
-    NATURAL_KEYS.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
-        let mut words = line.split_whitespace();
-        let name = words.next()?;
-        Some((name.trim_start_matches('~'), name.starts_with('~'), sorted(words.map(str::to_owned))))
-    })
+    NATURAL_KEYS
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let name = words.next()?;
+            Some((
+                name.trim_start_matches('~'),
+                name.starts_with('~'),
+                sorted(words.map(str::to_owned)),
+            ))
+        })
 }
 
 fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
@@ -274,7 +327,9 @@ fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
 /// The value that a filter or a member of a natural key means in this body.
 pub(super) fn lookup<'a>(body: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let scalar = |value: &&Value| !value.is_object() && !value.is_array();
-    let own = body.iter().find(|(member, _)| member.eq_ignore_ascii_case(name));
+    let own = body
+        .iter()
+        .find(|(member, _)| member.eq_ignore_ascii_case(name));
     if let Some(value) = own.map(|(_, value)| value).filter(scalar) {
         return Some(value);
     }
@@ -301,7 +356,11 @@ fn means(name: &str, reference: &str, key: &str) -> bool {
     if name.eq_ignore_ascii_case(key) {
         return key != "link";
     }
-    let Some(at) = name.len().checked_sub(key.len()).filter(|at| name.is_char_boundary(*at)) else {
+    let Some(at) = name
+        .len()
+        .checked_sub(key.len())
+        .filter(|at| name.is_char_boundary(*at))
+    else {
         return false;
     };
     let (role, rest) = name.split_at(at);
@@ -309,7 +368,8 @@ fn means(name: &str, reference: &str, key: &str) -> bool {
 }
 
 fn starts_with(text: &str, prefix: &str) -> bool {
-    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    text.get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 fn stem(reference: &str) -> Option<&str> {

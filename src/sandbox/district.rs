@@ -10,8 +10,11 @@ use super::faults::{FaultState, Faults};
 use super::store::{State, digest_of};
 
 /// What a path segment may hold as it is.
-const SEGMENT: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// One ODS behind the sandbox's port.
 pub(super) struct District {
@@ -28,7 +31,9 @@ impl District {
     pub(super) fn new(id: &str, seed: u64) -> Self {
         let word = |what: &str, length: usize| {
             let mut random = random(seed, id, what);
-            (0..length).map(|_| random.alphanumeric()).collect::<String>()
+            (0..length)
+                .map(|_| random.alphanumeric())
+                .collect::<String>()
         };
         Self {
             id: id.to_owned(),
@@ -74,7 +79,9 @@ impl District {
 
     /// Whether the token is this district's and still alive.
     pub(super) fn accepts(&self, token: &str) -> bool {
-        lock(&self.tokens).get(token).is_some_and(|end| *end > Instant::now())
+        lock(&self.tokens)
+            .get(token)
+            .is_some_and(|end| *end > Instant::now())
     }
 
     pub(super) fn revoke_tokens(&self) {

@@ -117,14 +117,20 @@ pub(super) struct FaultState {
 
 impl FaultState {
     pub(super) fn new(faults: Faults) -> Self {
-        Self { faults, ..Self::default() }
+        Self {
+            faults,
+            ..Self::default()
+        }
     }
 
     /// Decides on the next data request.
     pub(super) fn next(&mut self, method: &Method, is_page: bool) -> Verdict {
         let faults = &mut self.faults;
-        let mut verdict =
-            Verdict { latency: Duration::ZERO, before: Before::Nothing, after: After::Nothing };
+        let mut verdict = Verdict {
+            latency: Duration::ZERO,
+            before: Before::Nothing,
+            after: After::Nothing,
+        };
         let is_page = is_page && method == Method::GET;
         if !(faults.writes_only && method == Method::GET) {
             self.data_requests += 1;
@@ -171,7 +177,10 @@ impl FaultState {
 
     /// Whether tokens expire just now, before one more data request is accepted.
     pub(super) fn expires(&mut self) -> bool {
-        let due = self.faults.expire_after.is_some_and(|after| self.accepted >= after);
+        let due = self
+            .faults
+            .expire_after
+            .is_some_and(|after| self.accepted >= after);
         if due {
             self.faults.expire_after = None;
         }
@@ -193,7 +202,11 @@ impl FaultState {
     /// How many records the present read of the resource loses.
     pub(super) fn lost(&self, endpoint: &str) -> usize {
         let reads = self.reads.get(endpoint).copied().unwrap_or(0);
-        if reads <= self.faults.lose_reads.max(1) { self.faults.lose_records } else { 0 }
+        if reads <= self.faults.lose_reads.max(1) {
+            self.faults.lose_records
+        } else {
+            0
+        }
     }
 }
 

@@ -9,54 +9,7 @@ use super::district::{District, random};
 use super::load::{EPOCH, Loader};
 use super::results::{self, AssessmentKind, KINDS, NAMESPACE};
 use super::store::{digest_of, id_text};
-
-/// Descriptors that the sandbox has of its own: resource, then code values.
-pub(super) const DESCRIPTORS: [(&str, &[&str]); 6] = [
-    ("gradeLevel", &GRADES),
-    ("academicSubject", &["English Language Arts", "Mathematics", "Reading", "Science"]),
-    ("assessmentReportingMethod", &["Scale score", "Raw score", "Percentile rank", "Proficiency level"]),
-    ("performanceLevel", &results::LEVELS),
-    ("resultDatatypeType", &["Integer", "Decimal", "Percentile", "Level"]),
-    ("sex", &["Female", "Male"]),
-];
-
-/// Grade levels of students, from kindergarten up.
-pub(super) const GRADES: [&str; 13] = [
-    "Kindergarten",
-    "First grade",
-    "Second grade",
-    "Third grade",
-    "Fourth grade",
-    "Fifth grade",
-    "Sixth grade",
-    "Seventh grade",
-    "Eighth grade",
-    "Ninth grade",
-    "Tenth grade",
-    "Eleventh grade",
-    "Twelfth grade",
-];
-
-const SCHOOLS: [(&str, &str); 4] = [
-    ("Elementary School", "Elementary School"),
-    ("Middle School", "Middle School"),
-    ("High School", "High School"),
-    ("Academy", "Alternative"),
-];
-const PLACES: [&str; 10] = [
-    "Cedar Ridge", "Lakeview", "Mission Valley", "Northside", "Oak Hollow", "Pecan Grove", "Riverbend",
-    "Sunset", "Twin Creeks", "Willow Springs",
-];
-const FIRST: [&str; 24] = [
-    "Aaliyah", "Amara", "Benjamín", "Carlos", "Chloé", "Daniel", "Elena", "Ethan", "Fatima", "Grace",
-    "Hiro", "Isabella", "Jamal", "Josefina", "Kai", "Liam", "Mei", "Noah", "Olivia", "Priya", "Santiago",
-    "Sofia", "Tyrone", "Zoë",
-];
-const LAST: [&str; 24] = [
-    "Adams", "Álvarez", "Brooks", "Castillo", "Chen", "Dyer", "Ferguson", "García", "Haddad", "Ibarra",
-    "Johnson", "Kim", "López", "Mulligan", "Nguyen", "O'Brien", "Patel", "Quintero", "Robinson",
-    "Sánchez", "Torres", "Upton", "Washington", "Young",
-];
+use super::words::{DESCRIPTORS, FIRST, GRADES, LAST, PLACES, SCHOOLS};
 
 /// Where a generated item can be found by those that refer to it.
 pub(super) struct Target {
@@ -68,8 +21,19 @@ pub(super) struct Target {
 }
 
 impl Target {
-    fn new(district: &District, endpoint: &'static str, rel: &'static str, key: &str, members: String) -> Self {
-        Self { members, rel, endpoint, digest: digest_of(&district.id, endpoint, key) }
+    fn new(
+        district: &District,
+        endpoint: &'static str,
+        rel: &'static str,
+        key: &str,
+        members: String,
+    ) -> Self {
+        Self {
+            members,
+            rel,
+            endpoint,
+            digest: digest_of(&district.id, endpoint, key),
+        }
     }
 
     /// The reference as an object, with its link where `links` says so.
@@ -144,7 +108,9 @@ fn descriptors(district: &District) {
 
 /// The text of a natural key of these parts, in the order of their names, as the store makes it.
 pub(super) fn key(parts: &[&str]) -> String {
-    parts.iter().fold(String::new(), |text, part| text + part + "\u{1f}")
+    parts
+        .iter()
+        .fold(String::new(), |text, part| text + part + "\u{1f}")
 }
 
 /// One of several.
@@ -169,8 +135,13 @@ impl World<'_> {
             );
             loader.add(&key(&[&text]), &members, EPOCH, Vec::new());
             let inner = format!(r#""schoolYear":{year}"#);
-            let target =
-                Target::new(self.district, "ed-fi/schoolYearTypes", "SchoolYearType", &key(&[&text]), inner);
+            let target = Target::new(
+                self.district,
+                "ed-fi/schoolYearTypes",
+                "SchoolYearType",
+                &key(&[&text]),
+                inner,
+            );
             self.years.push(target);
         }
         loader.finish([]);
@@ -195,7 +166,10 @@ impl World<'_> {
             let id = agency * 1000 + index as u64 + 1;
             let grades: Vec<_> = grades_of(index)
                 .map(|grade| {
-                    format!(r#"{{"gradeLevelDescriptor":"uri://ed-fi.org/GradeLevelDescriptor#{}"}}"#, GRADES[grade])
+                    format!(
+                        r#"{{"gradeLevelDescriptor":"uri://ed-fi.org/GradeLevelDescriptor#{}"}}"#,
+                        GRADES[grade]
+                    )
                 })
                 .collect();
             let mut members = format!(
@@ -209,7 +183,13 @@ impl World<'_> {
             let text = id.to_string();
             loader.add(&key(&[&text]), &members, EPOCH, Vec::new());
             let inner = format!(r#""schoolId":{id}"#);
-            let target = Target::new(self.district, "ed-fi/schools", "School", &key(&[&text]), inner);
+            let target = Target::new(
+                self.district,
+                "ed-fi/schools",
+                "School",
+                &key(&[&text]),
+                inner,
+            );
             self.schools.push(target);
         }
         loader.finish([]);
@@ -240,7 +220,10 @@ impl World<'_> {
             }
             if chance(&mut random, 90) {
                 let sex = pick(&mut random, DESCRIPTORS[5].1);
-                let _ = write!(members, r##","birthSexDescriptor":"uri://ed-fi.org/SexDescriptor#{sex}""##);
+                let _ = write!(
+                    members,
+                    r##","birthSexDescriptor":"uri://ed-fi.org/SexDescriptor#{sex}""##
+                );
             }
             if chance(&mut random, 15) {
                 let _ = write!(members, r#","multipleBirthStatus":{}"#, random.bool());
@@ -255,8 +238,19 @@ impl World<'_> {
             }
             loader.add(&key(&[&id]), &members, EPOCH + index as u64, Vec::new());
             let inner = format!(r#""studentUniqueId":"{id}""#);
-            let target = Target::new(self.district, "ed-fi/students", "Student", &key(&[&id]), inner);
-            self.students.push(Student { id, target, grade, school });
+            let target = Target::new(
+                self.district,
+                "ed-fi/students",
+                "Student",
+                &key(&[&id]),
+                inner,
+            );
+            self.students.push(Student {
+                id,
+                target,
+                grade,
+                school,
+            });
         }
         loader.finish([]);
     }
@@ -265,19 +259,38 @@ impl World<'_> {
         let mut loader = Loader::new(self.district, "ed-fi/assessments");
         let mut parts = Loader::new(self.district, "ed-fi/objectiveAssessments");
         for kind in &KINDS {
-            loader.add(&key(&[kind.id, NAMESPACE]), &kind.members(), EPOCH, Vec::new());
-            let inner = format!(r#""assessmentIdentifier":"{}","namespace":"{NAMESPACE}""#, kind.id);
+            loader.add(
+                &key(&[kind.id, NAMESPACE]),
+                &kind.members(),
+                EPOCH,
+                Vec::new(),
+            );
+            let inner = format!(
+                r#""assessmentIdentifier":"{}","namespace":"{NAMESPACE}""#,
+                kind.id
+            );
             let whole = key(&[kind.id, NAMESPACE]);
-            let assessment =
-                Target::new(self.district, "ed-fi/assessments", "Assessment", &whole, inner);
-            self.objectives.push(self.make_objectives(kind, &assessment, &mut parts));
+            let assessment = Target::new(
+                self.district,
+                "ed-fi/assessments",
+                "Assessment",
+                &whole,
+                inner,
+            );
+            self.objectives
+                .push(self.make_objectives(kind, &assessment, &mut parts));
             self.assessments.push(assessment);
         }
         loader.finish([]);
         parts.finish([]);
     }
 
-    fn make_objectives(&self, kind: &AssessmentKind, assessment: &Target, loader: &mut Loader<'_>) -> Vec<Target> {
+    fn make_objectives(
+        &self,
+        kind: &AssessmentKind,
+        assessment: &Target,
+        loader: &mut Loader<'_>,
+    ) -> Vec<Target> {
         let make = |part: &&str| {
             let members = format!(
                 r#""identificationCode":"{part}","assessmentReference":{},"description":"{part} of {}","maxRawScore":{}.0"#,
@@ -291,7 +304,13 @@ impl World<'_> {
                 r#""assessmentIdentifier":"{}","identificationCode":"{part}","namespace":"{NAMESPACE}""#,
                 kind.id
             );
-            Target::new(self.district, "ed-fi/objectiveAssessments", "ObjectiveAssessment", &parts, inner)
+            Target::new(
+                self.district,
+                "ed-fi/objectiveAssessments",
+                "ObjectiveAssessment",
+                &parts,
+                inner,
+            )
         };
         kind.parts.iter().map(make).collect()
     }

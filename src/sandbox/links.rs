@@ -89,7 +89,10 @@ impl Rewriter<'_> {
             let id = id_text(digest_of(self.district, &reference.target, &reference.key));
             let rel = self.definitions.item_name(&reference.target);
             let comma = if out.ends_with('{') { "" } else { "," };
-            let link = format!(r#"{comma}"link":{{"rel":"{rel}","href":"/{}/{id}"}}"#, reference.target);
+            let link = format!(
+                r#"{comma}"link":{{"rel":"{rel}","href":"/{}/{id}"}}"#,
+                reference.target
+            );
             out.push_str(&link);
         }
         Ok(())

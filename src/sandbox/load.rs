@@ -59,7 +59,11 @@ impl<'a> Loader<'a> {
     /// Adds a body as it is; only `id`, `_etag` and `_lastModifiedDate` are added where it has none.
     fn add_raw(&mut self, definitions: &Definitions, body: &Map<String, Value>) {
         let identity = definitions.identity(&self.endpoint, body);
-        let key = digest_of(&self.district.id, &self.endpoint, &key_text(identity.values().map(Some)));
+        let key = digest_of(
+            &self.district.id,
+            &self.endpoint,
+            &key_text(identity.values().map(Some)),
+        );
         let own_id = body.get("id").and_then(Value::as_str).and_then(read_id);
         let id = own_id.unwrap_or_else(|| self.distinct(key));
         let refers_to = definitions.references(&self.endpoint, body);
@@ -67,21 +71,31 @@ impl<'a> Loader<'a> {
             let mut state = self.district.state();
             (state.next_seq(), state.next_version())
         };
-        let own_etag = body.get("_etag").and_then(Value::as_str).and_then(|text| text.parse().ok());
+        let own_etag = body
+            .get("_etag")
+            .and_then(Value::as_str)
+            .and_then(|text| text.parse().ok());
         let etag = own_etag.unwrap_or_else(|| etag_of(id, change_version));
         let mut item = Map::new();
         if !body.contains_key("id") {
             item.insert("id".to_owned(), id_text(id).into());
         }
-        item.extend(body.iter().map(|(name, value)| (name.clone(), value.clone())));
+        item.extend(
+            body.iter()
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
         if !body.contains_key("_etag") {
             item.insert("_etag".to_owned(), etag.to_string().into());
         }
         if !body.contains_key("_lastModifiedDate") {
-            item.insert("_lastModifiedDate".to_owned(), clock::date_time(clock::now()).into());
+            item.insert(
+                "_lastModifiedDate".to_owned(),
+                clock::date_time(clock::now()).into(),
+            );
         }
         let start = self.start();
-        self.arena.extend_from_slice(Value::from(item).to_string().as_bytes());
+        self.arena
+            .extend_from_slice(Value::from(item).to_string().as_bytes());
         let refers_to = refers_to
             .iter()
             .map(|reference| digest_of(&self.district.id, &reference.target, &reference.key))
@@ -116,7 +130,11 @@ impl<'a> Loader<'a> {
         *count += 1;
         match *count {
             1 => key,
-            n => digest_of(&self.district.id, &self.endpoint, &format!("{key:032x}/{n}")),
+            n => digest_of(
+                &self.district.id,
+                &self.endpoint,
+                &format!("{key:032x}/{n}"),
+            ),
         }
     }
 
@@ -146,7 +164,9 @@ pub(super) fn load(
     let mut members = std::collections::HashSet::new();
     for (index, body) in bodies.into_iter().enumerate() {
         let Value::Object(body) = body else {
-            return Err(Error::Config(format!("record {index} for {endpoint} is no JSON object")));
+            return Err(Error::Config(format!(
+                "record {index} for {endpoint} is no JSON object"
+            )));
         };
         note_members(&body, &mut members);
         loader.add_raw(definitions, &body);
@@ -155,7 +175,10 @@ pub(super) fn load(
 }
 
 /// Adds the names by which filters can mean members of this body.
-pub(super) fn note_members(body: &Map<String, Value>, members: &mut std::collections::HashSet<String>) {
+pub(super) fn note_members(
+    body: &Map<String, Value>,
+    members: &mut std::collections::HashSet<String>,
+) {
     let mut note = |name: &str| {
         if !members.contains(name) {
             members.insert(name.to_owned());
@@ -164,7 +187,10 @@ pub(super) fn note_members(body: &Map<String, Value>, members: &mut std::collect
     for (name, value) in body {
         match value {
             Value::Object(inner) if is_reference(name) => {
-                inner.keys().filter(|key| *key != "link").for_each(|key| note(key));
+                inner
+                    .keys()
+                    .filter(|key| *key != "link")
+                    .for_each(|key| note(key));
             }
             Value::Object(_) | Value::Array(_) => {}
             _ => note(name),
@@ -176,7 +202,9 @@ pub(super) fn note_members(body: &Map<String, Value>, members: &mut std::collect
 pub(super) fn endpoint_of(text: &str) -> Result<String> {
     let endpoint = text.trim_matches('/');
     if endpoint.split('/').count() != 2 || endpoint.split('/').any(str::is_empty) {
-        return Err(Error::Config(format!("{text:?} is no endpoint such as \"ed-fi/students\"")));
+        return Err(Error::Config(format!(
+            "{text:?} is no endpoint such as \"ed-fi/students\""
+        )));
     }
     Ok(endpoint.to_owned())
 }
@@ -184,6 +212,9 @@ pub(super) fn endpoint_of(text: &str) -> Result<String> {
 /// The items that a resource holds.
 pub(super) fn items(district: &District, endpoint: &str) -> Vec<Value> {
     let state = district.state();
-    let records = state.tables.get(endpoint).map_or(&[][..], store::Table::records);
+    let records = state
+        .tables
+        .get(endpoint)
+        .map_or(&[][..], store::Table::records);
     records.iter().map(|record| record.parse().into()).collect()
 }

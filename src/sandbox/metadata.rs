@@ -67,12 +67,22 @@ pub(super) fn metadata(
         _ => return Err(super::read::no_item()),
     };
     let bytes = document.to_string().into_bytes();
-    let etag = id_text(digest_of(root, &path.join("/"), &String::from_utf8_lossy(&bytes)));
-    let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let etag = id_text(digest_of(
+        root,
+        &path.join("/"),
+        &String::from_utf8_lossy(&bytes),
+    ));
+    let known = headers
+        .get(IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
     let mut answer = if known.is_some_and(|text| unquoted(text) == etag) {
         empty(StatusCode::NOT_MODIFIED)
     } else {
-        typed(StatusCode::OK, "application/json; charset=utf-8", bytes.into())
+        typed(
+            StatusCode::OK,
+            "application/json; charset=utf-8",
+            bytes.into(),
+        )
     };
     if let Ok(etag) = HeaderValue::from_str(&format!("\"{etag}\"")) {
         answer.headers_mut().insert(ETAG, etag);
@@ -96,7 +106,11 @@ fn at(root: &str, document: &Value) -> Value {
 
 fn dependencies(descriptors: &Value) -> Value {
     let operations = json!(["Create", "Update"]);
-    let paths = descriptors["paths"].as_object().into_iter().flatten().map(|(path, _)| path);
+    let paths = descriptors["paths"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(path, _)| path);
     let mut list: Vec<Value> = paths
         .filter(|path| path.matches('/').count() == 2)
         .map(|path| json!({"resource": path, "order": 1, "operations": operations}))

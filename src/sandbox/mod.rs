@@ -22,7 +22,6 @@
 //! ```
 
 mod auth;
-mod base64;
 mod body;
 mod builder;
 mod changes;
@@ -40,9 +39,11 @@ mod problem;
 mod query;
 mod read;
 mod results;
+mod routes;
 mod server;
 mod store;
 mod validate;
+mod words;
 mod write;
 
 use std::fs::File;
@@ -57,9 +58,9 @@ use polars::prelude::{Column, DataFrame};
 use tokio::sync::oneshot;
 
 pub use self::builder::SandboxBuilder;
+use self::district::District;
 pub use self::faults::Faults;
 pub use self::log::LoggedRequest;
-use self::district::District;
 use self::server::Shared;
 use crate::{Error, Result};
 
@@ -74,8 +75,16 @@ pub struct Sandbox {
 
 impl std::fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let districts: Vec<_> = self.shared.districts.iter().map(|district| &district.id).collect();
-        f.debug_struct("Sandbox").field("url", &self.shared.origin).field("districts", &districts).finish()
+        let districts: Vec<_> = self
+            .shared
+            .districts
+            .iter()
+            .map(|district| &district.id)
+            .collect();
+        f.debug_struct("Sandbox")
+            .field("url", &self.shared.origin)
+            .field("districts", &districts)
+            .finish()
     }
 }
 
@@ -103,13 +112,17 @@ impl Sandbox {
     /// The base URL of a district's ODS, `None` for a district that is not there.
     #[must_use]
     pub fn district_url(&self, district: &str) -> Option<String> {
-        self.shared.district(district).map(|district| self.shared.root(district))
+        self.shared
+            .district(district)
+            .map(|district| self.shared.root(district))
     }
 
     /// Key and secret of a district, `None` for a district that is not there.
     #[must_use]
     pub fn credentials(&self, district: &str) -> Option<(String, String)> {
-        self.shared.district(district).map(|district| (district.key.clone(), district.secret.clone()))
+        self.shared
+            .district(district)
+            .map(|district| (district.key.clone(), district.secret.clone()))
     }
 
     /// The districts as the batch calls take them: the String columns `District BK`, `targetUrl`, `oAuthKey`
@@ -138,7 +151,11 @@ impl Sandbox {
 
     /// How long tokens live that are given from now on.
     pub fn set_token_lifetime(&self, lifetime: Duration) {
-        self.shared.token_rules.lock().unwrap_or_else(PoisonError::into_inner).lifetime = lifetime;
+        self.shared
+            .token_rules
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .lifetime = lifetime;
     }
 
     /// Ends the life of all the district's tokens.
@@ -179,7 +196,9 @@ impl Sandbox {
     #[must_use]
     pub fn items(&self, district: &str, endpoint: &str) -> Vec<serde_json::Value> {
         let district = self.shared.district(district);
-        district.map_or_else(Vec::new, |district| load::items(district, endpoint.trim_matches('/')))
+        district.map_or_else(Vec::new, |district| {
+            load::items(district, endpoint.trim_matches('/'))
+        })
     }
 
     /// Puts these records in place of what the resource holds; gives back their number.
@@ -197,8 +216,14 @@ impl Sandbox {
         bodies: impl IntoIterator<Item = serde_json::Value>,
     ) -> Result<usize> {
         let known = self.shared.district(district);
-        let district = known.ok_or_else(|| Error::Config(format!("the sandbox has no district {district:?}")))?;
-        load::load(&self.shared.definitions, district, &load::endpoint_of(endpoint)?, bodies)
+        let district = known
+            .ok_or_else(|| Error::Config(format!("the sandbox has no district {district:?}")))?;
+        load::load(
+            &self.shared.definitions,
+            district,
+            &load::endpoint_of(endpoint)?,
+            bodies,
+        )
     }
 
     /// [`load`](Self::load) for a file with one JSON object on each line, gzip-compressed where its name
@@ -208,10 +233,15 @@ impl Sandbox {
     ///
     /// As for `load`, and [`Error::Config`] for a file that cannot be read or a line that is not JSON.
     pub fn load_jsonl(&self, district: &str, endpoint: &str, path: &Path) -> Result<usize> {
-        let unreadable = |error: std::io::Error| Error::Config(format!("{}: {error}", path.display()));
+        let unreadable =
+            |error: std::io::Error| Error::Config(format!("{}: {error}", path.display()));
         let file = File::open(path).map_err(unreadable)?;
         let is_packed = path.extension().is_some_and(|extension| extension == "gz");
-        let reader: Box<dyn Read> = if is_packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+        let reader: Box<dyn Read> = if is_packed {
+            Box::new(MultiGzDecoder::new(file))
+        } else {
+            Box::new(file)
+        };
         let mut bodies: Vec<serde_json::Value> = Vec::new();
         for (index, line) in BufReader::new(reader).lines().enumerate() {
             let line = line.map_err(unreadable)?;
@@ -219,7 +249,11 @@ impl Sandbox {
                 continue;
             }
             bodies.push(serde_json::from_str(&line).map_err(|error| {
-                Error::Config(format!("{}, line {}: not JSON: {error}", path.display(), index + 1))
+                Error::Config(format!(
+                    "{}, line {}: not JSON: {error}",
+                    path.display(),
+                    index + 1
+                ))
             })?);
         }
         self.load(district, endpoint, bodies)

@@ -3,18 +3,30 @@
 use serde_json::{Map, Value, json};
 
 use super::definitions::{Definitions, pascal};
-use super::generate::DESCRIPTORS;
+use super::words::DESCRIPTORS;
 
 /// Schemas of the resources, members and types as in the Ed-Fi Data Standard 5.
 const SCHEMAS: &str = include_str!("schemas.json");
 
 /// Resource, item, what it is.
 const RESOURCES: [(&str, &str, &str); 6] = [
-    ("assessments", "assessment", "A test or another measurement of what students know and can do."),
-    ("objectiveAssessments", "objectiveAssessment", "A part of an assessment that is scored on its own."),
+    (
+        "assessments",
+        "assessment",
+        "A test or another measurement of what students know and can do.",
+    ),
+    (
+        "objectiveAssessments",
+        "objectiveAssessment",
+        "A part of an assessment that is scored on its own.",
+    ),
     ("schoolYearTypes", "schoolYearType", "The school years."),
     ("schools", "school", "A place where students are taught."),
-    ("studentAssessments", "studentAssessment", "What one student made of one assessment: scores, levels, parts."),
+    (
+        "studentAssessments",
+        "studentAssessment",
+        "What one student made of one assessment: scores, levels, parts.",
+    ),
     ("students", "student", "A person who is taught."),
 ];
 
@@ -45,7 +57,12 @@ pub(super) fn descriptors() -> Value {
     document("Ed-Fi Descriptor API of the sandbox", paths, schemas, tags)
 }
 
-fn document(title: &str, paths: Map<String, Value>, schemas: Map<String, Value>, tags: Vec<Value>) -> Value {
+fn document(
+    title: &str,
+    paths: Map<String, Value>,
+    schemas: Map<String, Value>,
+    tags: Vec<Value>,
+) -> Value {
     json!({
         "openapi": "3.0.1",
         "info": {"title": title, "version": "3"},
@@ -97,16 +114,29 @@ fn parameters() -> Value {
 }
 
 /// Adds the paths of one resource, and the schemas of its deletes and key changes.
-fn add_resource(paths: &mut Map<String, Value>, schemas: &mut Map<String, Value>, resource: &str, item: &str) {
+fn add_resource(
+    paths: &mut Map<String, Value>,
+    schemas: &mut Map<String, Value>,
+    resource: &str,
+    item: &str,
+) {
     let schema = format!("edFi_{item}");
     let filters = filters(schemas, &schema, resource);
     let keys: Map<String, Value> = filters
         .iter()
         .filter(|filter| filter["x-Ed-Fi-isIdentity"] == true)
-        .filter_map(|filter| Some((filter["name"].as_str()?.to_owned(), filter["schema"].clone())))
+        .filter_map(|filter| {
+            Some((
+                filter["name"].as_str()?.to_owned(),
+                filter["schema"].clone(),
+            ))
+        })
         .collect();
     let shared = |names: &[&str]| -> Vec<Value> {
-        names.iter().map(|name| json!({"$ref": format!("#/components/parameters/{name}")})).collect()
+        names
+            .iter()
+            .map(|name| json!({"$ref": format!("#/components/parameters/{name}")}))
+            .collect()
     };
     let versions = ["MinChangeVersion", "MaxChangeVersion"];
     let mut own = shared(&["offset", "limit", "pageToken", "pageSize", "totalCount"]);
@@ -145,16 +175,18 @@ fn add_resource(paths: &mut Map<String, Value>, schemas: &mut Map<String, Value>
         json!({"get": {"tags": [resource], "parameters": partitions, "responses": {"200": answer(&tokens)}}}),
     );
     let keys = json!({"type": "object", "properties": keys});
-    for (path, suffix, members) in
-        [("deletes", "Delete", &["keyValues"][..]), ("keyChanges", "KeyChange", &["oldKeyValues", "newKeyValues"])]
-    {
+    for (path, suffix, members) in [
+        ("deletes", "Delete", &["keyValues"][..]),
+        ("keyChanges", "KeyChange", &["oldKeyValues", "newKeyValues"]),
+    ] {
         let name = format!("trackedChanges_edFi_{item}{suffix}");
         let mut tracked_schema = json!({"type": "object", "properties": {
             "id": {"type": "string"}, "changeVersion": {"type": "integer", "format": "int64"}}});
         for member in members {
             tracked_schema["properties"][member] = keys.clone();
         }
-        let list = json!({"type": "array", "items": {"$ref": format!("#/components/schemas/{name}")}});
+        let list =
+            json!({"type": "array", "items": {"$ref": format!("#/components/schemas/{name}")}});
         schemas.insert(name, tracked_schema);
         paths.insert(
             format!("/ed-fi/{resource}/{path}"),
@@ -170,7 +202,11 @@ fn answer(schema: &Value) -> Value {
 /// The query parameters that filter: scalars of the item and members of its references.
 fn filters(schemas: &Map<String, Value>, schema: &str, resource: &str) -> Vec<Value> {
     let identity = Definitions::natural_key(resource);
-    let members = |name: &str| schemas.get(name).and_then(|schema| schema["properties"].as_object());
+    let members = |name: &str| {
+        schemas
+            .get(name)
+            .and_then(|schema| schema["properties"].as_object())
+    };
     let mut found: Vec<Value> = Vec::new();
     let mut add = |name: &str, schema: &Value| {
         if name.starts_with('_') || name == "link" || found.iter().any(|old| old["name"] == name) {
@@ -184,7 +220,10 @@ fn filters(schemas: &Map<String, Value>, schema: &str, resource: &str) -> Vec<Va
         found.push(parameter);
     };
     for (name, member) in members(schema).into_iter().flatten() {
-        match member["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
+        match member["$ref"]
+            .as_str()
+            .and_then(|path| path.rsplit('/').next())
+        {
             Some(reference) if reference.ends_with("Reference") => {
                 for (key, inner) in members(reference).into_iter().flatten() {
                     add(&filter_name(name, reference, key), inner);
@@ -200,8 +239,13 @@ fn filters(schemas: &Map<String, Value>, schema: &str, resource: &str) -> Vec<Va
 
 /// `schoolId` in `reportedSchoolReference` is `reportedSchoolId`; in `schoolReference` it is `schoolId`.
 fn filter_name(member: &str, reference: &str, key: &str) -> String {
-    let kind = reference.split_once('_').map_or(reference, |(_, kind)| kind);
-    match member.strip_suffix(&pascal(kind)).filter(|role| !role.is_empty()) {
+    let kind = reference
+        .split_once('_')
+        .map_or(reference, |(_, kind)| kind);
+    match member
+        .strip_suffix(&pascal(kind))
+        .filter(|role| !role.is_empty())
+    {
         Some(role) => format!("{role}{}", pascal(key)),
         None => key.to_owned(),
     }

@@ -75,7 +75,13 @@ impl Problem {
     /// 401: no token, or one that does not count here and now.
     pub(super) fn unauthenticated(error: impl Into<String>) -> Self {
         let detail = "The caller could not be authenticated.";
-        Self::new(401, "security:authentication", "Authentication Failed", detail).error(error)
+        Self::new(
+            401,
+            "security:authentication",
+            "Authentication Failed",
+            detail,
+        )
+        .error(error)
     }
 
     /// 404: no such district, resource or item.
@@ -92,13 +98,23 @@ impl Problem {
     /// 405: something other than a read of a snapshot.
     pub(super) fn snapshot_is_read_only() -> Self {
         let detail = "Snapshots are read-only.";
-        Self::new(405, "snapshots:method-not-allowed", "Method Not Allowed with Snapshots", detail)
+        Self::new(
+            405,
+            "snapshots:method-not-allowed",
+            "Method Not Allowed with Snapshots",
+            detail,
+        )
     }
 
     /// 409: the body refers to an item that is not there.
     pub(super) fn unresolved(item: &str) -> Self {
         let detail = format!("The referenced '{item}' item does not exist.");
-        Self::new(409, "data-conflict:unresolved-reference", "Unresolved Reference", detail)
+        Self::new(
+            409,
+            "data-conflict:unresolved-reference",
+            "Unresolved Reference",
+            detail,
+        )
     }
 
     /// 409: other items refer to the one to delete.
@@ -106,7 +122,12 @@ impl Problem {
         let detail = format!(
             "The requested action cannot be performed because this item is referenced by an existing '{item}' item."
         );
-        Self::new(409, "data-conflict:dependent-item-exists", "Dependent Item Exists", detail)
+        Self::new(
+            409,
+            "data-conflict:dependent-item-exists",
+            "Dependent Item Exists",
+            detail,
+        )
     }
 
     /// 409: the new natural key is another item's.
@@ -127,16 +148,24 @@ impl Problem {
 
     /// 415: the body is not declared to be JSON.
     pub(super) fn media_type() -> Self {
-        let text = "The value specified in the 'Content-Type' header is not supported by this host.";
-        Self::new(415, "unsupported-media-type", "Unsupported Media Type", text).error(text)
+        let text =
+            "The value specified in the 'Content-Type' header is not supported by this host.";
+        Self::new(
+            415,
+            "unsupported-media-type",
+            "Unsupported Media Type",
+            text,
+        )
+        .error(text)
     }
 
     /// 429: the client holds as many tokens as it may.
     pub(super) fn too_many_tokens(limit: usize) -> Self {
         let detail = "The caller could not be authenticated.";
         let kind = "security:authentication:too-many-tokens";
-        Self::new(429, kind, "Too Many Tokens", detail)
-            .error(format!("At most {limit} access tokens may be in use by one client at a time."))
+        Self::new(429, kind, "Too Many Tokens", detail).error(format!(
+            "At most {limit} access tokens may be in use by one client at a time."
+        ))
     }
 
     /// The answer that a fault asks for.
@@ -156,12 +185,27 @@ impl Problem {
                 "Multi-User Conflict",
                 "The item could not be saved because another user is changing it.",
             ),
-            429 => Self::new(429, "too-many-requests", "Too Many Requests", "Too many requests."),
-            500 => Self::new(500, "system", "System Error", "An unexpected problem has occurred."),
+            429 => Self::new(
+                429,
+                "too-many-requests",
+                "Too Many Requests",
+                "Too many requests.",
+            ),
+            500 => Self::new(
+                500,
+                "system",
+                "System Error",
+                "An unexpected problem has occurred.",
+            ),
             other => {
                 let code = StatusCode::from_u16(other).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 let title = code.canonical_reason().unwrap_or("Unknown");
-                Self::new(other, "sandbox:fault", title, format!("The sandbox was told to answer {other}."))
+                Self::new(
+                    other,
+                    "sandbox:fault",
+                    title,
+                    format!("The sandbox was told to answer {other}."),
+                )
             }
         }
     }
@@ -177,8 +221,11 @@ impl Problem {
             "correlationId": correlation_id,
         });
         if !parts.validation.is_empty() {
-            let paths: Map<String, Value> =
-                parts.validation.into_iter().map(|(path, texts)| (path, texts.into())).collect();
+            let paths: Map<String, Value> = parts
+                .validation
+                .into_iter()
+                .map(|(path, texts)| (path, texts.into()))
+                .collect();
             body["validationErrors"] = paths.into();
         }
         if !parts.errors.is_empty() {

@@ -1,8 +1,9 @@
 //! What a reading request asks for: the query string, taken apart and checked.
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use percent_encoding::percent_decode_str;
 
-use super::base64;
 use super::problem::Problem;
 
 /// Parameters that are not filters on members.
@@ -36,7 +37,10 @@ impl Query {
 
     /// The first value of this name.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
+        let found = self
+            .0
+            .iter()
+            .find(|(own, _)| own.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
@@ -142,23 +146,31 @@ pub(super) struct Window {
 pub(super) enum Page {
     Window(Window),
     /// The first `size` items whose sequence numbers are in `from..=to`.
-    Cursor { from: u64, to: u64, size: usize },
+    Cursor {
+        from: u64,
+        to: u64,
+        size: usize,
+    },
 }
 
 /// A page token for the sequence numbers `from..=to`.
 pub(super) fn page_token(from: u64, to: u64) -> String {
-    base64::encode(format!("{from},{to}").as_bytes())
+    BASE64_URL_SAFE_NO_PAD.encode(format!("{from},{to}"))
 }
 
 fn read_token(token: &str) -> Option<(u64, u64)> {
-    let text = String::from_utf8(base64::decode(token)?).ok()?;
+    let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
     let (from, to) = text.split_once(',')?;
     Some((from.parse().ok()?, to.parse().ok()?))
 }
 
 fn bounded(number: Option<i32>, least: usize, most: usize) -> Option<usize> {
-    let Some(number) = number else { return Some(most) };
-    usize::try_from(number).ok().filter(|number| (least..=most).contains(number))
+    let Some(number) = number else {
+        return Some(most);
+    };
+    usize::try_from(number)
+        .ok()
+        .filter(|number| (least..=most).contains(number))
 }
 
 fn decode(text: &str) -> String {

@@ -53,12 +53,18 @@ impl Reader<'_> {
         let shown = &records[..records.len().saturating_sub(lost)];
         let (chosen, total) = match page {
             Page::Window(window) => {
-                let repeat = usize::from(faults.repeat_records && window.offset > 0 && window.limit > 0);
+                let repeat =
+                    usize::from(faults.repeat_records && window.offset > 0 && window.limit > 0);
                 let start = window.offset - repeat;
                 let size = window.limit + repeat;
                 let chosen: Vec<_> = match &filter {
                     None => shown.iter().skip(start).take(size).collect(),
-                    Some(filter) => shown.iter().filter(|one| filter.fits(one)).skip(start).take(size).collect(),
+                    Some(filter) => shown
+                        .iter()
+                        .filter(|one| filter.fits(one))
+                        .skip(start)
+                        .take(size)
+                        .collect(),
                 };
                 let total = match (&filter, wants_total) {
                     (Some(filter), true) => records.iter().filter(|one| filter.fits(one)).count(),
@@ -83,7 +89,9 @@ impl Reader<'_> {
         frames.push_back(Bytes::from_static(b"]"));
         let mut answer = typed(StatusCode::OK, JSON, Body::frames(frames));
         if let Some(total) = total.filter(|_| self.counts && !faults.no_total_count) {
-            answer.headers_mut().insert(TOTAL_COUNT, HeaderValue::from(total));
+            answer
+                .headers_mut()
+                .insert(TOTAL_COUNT, HeaderValue::from(total));
         }
         if let Some(last) = chosen.last().filter(|_| !faults.no_cursor) {
             let end = match page {
@@ -101,7 +109,9 @@ impl Reader<'_> {
     pub(super) fn item(&self, endpoint: &str, id: &str) -> Result<Response<Body>, Problem> {
         let state = self.district.state();
         let table = self.table(&state, endpoint)?;
-        let record = read_id(id).and_then(|id| table.by_id(id)).ok_or_else(no_item)?;
+        let record = read_id(id)
+            .and_then(|id| table.by_id(id))
+            .ok_or_else(no_item)?;
         let mut answer = if self.is_current(record.etag) {
             empty(StatusCode::NOT_MODIFIED)
         } else {
@@ -129,15 +139,30 @@ impl Reader<'_> {
         }
         faults.begin_read(endpoint);
         let fits = |one: &&Record| filter.as_ref().is_none_or(|filter| filter.fits(one));
-        let chosen: Vec<u64> = table.records().iter().filter(fits).map(|record| record.seq).collect();
+        let chosen: Vec<u64> = table
+            .records()
+            .iter()
+            .filter(fits)
+            .map(|record| record.seq)
+            .collect();
         // A partition has five pages at least, as in the ODS.
-        let size = chosen.len().div_ceil(number).max(5 * self.page_limit).max(1);
+        let size = chosen
+            .len()
+            .div_ceil(number)
+            .max(5 * self.page_limit)
+            .max(1);
         let starts: Vec<u64> = chosen.chunks(size).map(|part| part[0]).collect();
         let tokens = starts.iter().enumerate().map(|(index, start)| {
-            let end = starts.get(index + 1).or(chosen.last().map(|last| last + 1).as_ref()).map_or(0, |next| next - 1);
+            let end = starts
+                .get(index + 1)
+                .or(chosen.last().map(|last| last + 1).as_ref())
+                .map_or(0, |next| next - 1);
             page_token(*start, end)
         });
-        Ok(json_answer(StatusCode::OK, &json!({"pageTokens": tokens.collect::<Vec<_>>()})))
+        Ok(json_answer(
+            StatusCode::OK,
+            &json!({"pageTokens": tokens.collect::<Vec<_>>()}),
+        ))
     }
 
     /// The table to read: of the snapshot where the request wants one.
@@ -154,13 +179,19 @@ impl Reader<'_> {
     fn tables<'s>(&self, state: &'s State) -> Result<&'s Tables, Problem> {
         if wants_snapshot(self.headers) {
             let text = "Snapshots are not available: none has been taken.";
-            return state.snapshot.as_ref().ok_or_else(|| Problem::not_found(text));
+            return state
+                .snapshot
+                .as_ref()
+                .ok_or_else(|| Problem::not_found(text));
         }
         Ok(&state.tables)
     }
 
     fn is_current(&self, etag: u64) -> bool {
-        let header = self.headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+        let header = self
+            .headers
+            .get(IF_NONE_MATCH)
+            .and_then(|value| value.to_str().ok());
         header.is_some_and(|text| text.split(',').any(|one| unquoted(one) == etag.to_string()))
     }
 
@@ -169,11 +200,16 @@ impl Reader<'_> {
         let known = |name: &str| {
             name.eq_ignore_ascii_case("id")
                 || self.definitions.has_member(endpoint, name)
-                || table.members.iter().any(|member| member.eq_ignore_ascii_case(name))
+                || table
+                    .members
+                    .iter()
+                    .any(|member| member.eq_ignore_ascii_case(name))
         };
         let members = self.query.filters().filter(|(name, _)| known(name));
         let filter = Filter {
-            members: members.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            members: members
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             versions: self.query.change_versions()?,
         };
         let idle = filter.members.is_empty() && filter.versions == (0, u64::MAX);
@@ -194,12 +230,17 @@ impl Filter {
             return false;
         }
         // Most records do not even hold the text: only the others are parsed.
-        let may_fit = self.members.iter().all(|(_, value)| !is_plain(value) || contains(&record.wire, value));
+        let may_fit = self
+            .members
+            .iter()
+            .all(|(_, value)| !is_plain(value) || contains(&record.wire, value));
         if self.members.is_empty() || !may_fit {
             return may_fit;
         }
         let body = record.parse();
-        self.members.iter().all(|(name, value)| lookup(&body, name).is_some_and(|own| same(own, value)))
+        self.members
+            .iter()
+            .all(|(name, value)| lookup(&body, name).is_some_and(|own| same(own, value)))
     }
 }
 
@@ -210,7 +251,9 @@ fn is_plain(text: &str) -> bool {
 }
 
 fn contains(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    bytes
+        .windows(text.len())
+        .any(|window| window == text.as_bytes())
 }
 
 fn same(value: &Value, text: &str) -> bool {
@@ -247,7 +290,10 @@ fn stringify(body: &mut Map<String, Value>) {
         match value {
             Value::Number(_) | Value::Bool(_) => *value = value.to_string().into(),
             Value::Object(inner) => stringify(inner),
-            Value::Array(list) => list.iter_mut().filter_map(Value::as_object_mut).for_each(stringify),
+            Value::Array(list) => list
+                .iter_mut()
+                .filter_map(Value::as_object_mut)
+                .for_each(stringify),
             _ => {}
         }
     }
@@ -255,7 +301,9 @@ fn stringify(body: &mut Map<String, Value>) {
 
 /// Whether the request asks for a snapshot.
 pub(super) fn wants_snapshot(headers: &HeaderMap) -> bool {
-    headers.get(USE_SNAPSHOT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+    headers
+        .get(USE_SNAPSHOT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
 /// An ETag as a header: quoted.

@@ -6,15 +6,13 @@ use fastrand::Rng;
 
 use super::clock;
 use super::district::random;
-use super::generate::{GRADES, Target, World, chance, key, pick};
+use super::generate::{Target, World, chance, key, pick};
 use super::load::{EPOCH, Loader};
 use super::store::id_text;
+use super::words::{GRADES, LEVELS};
 
 /// The namespace of the sandbox's assessments.
 pub(super) const NAMESPACE: &str = "uri://ed-fi.org/Assessment";
-
-/// Performance levels, from the lowest.
-pub(super) const LEVELS: [&str; 4] = ["Below Basic", "Basic", "Proficient", "Advanced"];
 
 /// A test that students take.
 pub(super) struct AssessmentKind {
@@ -51,7 +49,12 @@ pub(super) const KINDS: [AssessmentKind; 4] = [
         subject: "Mathematics",
         scale: (1200, 1800),
         raw: 56,
-        parts: &["Number and Operations", "Algebraic Thinking", "Geometry", "Data"],
+        parts: &[
+            "Number and Operations",
+            "Algebraic Thinking",
+            "Geometry",
+            "Data",
+        ],
         windows: &YEARLY,
     },
     AssessmentKind {
@@ -123,7 +126,11 @@ pub(super) fn fill(world: &World<'_>, count: usize) {
         );
         let mut refers_to = vec![assessment.digest, year.digest, student.target.digest];
         if chance(&mut random, 80) {
-            let _ = write!(text, r#","reportedSchoolReference":{}"#, school.reference(world.links));
+            let _ = write!(
+                text,
+                r#","reportedSchoolReference":{}"#,
+                school.reference(world.links)
+            );
             refers_to.push(school.digest);
         }
         let _ = write!(text, r#","administrationDate":"{}""#, clock::date_time(at));
@@ -151,7 +158,11 @@ pub(super) fn fill(world: &World<'_>, count: usize) {
             );
         }
         if chance(&mut random, 60) {
-            let _ = write!(text, r#","serialNumber":"{}""#, random.u32(1_000_000..10_000_000));
+            let _ = write!(
+                text,
+                r#","serialNumber":"{}""#,
+                random.u32(1_000_000..10_000_000)
+            );
         }
         if chance(&mut random, 10) {
             text.push_str(r##","retestIndicatorDescriptor":"uri://ed-fi.org/RetestIndicatorDescriptor#1st Retest""##);
@@ -199,12 +210,24 @@ fn scaled((low, high): (u32, u32), skill: f64) -> u32 {
 }
 
 fn scores(text: &mut String, random: &mut Rng, kind: &AssessmentKind, skill: f64) {
-    let mut list = vec![score(SCALE, "Integer", &scaled(kind.scale, skill).to_string())];
+    let mut list = vec![score(
+        SCALE,
+        "Integer",
+        &scaled(kind.scale, skill).to_string(),
+    )];
     if chance(random, 75) {
-        list.push(score(RAW, "Integer", &scaled((0, kind.raw), skill).to_string()));
+        list.push(score(
+            RAW,
+            "Integer",
+            &scaled((0, kind.raw), skill).to_string(),
+        ));
     }
     if chance(random, 60) {
-        list.push(score(PERCENTILE, "Percentile", &format!("{:.1}", skill * 99.0 + 0.5)));
+        list.push(score(
+            PERCENTILE,
+            "Percentile",
+            &format!("{:.1}", skill * 99.0 + 0.5),
+        ));
     }
     let _ = write!(text, r#","scoreResults":[{}]"#, list.join(","));
     if chance(random, 85) {
@@ -212,15 +235,29 @@ fn scores(text: &mut String, random: &mut Rng, kind: &AssessmentKind, skill: f64
     }
 }
 
-fn parts(text: &mut String, random: &mut Rng, kind: &AssessmentKind, objectives: &[Target], skill: f64, links: bool) {
+fn parts(
+    text: &mut String,
+    random: &mut Rng,
+    kind: &AssessmentKind,
+    objectives: &[Target],
+    skill: f64,
+    links: bool,
+) {
     let list: Vec<_> = objectives
         .iter()
         .map(|objective| {
             let own = (skill + (random.f64() - 0.5) / 4.0).clamp(0.0, 0.999);
-            let mut part = format!(r#"{{"objectiveAssessmentReference":{}"#, objective.reference(links));
+            let mut part = format!(
+                r#"{{"objectiveAssessmentReference":{}"#,
+                objective.reference(links)
+            );
             if chance(random, 80) {
                 let result = scaled((0, kind.raw / objectives.len() as u32), own);
-                let _ = write!(part, r#","scoreResults":[{}]"#, score(RAW, "Integer", &result.to_string()));
+                let _ = write!(
+                    part,
+                    r#","scoreResults":[{}]"#,
+                    score(RAW, "Integer", &result.to_string())
+                );
             }
             if chance(random, 50) {
                 let _ = write!(part, r#","performanceLevels":[{}]"#, level(own));
@@ -228,5 +265,9 @@ fn parts(text: &mut String, random: &mut Rng, kind: &AssessmentKind, objectives:
             part + "}"
         })
         .collect();
-    let _ = write!(text, r#","studentObjectiveAssessments":[{}]"#, list.join(","));
+    let _ = write!(
+        text,
+        r#","studentObjectiveAssessments":[{}]"#,
+        list.join(",")
+    );
 }

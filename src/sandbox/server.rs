@@ -9,7 +9,8 @@ use flate2::{Compression, write::GzEncoder};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION,
+    RETRY_AFTER,
 };
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -52,15 +53,15 @@ pub(super) struct Shared {
 }
 
 /// A request, read to its end.
-struct Call<'a> {
-    method: Method,
-    segments: Vec<&'a str>,
-    query: Query,
-    headers: HeaderMap,
-    body: Bytes,
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    pub(super) segments: Vec<&'a str>,
+    pub(super) query: Query,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
 }
 
-type Answer = Result<Response<Body>, Problem>;
+pub(super) type Answer = Result<Response<Body>, Problem>;
 
 /// Accepts connections until `stop` is ready; connections end with the runtime.
 pub(super) async fn serve(
@@ -102,8 +103,11 @@ impl Shared {
         format!("{}/{}", self.origin, district.segment())
     }
 
-    fn token_rules(&self) -> TokenRules {
-        *self.token_rules.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn token_rules(&self) -> TokenRules {
+        *self
+            .token_rules
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Closed> {
@@ -111,10 +115,16 @@ impl Shared {
         let (head, incoming) = request.into_parts();
         let path = head.uri.path();
         let query = head.uri.query().unwrap_or_default();
-        let (first, rest) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_matches('/'), ""));
+        let (first, rest) = path
+            .trim_start_matches('/')
+            .split_once('/')
+            .unwrap_or((path.trim_matches('/'), ""));
         let id = percent_decode_str(first).decode_utf8_lossy();
-        let decoded: Vec<_> =
-            rest.split('/').filter(|part| !part.is_empty()).map(|part| percent_decode_str(part).decode_utf8_lossy()).collect();
+        let decoded: Vec<_> = rest
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .map(|part| percent_decode_str(part).decode_utf8_lossy())
+            .collect();
         let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
         let is_token = segments.first() == Some(&"oauth");
 
@@ -135,10 +145,17 @@ impl Shared {
             Err(_) => return Err(Closed),
         };
         if self.keep_bodies && !is_token {
-            self.log.update(number, |entry| entry.body = Some(body.clone()));
+            self.log
+                .update(number, |entry| entry.body = Some(body.clone()));
         }
         let correlation_id = correlation_id(&head.headers);
-        let call = Call { method: head.method, segments, query: Query::parse(query), headers: head.headers, body };
+        let call = Call {
+            method: head.method,
+            segments,
+            query: Query::parse(query),
+            headers: head.headers,
+            body,
+        };
         let answer = match self.district(&id) {
             Some(district) => self.route(district, &call, number).await?,
             None if id.is_empty() => self.at_root(&call),
@@ -146,172 +163,17 @@ impl Shared {
         };
         let answer = answer.unwrap_or_else(|problem| problem.into_response(&correlation_id));
         let answer = self.compressed(answer, &call.headers);
-        self.log.update(number, |entry| entry.status = Some(answer.status().as_u16()));
+        self.log.update(number, |entry| {
+            entry.status = Some(answer.status().as_u16())
+        });
         Ok(answer.map(|body| body.until_gone(flight)))
-    }
-
-    /// Without a district the discovery document shows where one belongs.
-    fn at_root(&self, call: &Call<'_>) -> Answer {
-        if call.method != Method::GET {
-            return Err(Problem::method("Only GET is supported here."));
-        }
-        Ok(metadata::discovery(&format!("{}/{{tenantIdentifier}}", self.origin), true, true))
-    }
-
-    async fn route(&self, district: &District, call: &Call<'_>, number: usize) -> Result<Answer, Closed> {
-        match call.segments.as_slice() {
-            ["oauth", "token"] => {
-                let (status, retry_after) = {
-                    let faults = &mut district.faults().faults;
-                    (next_status(&mut faults.token_statuses), faults.retry_after)
-                };
-                Ok(match status.unwrap_or(0) {
-                    0 => auth::token(district, &call.method, &call.headers, &call.body, self.token_rules()),
-                    status => Ok(fault_answer(status, retry_after)),
-                })
-            }
-            ["oauth", "token_info"] => Ok(auth::token_info(district, &call.method, &call.headers, &call.body)),
-            ["data" | "changeQueries", ..] => self.data(district, call, number).await,
-            _ => Ok(self.about(district, call)),
-        }
-    }
-
-    /// The discovery document and the metadata: no token needed.
-    fn about(&self, district: &District, call: &Call<'_>) -> Answer {
-        if call.method != Method::GET {
-            return Err(Problem::method("Only GET is supported here."));
-        }
-        let root = self.root(district);
-        let mut faults = district.faults();
-        let faults = &mut faults.faults;
-        match call.segments.as_slice() {
-            [] => Ok(metadata::discovery(&root, !faults.no_metadata, !faults.no_change_queries)),
-            ["metadata", path @ ..] if !faults.no_metadata => {
-                match next_status(&mut faults.metadata_statuses).unwrap_or(0) {
-                    0 => metadata::metadata(&root, path, &call.headers, &self.resources, &self.descriptors),
-                    status => Ok(fault_answer(status, faults.retry_after)),
-                }
-            }
-            _ => Err(no_item()),
-        }
-    }
-
-    async fn data(&self, district: &District, call: &Call<'_>, number: usize) -> Result<Answer, Closed> {
-        let is_page = matches!(call.segments.as_slice(), ["data", "v3", _, _]);
-        let (verdict, retry_after) = {
-            let mut faults = district.faults();
-            (faults.next(&call.method, is_page), faults.faults.retry_after)
-        };
-        if !verdict.latency.is_zero() {
-            tokio::time::sleep(verdict.latency).await;
-        }
-        match verdict.before {
-            Before::Nothing => {}
-            Before::Close => return Err(Closed),
-            Before::Status(status) => return Ok(Ok(fault_answer(status, retry_after))),
-            Before::Redirect(location) => {
-                let mut answer = empty(StatusCode::FOUND);
-                if let Ok(location) = HeaderValue::from_str(&location) {
-                    answer.headers_mut().insert(LOCATION, location);
-                }
-                return Ok(Ok(answer));
-            }
-        }
-        let accepted = self.authorise(district, &call.headers);
-        self.log.update(number, |entry| entry.token_accepted = Some(accepted.is_ok()));
-        if let Err(problem) = accepted {
-            return Ok(Err(problem));
-        }
-        if verdict.after == After::Html {
-            let page = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Sign in to go on.</body></html>";
-            return Ok(Ok(typed(StatusCode::OK, "text/html; charset=utf-8", page.to_vec().into())));
-        }
-        let answer = match self.work(district, call) {
-            Ok(answer) => answer,
-            Err(problem) => return Ok(Err(problem)),
-        };
-        let object = || br#"{"message":"An object where an array should be."}"#.to_vec().into();
-        Ok(Ok(match verdict.after {
-            After::Nothing | After::Html => answer,
-            After::Close => return Err(Closed),
-            After::Truncate => answer.map(Body::cut),
-            After::TruncateJson => answer.map(|body| {
-                let whole = body.concat();
-                whole[..whole.len() / 2].to_vec().into()
-            }),
-            After::Object => answer.map(|_| object()),
-            After::Stall => answer.map(Body::stalled),
-        }))
-    }
-
-    fn authorise(&self, district: &District, headers: &HeaderMap) -> Result<(), Problem> {
-        let (expires, refuses) = {
-            let mut faults = district.faults();
-            (faults.expires(), faults.faults.refuse_tokens)
-        };
-        if expires {
-            district.revoke_tokens();
-        }
-        if refuses {
-            return Err(Problem::unauthenticated("Invalid token"));
-        }
-        auth::check(district, headers)?;
-        district.faults().accept();
-        Ok(())
-    }
-
-    fn work(&self, district: &District, call: &Call<'_>) -> Answer {
-        let reader = Reader {
-            definitions: &self.definitions,
-            district,
-            headers: &call.headers,
-            query: &call.query,
-            page_limit: self.page_limit,
-            counts: self.total_count,
-        };
-        let data_url = format!("{}/data/v3", self.root(district));
-        let writer = Writer {
-            definitions: &self.definitions,
-            district,
-            headers: &call.headers,
-            data_url: &data_url,
-            links: self.links,
-        };
-        let is_read = call.method == Method::GET;
-        if !is_read && wants_snapshot(&call.headers) {
-            return Err(Problem::snapshot_is_read_only());
-        }
-        match call.segments.as_slice() {
-            ["changeQueries", "v1", "availableChangeVersions"] if is_read => {
-                if district.faults().faults.no_change_queries { Err(no_item()) } else { Ok(changes::available(district)) }
-            }
-            ["data", "v3", namespace, resource] => {
-                let endpoint = format!("{namespace}/{resource}");
-                match call.method {
-                    Method::GET => reader.collection(&endpoint),
-                    Method::POST => writer.upsert(&endpoint, &call.body),
-                    _ => Err(not_allowed(&endpoint, &call.method, false)),
-                }
-            }
-            ["data", "v3", namespace, resource, last] => {
-                let endpoint = format!("{namespace}/{resource}");
-                match (&call.method, *last) {
-                    (&Method::GET, "deletes") => reader.deletes(&endpoint),
-                    (&Method::GET, "keyChanges") => reader.key_changes(&endpoint),
-                    (&Method::GET, "partitions") => reader.partitions(&endpoint),
-                    (&Method::GET, id) => reader.item(&endpoint, id),
-                    (&Method::PUT, id) => writer.replace(&endpoint, id, &call.body),
-                    (&Method::DELETE, id) => writer.delete(&endpoint, id),
-                    _ => Err(not_allowed(&endpoint, &call.method, true)),
-                }
-            }
-            _ => Err(no_item()),
-        }
     }
 
     fn compressed(&self, answer: Response<Body>, headers: &HeaderMap) -> Response<Body> {
         let accepts = headers.get_all(ACCEPT_ENCODING).iter().any(|value| {
-            value.to_str().is_ok_and(|text| text.split([',', ';']).any(|one| one.trim() == "gzip"))
+            value
+                .to_str()
+                .is_ok_and(|text| text.split([',', ';']).any(|one| one.trim() == "gzip"))
         });
         if !self.gzip || !accepts || !answer.body().is_compressible() {
             return answer;
@@ -319,29 +181,34 @@ impl Shared {
         let (mut head, body) = answer.into_parts();
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         let plain = body.concat();
-        let packed = std::io::Write::write_all(&mut encoder, &plain).and_then(|()| encoder.finish());
-        let Ok(packed) = packed else { return Response::from_parts(head, plain.into()) };
-        head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        let packed =
+            std::io::Write::write_all(&mut encoder, &plain).and_then(|()| encoder.finish());
+        let Ok(packed) = packed else {
+            return Response::from_parts(head, plain.into());
+        };
+        head.headers
+            .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         head.headers.remove(CONTENT_LENGTH);
         Response::from_parts(head, packed.into())
     }
 }
 
-fn fault_answer(status: u16, retry_after: Option<u32>) -> Response<Body> {
-    let mut answer = Problem::fault(status).into_response(&correlation_id(&HeaderMap::new()));
-    if let Some(seconds) = retry_after.filter(|_| matches!(status, 429 | 503)) {
-        answer.headers_mut().insert(RETRY_AFTER, seconds.into());
-    }
-    answer
-}
-
 /// The caller's own correlation id, or a new one.
-fn correlation_id(headers: &HeaderMap) -> String {
-    let own = headers.get(CORRELATION_ID).and_then(|value| value.to_str().ok());
+pub(super) fn correlation_id(headers: &HeaderMap) -> String {
+    let own = headers
+        .get(CORRELATION_ID)
+        .and_then(|value| value.to_str().ok());
     own.map_or_else(
         || {
             let hex = format!("{:032x}", fastrand::u128(..));
-            [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+            [
+                &hex[..8],
+                &hex[8..12],
+                &hex[12..16],
+                &hex[16..20],
+                &hex[20..],
+            ]
+            .join("-")
         },
         str::to_owned,
     )

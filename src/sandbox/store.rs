@@ -59,7 +59,10 @@ pub(super) struct Table {
 impl Table {
     /// A table of records whose bytes stand in `arena`.
     pub(super) fn of(arena: Bytes, records: Vec<Record>) -> Self {
-        let mut table = Self { arena, ..Self::default() };
+        let mut table = Self {
+            arena,
+            ..Self::default()
+        };
         table.by_id.reserve(records.len());
         table.by_key.reserve(records.len());
         for record in records {
@@ -92,7 +95,9 @@ impl Table {
     }
 
     fn position(&self, seq: u64) -> Option<usize> {
-        self.records.binary_search_by_key(&seq, |record| record.seq).ok()
+        self.records
+            .binary_search_by_key(&seq, |record| record.seq)
+            .ok()
     }
 
     /// Adds a record; its sequence number is higher than all before.

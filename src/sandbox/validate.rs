@@ -36,15 +36,31 @@ fn object(
     path: &str,
     errors: &mut Vec<(String, Vec<String>)>,
 ) {
-    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for name in schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
         if body.get(name).is_none_or(Value::is_null) {
             errors.push((format!("{path}.{name}"), vec![required(name)]));
         }
     }
     for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
-        let server_own = path == "$" && matches!(name.as_str(), "id" | "_etag" | "_lastModifiedDate");
-        if let Some(value) = body.get(name).filter(|value| !value.is_null() && !server_own) {
-            member(definitions, schema, value, name, &format!("{path}.{name}"), errors);
+        let server_own =
+            path == "$" && matches!(name.as_str(), "id" | "_etag" | "_lastModifiedDate");
+        if let Some(value) = body
+            .get(name)
+            .filter(|value| !value.is_null() && !server_own)
+        {
+            member(
+                definitions,
+                schema,
+                value,
+                name,
+                &format!("{path}.{name}"),
+                errors,
+            );
         }
     }
 }
@@ -81,20 +97,31 @@ fn member(
             if !fits {
                 wrong(format!("Could not convert string to {format}: {text}."));
             } else if length > most {
-                wrong(format!("{} must be at most {most} characters long.", pascal(name)));
+                wrong(format!(
+                    "{} must be at most {most} characters long.",
+                    pascal(name)
+                ));
             } else if length < least {
-                wrong(format!("{} must be at least {least} characters long.", pascal(name)));
+                wrong(format!(
+                    "{} must be at least {least} characters long.",
+                    pascal(name)
+                ));
             }
         }
         ("integer", Value::Number(number)) => {
-            let fits = number.as_i64().is_some_and(|n| format != "int32" || i32::try_from(n).is_ok());
+            let fits = number
+                .as_i64()
+                .is_some_and(|n| format != "int32" || i32::try_from(n).is_ok());
             if !fits {
                 let kind = if format == "int32" { "Int32" } else { "Int64" };
                 wrong(format!("The value {number} is not a valid {kind}."));
             }
         }
         ("number", Value::Number(_)) | ("boolean", Value::Bool(_)) | ("", _) => {}
-        (kind, value) => wrong(format!("A value of type {kind} is expected, not {}.", type_of(value))),
+        (kind, value) => wrong(format!(
+            "A value of type {kind} is expected, not {}.",
+            type_of(value)
+        )),
     }
 }
 
@@ -112,7 +139,8 @@ fn type_of(value: &Value) -> &'static str {
 /// `YYYY-MM-DD`, of a month and a day that exist.
 fn is_date(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let digits = |range: std::ops::Range<usize>| text.get(range).and_then(|part| part.parse::<u32>().ok());
+    let digits =
+        |range: std::ops::Range<usize>| text.get(range).and_then(|part| part.parse::<u32>().ok());
     if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
         return false;
     }
@@ -131,11 +159,15 @@ fn is_date(text: &str) -> bool {
 
 /// A date, or a date and a time with or without an offset: vendors send both.
 fn is_date_time(text: &str) -> bool {
-    let (Some(date), Some(rest)) = (text.get(..10), text.get(10..)) else { return false };
+    let (Some(date), Some(rest)) = (text.get(..10), text.get(10..)) else {
+        return false;
+    };
     if !is_date(date) {
         return false;
     }
-    let Some(time) = rest.strip_prefix(['T', 't', ' ']) else { return rest.is_empty() };
+    let Some(time) = rest.strip_prefix(['T', 't', ' ']) else {
+        return rest.is_empty();
+    };
     let clock = time.get(..8).unwrap_or_default().as_bytes();
     let below = |at: usize, most: u8| {
         clock[at].is_ascii_digit()
@@ -165,10 +197,20 @@ mod tests {
     #[test]
     fn dates_and_times() {
         assert!(is_date("2024-02-29") && !is_date("2023-02-29") && !is_date("2024-2-29"));
-        for text in ["2024-02-29", "2024-02-29T10:11:12Z", "2024-02-29T10:11:12.123+01:00", "2024-02-29T10:11:12"] {
+        for text in [
+            "2024-02-29",
+            "2024-02-29T10:11:12Z",
+            "2024-02-29T10:11:12.123+01:00",
+            "2024-02-29T10:11:12",
+        ] {
             assert!(is_date_time(text), "{text}");
         }
-        for text in ["yesterday", "2024-02-29T25:00:00Z", "2024-02-29X", "2024-02-29T10:11:12 o'clock"] {
+        for text in [
+            "yesterday",
+            "2024-02-29T25:00:00Z",
+            "2024-02-29X",
+            "2024-02-29T10:11:12 o'clock",
+        ] {
             assert!(!is_date_time(text), "{text}");
         }
     }

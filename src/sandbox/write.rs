@@ -48,10 +48,18 @@ impl Writer<'_> {
                 "Resource identifiers cannot be assigned by the client. The 'id' property should not be included in the request body.",
             ));
         }
-        let before = state.tables.get(endpoint).and_then(|table| table.by_key(posted.key)).cloned();
+        let before = state
+            .tables
+            .get(endpoint)
+            .and_then(|table| table.by_key(posted.key))
+            .cloned();
         self.check_match(before.as_ref())?;
         self.check(&state, endpoint, &posted)?;
-        let status = if before.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+        let status = if before.is_some() {
+            StatusCode::OK
+        } else {
+            StatusCode::CREATED
+        };
         let record = store(&mut state, endpoint, posted, before);
         let mut answer = empty(status);
         let location = format!("{}/{endpoint}/{}", self.data_url, id_text(record.id));
@@ -63,12 +71,23 @@ impl Writer<'_> {
     }
 
     /// `PUT /data/v3/{namespace}/{resource}/{id}`.
-    pub(super) fn replace(&self, endpoint: &str, id: &str, body: &[u8]) -> Result<Response<Body>, Problem> {
+    pub(super) fn replace(
+        &self,
+        endpoint: &str,
+        id: &str,
+        body: &[u8],
+    ) -> Result<Response<Body>, Problem> {
         let mut state = self.district.state();
         let before = find(&state, endpoint, id).cloned().ok_or_else(no_item)?;
         let posted = self.read(endpoint, body)?;
-        if posted.body.get("id").is_some_and(|own| own.as_str().and_then(read_id) != Some(before.id)) {
-            return Err(Problem::bad_request("The id in the body is not the id in the URL."));
+        if posted
+            .body
+            .get("id")
+            .is_some_and(|own| own.as_str().and_then(read_id) != Some(before.id))
+        {
+            return Err(Problem::bad_request(
+                "The id in the body is not the id in the URL.",
+            ));
         }
         self.check_match(Some(&before))?;
         self.check(&state, endpoint, &posted)?;
@@ -76,7 +95,11 @@ impl Writer<'_> {
             if !self.definitions.updatable(endpoint) {
                 return Err(Problem::key_change(&self.definitions.item_name(endpoint)));
             }
-            if state.tables.get(endpoint).is_some_and(|table| table.by_key(posted.key).is_some()) {
+            if state
+                .tables
+                .get(endpoint)
+                .is_some_and(|table| table.by_key(posted.key).is_some())
+            {
                 return Err(Problem::not_unique());
             }
         }
@@ -113,7 +136,12 @@ impl Writer<'_> {
             && let Some(record) = table.remove(id)
         {
             let old_key = self.definitions.identity(endpoint, &record.parse()).into();
-            table.deletes.push(Tracked { id, change_version, old_key, new_key: None });
+            table.deletes.push(Tracked {
+                id,
+                change_version,
+                old_key,
+                new_key: None,
+            });
         }
         Ok(empty(StatusCode::NO_CONTENT))
     }
@@ -126,29 +154,51 @@ impl Writer<'_> {
     }
 
     fn read(&self, endpoint: &str, text: &[u8]) -> Result<Posted, Problem> {
-        let kind = self.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let kind = self
+            .headers
+            .get(CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok())
+            .unwrap_or_default();
+        let kind = kind
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
         let of_profile = kind.starts_with("application/vnd.ed-fi.") && kind.ends_with("+json");
         if kind != "application/json" && !of_profile {
             return Err(Problem::media_type());
         }
         if text.is_empty() {
-            return Err(Problem::bad_request("A non-empty request body is required."));
+            return Err(Problem::bad_request(
+                "A non-empty request body is required.",
+            ));
         }
         let unreadable = |error: serde_json::Error| {
             let place = format!("line {}, position {}", error.line(), error.column());
-            Problem::validation(vec![("$".to_owned(), vec![format!("The body is not a JSON object: {place}.")])])
+            Problem::validation(vec![(
+                "$".to_owned(),
+                vec![format!("The body is not a JSON object: {place}.")],
+            )])
         };
         let body: Map<String, Value> = serde_json::from_slice(text).map_err(unreadable)?;
-        let rewriter =
-            Rewriter { definitions: self.definitions, district: &self.district.id, links: self.links };
-        let members = rewriter.members(endpoint, &String::from_utf8_lossy(text)).map_err(unreadable)?;
+        let rewriter = Rewriter {
+            definitions: self.definitions,
+            district: &self.district.id,
+            links: self.links,
+        };
+        let members = rewriter
+            .members(endpoint, &String::from_utf8_lossy(text))
+            .map_err(unreadable)?;
         let identity = self.definitions.identity(endpoint, &body);
         let references = self.definitions.references(endpoint, &body);
         let digest = |target: &str, key: &str| digest_of(&self.district.id, target, key);
         Ok(Posted {
             key: digest(endpoint, &key_text(identity.values().map(Some))),
-            refers_to: references.iter().map(|one| digest(&one.target, &one.key)).collect(),
+            refers_to: references
+                .iter()
+                .map(|one| digest(&one.target, &one.key))
+                .collect(),
             body,
             members,
             identity,
@@ -163,20 +213,35 @@ impl Writer<'_> {
         }
         let references = self.definitions.references(endpoint, &posted.body);
         for (reference, digest) in references.iter().zip(&posted.refers_to) {
-            let there = state.tables.get(&reference.target).is_none_or(|table| table.by_key(*digest).is_some());
+            let there = state
+                .tables
+                .get(&reference.target)
+                .is_none_or(|table| table.by_key(*digest).is_some());
             if !there {
-                return Err(Problem::unresolved(&self.definitions.item_name(&reference.target)));
+                return Err(Problem::unresolved(
+                    &self.definitions.item_name(&reference.target),
+                ));
             }
         }
         Ok(())
     }
 
     fn check_match(&self, record: Option<&Record>) -> Result<(), Problem> {
-        let Some(header) = self.headers.get(IF_MATCH).and_then(|value| value.to_str().ok()) else {
+        let Some(header) = self
+            .headers
+            .get(IF_MATCH)
+            .and_then(|value| value.to_str().ok())
+        else {
             return Ok(());
         };
-        let is = |record: &Record| unquoted(header) == "*" || unquoted(header) == record.etag.to_string();
-        if record.is_some_and(is) { Ok(()) } else { Err(Problem::stale()) }
+        let is = |record: &Record| {
+            unquoted(header) == "*" || unquoted(header) == record.etag.to_string()
+        };
+        if record.is_some_and(is) {
+            Ok(())
+        } else {
+            Err(Problem::stale())
+        }
     }
 }
 
@@ -189,7 +254,10 @@ fn store(state: &mut State, endpoint: &str, posted: Posted, before: Option<Recor
     let change_version = state.next_version();
     let (seq, id) = match &before {
         Some(before) => (before.seq, before.id),
-        None => (state.next_seq(), free_id(state, endpoint, posted.key, change_version)),
+        None => (
+            state.next_seq(),
+            free_id(state, endpoint, posted.key, change_version),
+        ),
     };
     let etag = etag_of(id, change_version);
     let mut bytes = Vec::with_capacity(posted.members.len() + 160);
@@ -216,7 +284,11 @@ fn store(state: &mut State, endpoint: &str, posted: Posted, before: Option<Recor
 
 /// The id of a new item: the digest of its key, unless an item that once had this key has it.
 fn free_id(state: &State, endpoint: &str, key: u128, change_version: u64) -> u128 {
-    match state.tables.get(endpoint).and_then(|table| table.by_id(key)) {
+    match state
+        .tables
+        .get(endpoint)
+        .and_then(|table| table.by_id(key))
+    {
         Some(_) => digest_of(endpoint, &id_text(key), &change_version.to_string()),
         None => key,
     }
@@ -224,7 +296,11 @@ fn free_id(state: &State, endpoint: &str, key: u128, change_version: u64) -> u12
 
 /// What a method that means nothing for a collection or an item is told.
 pub(super) fn not_allowed(endpoint: &str, method: &hyper::Method, is_item: bool) -> Problem {
-    let what = if is_descriptor(endpoint) { "Descriptor" } else { "Resource" };
+    let what = if is_descriptor(endpoint) {
+        "Descriptor"
+    } else {
+        "Resource"
+    };
     Problem::method(match (method.as_str(), is_item) {
         ("POST", true) => format!(
             "{what} items can only be updated using PUT. To 'upsert' an item in the resource collection using POST, remove the 'id' from the route."

@@ -31,7 +31,7 @@ fn names(df: &DataFrame) -> Vec<&str> {
     df.columns().iter().map(|column| column.name().as_str()).collect()
 }
 
-fn list(inner: DataType) -> DataType {
+fn list_of(inner: DataType) -> DataType {
     DataType::List(Box::new(inner))
 }
 

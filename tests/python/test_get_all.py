@@ -401,15 +401,21 @@ def test_real_records_come_back_as_they_are(data: Path) -> None:
             limit=100,
         )
     assert out["status"].null_count() == 2 * len(records)
-    key = "studentAssessmentIdentifier"
-    expected = {record[key]: flat(record) for record in records}
+    key = [
+        "studentAssessmentIdentifier",
+        "assessmentReference.assessmentIdentifier",
+        "assessmentReference.namespace",
+        "studentReference.studentUniqueId",
+    ]
+    expected = {tuple(leaves[name] for name in key): leaves for leaves in map(flat, records)}
+    assert len(expected) == len(records)
     for name in ["a", "b"]:
         rows = out.filter(pl.col("District BK") == name)
         assert rows.height == len(records) == rows["id"].n_unique()
         for row in rows.select(pl.exclude(RESULT)).iter_rows(named=True):
             came = without_nulls({k: v for k, v in row.items() if not k.startswith(("id", "_"))})
             came = {k: v for k, v in came.items() if ".link." not in k}
-            assert came == expected[row[key]]
+            assert came == expected[tuple(row[name] for name in key)]
 
 
 def flat(record: dict[str, object], prefix: str = "") -> dict[str, object]:

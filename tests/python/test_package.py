@@ -7,11 +7,12 @@ import pkgutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import ScriptedOds, district
+from conftest import Answer, Request, ScriptedOds, district
 
 import polars_edfi as edfi
 
@@ -43,19 +44,41 @@ def test_docstrings_tell_the_truth(name: str) -> None:
     assert failed == 0
 
 
-def test_ctrl_c_leaves_what_was_read(ods: ScriptedOds, runner: edfi.StudentAssessment) -> None:
-    def interrupt(request: object) -> None:
-        del request
-        ods.script = None
-        signal.raise_signal(signal.SIGINT) if False else os.kill(os.getpid(), signal.SIGINT)
+def test_ctrl_c_leaves_what_was_read(
+    ods: ScriptedOds, runner: edfi.StudentAssessment
+) -> None:
+    seen = threading.Event()
 
-    ods.script = interrupt  # type: ignore[assignment]
+    def handler(number: int, frame: object) -> None:
+        seen.set()
+        signal.default_int_handler(number, frame)  # type: ignore[arg-type]
+
+    def interrupt(request: Request) -> Answer | None:
+        if request.query["offset"] == "1":
+            os.kill(os.getpid(), signal.SIGINT)
+            assert seen.wait(30)
+        return None
+
+    ods.script = interrupt
     df = pl.concat([district(ods, str(n)) for n in range(5)])
-    with pytest.raises(KeyboardInterrupt):
-        runner.batch_get_all(df, key_col="District BK", limit=1, workers=1)
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            runner.batch_get_all(df, key_col="District BK", limit=1, workers=1)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert runner.rows is not None
-    assert runner.rows["District BK"].unique(maintain_order=True).to_list() == list("01234")
+    assert runner.rows["District BK"].to_list() == list("01234")
+    assert runner.rows["status"].to_list() == ["error"] * 5
     assert runner.rows["message"].to_list()[-1] == "not sent: interrupted"
+
+
+def test_a_late_ctrl_c_loses_nothing(ods: ScriptedOds, runner: edfi.StudentAssessment) -> None:
+    ods.script = lambda _: os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        runner.batch_get_all(district(ods), key_col="District BK")
+    assert runner.rows is not None
+    assert runner.rows.height > 0
 
 
 def test_progress(

@@ -34,7 +34,9 @@ def test_a_token_for_each_account(ods: ScriptedOds) -> None:
         ("c", None, "secret"), ("d", "key", ""),
     )  # fmt: skip
     before = datetime.now(UTC)
-    out = client.batch_fetch_tokens(df, oauth_endpoint="oauth/token", account_col="District BK")
+    out = client.batch_fetch_tokens(
+        df, oauth_endpoint="oauth/token", account_col="District BK", workers=1
+    )
     assert out.schema == {
         "District BK": pl.String,
         "oAuthKey": pl.String,

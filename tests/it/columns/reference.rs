@@ -240,12 +240,11 @@ fn cells(series: &Series) -> Vec<Cell> {
                 })
                 .collect()
         }
-        DataType::List(_) => series
-            .list()
-            .unwrap()
-            .into_iter()
-            .map(|list| list.map_or(Cell::Null, |list| Cell::List(cells(&list))))
-            .collect(),
+        DataType::List(_) => {
+            let lists = series.list().unwrap();
+            let lists = (0..series.len()).map(|row| lists.get_as_series(row));
+            opt(lists, |list| Cell::List(cells(&list)))
+        }
         DataType::Null => vec![Cell::Null; series.len()],
         DataType::Boolean => opt(series.bool().unwrap().iter(), Cell::Boolean),
         DataType::Int64 => opt(series.i64().unwrap().iter(), Cell::Integer),

@@ -3,7 +3,7 @@
 use polars::prelude::*;
 use polars_edfi::columns::{ColumnOptions, Layout, PageDecoder, decode_pages, interop};
 
-use super::{cell, decode, dtypes, frame, list, names, strings, structs};
+use super::{cell, decode, dtypes, frame, list_of, names, strings, structs};
 
 #[test]
 fn objects_become_one_column_per_leaf() {
@@ -31,7 +31,7 @@ fn links_can_be_left_out_at_every_depth() {
         dtypes(&df),
         [
             ("ref.x", DataType::Int64),
-            ("list", list(structs([("y", DataType::Int64)]))),
+            ("list", list_of(structs([("y", DataType::Int64)]))),
             ("other.link", DataType::String),
         ]
     );
@@ -109,15 +109,15 @@ fn lists_stay_lists() {
     assert_eq!(
         dtypes(&df),
         [
-            ("s", list(DataType::String)),
+            ("s", list_of(DataType::String)),
             (
                 "o",
-                list(structs([
+                list_of(structs([
                     ("a", DataType::Int64),
                     ("b", structs([("c", DataType::Boolean)]))
                 ]))
             ),
-            ("l", list(list(DataType::Int64))),
+            ("l", list_of(list_of(DataType::Int64))),
         ]
     );
     assert_eq!(df.column("s").unwrap().null_count(), 1);
@@ -132,7 +132,7 @@ fn lists_stay_lists() {
 #[test]
 fn disagreement_within_a_list_stays_within_it() {
     let df = frame(&[r#"[{"l": [1, "a", {"x": [1.5]}, null]}, {"l": [{"x": 2}]}]"#]);
-    assert_eq!(dtypes(&df), [("l", list(DataType::String))]);
+    assert_eq!(dtypes(&df), [("l", list_of(DataType::String))]);
     let texts = df.column("l").unwrap().explode(ExplodeOptions { empty_as_null: true, keep_nulls: true }).unwrap();
     let texts: Vec<Option<&str>> = texts.str().unwrap().iter().collect();
     assert_eq!(texts, [Some("1"), Some("a"), Some(r#"{"x":[1.5]}"#), None, Some(r#"{"x":2}"#)]);
@@ -146,8 +146,8 @@ fn what_is_never_more_than_empty_is_null() {
         [
             ("n", DataType::Null),
             ("o", DataType::Null),
-            ("l", list(DataType::Null)),
-            ("e", list(DataType::Null)),
+            ("l", list_of(DataType::Null)),
+            ("e", list_of(DataType::Null)),
             ("p.q", DataType::Null),
         ]
     );

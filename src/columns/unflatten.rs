@@ -1,0 +1,139 @@
+//! Flat columns of a frame -> one nested column: the inverse of [`super::flatten()`].
+
+use polars::prelude::{
+    BooleanChunked, ChunkFull, Column, DataFrame, DataType, IntoSeries, PlSmallStr, Series,
+    StructChunked,
+};
+
+use super::flatten::find;
+use super::names::Names;
+use crate::{Error, Result};
+
+/// Puts columns together as one Struct column named `into`, after the columns not taken.
+///
+/// All columns are taken, or those of `columns`, in that order. A name is a path, split at
+/// `separator`: `studentReference.studentUniqueId` becomes a field of the field
+/// `studentReference`. An inner Struct of which every field is null is null. Names are taken as
+/// they are: a `_record` that [`flatten`](super::flatten()) appended is not cut off.
+///
+/// # Errors
+/// [`Error::ColumnNotFound`] for a name that is not there; [`Error::Config`] where a column of the
+/// name `into` stays beside, or one path is both a value and a Struct.
+///
+/// ```
+/// use polars::prelude::*;
+/// use polars_edfi::columns::{flatten, unflatten};
+///
+/// let df = df!("schoolReference.schoolId" => [255901001], "beginDate" => ["2024-08-20"])?;
+/// let nested = unflatten(&df, "payload", ".", None)?;
+/// assert_eq!(nested.column("payload")?.dtype().to_string(),
+///     "struct[2]");
+/// # Ok::<(), polars_edfi::Error>(())
+/// ```
+pub fn unflatten(
+    df: &DataFrame,
+    into: &str,
+    separator: &str,
+    columns: Option<&[&str]>,
+) -> Result<DataFrame> {
+    let taken: Vec<&Column> = match columns {
+        Some(names) => names.iter().map(|name| find(df, name)).collect::<Result<_>>()?,
+        None => df.columns().iter().collect(),
+    };
+    let is_taken = |column: &Column| taken.iter().any(|taken| taken.name() == column.name());
+    let beside = df.columns().iter().filter(|column| !is_taken(column));
+    let mut beside: Vec<Column> = beside.cloned().collect();
+    if beside.iter().any(|column| column.name() == into) {
+        return Err(Error::Config(format!(
+            "unflatten: there is a column '{into}' that is not taken"
+        )));
+    }
+    let mut root = Group::default();
+    for column in taken {
+        root.add(column, separator)?;
+    }
+    let nested = root.into_struct(into.into(), df.height())?;
+    beside.push(Column::from(nested.into_series()));
+    Ok(DataFrame::new(df.height(), beside)?)
+}
+
+/// The fields of a Struct on its way.
+#[derive(Default)]
+struct Group {
+    names: Names,
+    members: Vec<Member>,
+}
+
+enum Member {
+    Column(Series),
+    Group(Group),
+}
+
+impl Group {
+    fn add(&mut self, column: &Column, separator: &str) -> Result<()> {
+        let name = column.name().as_str();
+        let path: Vec<&str> = match separator {
+            "" => vec![name],
+            _ => name.split(separator).collect(),
+        };
+        let both = || {
+            Error::Config(format!(
+                "unflatten: column '{name}' and another one are one path, as a value and a Struct"
+            ))
+        };
+        let (leaf, groups) = path.split_last().unwrap_or((&name, &[]));
+        let mut group = self;
+        for name in groups {
+            let member = group.member(name, || Member::Group(Self::default()));
+            // A column of nulls alone is what an object that is never there becomes.
+            if matches!(member, Member::Column(series) if series.dtype() == &DataType::Null) {
+                *member = Member::Group(Self::default());
+            }
+            match member {
+                Member::Group(next) => group = next,
+                Member::Column(_) => return Err(both()),
+            }
+        }
+        let series = column.as_materialized_series().clone();
+        let known = group.names.len();
+        group.member(leaf, || Member::Column(series));
+        if group.names.len() == known && column.dtype() != &DataType::Null {
+            return Err(both());
+        }
+        Ok(())
+    }
+
+    fn member(&mut self, name: &str, new: impl FnOnce() -> Member) -> &mut Member {
+        let position = self.names.find(name, 0).unwrap_or_else(|| {
+            self.members.push(new());
+            self.names.push(name)
+        });
+        &mut self.members[position]
+    }
+
+    fn into_struct(self, name: PlSmallStr, height: usize) -> Result<StructChunked> {
+        let mut fields = Vec::with_capacity(self.members.len());
+        for (name, member) in self.names.iter().zip(self.members) {
+            fields.push(match member {
+                Member::Column(series) => series.with_name(name.into()),
+                Member::Group(group) => group.into_optional_struct(name.into(), height)?,
+            });
+        }
+        Ok(StructChunked::from_series(name, height, fields.iter())?)
+    }
+
+    fn into_optional_struct(self, name: PlSmallStr, height: usize) -> Result<Series> {
+        let structs = self.into_struct(name, height)?;
+        let mut any = BooleanChunked::full(PlSmallStr::EMPTY, false, height);
+        for field in structs.fields_as_series() {
+            any = &any | &field.is_not_null();
+        }
+        if any.all() {
+            return Ok(structs.into_series());
+        }
+        let any = any.rechunk();
+        let validity = any.downcast_as_array().values().clone();
+        let structs = structs.rechunk().into_owned();
+        Ok(structs.with_outer_validity(Some(validity)).into_series())
+    }
+}
