@@ -72,3 +72,13 @@ fmt: $(VENV)/ready
 	cargo fmt
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+# Side by side with what people use today; see benches/README.md. Takes a few minutes.
+.PHONY: bench
+bench: build $(VENV)/bench
+	$(CARGO_BUILD) --example bench
+	$(BIN)/python benches/run.py $(TARGET_DIR)/debug/examples/bench
+
+$(VENV)/bench: benches/requirements.txt $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benches/requirements.txt
+	touch $@

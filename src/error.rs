@@ -32,6 +32,16 @@ pub enum Error {
     Arrow(arrow::error::ArrowError),
 }
 
+impl Error {
+    /// The error of a call that has one request to make, and whose request failed.
+    pub(crate) fn from_failure(failure: Failure) -> Self {
+        match failure.http_status {
+            Some(401) => Self::Auth(failure),
+            _ => Self::Http(failure),
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

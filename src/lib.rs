@@ -53,4 +53,7 @@ pub mod sandbox;
 
 pub use client::{Control, EdFiClient, EdFiClientBuilder, STUDENT_ASSESSMENTS, Secret, Token};
 pub use error::{Error, Failure, Result};
-pub use frame::{BatchOptions, GetAllOptions, OnShort, SchemaChoice, TokenOptions};
+pub use frame::{
+    BatchOptions, DeleteOptions, GetAllOptions, GetByIdOptions, OnShort, Outcome, PostOptions,
+    SchemaChoice, TokenOptions,
+};

@@ -7,7 +7,7 @@ every district as one flat, typed frame. The conventional import is ``import pol
 from polars_edfi import endpoints
 from polars_edfi._client import EdFiClient, Resource, StudentAssessment
 from polars_edfi._errors import AuthError, EdFiError, HttpError
-from polars_edfi._frames import flatten
+from polars_edfi._frames import flatten, unflatten
 from polars_edfi._native import __version__
 from polars_edfi._sandbox import Sandbox
 
@@ -22,4 +22,5 @@ __all__ = [
     "__version__",
     "endpoints",
     "flatten",
+    "unflatten",
 ]

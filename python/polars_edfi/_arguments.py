@@ -30,6 +30,11 @@ def names(argument: str, value: str | Sequence[str] | None) -> list[str] | None:
     return listed
 
 
+def batch_arguments(skip_statuses: Sequence[str], **plain: Any) -> dict[str, Any]:
+    """Put together what every batch has."""
+    return plain | {"skip_statuses": names("skip_statuses", skip_statuses) or []}
+
+
 def choice(argument: str, value: object, choices: Sequence[str]) -> str:
     """A word out of a few."""
     if value not in choices:

@@ -51,3 +51,47 @@ def flatten(
     2
     """
     return _native.flatten(frame(df), names("columns", columns), separator, names("explode", explode))
+
+
+def unflatten(
+    df: pl.DataFrame,
+    into: str = "payload",
+    separator: str = ".",
+    columns: str | Sequence[str] | None = None,
+) -> pl.DataFrame:
+    """Put columns together as one Struct column: the inverse of :func:`flatten`.
+
+    Parameters
+    ----------
+    df
+        Any frame.
+    into
+        The name of the new column.
+    separator
+        What stands between the names of nested fields: ``"ref.id"`` becomes the field ``id`` of
+        the Struct ``ref``.
+    columns
+        The columns to take, in this order; all of them by default.
+
+    Returns
+    -------
+    DataFrame
+        The columns that were not taken, and ``into`` (Struct). An inner Struct whose fields are all
+        null is null.
+
+    Raises
+    ------
+    polars.exceptions.ColumnNotFoundError
+        A named column is not there.
+    EdFiError
+        A column called ``into`` stays beside, or one path is both a value and a Struct.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> import polars_edfi as edfi
+    >>> df = pl.DataFrame({"ref.id": [1], "ref.name": ["a"], "n": [2]})
+    >>> edfi.unflatten(df, columns=["ref.id", "ref.name"])["payload"].to_list()
+    [{'ref': {'id': 1, 'name': 'a'}}]
+    """
+    return _native.unflatten(frame(df), into, separator, names("columns", columns))

@@ -34,6 +34,37 @@ class Client:
         **arguments: Any,
     ) -> pl.DataFrame: ...
 
+    def post_payload(
+        self, payload: str, call: Call, **arguments: Any
+    ) -> tuple[str | None, str | None, int | None, str | None, str | None]: ...
+    def batch_post_payload(
+        self,
+        df: pl.DataFrame,
+        call: Call,
+        on_tick: Callable[[], None] | None,
+        **arguments: Any,
+    ) -> pl.DataFrame: ...
+    def get_by_id(
+        self, id: str, endpoint: str | None, call: Call
+    ) -> tuple[str | None, str | None, int | None, str | None]: ...
+    def batch_get_by_id(
+        self,
+        df: pl.DataFrame,
+        call: Call,
+        on_tick: Callable[[], None] | None,
+        **arguments: Any,
+    ) -> pl.DataFrame: ...
+    def delete_by_id(
+        self, id: str, call: Call, **arguments: Any
+    ) -> tuple[str | None, str | None, int | None, str | None, str | None]: ...
+    def batch_delete_by_id(
+        self,
+        df: pl.DataFrame,
+        call: Call,
+        on_tick: Callable[[], None] | None,
+        **arguments: Any,
+    ) -> pl.DataFrame: ...
+
 class Sandbox:
     def __init__(
         self,
@@ -54,4 +85,7 @@ class Sandbox:
 
 def flatten(
     df: pl.DataFrame, columns: list[str] | None, separator: str, explode: list[str] | None
+) -> pl.DataFrame: ...
+def unflatten(
+    df: pl.DataFrame, into: str, separator: str, columns: list[str] | None
 ) -> pl.DataFrame: ...

@@ -163,7 +163,7 @@ impl Credentials {
         let mut authorization = HeaderValue::try_from(format!("Basic {basic}"))
             .map_err(|_| Failure::new("the credentials cannot stand in a header"))?;
         authorization.set_sensitive(true);
-        let call = Call {
+        let mut call = Call {
             method: Method::POST,
             headers: vec![
                 (ACCEPT, HeaderValue::from_static("application/json")),
@@ -177,7 +177,7 @@ impl Credentials {
             small: true,
             ..Call::get(self.token_url.clone())
         };
-        let answer = transport.send_with_retries(&call, policy, control).await?;
+        let answer = transport.send(&mut call, policy, control).await?;
         read_token(&answer).map_err(|mut failure| {
             failure.message = self.secret.redact(failure.message);
             failure

@@ -20,11 +20,11 @@ pub(crate) async fn data_root(
     policy: RetryPolicy,
     control: &Control,
 ) -> Result<BaseUrl, Failure> {
-    let call = Call {
+    let mut call = Call {
         small: true,
         ..Call::get(base.as_url().clone())
     };
-    let answer = transport.send_with_retries(&call, policy, control).await?;
+    let answer = transport.send(&mut call, policy, control).await?;
     if retry::is_passing(answer.status) {
         return Err(answer.failure());
     }

@@ -23,7 +23,7 @@ pub use self::auth::Token;
 pub(crate) use self::auth::{Credentials, epoch};
 pub use self::control::Control;
 pub(crate) use self::renewal::Renewals;
-use self::retry::RetryPolicy;
+use self::retry::{Again, RetryPolicy};
 pub use self::secret::Secret;
 use self::transport::{Transport, TransportConfig};
 use self::urls::BaseUrl;
@@ -403,6 +403,7 @@ impl EdFiClientBuilder {
             policy: RetryPolicy {
                 max_retries: self.max_retries,
                 max_wait: self.max_wait,
+                again: Again::Always,
             },
             transport,
             data_roots: Mutex::default(),

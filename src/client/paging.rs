@@ -76,11 +76,11 @@ impl Collection {
             let name = HeaderName::from_static("use-snapshot");
             call.headers.push((name, HeaderValue::from_static("true")));
         }
-        let answer = context.send(access, call, context.client.policy()).await?;
+        let answer = context.send(access, &mut call, context.client.policy()).await?;
         if answer.status != StatusCode::OK {
             return Err(match allowed_limit(&answer) {
                 Some(allowed) if allowed < page.limit => PageError::LimitTooLarge(allowed),
-                _ => PageError::Failed(refusal(&answer)),
+                _ => PageError::Failed(answer.refusal()),
             });
         }
         let total = answer.headers.get("total-count").and_then(|value| {
@@ -89,17 +89,6 @@ impl Collection {
         });
         Ok(RawPage { answer, total })
     }
-}
-
-/// The failure of a read that was answered with something other than 200.
-fn refusal(answer: &Answer) -> Failure {
-    if answer.status.is_success() {
-        return answer.unusable("the answer is not the 200 with JSON that a read expects");
-    }
-    if answer.status.is_redirection() {
-        return answer.unusable("a redirect that leads elsewhere is not followed");
-    }
-    answer.failure()
 }
 
 /// The largest page that the server's own words allow: `Limit must be omitted or set to a value

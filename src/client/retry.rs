@@ -8,13 +8,26 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 /// The pause before the first repetition; each later one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-/// How often and how long a client tries.
+/// How often and how long a client tries, and after what.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RetryPolicy {
     /// Tries after the first.
     pub(crate) max_retries: u32,
     /// The longest pause; a server that asks for a longer one is not waited for.
     pub(crate) max_wait: Duration,
+    /// What is tried again beside a connection that could not be made.
+    pub(crate) again: Again,
+}
+
+/// What a request is tried again after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// Passing troubles and broken connections: asking twice does no harm.
+    Always,
+    /// Broken connections only.
+    Broken,
+    /// Nothing: what was sent may have been done.
+    Nothing,
 }
 
 impl RetryPolicy {
@@ -24,6 +37,15 @@ impl RetryPolicy {
             max_retries: 0,
             ..self
         }
+    }
+
+    /// The policy of a request that changes something.
+    pub(crate) fn for_write(self, after_broken: bool) -> Self {
+        let again = match after_broken {
+            true => Again::Broken,
+            false => Again::Nothing,
+        };
+        Self { again, ..self }
     }
 
     /// The pause before try `attempt + 1`, or why there is none.
@@ -84,6 +106,7 @@ mod tests {
         let policy = RetryPolicy {
             max_retries: 3,
             max_wait: Duration::from_secs(2),
+            again: Again::Always,
         };
         for attempt in 0..3 {
             let full = FIRST_PAUSE * 2u32.pow(attempt);

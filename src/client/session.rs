@@ -1,6 +1,6 @@
 //! One call's right to ask one ODS: which token a request carries, and what a 401 leads to.
 
-use reqwest::StatusCode;
+use reqwest::{StatusCode, Url};
 use tokio::sync::OnceCell;
 
 use super::EdFiClient;
@@ -10,7 +10,7 @@ use super::renewal::Renewals;
 use super::retry::RetryPolicy;
 use super::secret::Secret;
 use super::transport::{Answer, Call};
-use super::urls::BaseUrl;
+use super::urls::{self, BaseUrl};
 use crate::Failure;
 
 /// What all requests of one call share.
@@ -19,6 +19,8 @@ pub(crate) struct CallContext {
     pub(crate) client: EdFiClient,
     pub(crate) control: Control,
     pub(crate) renewals: Renewals,
+    /// Whether a 401 is an answer like others, and leads to no renewal.
+    pub(crate) accepts_401: bool,
     /// The token of the client's own credentials, fetched once for the whole call.
     own: OnceCell<Result<Token, Failure>>,
 }
@@ -58,21 +60,22 @@ impl CallContext {
             client: client.clone(),
             control,
             renewals,
+            accepts_401: false,
             own: OnceCell::new(),
         }
     }
 
     /// Sends one call with a token that is good, as far as one can know, and renews it once where
-    /// the server refuses it. The answer may have any status but 401.
+    /// the server refuses it. The answer may have any status but a 401 that is not accepted.
     pub(crate) async fn send(
         &self,
         access: &Access,
-        mut call: Call,
+        call: &mut Call,
         policy: RetryPolicy,
     ) -> Result<Answer, Failure> {
         let token = self.token(access).await?;
-        let answer = self.send_as(&token, &mut call, policy).await?;
-        if answer.status != StatusCode::UNAUTHORIZED {
+        let answer = self.send_as(&token, call, policy).await?;
+        if answer.status != StatusCode::UNAUTHORIZED || self.accepts_401 {
             if let Renewal::Possible(credentials) = &access.renewal {
                 self.renewals.accept(credentials, &token).await;
             }
@@ -92,13 +95,26 @@ impl CallContext {
             failure.message = format!("{}; auth refresh failed: {reason}", failure.message);
             failure
         })?;
-        let answer = self.send_as(&renewed, &mut call, policy).await?;
+        let answer = self.send_as(&renewed, call, policy).await?;
         if answer.status == StatusCode::UNAUTHORIZED {
             self.renewals.refuse(credentials, &renewed).await;
             return Err(answer.failure());
         }
         self.renewals.accept(credentials, &renewed).await;
         Ok(answer)
+    }
+
+    /// The URL of one item.
+    pub(crate) async fn item_url(
+        &self,
+        access: &Access,
+        endpoint: &str,
+        id: &str,
+    ) -> Result<Url, Failure> {
+        let segment = urls::id_segment(id).map_err(Failure::new)?;
+        let version = access.api_version.as_deref();
+        let root = self.client.data_root(&access.base, version, &self.control).await?;
+        Ok(root.join(&format!("{endpoint}/{segment}")))
     }
 
     async fn token(&self, access: &Access) -> Result<Secret, Failure> {
@@ -147,7 +163,7 @@ impl CallContext {
         call.authorization = Some(bearer);
         self.client
             .transport()
-            .send_with_retries(call, policy, &self.control)
+            .send(call, policy, &self.control)
             .await
     }
 }

@@ -1,8 +1,10 @@
 //! HTTP itself: connections, time limits, redirects, retries, and how much is read.
 
+use std::collections::HashMap;
 use std::error::Error as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Method, Request, StatusCode, Url};
@@ -13,7 +15,7 @@ use rustls_platform_verifier::Verifier;
 
 use super::control::Control;
 use super::problem;
-use super::retry::{self, NoMoreTries, RetryPolicy};
+use super::retry::{self, Again, NoMoreTries, RetryPolicy};
 use super::urls;
 use crate::{Error, Failure, Result};
 
@@ -41,6 +43,36 @@ pub(crate) struct Transport {
     config: TransportConfig,
     roots: Vec<CertificateDer<'static>>,
     clients: Mutex<Clients>,
+    gates: Gates,
+}
+
+/// Hosts that asked to be left alone for a while, and until when: a `Retry-After` that one request
+/// is given holds for all of them.
+#[derive(Debug, Default)]
+struct Gates {
+    any: AtomicBool,
+    until: Mutex<HashMap<String, Instant>>,
+}
+
+impl Gates {
+    fn close(&self, url: &Url, time: Duration) {
+        let until = Instant::now() + time;
+        let mut gates = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let gate = gates.entry(url.origin().ascii_serialization()).or_insert(until);
+        *gate = until.max(*gate);
+        self.any.store(true, Ordering::Release);
+    }
+
+    fn closed_for(&self, url: &Url) -> Option<Duration> {
+        if !self.any.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut gates = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        gates.retain(|_, until| *until > now);
+        self.any.store(!gates.is_empty(), Ordering::Release);
+        gates.get(&url.origin().ascii_serialization()).map(|until| *until - now)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -59,8 +91,12 @@ pub(crate) struct Call {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) authorization: Option<HeaderValue>,
     pub(crate) body: Option<bytes::Bytes>,
-    /// The most that is read of a body with a success status.
+    /// Whether a body with a success status is small, too.
     pub(crate) small: bool,
+    /// How often it was sent.
+    pub(crate) sent: u32,
+    /// Whether a connection broke after it was sent.
+    pub(crate) broke: bool,
 }
 
 impl Call {
@@ -72,6 +108,8 @@ impl Call {
             authorization: None,
             body: None,
             small: false,
+            sent: 0,
+            broke: false,
         }
     }
 }
@@ -92,21 +130,53 @@ impl Answer {
     pub(crate) fn unusable(&self, what: &str) -> Failure {
         problem::unusable(self.status, &self.headers, what)
     }
+
+    /// The failure of a request that was not answered as it must be.
+    pub(crate) fn refusal(&self) -> Failure {
+        if self.status.is_redirection() {
+            return self.unusable("a redirect that leads elsewhere is not followed");
+        }
+        if self.status.is_success() {
+            return self.unusable("this is not an answer that an ODS gives");
+        }
+        self.failure()
+    }
 }
 
 /// No answer, or not all of it.
 #[derive(Debug)]
-pub(crate) struct Broken {
-    pub(crate) what: String,
-    /// Whether another try may help.
-    passing: bool,
+struct Broken {
+    what: String,
+    kind: BrokenKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BrokenKind {
+    /// There was no connection: nothing was sent.
+    NotSent,
+    /// It was sent; what became of it is not known.
+    AfterSending,
+    /// Another try would end in the same way.
+    Final,
 }
 
 impl Broken {
     fn final_(what: impl Into<String>) -> Self {
         Self {
             what: what.into(),
-            passing: false,
+            kind: BrokenKind::Final,
+        }
+    }
+
+    /// What is said of it in the end.
+    fn failure(self, policy: RetryPolicy) -> Failure {
+        if policy.again == Again::Always || self.kind != BrokenKind::AfterSending {
+            return Failure::new(self.what);
+        }
+        let sentence = "connection broken after the request was sent; it may have been applied";
+        match self.what.strip_prefix("connection broken") {
+            Some(_) => Failure::new(sentence),
+            None => Failure::new(format!("{sentence} ({})", self.what)),
         }
     }
 }
@@ -128,45 +198,71 @@ impl Transport {
             config,
             roots,
             clients: Mutex::default(),
+            gates: Gates::default(),
         })
     }
 
-    /// Sends a call that may be repeated, until it is answered with something other than a
-    /// passing trouble or the tries are used up. The last answer comes back whatever its status.
-    pub(crate) async fn send_with_retries(
+    /// Sends a call, again and again as the policy allows, until it is answered with something
+    /// other than a passing trouble or the tries are used up. The last answer comes back whatever
+    /// its status.
+    pub(crate) async fn send(
         &self,
-        call: &Call,
+        call: &mut Call,
         policy: RetryPolicy,
         control: &Control,
     ) -> Result<Answer, Failure> {
         let mut attempt = 0;
         loop {
+            if let Some(wait) = self.gates.closed_for(&call.url) {
+                // A cancellation is noticed below.
+                let _ = control.sleep(wait).await;
+            }
             if control.is_cancelled() {
                 return Err(control.not_sent());
             }
-            let outcome = self.send(call).await;
-            let (asked, failure) = match &outcome {
-                Ok(answer) if !retry::is_passing(answer.status) => return outcome.map_err(broken),
-                Ok(answer) => (retry::retry_after(&answer.headers), answer.failure().message),
-                Err(error) if !error.passing => return outcome.map_err(broken),
-                Err(error) => (None, error.what.clone()),
+            let outcome = self.send_once(call).await;
+            call.sent += u32::from(!matches!(&outcome, Err(e) if e.kind == BrokenKind::NotSent));
+            call.broke |= matches!(&outcome, Err(e) if e.kind == BrokenKind::AfterSending);
+            let (asked, again) = match &outcome {
+                Ok(answer) => {
+                    let asked = retry::retry_after(&answer.headers);
+                    if let (429 | 503, Some(wait)) = (answer.status.as_u16(), asked)
+                        && wait <= policy.max_wait
+                    {
+                        self.gates.close(&call.url, wait);
+                    }
+                    let passing = retry::is_passing(answer.status);
+                    (asked, passing && policy.again == Again::Always)
+                }
+                Err(error) => match error.kind {
+                    BrokenKind::NotSent => (None, true),
+                    BrokenKind::AfterSending => (None, policy.again != Again::Nothing),
+                    BrokenKind::Final => (None, false),
+                },
             };
+            if !again {
+                return outcome.map_err(|error| error.failure(policy));
+            }
             match policy.pause(attempt, asked) {
                 Ok(pause) => {
+                    let what = match &outcome {
+                        Ok(answer) => problem::status_line(answer.status),
+                        Err(error) => error.what.clone(),
+                    };
                     log::info!(
-                        "{} {}: {failure}; trying again in {:.1} s",
+                        "{} {}: {what}; trying again in {:.1} s",
                         call.method,
                         urls::shown(&call.url),
                         pause.as_secs_f64()
                     );
                     if control.sleep(pause).await.is_err() {
-                        return outcome.map_err(broken);
+                        return outcome.map_err(|error| error.failure(policy));
                     }
                     attempt += 1;
                 }
-                Err(NoMoreTries::Used) => return outcome.map_err(broken),
+                Err(NoMoreTries::Used) => return outcome.map_err(|error| error.failure(policy)),
                 Err(NoMoreTries::TooLong(wait)) => {
-                    let answer = outcome.map_err(broken)?;
+                    let answer = outcome.map_err(|error| error.failure(policy))?;
                     let mut failure = answer.failure();
                     failure.message = format!(
                         "{} (the server asks to wait {} s, longer than max_wait)",
@@ -180,7 +276,7 @@ impl Transport {
     }
 
     /// Sends a call once; a read follows redirects within its origin.
-    pub(crate) async fn send(&self, call: &Call) -> Result<Answer, Broken> {
+    async fn send_once(&self, call: &Call) -> Result<Answer, Broken> {
         let mut url = call.url.clone();
         for _ in 0..=MOST_REDIRECTS {
             let answer = self.send_to(call, url.clone()).await?;
@@ -255,10 +351,12 @@ impl Transport {
                 None => what.to_owned(),
             }
         };
-        Broken {
-            what,
-            passing: !error.is_builder(),
-        }
+        let kind = match (error.is_builder(), error.is_connect()) {
+            (true, _) => BrokenKind::Final,
+            (_, true) => BrokenKind::NotSent,
+            _ => BrokenKind::AfterSending,
+        };
+        Broken { what, kind }
     }
 
     /// The connections that serve a URL: loopback never goes through a proxy.
@@ -318,10 +416,6 @@ impl Transport {
             .build()
             .map_err(|error| format!("no HTTP client: {error}"))
     }
-}
-
-fn broken(broken: Broken) -> Failure {
-    Failure::new(broken.what)
 }
 
 /// Where a read goes on: the same origin only, so that no token leaves it.

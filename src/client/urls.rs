@@ -139,7 +139,6 @@ pub(crate) fn endpoint(text: &str) -> Result<String, String> {
 }
 
 /// One id as one path segment; `.` and `..` cannot be one (RFC 3986, section 3.3).
-#[allow(dead_code, reason = "reads and deletes by id use it")]
 pub(crate) fn id_segment(id: &str) -> Result<String, String> {
     if matches!(id, "." | "..") {
         return Err(format!("id {id:?} cannot stand in a URL"));

@@ -21,7 +21,7 @@ const LARGEST: usize = i32::MAX as usize;
 ///
 /// A body is read once and nothing is assumed about its types; it is not kept. A body that is not
 /// JSON of the right kind is an [`Error::Json`], which never quotes the body; the decoder is as
-/// good as new after it. A key that stands in one object twice counts with its last value.
+/// good as new after it.
 #[derive(Debug)]
 pub struct PageDecoder {
     decoder: Decoder,

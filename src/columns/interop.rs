@@ -11,11 +11,7 @@ use super::text::TextBuilder;
 use crate::Result;
 
 /// An Arrow array as a Polars Series that shares its memory.
-///
-/// # Errors
-/// [`Error::Polars`](crate::Error::Polars) or [`Error::Arrow`](crate::Error::Arrow) for a type that
-/// one of the two does not know.
-pub fn to_series(name: PlSmallStr, array: &dyn Array) -> Result<Series> {
+pub(super) fn to_series(name: PlSmallStr, array: &dyn Array) -> Result<Series> {
     let (array, schema) = to_ffi(&array.to_data())?;
     // SAFETY: both types are `repr(C)` copies of the two structs that the C data interface
     // defines. The value is moved, so that one side only, Polars, calls `release`.
@@ -39,9 +35,9 @@ pub fn to_series(name: PlSmallStr, array: &dyn Array) -> Result<Series> {
 
 /// A Polars Series as one Arrow array. It is copied only if it has several chunks.
 ///
-/// # Errors
-/// [`Error::Arrow`](crate::Error::Arrow) for a type that Arrow does not know.
-pub fn to_arrow(series: &Series) -> Result<ArrayRef> {
+/// The two do not agree on the buffers of Null, nor on the types of Categorical, Enum and 128-bit
+/// integers: cast these before.
+pub(super) fn to_arrow(series: &Series) -> Result<ArrayRef> {
     let array = series.rechunk().to_arrow(0, CompatLevel::newest());
     let field = polars_arrow::datatypes::Field::new(PlSmallStr::EMPTY, array.dtype().clone(), true);
     let schema = polars_ffi::export_field_to_c(&field);

@@ -11,6 +11,7 @@
 //! - A missing key is null. Columns stand in the order in which the records first show them.
 //! - Integers with floats become `Float64`; if one of the integers is beyond 2^53, `String`.
 //!   Values that do not agree become `String`: strings as they are, other values as JSON.
+//! - Of a key that stands in an object twice, the last value counts.
 //! - Only nulls become `Null`, only empty arrays `List(Null)`, only empty objects `Null`.
 //!
 //! ```
@@ -29,11 +30,12 @@
 mod builder;
 mod decimal;
 mod decode;
+mod encode;
 mod fit;
 mod flatten;
 mod given;
 mod infer;
-pub mod interop;
+mod interop;
 mod json;
 mod names;
 mod number;
@@ -48,6 +50,7 @@ mod text;
 mod unflatten;
 
 pub use decode::PageDecoder;
+pub use encode::Encoder;
 pub use flatten::flatten;
 pub use page::Page;
 pub use plan::Plan;

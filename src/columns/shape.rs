@@ -6,6 +6,7 @@
 //! values. With its shape an object can be written again exactly: missing is not null, and the
 //! keys keep their order.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::builder::NodeBuilder;
@@ -14,6 +15,14 @@ use super::page::{Node, Objects};
 
 /// How many ways on from a shape are tried before the names are looked up.
 const WAYS: usize = 4;
+
+/// The C data interface, by which columns reach Polars and Python, has no NUL in names.
+pub(super) fn without_nul(key: &str) -> Cow<'_, str> {
+    match key.contains('\0') {
+        true => Cow::Owned(key.replace('\0', "\u{2400}")),
+        false => Cow::Borrowed(key),
+    }
+}
 
 /// A key occurs in one object for the second time.
 #[derive(Debug)]
@@ -90,6 +99,7 @@ impl ObjectBuilder {
         key: &str,
         created: &mut u32,
     ) -> Result<&mut NodeBuilder, Duplicate> {
+        let key = &*without_nul(key);
         let field = match self.names.find(key, 0) {
             Some(field) => field,
             None => {

@@ -1,5 +1,6 @@
 //! The walk over the tape of one body: every value goes to the node of its path.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use arrow::json::reader::{Tape, TapeElement};
@@ -8,7 +9,7 @@ use super::builder::NodeBuilder;
 use super::decimal;
 use super::number::{self, Number};
 use super::page::Page;
-use super::shape::{Duplicate, ObjectBuilder};
+use super::shape::{Duplicate, ObjectBuilder, without_nul};
 use crate::{Error, Result};
 
 /// Objects and arrays nested deeper than this are refused, as most JSON parsers do.
@@ -221,12 +222,12 @@ impl<'t> Walk<'t> {
         row: usize,
         depth: usize,
     ) -> Result<(), Fault> {
-        let mut members: Vec<(&str, u32)> = Vec::new();
+        let mut members: Vec<(Cow<'_, str>, u32)> = Vec::new();
         let mut places = HashMap::new();
         let mut at = start + 1;
         while at < end {
-            let key = self.key(at)?;
-            let place = *places.entry(key).or_insert(members.len());
+            let key = without_nul(self.key(at)?);
+            let place = *places.entry(key.clone()).or_insert(members.len());
             match members.get_mut(place) {
                 Some(member) => member.1 = at + 1,
                 None => members.push((key, at + 1)),
@@ -235,8 +236,8 @@ impl<'t> Walk<'t> {
         }
         let mut shape = 0;
         for (key, at) in members {
-            if !self.is_left_out(key, at) {
-                let node = objects.enter(&mut shape, key, &mut self.created)?;
+            if !self.is_left_out(&key, at) {
+                let node = objects.enter(&mut shape, &key, &mut self.created)?;
                 self.value(at, node, row, depth)?;
             }
         }

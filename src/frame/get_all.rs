@@ -6,12 +6,12 @@ use futures_util::stream::{self, StreamExt};
 use polars::prelude::*;
 
 use super::district::{Reader, Records};
-use super::input::{Keys, kept_rows};
+use super::input::{self, Keys, kept_rows};
 use super::options::{BatchOptions, STATUS_COL};
 use super::request::Rows;
 use crate::client::paging::Collection;
-use crate::client::session::{Access, CallContext, Renewal, TokenSource};
-use crate::client::{Auth, Control, EdFiClient, Renewals, urls};
+use crate::client::session::{Access, CallContext};
+use crate::client::{Control, EdFiClient};
 use crate::columns::{self, Layout, Plan};
 use crate::{Error, Failure, Result};
 
@@ -137,29 +137,16 @@ impl EdFiClient {
     /// where the ODS does not answer as it should: a part of the records is never returned.
     pub async fn get_all(&self, options: &GetAllOptions) -> Result<DataFrame> {
         options.check()?;
-        let base = self.base().ok_or_else(|| Error::Config("the client has no base_url".into()))?;
-        let renewal = match self.auth() {
-            Auth::None => return Err(Error::Config("No auth configured.".into())),
-            Auth::Bearer(_) => Renewal::NotConfigured,
-            Auth::Credentials(credentials) => Renewal::Possible(credentials.clone()),
-        };
-        let access = Access {
-            base: base.clone(),
-            api_version: None,
-            token: TokenSource::Client,
-            renewal,
-        };
         let batch = &options.batch;
-        let renewals = Renewals::new(batch.refresh_cooldown, self.policy());
-        let context = CallContext::new(self, batch.control.clone(), renewals);
+        let access = self.own_access()?;
+        let context = self.own_context(batch);
         let reading = Reading::new(&context, options)?;
         batch.control.begin(1);
         let outcome = reading.district(&access).await;
         batch.control.one_done();
-        let records = outcome.map_err(|failure| match failure.http_status {
-            _ if batch.control.is_cancelled() => Error::Interrupted,
-            Some(401) => Error::Auth(failure),
-            _ => Error::Http(failure),
+        let records = outcome.map_err(|failure| match batch.control.is_cancelled() {
+            true => Error::Interrupted,
+            false => Error::from_failure(failure),
         })?;
         if let Some(warning) = &records.warning {
             batch.control.warn(warning.clone());
@@ -187,6 +174,9 @@ impl EdFiClient {
         options.check()?;
         let batch = &options.batch;
         let keys = Keys::required(districts, "key_col", key_col)?;
+        if let Some(name) = &batch.row_id_col {
+            input::required(districts, "row_id_col", name)?;
+        }
         if RESULT_COLUMNS.contains(&key_col) {
             return Err(Error::Config(format!(
                 "key_col must not be {key_col:?}: the result has a column of that name"
@@ -297,10 +287,7 @@ struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     fn new(context: &'a CallContext, options: &GetAllOptions) -> Result<Self> {
-        let endpoint = match &options.batch.endpoint {
-            Some(endpoint) => urls::endpoint(endpoint).map_err(Error::Config)?,
-            None => context.client.endpoint().to_owned(),
-        };
+        let endpoint = context.client.endpoint_or(options.batch.endpoint.as_deref())?;
         Ok(Self {
             reader: Reader::new(
                 context,

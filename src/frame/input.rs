@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use polars::prelude::*;
 
 use crate::client::epoch;
-use crate::{Error, Result};
+use crate::{Error, Failure, Result};
 
 /// A column, or why there is none.
 pub(crate) fn required<'a>(df: &'a DataFrame, argument: &str, name: &str) -> Result<&'a Column> {
@@ -173,6 +173,12 @@ impl Keys {
     pub(crate) fn get(&self, row: usize) -> Option<&str> {
         let text = self.texts.get(row)?.trim();
         (!text.is_empty()).then_some(text)
+    }
+
+    /// The key of a row, or what is said of a row without one: `missing 'id'`.
+    pub(crate) fn need(&self, row: usize) -> Result<&str, Failure> {
+        let missing = || Failure::new(format!("missing '{}'", self.column.name()));
+        self.get(row).ok_or_else(missing)
     }
 
     /// The keys of some rows, in the type of their column.

@@ -41,6 +41,8 @@ pub struct BatchOptions {
     pub expires_col: Option<String>,
     /// How long renewals for a client pause after three failures in a row; zero never pauses.
     pub refresh_cooldown: Duration,
+    /// A column that comes back as `row_id`, where a result row belongs to a row of the frame.
+    pub row_id_col: Option<String>,
     /// Watches and stops the batch.
     pub control: Control,
 }
@@ -60,6 +62,7 @@ impl Default for BatchOptions {
             oauth_endpoint: None,
             expires_col: None,
             refresh_cooldown: Duration::from_secs(30),
+            row_id_col: None,
             control: Control::new(),
         }
     }

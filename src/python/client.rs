@@ -8,9 +8,11 @@ use pyo3_polars::PyDataFrame;
 
 use super::errors::raise;
 use super::run::{Call, run};
+use polars::prelude::Schema;
+
 use crate::{
-    BatchOptions, EdFiClient, Error, Failure, GetAllOptions, OnShort, SchemaChoice, Secret,
-    TokenOptions,
+    BatchOptions, DeleteOptions, EdFiClient, Error, Failure, GetAllOptions, GetByIdOptions, OnShort,
+    Outcome, PostOptions, SchemaChoice, Secret, TokenOptions,
 };
 
 /// A client; Python's `EdFiClient` holds one.
@@ -190,12 +192,145 @@ impl Client {
         run(py, &call.control, on_tick, future).map(PyDataFrame)
     }
 
+    #[pyo3(signature = (payload, call, **arguments))]
+    fn post_payload(
+        &self,
+        py: Python<'_>,
+        payload: &str,
+        call: &Call,
+        arguments: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<OutcomeResult> {
+        let empty = PyDict::new(py);
+        let a = arguments.unwrap_or(&empty);
+        let options = post_options(a, own_options(a, call)?)?;
+        let future = self.0.post_payload(payload, &options);
+        run(py, &call.control, None, future).map(outcome)
+    }
+
+    #[pyo3(signature = (df, call, on_tick, **arguments))]
+    fn batch_post_payload(
+        &self,
+        py: Python<'_>,
+        df: PyDataFrame,
+        call: &Call,
+        on_tick: Option<&Bound<'_, PyAny>>,
+        arguments: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<PyDataFrame> {
+        let empty = PyDict::new(py);
+        let a = arguments.unwrap_or(&empty);
+        let options = PostOptions {
+            order_by_col: get(a, "order_by_col")?,
+            keep_server_fields: get(a, "keep_server_fields")?,
+            ..post_options(a, batch_options(a, call)?)?
+        };
+        let (payload_col, key_col): (String, String) = (get(a, "payload_col")?, get(a, "key_col")?);
+        let future = self.0.batch_post_payload(&df.0, &payload_col, &key_col, &options);
+        run(py, &call.control, on_tick, future).map(PyDataFrame)
+    }
+
+    /// (JSON text, message, http_status, correlation_id)
+    fn get_by_id(
+        &self,
+        py: Python<'_>,
+        id: &str,
+        endpoint: Option<String>,
+        call: &Call,
+    ) -> PyResult<GetByIdResult> {
+        let options = GetByIdOptions {
+            batch: BatchOptions {
+                endpoint,
+                control: call.control.clone(),
+                ..BatchOptions::default()
+            },
+            ..GetByIdOptions::default()
+        };
+        let read = run(py, &call.control, None, async {
+            match self.0.get_by_id(id, &options).await {
+                Ok(text) => Ok(Ok(text)),
+                Err(Error::Auth(failure) | Error::Http(failure)) => Ok(Err(failure)),
+                Err(error) => Err(error),
+            }
+        })?;
+        Ok(match read {
+            Ok(text) => (Some(text), None, Some(200), None),
+            Err(f) => (None, Some(f.message), f.http_status, f.correlation_id),
+        })
+    }
+
+    #[pyo3(signature = (df, call, on_tick, **arguments))]
+    fn batch_get_by_id(
+        &self,
+        py: Python<'_>,
+        df: PyDataFrame,
+        call: &Call,
+        on_tick: Option<&Bound<'_, PyAny>>,
+        arguments: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<PyDataFrame> {
+        let empty = PyDict::new(py);
+        let a = arguments.unwrap_or(&empty);
+        let options = GetByIdOptions {
+            batch: batch_options(a, call)?,
+            flatten: get(a, "flatten")?,
+            schema: given_schema(a)?,
+        };
+        let id_col: String = get(a, "id_col")?;
+        let future = self.0.batch_get_by_id(&df.0, &id_col, &options);
+        run(py, &call.control, on_tick, future).map(PyDataFrame)
+    }
+
+    #[pyo3(signature = (id, call, **arguments))]
+    fn delete_by_id(
+        &self,
+        py: Python<'_>,
+        id: &str,
+        call: &Call,
+        arguments: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<OutcomeResult> {
+        let empty = PyDict::new(py);
+        let a = arguments.unwrap_or(&empty);
+        let options = DeleteOptions {
+            batch: own_options(a, call)?,
+            commit: get(a, "commit")?,
+        };
+        let future = self.0.delete_by_id(id, &options);
+        run(py, &call.control, None, future).map(outcome)
+    }
+
+    #[pyo3(signature = (df, call, on_tick, **arguments))]
+    fn batch_delete_by_id(
+        &self,
+        py: Python<'_>,
+        df: PyDataFrame,
+        call: &Call,
+        on_tick: Option<&Bound<'_, PyAny>>,
+        arguments: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<PyDataFrame> {
+        let empty = PyDict::new(py);
+        let a = arguments.unwrap_or(&empty);
+        let options = DeleteOptions {
+            batch: batch_options(a, call)?,
+            commit: get(a, "commit")?,
+        };
+        let (id_col, key_col): (String, String) = (get(a, "id_col")?, get(a, "key_col")?);
+        let future = self.0.batch_delete_by_id(&df.0, &id_col, &key_col, &options);
+        run(py, &call.control, on_tick, future).map(PyDataFrame)
+    }
+
     fn __repr__(&self) -> String {
         format!("{:?}", self.0)
     }
 }
 
 type TokenResult = (Option<String>, Option<i64>, Option<String>);
+/// (status, message, http_status, correlation_id, resource_id)
+type OutcomeResult = (
+    Option<String>,
+    Option<String>,
+    Option<u16>,
+    Option<String>,
+    Option<String>,
+);
+type GetByIdResult = (Option<String>, Option<String>, Option<u16>, Option<String>);
 type GetAllResult = (Option<PyDataFrame>, Option<String>, Option<u16>, Option<String>);
 
 fn batch_options(a: &Bound<'_, PyDict>, call: &Call) -> PyResult<BatchOptions> {
@@ -212,14 +347,53 @@ fn batch_options(a: &Bound<'_, PyDict>, call: &Call) -> PyResult<BatchOptions> {
         oauth_endpoint: get(a, "oauth_endpoint")?,
         expires_col: get(a, "expires_col")?,
         refresh_cooldown: seconds(a, "refresh_cooldown")?,
+        row_id_col: get(a, "row_id_col")?,
         control: call.control.clone(),
     })
 }
 
+fn outcome(outcome: Outcome) -> OutcomeResult {
+    (
+        outcome.status,
+        outcome.message,
+        outcome.http_status,
+        outcome.correlation_id,
+        outcome.resource_id,
+    )
+}
+
+/// The options of a call without a frame.
+fn own_options(a: &Bound<'_, PyDict>, call: &Call) -> PyResult<BatchOptions> {
+    Ok(BatchOptions {
+        endpoint: get(a, "endpoint")?,
+        control: call.control.clone(),
+        ..BatchOptions::default()
+    })
+}
+
+fn post_options(a: &Bound<'_, PyDict>, batch: BatchOptions) -> PyResult<PostOptions> {
+    Ok(PostOptions {
+        batch,
+        commit: get(a, "commit")?,
+        retry_statuses: get(a, "retry_statuses")?,
+        retry_messages: get(a, "retry_messages")?,
+        max_retries: whole(a, "max_retries", 0)?,
+        retry_backoff: seconds(a, "retry_backoff")?,
+        allow_statuses: get(a, "allow_statuses")?,
+        retry_broken: get(a, "retry_broken")?,
+        ..PostOptions::default()
+    })
+}
+
+fn given_schema(a: &Bound<'_, PyDict>) -> PyResult<Option<Schema>> {
+    let frame = get::<Option<PyDataFrame>>(a, "schema_frame")?;
+    Ok(frame.map(|frame| frame.0.schema().as_ref().clone()))
+}
+
 /// Everything of a read but its columns and workers.
 fn read_options(a: &Bound<'_, PyDict>) -> PyResult<GetAllOptions> {
-    let schema = match get::<Option<PyDataFrame>>(a, "schema_frame")? {
-        Some(frame) => SchemaChoice::Given(frame.0.schema().as_ref().clone()),
+    let schema = match given_schema(a)? {
+        Some(schema) => SchemaChoice::Given(schema),
         None => match get::<String>(a, "schema")?.as_str() {
             "infer" => SchemaChoice::Infer,
             _ => SchemaChoice::Auto,

@@ -22,6 +22,21 @@ pub(crate) fn flatten(
         .map_err(|error| raise(py, error))
 }
 
+/// See `polars_edfi.unflatten`.
+#[pyfunction]
+pub(crate) fn unflatten(
+    py: Python<'_>,
+    df: PyDataFrame,
+    into: &str,
+    separator: &str,
+    columns: Option<Vec<String>>,
+) -> PyResult<PyDataFrame> {
+    let columns = columns.as_ref().map(|names| as_strs(names));
+    py.detach(|| columns::unflatten(&df.0, into, separator, columns.as_deref()))
+        .map(PyDataFrame)
+        .map_err(|error| raise(py, error))
+}
+
 fn as_strs(names: &[String]) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
 }

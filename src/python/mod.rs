@@ -21,6 +21,7 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<client::Client>()?;
     module.add_class::<run::Call>()?;
     module.add_function(wrap_pyfunction!(frames::flatten, module)?)?;
+    module.add_function(wrap_pyfunction!(frames::unflatten, module)?)?;
     #[cfg(feature = "sandbox")]
     module.add_class::<sandbox::Sandbox>()?;
     start_logging(py);

@@ -135,7 +135,8 @@ impl FaultState {
         if !(faults.writes_only && method == Method::GET) {
             self.data_requests += 1;
             verdict.latency = faults.latency;
-            let unlucky = faults.break_every > 0 && self.data_requests % faults.break_every == 0;
+            let unlucky =
+                faults.break_every > 0 && self.data_requests.is_multiple_of(faults.break_every);
             verdict.before = if take(&mut faults.break_before) || unlucky {
                 Before::Close
             } else {

@@ -41,7 +41,7 @@ pub(super) fn discovery(root: &str, with_metadata: bool, with_changes: bool) -> 
         "applicationName": "Ed-Fi ODS/API sandbox",
         "informationalVersion": "7.3",
         "suite": "3",
-        "build": concat!("7.3.0.", env!("CARGO_PKG_VERSION_PATCH")),
+        "build": "7.3.0.0",
         "dataModels": [{"name": "Ed-Fi", "version": "5.2.0", "informationalVersion": "The Ed-Fi Data Model 5.2"}],
         "urls": urls,
     });

@@ -1,6 +1,7 @@
 //! Reads: collections page by page, single items, partitions.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
@@ -11,7 +12,7 @@ use super::body::{Body, empty, json as json_answer, typed};
 use super::definitions::{Definitions, lookup};
 use super::district::District;
 use super::problem::Problem;
-use super::query::{Page, Query, page_token};
+use super::query::{Page, Query, Window, page_token};
 use super::store::{Record, State, Table, Tables, read_id};
 
 /// How many items match, where the request asks for it.
@@ -51,38 +52,35 @@ impl Reader<'_> {
 
         let records = table.records();
         let shown = &records[..records.len().saturating_sub(lost)];
-        let (chosen, total) = match page {
-            Page::Window(window) => {
-                let repeat =
-                    usize::from(faults.repeat_records && window.offset > 0 && window.limit > 0);
-                let start = window.offset - repeat;
-                let size = window.limit + repeat;
-                let chosen: Vec<_> = match &filter {
+        let fits = |one: &&Arc<Record>| filter.as_ref().is_none_or(|filter| filter.fits(one));
+        let (chosen, total): (Vec<_>, _) = match page {
+            Page::Window(Window { offset, limit }) => {
+                let repeat = usize::from(faults.repeat_records && offset > 0 && limit > 0);
+                let (start, size) = (offset - repeat, limit + repeat);
+                let total = || match filter {
+                    Some(_) => records.iter().filter(fits).count(),
+                    None => records.len(),
+                };
+                let chosen = match filter {
+                    Some(_) => shown.iter().filter(fits).skip(start).take(size).collect(),
                     None => shown.iter().skip(start).take(size).collect(),
-                    Some(filter) => shown
-                        .iter()
-                        .filter(|one| filter.fits(one))
-                        .skip(start)
-                        .take(size)
-                        .collect(),
                 };
-                let total = match (&filter, wants_total) {
-                    (Some(filter), true) => records.iter().filter(|one| filter.fits(one)).count(),
-                    _ => records.len(),
-                };
-                (chosen, wants_total.then_some(total))
+                (chosen, wants_total.then(total))
             }
             Page::Cursor { from, to, size } => {
                 let last_shown = shown.last().map_or(0, |record| record.seq);
                 let range = table.between(from, to.min(last_shown)).iter();
-                let fits = |one: &&Record| filter.as_ref().is_none_or(|filter| filter.fits(one));
                 (range.filter(fits).take(size).collect(), None)
             }
         };
 
         let mut frames = VecDeque::from([Bytes::from_static(b"[")]);
         if faults.mistype || faults.no_ids {
-            frames.push_back(tampered(records, &chosen, faults.mistype, faults.no_ids).into());
+            let half = records
+                .get(records.len() / 2)
+                .map_or(0, |record| record.seq);
+            let wrong_from = if faults.mistype { half } else { u64::MAX };
+            frames.push_back(tampered(&chosen, wrong_from, faults.no_ids).into());
         } else {
             frames.extend(table.runs(chosen.iter().copied()));
         }
@@ -117,7 +115,7 @@ impl Reader<'_> {
         } else {
             let faults = self.district.faults();
             let body = if faults.faults.no_ids {
-                tampered(&[], &[record], false, true).into()
+                tampered(&[record], u64::MAX, true).into()
             } else {
                 record.wire.clone()
             };
@@ -138,7 +136,7 @@ impl Reader<'_> {
             return Err(no_item());
         }
         faults.begin_read(endpoint);
-        let fits = |one: &&Record| filter.as_ref().is_none_or(|filter| filter.fits(one));
+        let fits = |one: &&Arc<Record>| filter.as_ref().is_none_or(|filter| filter.fits(one));
         let chosen: Vec<u64> = table
             .records()
             .iter()
@@ -251,9 +249,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 fn contains(bytes: &[u8], text: &str) -> bool {
-    bytes
-        .windows(text.len())
-        .any(|window| window == text.as_bytes())
+    std::str::from_utf8(bytes).is_ok_and(|whole| whole.contains(text))
 }
 
 fn same(value: &Value, text: &str) -> bool {
@@ -265,16 +261,15 @@ fn same(value: &Value, text: &str) -> bool {
     }
 }
 
-/// The text of records that faults have changed.
-fn tampered(all: &[Record], chosen: &[&Record], mistype: bool, no_ids: bool) -> Vec<u8> {
-    let half = all.get(all.len() / 2).map_or(u64::MAX, |record| record.seq);
+/// The text of records that faults have changed: types from the sequence number `wrong_from` on.
+fn tampered(chosen: &[&Arc<Record>], wrong_from: u64, no_ids: bool) -> Vec<u8> {
     let mut out = Vec::new();
     for record in chosen {
         let mut body = record.parse();
         if no_ids {
             body.shift_remove("id");
         }
-        if mistype && record.seq >= half && record.seq % 3 == 0 {
+        if record.seq >= wrong_from && record.seq % 3 == 0 {
             stringify(&mut body);
         }
         if !out.is_empty() {

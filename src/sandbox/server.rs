@@ -1,4 +1,4 @@
-//! The server: connections, and the way of a request through log, faults and routes.
+//! The server: connections, and the way of a request from the socket and back.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,28 +8,20 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION,
-    RETRY_AFTER,
-};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::auth::{self, TokenRules};
-use super::body::{Body, Closed, Flights, empty, typed};
-use super::changes;
+use super::auth::TokenRules;
+use super::body::{Body, Closed, Flights};
 use super::definitions::Definitions;
 use super::district::District;
-use super::faults::{After, Before, next_status};
 use super::log::{Log, LoggedRequest};
-use super::metadata;
 use super::problem::{CORRELATION_ID, Problem};
 use super::query::Query;
-use super::read::{Reader, no_item, wants_snapshot};
-use super::write::{Writer, not_allowed};
 
 /// The largest body that is read.
 const BODY_LIMIT: usize = 64 << 20;
@@ -148,7 +140,6 @@ impl Shared {
             self.log
                 .update(number, |entry| entry.body = Some(body.clone()));
         }
-        let correlation_id = correlation_id(&head.headers);
         let call = Call {
             method: head.method,
             segments,
@@ -161,7 +152,8 @@ impl Shared {
             None if id.is_empty() => self.at_root(&call),
             None => Err(Problem::not_found("The specified data could not be found.")),
         };
-        let answer = answer.unwrap_or_else(|problem| problem.into_response(&correlation_id));
+        let answer =
+            answer.unwrap_or_else(|problem| problem.into_response(&correlation_id(&call.headers)));
         let answer = self.compressed(answer, &call.headers);
         self.log.update(number, |entry| {
             entry.status = Some(answer.status().as_u16())

@@ -1,6 +1,7 @@
 //! What a district holds: records in the order of their arrival, each serialised once.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ring::digest::{SHA256, digest};
@@ -45,7 +46,8 @@ pub(super) struct Tracked {
 /// The items of one resource.
 #[derive(Clone, Default)]
 pub(super) struct Table {
-    records: Vec<Record>,
+    /// Shared, so that taking one out moves pointers only, and a snapshot copies no record.
+    records: Vec<Arc<Record>>,
     by_id: HashMap<u128, u64>,
     by_key: HashMap<u128, u64>,
     /// Consecutive records, a comma between: a page of them is one slice.
@@ -71,26 +73,26 @@ impl Table {
         table
     }
 
-    pub(super) fn records(&self) -> &[Record] {
+    pub(super) fn records(&self) -> &[Arc<Record>] {
         &self.records
     }
 
     /// The records whose sequence numbers are in `from..=to`.
-    pub(super) fn between(&self, from: u64, to: u64) -> &[Record] {
+    pub(super) fn between(&self, from: u64, to: u64) -> &[Arc<Record>] {
         let start = self.records.partition_point(|record| record.seq < from);
         let end = self.records.partition_point(|record| record.seq <= to);
         self.records.get(start..end).unwrap_or(&[])
     }
 
-    pub(super) fn by_id(&self, id: u128) -> Option<&Record> {
+    pub(super) fn by_id(&self, id: u128) -> Option<&Arc<Record>> {
         self.at_seq(*self.by_id.get(&id)?)
     }
 
-    pub(super) fn by_key(&self, key: u128) -> Option<&Record> {
+    pub(super) fn by_key(&self, key: u128) -> Option<&Arc<Record>> {
         self.at_seq(*self.by_key.get(&key)?)
     }
 
-    fn at_seq(&self, seq: u64) -> Option<&Record> {
+    fn at_seq(&self, seq: u64) -> Option<&Arc<Record>> {
         self.position(seq).map(|position| &self.records[position])
     }
 
@@ -104,7 +106,7 @@ impl Table {
     pub(super) fn insert(&mut self, record: Record) {
         self.by_id.insert(record.id, record.seq);
         self.by_key.entry(record.key).or_insert(record.seq);
-        self.records.push(record);
+        self.records.push(Arc::new(record));
     }
 
     /// Puts a record in the place of the one with its sequence number.
@@ -112,12 +114,12 @@ impl Table {
         if let Some(position) = self.position(record.seq) {
             self.by_key.remove(&self.records[position].key);
             self.by_key.insert(record.key, record.seq);
-            self.records[position] = record;
+            self.records[position] = Arc::new(record);
         }
     }
 
     /// Takes the record out.
-    pub(super) fn remove(&mut self, id: u128) -> Option<Record> {
+    pub(super) fn remove(&mut self, id: u128) -> Option<Arc<Record>> {
         let seq = self.by_id.remove(&id)?;
         let position = self.position(seq)?;
         let record = self.records.remove(position);
@@ -129,7 +131,7 @@ impl Table {
     }
 
     /// The bytes of these records with commas between, in as few pieces as the arena allows.
-    pub(super) fn runs<'a>(&self, records: impl Iterator<Item = &'a Record>) -> Vec<Bytes> {
+    pub(super) fn runs<'a>(&self, records: impl Iterator<Item = &'a Arc<Record>>) -> Vec<Bytes> {
         let mut frames = Vec::new();
         let mut run: Option<(usize, usize)> = None;
         for record in records {

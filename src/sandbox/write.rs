@@ -1,5 +1,7 @@
 //! Writes: upsert by natural key, replacement by id, deletion.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MATCH, LOCATION};
 use hyper::{Response, StatusCode};
@@ -7,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::body::{Body, empty};
 use super::clock;
-use super::definitions::{Definitions, is_descriptor};
+use super::definitions::{Definitions, Reference, is_descriptor};
 use super::district::District;
 use super::links::Rewriter;
 use super::load::note_members;
@@ -32,6 +34,8 @@ struct Posted {
     members: String,
     identity: Map<String, Value>,
     key: u128,
+    references: Vec<Reference>,
+    /// Digests of what `references` refer to.
     refers_to: Box<[u128]>,
 }
 
@@ -53,7 +57,7 @@ impl Writer<'_> {
             .get(endpoint)
             .and_then(|table| table.by_key(posted.key))
             .cloned();
-        self.check_match(before.as_ref())?;
+        self.check_match(before.as_deref())?;
         self.check(&state, endpoint, &posted)?;
         let status = if before.is_some() {
             StatusCode::OK
@@ -126,7 +130,7 @@ impl Writer<'_> {
         self.check_match(Some(record))?;
         let (id, key) = (record.id, record.key);
         for (other, table) in &state.tables {
-            let refers = |other: &Record| other.id != id && other.refers_to.contains(&key);
+            let refers = |other: &Arc<Record>| other.id != id && other.refers_to.contains(&key);
             if self.definitions.may_refer(other, endpoint) && table.records().iter().any(refers) {
                 return Err(Problem::dependent(&self.definitions.item_name(other)));
             }
@@ -199,6 +203,7 @@ impl Writer<'_> {
                 .iter()
                 .map(|one| digest(&one.target, &one.key))
                 .collect(),
+            references,
             body,
             members,
             identity,
@@ -211,8 +216,7 @@ impl Writer<'_> {
         if !errors.is_empty() {
             return Err(Problem::validation(errors));
         }
-        let references = self.definitions.references(endpoint, &posted.body);
-        for (reference, digest) in references.iter().zip(&posted.refers_to) {
+        for (reference, digest) in posted.references.iter().zip(&posted.refers_to) {
             let there = state
                 .tables
                 .get(&reference.target)
@@ -245,12 +249,12 @@ impl Writer<'_> {
     }
 }
 
-fn find<'s>(state: &'s State, endpoint: &str, id: &str) -> Option<&'s Record> {
+fn find<'s>(state: &'s State, endpoint: &str, id: &str) -> Option<&'s Arc<Record>> {
     state.tables.get(endpoint)?.by_id(read_id(id)?)
 }
 
 /// Stores the body: in the place of `before`, or at the end.
-fn store(state: &mut State, endpoint: &str, posted: Posted, before: Option<Record>) -> Record {
+fn store(state: &mut State, endpoint: &str, posted: Posted, before: Option<Arc<Record>>) -> Record {
     let change_version = state.next_version();
     let (seq, id) = match &before {
         Some(before) => (before.seq, before.id),

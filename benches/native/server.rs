@@ -1,0 +1,177 @@
+//! A server that has its answers ready: a thread per connection, nothing to look up, no copy.
+//!
+//! It speaks as much HTTP/1.1 as the clients here do: keep-alive, `Content-Length`, no chunks.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::records::{Records, id};
+
+const RESOURCE: &str = "data/v3/ed-fi/studentAssessments";
+/// What every request for data has to carry.
+pub const TOKEN: &str = "a-token-for-the-benchmark";
+const ALL: usize = 500;
+
+pub struct Server {
+    pub records: Records,
+    /// How long an answer waits, as if the server were far away.
+    pub latency: Duration,
+}
+
+struct Request<'a> {
+    method: &'a str,
+    path: &'a str,
+    query: &'a str,
+    authorized: bool,
+}
+
+impl Server {
+    /// Serves for ever.
+    pub fn run(self, listener: &TcpListener) -> io::Result<()> {
+        let server = Arc::new(self);
+        loop {
+            let (stream, _) = listener.accept()?;
+            let server = Arc::clone(&server);
+            // The other side may go away at any time: that ends the thread, and is no error.
+            thread::spawn(move || server.connection(stream));
+        }
+    }
+
+    fn connection(&self, mut stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let mut buffer = Vec::with_capacity(64 << 10);
+        loop {
+            let head = loop {
+                if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+                    break end + 4;
+                }
+                if more(&mut stream, &mut buffer)? == 0 {
+                    return Ok(());
+                }
+            };
+            let text = String::from_utf8_lossy(&buffer[..head]).into_owned();
+            let body = header(&text, "content-length").map_or(0, |text| text.parse().unwrap_or(0));
+            while buffer.len() < head + body {
+                if more(&mut stream, &mut buffer)? == 0 {
+                    return Ok(());
+                }
+            }
+            buffer.drain(..head + body);
+            if !self.latency.is_zero() {
+                thread::sleep(self.latency);
+            }
+            self.answer(&mut stream, &request(&text))?;
+        }
+    }
+
+    fn answer(&self, stream: &mut TcpStream, request: &Request<'_>) -> io::Result<()> {
+        let (district, path) = request.path[1..].split_once('/').unwrap_or_default();
+        if (request.method, path) == ("POST", "oauth/token") {
+            let token =
+                format!(r#"{{"access_token":"{TOKEN}","expires_in":1800,"token_type":"bearer"}}"#);
+            return send(stream, "200 OK", "", ["", &token, ""]);
+        }
+        if !request.authorized {
+            return send(stream, "401 Unauthorized", "", [""; 3]);
+        }
+        match (
+            request.method,
+            path.strip_prefix(RESOURCE),
+            self.span(district),
+        ) {
+            ("GET", Some(""), Some(span)) => self.page(stream, request.query, &span),
+            ("GET", Some(rest), Some(_)) => match self.records.find(rest.trim_matches('/')) {
+                Some(record) => send(stream, "200 OK", "", ["", record, ""]),
+                None => send(stream, "404 Not Found", "", [""; 3]),
+            },
+            ("POST", Some(""), Some(span)) => {
+                let location = format!(
+                    "Location: /{district}/{RESOURCE}/{}\r\n",
+                    id(span.start as u64)
+                );
+                send(stream, "201 Created", &location, [""; 3])
+            }
+            _ => send(stream, "404 Not Found", "", [""; 3]),
+        }
+    }
+
+    /// The records of a district: `3of8` has the third eighth of all.
+    fn span(&self, district: &str) -> Option<Range<usize>> {
+        let (part, parts) = district.split_once("of")?;
+        let (part, parts): (usize, usize) = (part.parse().ok()?, parts.parse().ok()?);
+        let total = self.records.len();
+        (1..=parts)
+            .contains(&part)
+            .then(|| total * (part - 1) / parts..total * part / parts)
+    }
+
+    fn page(&self, stream: &mut TcpStream, query: &str, span: &Range<usize>) -> io::Result<()> {
+        let number = |name| parameter(query, name).and_then(|text| text.parse::<usize>().ok());
+        let offset = number("offset").unwrap_or(0);
+        let limit = number("limit").unwrap_or(ALL);
+        let start = span.end.min(span.start + offset);
+        let records = self.records.slice(start..span.end.min(start + limit));
+        let count = match parameter(query, "totalCount") {
+            Some("true") => format!("Total-Count: {}\r\n", span.len()),
+            _ => String::new(),
+        };
+        send(stream, "200 OK", &count, ["[", records, "]"])
+    }
+}
+
+fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    let mut chunk = [0; 16 << 10];
+    let read = stream.read(&mut chunk)?;
+    buffer.extend_from_slice(&chunk[..read]);
+    Ok(read)
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+fn request(head: &str) -> Request<'_> {
+    let mut words = head.split(' ');
+    let (method, target) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or("/"),
+    );
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let token = header(head, "authorization").and_then(|value| value.split(' ').next_back());
+    Request {
+        method,
+        path,
+        query,
+        authorized: token == Some(TOKEN),
+    }
+}
+
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        (key == name).then_some(value)
+    })
+}
+
+/// Head and body go out together, the body from where it lies.
+fn send(stream: &mut TcpStream, status: &str, headers: &str, body: [&str; 3]) -> io::Result<()> {
+    let length: usize = body.iter().map(|part| part.len()).sum();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{headers}Content-Length: {length}\r\n\r\n"
+    );
+    let parts = [head.as_str(), body[0], body[1], body[2]];
+    let mut slices = parts.map(|part| IoSlice::new(part.as_bytes()));
+    let mut left = &mut slices[..];
+    while !left.is_empty() {
+        let written = stream.write_vectored(left)?;
+        IoSlice::advance_slices(&mut left, written);
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+"""What all parts of a client stand on."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from polars_edfi import endpoints
+from polars_edfi._progress import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    import polars as pl
+
+    from polars_edfi import _native
+
+SKIP = ("error", "warning")
+
+
+class ClientBase:
+    """The native client, and the frame of the last batch."""
+
+    rows: pl.DataFrame | None
+    _native: _native.Client
+    _endpoint: str = endpoints.STUDENT_ASSESSMENTS
+
+    def _finish(self, call: _native.Call, rows: pl.DataFrame) -> pl.DataFrame:
+        self.rows = rows
+        warn(call)
+        if call.is_cancelled():
+            raise KeyboardInterrupt
+        return rows
+
+
+def warn(call: _native.Call) -> None:
+    """Issue what a call has to say although nothing failed."""
+    for text in call.warnings():
+        warnings.warn(text, UserWarning, stacklevel=4)
+
+
+Bar = tuple[bool, str | None, str | None]
+
+
+def watched(
+    call: _native.Call, bar: Bar, default: str, unit: str
+) -> AbstractContextManager[Callable[[], None] | None]:
+    """Draw the bar of a call if it was asked for: ``(show_progress, progress_desc, label)``."""
+    show, desc, label = bar
+    return progress(call, show=show, desc=desc, label=label, default=default, unit=unit)

@@ -1,0 +1,116 @@
+//! Items deleted by id: each row with a result of its own.
+
+use futures_util::future::{FutureExt, ready};
+use polars::prelude::*;
+use reqwest::{Method, StatusCode};
+
+use super::input::{self, Keys, kept_rows};
+use super::options::{BatchOptions, STATUS_COL};
+use super::outcome::{DELETED, Outcome, Report};
+use super::post::is_written;
+use super::request::Rows;
+use super::run::for_each_row;
+use crate::client::EdFiClient;
+use crate::client::session::{Access, CallContext};
+use crate::client::transport::Call;
+use crate::Result;
+
+/// The options of [`EdFiClient::delete_by_id`] and [`EdFiClient::batch_delete_by_id`].
+#[derive(Debug, Clone, Default)]
+pub struct DeleteOptions {
+    /// Columns, workers and the like. `delete_by_id` looks at `endpoint` and `control`.
+    pub batch: BatchOptions,
+    /// Without it nothing is sent.
+    pub commit: bool,
+}
+
+impl EdFiClient {
+    /// Deletes one item of this client's ODS.
+    ///
+    /// # Errors
+    /// Wrong options, no base URL, no credentials. What the server answers is in the [`Outcome`].
+    pub async fn delete_by_id(&self, id: &str, options: &DeleteOptions) -> Result<Outcome> {
+        if !options.commit {
+            return Ok(Outcome::dry_run());
+        }
+        let endpoint = self.endpoint_or(options.batch.endpoint.as_deref())?;
+        let context = self.own_context(&options.batch);
+        Ok(delete(&context, &self.own_access()?, &endpoint, id.trim()).await)
+    }
+
+    /// Deletes the item of each row.
+    ///
+    /// Returns one row per row that took part, in input order: `id` (as in `id_col`), `key` (as in
+    /// `key_col`), `status` (String: `"deleted"`, `"error"`, or `"dry_run"` without
+    /// [`commit`](DeleteOptions::commit)), `message` (String), `http_status` (Int32),
+    /// `correlation_id` (String), `row_index` (IdxSize), `row_id` (as in `row_id_col`).
+    ///
+    /// # Errors
+    /// Wrong options, a column that is missing or of a wrong type: all before anything is sent.
+    pub async fn batch_delete_by_id(
+        &self,
+        df: &DataFrame,
+        id_col: &str,
+        key_col: &str,
+        options: &DeleteOptions,
+    ) -> Result<DataFrame> {
+        let batch = &options.batch;
+        let ids = Keys::required(df, "id_col", id_col)?;
+        let keys = Keys::required(df, "key_col", key_col)?;
+        let row_id = batch.row_id_col.as_deref();
+        if let Some(name) = row_id {
+            input::required(df, "row_id_col", name)?;
+        }
+        let endpoint = self.endpoint_or(batch.endpoint.as_deref())?;
+        let kept = kept_rows(df, &batch.status_col, STATUS_COL, &batch.skip_statuses)?;
+        let outcomes = if options.commit {
+            let rows = Rows::new(df, self, batch)?;
+            let context = rows.context();
+            let item = |row| rows.access(row).and_then(|access| Ok((access, ids.need(row)?)));
+            let (context, endpoint) = (&context, &endpoint);
+            let work = |row| match item(row) {
+                Ok((access, id)) => {
+                    async move { delete(context, &access, endpoint, id).await }.boxed()
+                }
+                Err(failure) => ready(failure.into()).boxed(),
+            };
+            for_each_row(&kept, None, batch.workers, &batch.control, work).await
+        } else {
+            vec![Outcome::dry_run(); kept.len()]
+        };
+        let report = Report {
+            df,
+            rows: &kept,
+            outcomes: &outcomes,
+        };
+        let mut columns = vec![report.keys(&ids, "id")?, report.keys(&keys, "key")?];
+        columns.extend(report.answers());
+        columns.extend(report.places(row_id)?);
+        report.frame(columns)
+    }
+}
+
+async fn delete(context: &CallContext, access: &Access, endpoint: &str, id: &str) -> Outcome {
+    let url = match context.item_url(access, endpoint, id).await {
+        Ok(url) => url,
+        Err(failure) => return failure.into(),
+    };
+    let mut call = Call {
+        method: Method::DELETE,
+        small: true,
+        ..Call::get(url)
+    };
+    let sent = context.send(access, &mut call, context.client.policy()).await;
+    let outcome = match sent {
+        // The item was there before the connection broke: the first try has done it.
+        Ok(answer) if is_written(&answer) || (call.broke && answer.status == StatusCode::NOT_FOUND) => {
+            Outcome {
+                status: Some(DELETED.into()),
+                ..Outcome::success(&answer)
+            }
+        }
+        Ok(answer) => answer.refusal().into(),
+        Err(failure) => failure.into(),
+    };
+    outcome.after(call.sent)
+}

@@ -1,0 +1,17 @@
+//! Whether a text is one JSON object, without building anything of it.
+
+use serde::de::IgnoredAny;
+
+/// The error names a place, not what stands there.
+pub(crate) fn check_object(text: &[u8]) -> Result<(), String> {
+    serde_json::from_slice::<IgnoredAny>(text).map_err(|error| error.to_string())?;
+    match text.trim_ascii_start().first() {
+        Some(b'{') => Ok(()),
+        _ => Err("it must be an object".into()),
+    }
+}
+
+/// Whether a body is empty or JSON of any kind.
+pub(crate) fn is_empty_or_json(text: &[u8]) -> bool {
+    text.trim_ascii().is_empty() || serde_json::from_slice::<IgnoredAny>(text).is_ok()
+}

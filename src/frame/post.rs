@@ -1,0 +1,304 @@
+//! Payloads to an ODS: each row an upsert with a result of its own.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{FutureExt, ready};
+use polars::prelude::*;
+use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::{Method, StatusCode};
+
+use super::input::{self, Keys, Texts, kept_rows};
+use super::json::{check_object, is_empty_or_json};
+use super::options::{BatchOptions, STATUS_COL};
+use super::outcome::{Outcome, Report};
+use super::request::Rows;
+use super::run::for_each_row;
+use crate::client::session::{Access, CallContext};
+use crate::client::transport::{Answer, Call};
+use crate::client::{EdFiClient, retry};
+use crate::columns::Encoder;
+use crate::{Error, Failure, Result};
+
+/// What [`EdFiClient::post_payload`] and [`EdFiClient::batch_post_payload`] do with an error.
+#[derive(Debug, Clone)]
+pub struct PostOptions {
+    /// Columns, workers and the like. `post_payload` looks at `endpoint` and `control`.
+    pub batch: BatchOptions,
+    /// Without it nothing is sent.
+    pub commit: bool,
+    /// Rows that have the same value here are sent one after another, in the frame's order.
+    pub order_by_col: Option<String>,
+    /// Whether a Struct payload keeps `id`, `_etag`, `_lastModifiedDate` and the `link` objects.
+    pub keep_server_fields: bool,
+    /// Answers that are posted again.
+    pub retry_statuses: Vec<u16>,
+    /// Only where the message holds one of these texts; empty: always.
+    pub retry_messages: Vec<String>,
+    /// How often such an answer is posted again.
+    pub max_retries: u32,
+    /// The wait before the first repetition; each later one is twice as long.
+    pub retry_backoff: Duration,
+    /// Answers that are no errors but get this row status, if they were not posted again.
+    pub allow_statuses: Vec<(u16, Option<String>)>,
+    /// Whether to post again where a connection broke after the payload was sent. An upsert done
+    /// twice leaves what one leaves.
+    pub retry_broken: bool,
+}
+
+impl Default for PostOptions {
+    fn default() -> Self {
+        Self {
+            batch: BatchOptions::default(),
+            commit: false,
+            order_by_col: None,
+            keep_server_fields: false,
+            retry_statuses: Vec::new(),
+            retry_messages: Vec::new(),
+            max_retries: 2,
+            retry_backoff: Duration::from_secs(1),
+            allow_statuses: Vec::new(),
+            retry_broken: false,
+        }
+    }
+}
+
+impl PostOptions {
+    fn check(&self) -> Result<()> {
+        if self.retry_statuses.contains(&401) {
+            return Err(Error::Config(
+                "401 cannot be in retry_statuses; give auth_key_col, auth_secret_col and \
+                 oauth_endpoint to renew tokens"
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The row status that is asked for in place of an error.
+    fn allowed(&self, status: StatusCode) -> Option<&Option<String>> {
+        let found = self.allow_statuses.iter().find(|(code, _)| *code == status.as_u16());
+        found.map(|(_, status)| status)
+    }
+
+    fn is_retried(&self, status: StatusCode, message: &str) -> bool {
+        let message = message.to_lowercase();
+        self.retry_statuses.contains(&status.as_u16())
+            && (self.retry_messages.is_empty()
+                || self.retry_messages.iter().any(|text| message.contains(&text.to_lowercase())))
+    }
+}
+
+impl EdFiClient {
+    /// Posts one payload to this client's ODS: JSON text, sent byte for byte.
+    ///
+    /// # Errors
+    /// Wrong options, no base URL, no credentials. What the server answers is in the [`Outcome`].
+    pub async fn post_payload(&self, payload: &str, options: &PostOptions) -> Result<Outcome> {
+        options.check()?;
+        if !options.commit {
+            return Ok(Outcome::dry_run());
+        }
+        let poster = Poster::new(self.own_context(&options.batch), options)?;
+        let access = self.own_access()?;
+        Ok(match check_json(payload) {
+            Ok(()) => poster.post(&access, Bytes::copy_from_slice(payload.as_bytes())).await,
+            Err(failure) => failure.into(),
+        })
+    }
+
+    /// Posts each row's payload to its ODS.
+    ///
+    /// `payload_col` is a String column of JSON objects, sent byte for byte, or a Struct column,
+    /// which is written as JSON without nulls. Returns one row per row that took part, in input
+    /// order: `key` (as in `key_col`), `status` (String: null for success, `"error"`, `"dry_run"`
+    /// without [`commit`](PostOptions::commit), or what `allow_statuses` says), `message`
+    /// (String), `http_status` (Int32), `correlation_id`, `resource_id` (String), `attempts`
+    /// (UInt32: requests sent), `row_index` (IdxSize), `row_id` (as in `row_id_col`).
+    ///
+    /// # Errors
+    /// Wrong options, a column that is missing or of a wrong type: all before anything is sent.
+    pub async fn batch_post_payload(
+        &self,
+        df: &DataFrame,
+        payload_col: &str,
+        key_col: &str,
+        options: &PostOptions,
+    ) -> Result<DataFrame> {
+        options.check()?;
+        let batch = &options.batch;
+        let keys = Keys::required(df, "key_col", key_col)?;
+        let row_id = batch.row_id_col.as_deref();
+        if let Some(name) = row_id {
+            input::required(df, "row_id_col", name)?;
+        }
+        let order_by = match &options.order_by_col {
+            Some(name) => Some(Keys::required(df, "order_by_col", name)?),
+            None => None,
+        };
+        let payloads = Payloads::new(df, payload_col, options.keep_server_fields)?;
+        let kept = kept_rows(df, &batch.status_col, STATUS_COL, &batch.skip_statuses)?;
+        let outcomes = if options.commit {
+            let rows = Rows::new(df, self, batch)?;
+            let poster = Poster::new(rows.context(), options)?;
+            let payload = |row| rows.access(row).and_then(|a| Ok((a, payloads.get(row)?)));
+            let poster = &poster;
+            let post = |row| match payload(row) {
+                Ok((access, payload)) => {
+                    async move { poster.post(&access, payload).await }.boxed()
+                }
+                Err(failure) => ready(failure.into()).boxed(),
+            };
+            for_each_row(&kept, order_by.as_ref(), batch.workers, &batch.control, post).await
+        } else {
+            vec![Outcome::dry_run(); kept.len()]
+        };
+        let report = Report {
+            df,
+            rows: &kept,
+            outcomes: &outcomes,
+        };
+        let mut columns = vec![report.keys(&keys, "key")?];
+        columns.extend(report.answers());
+        columns.extend(report.writes());
+        columns.extend(report.places(row_id)?);
+        report.frame(columns)
+    }
+}
+
+/// A column of payloads.
+enum Payloads {
+    Json(Texts),
+    Struct { name: String, encoder: Encoder },
+}
+
+impl Payloads {
+    fn new(df: &DataFrame, name: &str, keep_server_fields: bool) -> Result<Self> {
+        let column = input::required(df, "payload_col", name)?;
+        if !column.dtype().is_struct() {
+            return Texts::new(column, "payload_col").map(Self::Json).map_err(|_| {
+                Error::ColumnType(format!(
+                    "column {name:?} (payload_col) must be String (JSON) or Struct, not {}",
+                    column.dtype()
+                ))
+            });
+        }
+        Ok(Self::Struct {
+            name: name.to_owned(),
+            encoder: Encoder::new(column.as_materialized_series(), keep_server_fields)?,
+        })
+    }
+
+    fn get(&self, row: usize) -> Result<Bytes, Failure> {
+        match self {
+            Self::Json(texts) => {
+                let text = texts.get(row).ok_or_else(|| Failure::new(texts.missing()))?;
+                check_json(text).map(|()| Bytes::copy_from_slice(text.as_bytes()))
+            }
+            Self::Struct { name, encoder } => match encoder.encode(row) {
+                Ok(Some(text)) => Ok(text.into()),
+                Ok(None) => Err(Failure::new(format!("missing '{name}'"))),
+                Err(error) => Err(Failure::new(error.to_string())),
+            },
+        }
+    }
+}
+
+fn check_json(text: &str) -> Result<(), Failure> {
+    check_object(text.as_bytes()).map_err(|what| Failure::new(format!("invalid JSON: {what}")))
+}
+
+/// One resource to post to, and how.
+struct Poster<'a> {
+    context: CallContext,
+    endpoint: String,
+    options: &'a PostOptions,
+}
+
+impl<'a> Poster<'a> {
+    fn new(mut context: CallContext, options: &'a PostOptions) -> Result<Self> {
+        context.accepts_401 = options.allowed(StatusCode::UNAUTHORIZED).is_some();
+        Ok(Self {
+            endpoint: context.client.endpoint_or(options.batch.endpoint.as_deref())?,
+            context,
+            options,
+        })
+    }
+
+    /// Posts one payload, and again where that was asked for.
+    async fn post(&self, access: &Access, payload: Bytes) -> Outcome {
+        let mut call = match self.call(access, payload).await {
+            Ok(call) => call,
+            Err(failure) => return failure.into(),
+        };
+        let policy = self.context.client.policy().for_write(self.options.retry_broken);
+        let mut retries = 0;
+        loop {
+            let answer = match self.context.send(access, &mut call, policy).await {
+                Ok(answer) => answer,
+                Err(failure) => return Outcome::from(failure).after(call.sent),
+            };
+            if is_written(&answer) {
+                let outcome = Outcome {
+                    resource_id: resource_id(&answer),
+                    ..Outcome::success(&answer)
+                };
+                return outcome.after(call.sent);
+            }
+            let failure = answer.refusal();
+            let retried = self.options.is_retried(answer.status, &failure.message);
+            if retried && retries < self.options.max_retries {
+                let backoff = self.options.retry_backoff * 2u32.saturating_pow(retries);
+                let wait = retry::retry_after(&answer.headers).unwrap_or(backoff);
+                if wait <= policy.max_wait && self.context.control.sleep(wait).await.is_ok() {
+                    retries += 1;
+                    continue;
+                }
+            }
+            return self.refused(&answer, failure, retried, retries).after(call.sent);
+        }
+    }
+
+    async fn call(&self, access: &Access, payload: Bytes) -> Result<Call, Failure> {
+        let version = access.api_version.as_deref();
+        let (client, control) = (&self.context.client, &self.context.control);
+        let root = client.data_root(&access.base, version, control).await?;
+        Ok(Call {
+            method: Method::POST,
+            headers: vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
+            body: Some(payload),
+            small: true,
+            ..Call::get(root.join(&self.endpoint))
+        })
+    }
+
+    fn refused(&self, answer: &Answer, failure: Failure, retried: bool, retries: u32) -> Outcome {
+        let mut outcome = Outcome::from(failure);
+        if !self.options.retry_statuses.is_empty() {
+            let mut notes = vec![format!("retries attempted: {retries}")];
+            let id = outcome.correlation_id.as_ref();
+            notes.splice(0..0, id.map(|id| format!("correlation id: {id}")));
+            let message = outcome.message.unwrap_or_default();
+            outcome.message = Some(format!("{message} ({})", notes.join("; ")));
+        }
+        if let (false, Some(status)) = (retried, self.options.allowed(answer.status)) {
+            outcome.status.clone_from(status);
+        }
+        outcome
+    }
+}
+
+/// A write has succeeded only on 200, 201 or 204 with an empty or a JSON body: a page of HTML with
+/// status 200 comes from a gateway, not from an ODS.
+pub(crate) fn is_written(answer: &Answer) -> bool {
+    matches!(answer.status, StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT)
+        && is_empty_or_json(&answer.body)
+}
+
+/// The last segment of `Location`, absolute or relative; the host in it may be wrong.
+fn resource_id(answer: &Answer) -> Option<String> {
+    let location = answer.headers.get(LOCATION)?.to_str().ok()?;
+    let path = location.split(['?', '#']).next()?;
+    let id = path.trim_end_matches('/').rsplit('/').next()?;
+    (!id.is_empty()).then(|| id.to_owned())
+}

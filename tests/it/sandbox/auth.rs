@@ -1,0 +1,121 @@
+//! Tokens: who gets one, and how long it counts.
+
+use std::time::Duration;
+
+use polars_edfi::sandbox::Faults;
+use serde_json::json;
+
+use super::{Caller, STUDENTS, form, http, json_of, problem, send, small, start};
+
+#[tokio::test]
+async fn tokens_are_given_to_those_who_have_the_secret() {
+    let ods = start();
+    let caller = Caller::new(&ods, "255901").await;
+    assert_eq!(caller.token.len(), 32);
+    let (key, secret) = ods.credentials("255901").expect("a district");
+    let url = format!("{}/oauth/token", caller.root);
+
+    let body = json_of(caller.ask_token(&key, &secret).await).await;
+    assert_eq!(
+        (&body["expires_in"], &body["token_type"]),
+        (&json!(1800), &json!("bearer"))
+    );
+
+    let in_body = format!("grant_type=client_credentials&client_id={key}&client_secret={secret}");
+    assert_eq!(
+        send(form(caller.http.post(&url), &in_body)).await.status(),
+        200
+    );
+    let as_json =
+        json!({"grant_type": "client_credentials", "client_id": key, "client_secret": secret});
+    let request = caller
+        .http
+        .post(&url)
+        .header("content-type", "application/json")
+        .body(as_json.to_string());
+    assert_eq!(send(request).await.status(), 200);
+
+    let both = send(form(
+        caller.http.post(&url).basic_auth(&key, Some(&secret)),
+        &in_body,
+    ))
+    .await;
+    assert_eq!(both.status(), 400);
+    assert_eq!(json_of(both).await["error"], "invalid_client");
+    let wrong = caller.ask_token(&key, "wrong").await;
+    assert_eq!(wrong.status(), 401);
+    assert_eq!(json_of(wrong).await["error"], "invalid_client");
+    let other = send(form(
+        caller.http.post(&url).basic_auth(&key, Some(&secret)),
+        "grant_type=password",
+    ))
+    .await;
+    assert_eq!(json_of(other).await["error"], "unsupported_grant_type");
+}
+
+#[tokio::test]
+async fn only_live_tokens_of_the_district_open_it() {
+    let ods = start();
+    let caller = Caller::new(&ods, "255901").await;
+    assert_eq!(caller.get(STUDENTS).await.status(), 200);
+    let other = Caller {
+        http: http(),
+        root: ods.district_url("255902").expect("a district"),
+        token: caller.token.clone(),
+    };
+    problem(other.get(STUDENTS).await, 401, "security:authentication").await;
+    let bare = send(
+        caller
+            .http
+            .get(format!("{}/data/v3/{STUDENTS}", caller.root)),
+    )
+    .await;
+    problem(bare, 401, "security:authentication").await;
+
+    ods.revoke_tokens("255901");
+    problem(caller.get(STUDENTS).await, 401, "security:authentication").await;
+    ods.set_token_lifetime(Duration::ZERO);
+    let expired = Caller::new(&ods, "255901").await;
+    problem(expired.get(STUDENTS).await, 401, "security:authentication").await;
+}
+
+#[tokio::test]
+async fn a_client_may_have_only_so_many_tokens() {
+    let ods = small().token_limit(2).start().expect("a sandbox");
+    let caller = Caller::new(&ods, "255901").await;
+    let (key, secret) = ods.credentials("255901").expect("a district");
+    assert_eq!(caller.ask_token(&key, &secret).await.status(), 200);
+    let refused = caller.ask_token(&key, &secret).await;
+    problem(refused, 429, "security:authentication:too-many-tokens").await;
+}
+
+#[tokio::test]
+async fn tokens_expire_after_so_many_requests_once() {
+    let ods = start();
+    let caller = Caller::new(&ods, "255901").await;
+    ods.set_faults(
+        "255901",
+        Faults {
+            expire_after: Some(2),
+            ..Faults::default()
+        },
+    );
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(caller.get(STUDENTS).await.status().as_u16());
+    }
+    assert_eq!(seen, [200, 200, 401]);
+    let renewed = Caller::new(&ods, "255901").await;
+    for _ in 0..4 {
+        assert_eq!(renewed.get(STUDENTS).await.status(), 200);
+    }
+    ods.set_faults(
+        "255901",
+        Faults {
+            refuse_tokens: true,
+            ..Faults::default()
+        },
+    );
+    let renewed = Caller::new(&ods, "255901").await;
+    problem(renewed.get(STUDENTS).await, 401, "security:authentication").await;
+}
