@@ -20,15 +20,26 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A frame of districts: URL, key, secret. One secret is wrong, as it happens.
     let mut districts = ods.districts();
     let wrong = districts.column("District BK")?.str()?.equal("255903");
-    let secrets = districts.column("oAuthSecret")?.str()?.set(&wrong, Some("mistyped"))?;
+    let secrets = districts
+        .column("oAuthSecret")?
+        .str()?
+        .set(&wrong, Some("mistyped"))?;
     districts.replace("oAuthSecret", secrets.into_column())?;
 
     let client = EdFiClient::builder().build()?;
     let tokens = client
-        .batch_fetch_tokens(&districts, "District BK", "oauth/token", &TokenOptions::default())
+        .batch_fetch_tokens(
+            &districts,
+            "District BK",
+            "oauth/token",
+            &TokenOptions::default(),
+        )
         .await?;
     println!("Tokens, without the tokens themselves:");
-    println!("{}", tokens.select(["District BK", "token_expires_at", "row status", "message"])?);
+    println!(
+        "{}",
+        tokens.select(["District BK", "token_expires_at", "row status", "message"])?
+    );
 
     // One row per district in both frames, in the same order.
     let new = ["EdFi Token", "token_expires_at", "row status"];
@@ -46,7 +57,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         links: false,
         ..GetAllOptions::default()
     };
-    let mut records = client.batch_get_all(&districts, "District BK", &options).await?;
+    let mut records = client
+        .batch_get_all(&districts, "District BK", &options)
+        .await?;
     println!("Every record of every district: {:?}", records.shape());
 
     let counts = records.group_by(["District BK"])?.select(["id"]).count()?;
@@ -61,10 +74,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
 
     let mut scores = columns::flatten(&records, None, ".", Some(&["scoreResults"]))?;
-    let numbers = scores.column("scoreResults.result")?.cast(&DataType::Float64)?;
+    let numbers = scores
+        .column("scoreResults.result")?
+        .cast(&DataType::Float64)?;
     scores.replace("scoreResults.result", numbers)?;
-    let by = ["assessmentReference.assessmentIdentifier", "whenAssessedGradeLevelDescriptor"];
-    let means = scores.group_by(by)?.select(["scoreResults.result"]).mean()?;
+    let by = [
+        "assessmentReference.assessmentIdentifier",
+        "whenAssessedGradeLevelDescriptor",
+    ];
+    let means = scores
+        .group_by(by)?
+        .select(["scoreResults.result"])
+        .mean()?;
     println!("Mean score by assessment and grade:");
     println!("{}", means.sort(by, SortMultipleOptions::default())?);
 

@@ -51,7 +51,9 @@ impl EdFiClient {
         oauth_endpoint: &str,
         options: &TokenOptions,
     ) -> Result<DataFrame> {
-        let call = self.0.batch_fetch_tokens(df, account_col, oauth_endpoint, options);
+        let call = self
+            .0
+            .batch_fetch_tokens(df, account_col, oauth_endpoint, options);
         Threads::get()?.runtime().block_on(call)
     }
 

@@ -11,7 +11,7 @@ SchemaArgument = str | pl.Schema | pl.Struct | Mapping[str, Any]
 
 
 def frame(df: object) -> pl.DataFrame:
-    """The frame itself, or a ``TypeError`` that says what to do."""
+    """Give the frame itself, or raise a ``TypeError`` that says what to do."""
     if isinstance(df, pl.DataFrame):
         return df
     hint = "; call .collect() first" if isinstance(df, pl.LazyFrame) else ""
@@ -36,7 +36,7 @@ def batch_arguments(skip_statuses: Sequence[str], **plain: Any) -> dict[str, Any
 
 
 def choice(argument: str, value: object, choices: Sequence[str]) -> str:
-    """A word out of a few."""
+    """Check a word out of a few."""
     if value not in choices:
         msg = f"{argument} must be one of {', '.join(map(repr, choices))}, got {value!r}"
         raise EdFiError(msg)
@@ -58,7 +58,7 @@ def params(value: Mapping[str, object] | None) -> list[tuple[str, str]]:
 
 
 def schema(value: SchemaArgument) -> tuple[str, pl.DataFrame | None]:
-    """A word, or an empty frame with the columns that were asked for."""
+    """Give a word, or an empty frame with the columns that were asked for."""
     if isinstance(value, str):
         return choice("schema", value, ["auto", "infer", "openapi"]), None
     if isinstance(value, pl.Struct):

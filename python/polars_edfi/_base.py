@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from polars_edfi import _native
+    from polars_edfi._native import Call, Client
 
 SKIP = ("error", "warning")
 
@@ -23,10 +23,10 @@ class ClientBase:
     """The native client, and the frame of the last batch."""
 
     rows: pl.DataFrame | None
-    _native: _native.Client
+    _native: Client
     _endpoint: str = endpoints.STUDENT_ASSESSMENTS
 
-    def _finish(self, call: _native.Call, rows: pl.DataFrame) -> pl.DataFrame:
+    def _finish(self, call: Call, rows: pl.DataFrame) -> pl.DataFrame:
         self.rows = rows
         warn(call)
         if call.is_cancelled():
@@ -34,7 +34,7 @@ class ClientBase:
         return rows
 
 
-def warn(call: _native.Call) -> None:
+def warn(call: Call) -> None:
     """Issue what a call has to say although nothing failed."""
     for text in call.warnings():
         warnings.warn(text, UserWarning, stacklevel=4)
@@ -44,7 +44,7 @@ Bar = tuple[bool, str | None, str | None]
 
 
 def watched(
-    call: _native.Call, bar: Bar, default: str, unit: str
+    call: Call, bar: Bar, default: str, unit: str
 ) -> AbstractContextManager[Callable[[], None] | None]:
     """Draw the bar of a call if it was asked for: ``(show_progress, progress_desc, label)``."""
     show, desc, label = bar

@@ -50,7 +50,9 @@ def flatten(
     >>> edfi.flatten(df, explode="scores").height
     2
     """
-    return _native.flatten(frame(df), names("columns", columns), separator, names("explode", explode))
+    return _native.flatten(
+        frame(df), names("columns", columns), separator, names("explode", explode)
+    )
 
 
 def unflatten(

@@ -115,8 +115,8 @@ class Items(ClientBase):
         schema
             The properties that are wanted, named as flattened, with their dtypes; ``_unknown`` then
             holds the rest. By default they are inferred from the items.
-        endpoint, workers, show_progress, progress_desc, label, skip_statuses, status_col, url_col, \
-token_col, api_version_col, auth_key_col, auth_secret_col, oauth_endpoint, expires_col, \
+        endpoint, workers, show_progress, progress_desc, label, skip_statuses, status_col, \
+url_col, token_col, api_version_col, auth_key_col, auth_secret_col, oauth_endpoint, expires_col, \
 refresh_cooldown
             As in :meth:`batch_get_all`.
 
@@ -245,8 +245,8 @@ refresh_cooldown
             A column that comes back as ``row_id``.
         commit
             Without it nothing is sent, no token is fetched, and every row is ``"dry_run"``.
-        endpoint, workers, show_progress, progress_desc, label, skip_statuses, status_col, url_col, \
-token_col, api_version_col, auth_key_col, auth_secret_col, oauth_endpoint, expires_col, \
+        endpoint, workers, show_progress, progress_desc, label, skip_statuses, status_col, \
+url_col, token_col, api_version_col, auth_key_col, auth_secret_col, oauth_endpoint, expires_col, \
 refresh_cooldown
             As in :meth:`batch_get_all`.
 

@@ -33,7 +33,6 @@ class Client:
         on_tick: Callable[[], None] | None,
         **arguments: Any,
     ) -> pl.DataFrame: ...
-
     def post_payload(
         self, payload: str, call: Call, **arguments: Any
     ) -> tuple[str | None, str | None, int | None, str | None, str | None]: ...

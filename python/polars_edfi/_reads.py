@@ -36,7 +36,7 @@ class Reads(ClientBase):
         *,
         key: object,
         endpoint: str | None = None,
-        params: Mapping[str, object] | None = None,  # noqa: A002
+        params: Mapping[str, object] | None = None,
         limit: int = 500,
         workers: int = 8,
         show_progress: bool = False,
@@ -125,7 +125,7 @@ max_change_version, snapshot, on_short, show_progress, progress_desc, label
         df: pl.DataFrame,
         *,
         key_col: str,
-        params: Mapping[str, object] | None = None,  # noqa: A002
+        params: Mapping[str, object] | None = None,
         limit: int = 500,
         endpoint: str | None = None,
         workers: int = 8,
@@ -199,7 +199,7 @@ max_change_version, snapshot, on_short, show_progress, progress_desc, label
             of what has no place in them. ``"auto"``: infers, until this library reads the ODS's
             own OpenAPI document. ``"openapi"`` is not there yet and raises.
         separator
-            What stands between the names of nested properties: ``studentReference.studentUniqueId``.
+            What stands between the names of nested properties: ``ref.name``.
         links
             Whether the ``link`` objects of references become columns.
         explode

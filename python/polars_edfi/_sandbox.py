@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from polars_edfi import _native
 
@@ -106,7 +106,7 @@ class Sandbox:
         """Stop serving; a second time does nothing."""
         self._native.stop()
 
-    def __enter__(self) -> Sandbox:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

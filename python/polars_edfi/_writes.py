@@ -170,8 +170,8 @@ class Writes(ClientBase):
         retry_broken
             Whether to post again where the connection broke after the payload was sent. It may have
             been applied then; since a post is an upsert, twice is as good as once.
-        endpoint, workers, show_progress, progress_desc, label, skip_statuses, status_col, url_col, \
-token_col, api_version_col, auth_key_col, auth_secret_col, oauth_endpoint, expires_col, \
+        endpoint, workers, show_progress, progress_desc, label, skip_statuses, status_col, \
+url_col, token_col, api_version_col, auth_key_col, auth_secret_col, oauth_endpoint, expires_col, \
 refresh_cooldown
             As in :meth:`batch_get_all`.
 
@@ -196,9 +196,9 @@ refresh_cooldown
         --------
         >>> import polars as pl
         >>> import polars_edfi as edfi
-        >>> df = pl.DataFrame({"payload": ['{"studentUniqueId": "1"}'], "targetUrl": ["https://o.org"]})
-        >>> runner = edfi.Resource("ed-fi/students")
-        >>> runner.batch_post_payload(df, payload_col="payload", key_col="targetUrl")["status"].item()
+        >>> df = pl.DataFrame({"k": [1], "payload": ['{"studentUniqueId": "604822"}']})
+        >>> runner = edfi.Resource("ed-fi/students", base_url="http://127.0.0.1:1")
+        >>> runner.batch_post_payload(df, payload_col="payload", key_col="k")["status"].item()
         'dry_run'
         """
         call = _native.Call()

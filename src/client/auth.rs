@@ -191,7 +191,10 @@ fn read_token(answer: &Answer) -> Result<Token, Failure> {
     }
     let body: Value = serde_json::from_slice(&answer.body)
         .map_err(|_| answer.unusable("the token endpoint did not answer with JSON"))?;
-    let token = body.get("access_token").and_then(Value::as_str).map(Secret::new);
+    let token = body
+        .get("access_token")
+        .and_then(Value::as_str)
+        .map(Secret::new);
     match token {
         Some(token) if !token.is_empty() && token.bearer().is_some() => {
             Ok(Token::lasting(token, lifetime(body.get("expires_in"))))

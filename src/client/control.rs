@@ -1,7 +1,7 @@
 //! Watching a batch from outside, and stopping it.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -65,7 +65,11 @@ impl Control {
 
     /// What a person should know although nothing failed.
     pub fn warnings(&self) -> Vec<String> {
-        self.0.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .warnings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Stops new requests; those in flight are finished, and the call returns with all its rows.
@@ -92,7 +96,11 @@ impl Control {
 
     pub(crate) fn warn(&self, text: String) {
         log::warn!("{text}");
-        self.0.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+        self.0
+            .warnings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(text);
     }
 
     /// What is said of a row that was not sent because of a cancellation.

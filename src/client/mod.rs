@@ -77,7 +77,10 @@ impl fmt::Debug for EdFiClient {
             Auth::Credentials(_) => "client credentials",
         };
         f.debug_struct("EdFiClient")
-            .field("base_url", &self.0.base.as_ref().map(|base| base.as_url().as_str()))
+            .field(
+                "base_url",
+                &self.0.base.as_ref().map(|base| base.as_url().as_str()),
+            )
             .field("api_version", &self.0.api_version)
             .field("endpoint", &self.0.endpoint)
             .field("auth", &auth)
@@ -143,7 +146,11 @@ impl EdFiClient {
             Auth::Bearer(token) => Ok(Token::given(token.clone())),
             Auth::Credentials(credentials) => match credentials.cached() {
                 Some(token) => Ok(token),
-                None => credentials.fetch(&self.0.transport, self.0.policy, control).await,
+                None => {
+                    credentials
+                        .fetch(&self.0.transport, self.0.policy, control)
+                        .await
+                }
             },
         }
     }
@@ -156,10 +163,17 @@ impl EdFiClient {
         control: &Control,
     ) -> Result<BaseUrl, Failure> {
         if let Some(version) = api_version.or(self.api_version()) {
-            return Ok(discovery::with_version(base, &urls::version_segment(version)));
+            return Ok(discovery::with_version(
+                base,
+                &urls::version_segment(version),
+            ));
         }
         let cell = {
-            let mut roots = self.0.data_roots.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut roots = self
+                .0
+                .data_roots
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             roots.entry(base.clone()).or_default().clone()
         };
         let discover = || discovery::data_root(base, self.transport(), self.policy(), control);
@@ -241,7 +255,8 @@ impl EdFiClientBuilder {
     /// Key and secret for OAuth2 client credentials.
     #[must_use]
     pub fn client_credentials(self, id: impl Into<String>, secret: impl Into<Secret>) -> Self {
-        self.client_id(Some(id.into())).client_secret(Some(secret.into()))
+        self.client_id(Some(id.into()))
+            .client_secret(Some(secret.into()))
     }
 
     pub(crate) fn client_id(mut self, id: Option<String>) -> Self {
@@ -351,7 +366,8 @@ impl EdFiClientBuilder {
                 let token_url = match (&self.token_url, &base) {
                     (Some(text), _) => {
                         let url = urls::parse_url(text).map_err(config("token_url"))?;
-                        urls::may_carry_secrets(&url, self.allow_http).map_err(config("token_url"))?;
+                        urls::may_carry_secrets(&url, self.allow_http)
+                            .map_err(config("token_url"))?;
                         url
                     }
                     (None, Some(base)) => base.join("oauth/token"),
@@ -383,7 +399,9 @@ impl EdFiClientBuilder {
             }
         };
         if self.timeout.is_zero() || self.connect_timeout.is_zero() {
-            return Err(Error::Config("timeout and connect_timeout must be positive".into()));
+            return Err(Error::Config(
+                "timeout and connect_timeout must be positive".into(),
+            ));
         }
         let transport = Transport::new(TransportConfig {
             timeout: self.timeout,

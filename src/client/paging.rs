@@ -71,12 +71,15 @@ impl Collection {
             }
         }
         let mut call = Call::get(url);
-        call.headers.push((ACCEPT, HeaderValue::from_static("application/json")));
+        call.headers
+            .push((ACCEPT, HeaderValue::from_static("application/json")));
         if self.snapshot {
             let name = HeaderName::from_static("use-snapshot");
             call.headers.push((name, HeaderValue::from_static("true")));
         }
-        let answer = context.send(access, &mut call, context.client.policy()).await?;
+        let answer = context
+            .send(access, &mut call, context.client.policy())
+            .await?;
         if answer.status != StatusCode::OK {
             return Err(match allowed_limit(&answer) {
                 Some(allowed) if allowed < page.limit => PageError::LimitTooLarge(allowed),

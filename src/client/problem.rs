@@ -162,7 +162,13 @@ mod tests {
         headers.insert("x-correlation-id", "from-header".parse().unwrap());
         let status = StatusCode::BAD_REQUEST;
         let id = |body: &[u8]| failure(status, &headers, body).correlation_id;
-        assert_eq!(id(br#"{"correlationId":"from-body"}"#).as_deref(), Some("from-body"));
-        assert_eq!(id(br#"{"correlationId":null}"#).as_deref(), Some("from-header"));
+        assert_eq!(
+            id(br#"{"correlationId":"from-body"}"#).as_deref(),
+            Some("from-body")
+        );
+        assert_eq!(
+            id(br#"{"correlationId":null}"#).as_deref(),
+            Some("from-header")
+        );
     }
 }

@@ -76,7 +76,11 @@ impl Renewals {
 
     /// Whether a server refused this token before in this call.
     pub(crate) async fn is_refused(&self, credentials: &Credentials, token: &Secret) -> bool {
-        self.client(credentials).lock().await.refused.contains(token)
+        self.client(credentials)
+            .lock()
+            .await
+            .refused
+            .contains(token)
     }
 
     /// Notes a token that was answered with 401. A renewed token that is refused counts as a
@@ -137,7 +141,11 @@ impl Renewals {
                         }
                         pause
                     }
-                    _ => return self.attempt(&mut client, credentials, transport, control).await,
+                    _ => {
+                        return self
+                            .attempt(&mut client, credentials, transport, control)
+                            .await;
+                    }
                 }
             };
             // The first pause is waited out without the lock, then looked at again.

@@ -65,7 +65,9 @@ impl RetryPolicy {
             Some(wait) => Ok(wait),
             None => {
                 let pause = FIRST_PAUSE.saturating_mul(1 << attempt.min(16));
-                Ok(pause.min(self.max_wait).mul_f64(0.5 + fastrand::f64() / 2.0))
+                Ok(pause
+                    .min(self.max_wait)
+                    .mul_f64(0.5 + fastrand::f64() / 2.0))
             }
         }
     }

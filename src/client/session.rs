@@ -91,10 +91,13 @@ impl CallContext {
             Renewal::Possible(credentials) => credentials,
         };
         self.renewals.refuse(credentials, &token).await;
-        let renewed = self.renew(credentials, Some(&token)).await.map_err(|reason| {
-            failure.message = format!("{}; auth refresh failed: {reason}", failure.message);
-            failure
-        })?;
+        let renewed = self
+            .renew(credentials, Some(&token))
+            .await
+            .map_err(|reason| {
+                failure.message = format!("{}; auth refresh failed: {reason}", failure.message);
+                failure
+            })?;
         let answer = self.send_as(&renewed, call, policy).await?;
         if answer.status == StatusCode::UNAUTHORIZED {
             self.renewals.refuse(credentials, &renewed).await;
@@ -113,7 +116,10 @@ impl CallContext {
     ) -> Result<Url, Failure> {
         let segment = urls::id_segment(id).map_err(Failure::new)?;
         let version = access.api_version.as_deref();
-        let root = self.client.data_root(&access.base, version, &self.control).await?;
+        let root = self
+            .client
+            .data_root(&access.base, version, &self.control)
+            .await?;
         Ok(root.join(&format!("{endpoint}/{segment}")))
     }
 
@@ -140,15 +146,24 @@ impl CallContext {
             .map_err(|reason| Failure::new(format!("auth refresh failed: {reason}")))
     }
 
-    async fn renew(&self, credentials: &Credentials, stale: Option<&Secret>) -> Result<Secret, String> {
+    async fn renew(
+        &self,
+        credentials: &Credentials,
+        stale: Option<&Secret>,
+    ) -> Result<Secret, String> {
         let transport = self.client.transport();
-        self.renewals.renew(credentials, stale, transport, &self.control).await
+        self.renewals
+            .renew(credentials, stale, transport, &self.control)
+            .await
     }
 
     async fn own_token(&self) -> Result<Secret, Failure> {
         let fetch = || self.client.own_token(&self.control);
         let token = self.own.get_or_init(fetch).await;
-        token.as_ref().map(|token| token.token.clone()).map_err(Clone::clone)
+        token
+            .as_ref()
+            .map(|token| token.token.clone())
+            .map_err(Clone::clone)
     }
 
     async fn send_as(
@@ -158,7 +173,9 @@ impl CallContext {
         policy: RetryPolicy,
     ) -> Result<Answer, Failure> {
         let Some(bearer) = token.bearer() else {
-            return Err(Failure::new("the token holds characters that no header can carry"));
+            return Err(Failure::new(
+                "the token holds characters that no header can carry",
+            ));
         };
         call.authorization = Some(bearer);
         self.client

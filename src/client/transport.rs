@@ -58,7 +58,9 @@ impl Gates {
     fn close(&self, url: &Url, time: Duration) {
         let until = Instant::now() + time;
         let mut gates = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        let gate = gates.entry(url.origin().ascii_serialization()).or_insert(until);
+        let gate = gates
+            .entry(url.origin().ascii_serialization())
+            .or_insert(until);
         *gate = until.max(*gate);
         self.any.store(true, Ordering::Release);
     }
@@ -71,7 +73,9 @@ impl Gates {
         let now = Instant::now();
         gates.retain(|_, until| *until > now);
         self.any.store(!gates.is_empty(), Ordering::Release);
-        gates.get(&url.origin().ascii_serialization()).map(|until| *until - now)
+        gates
+            .get(&url.origin().ascii_serialization())
+            .map(|until| *until - now)
     }
 }
 
@@ -285,7 +289,9 @@ impl Transport {
             };
             url = next;
         }
-        Err(Broken::final_(format!("more than {MOST_REDIRECTS} redirects")))
+        Err(Broken::final_(format!(
+            "more than {MOST_REDIRECTS} redirects"
+        )))
     }
 
     async fn send_to(&self, call: &Call, url: Url) -> Result<Answer, Broken> {
@@ -307,7 +313,8 @@ impl Transport {
             true => self.config.max_body,
             false => SMALL_BODY,
         };
-        let mut body = Vec::with_capacity(response.content_length().unwrap_or(0).min(most) as usize);
+        let mut body =
+            Vec::with_capacity(response.content_length().unwrap_or(0).min(most) as usize);
         while let Some(chunk) = response.chunk().await.map_err(|e| self.broken(&e))? {
             if (body.len() + chunk.len()) as u64 > most {
                 if !status.is_success() {
@@ -331,7 +338,10 @@ impl Transport {
     fn broken(&self, error: &reqwest::Error) -> Broken {
         let seconds = |limit: Duration| limit.as_secs_f64();
         let what = if error.is_timeout() && error.is_connect() {
-            format!("connect timeout after {} s", seconds(self.config.connect_timeout))
+            format!(
+                "connect timeout after {} s",
+                seconds(self.config.connect_timeout)
+            )
         } else if error.is_timeout() {
             format!("no byte for {} s", seconds(self.config.timeout))
         } else {

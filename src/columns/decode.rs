@@ -120,7 +120,10 @@ fn expect(text: &[u8], expected: Body) -> Result<()> {
         _ if trimmed == b"true" || trimmed == b"false" => "a boolean",
         _ => "text that is not JSON",
     };
-    Err(Error::Json(format!("expected {}, got {got}", expected.words())))
+    Err(Error::Json(format!(
+        "expected {}, got {got}",
+        expected.words()
+    )))
 }
 
 /// Why a text is no JSON, and where. The tape decoder's own errors say neither safely: they quote

@@ -53,8 +53,8 @@ impl Encoder {
         let dtype = plain(payload.dtype(), payload.name())?;
         let array = interop::to_arrow(&payload.strict_cast(&dtype)?)?;
         let payloads = array.as_struct().clone();
-        let unknown = payloads.column_by_name(UNKNOWN);
-        let unknown = unknown.filter(|array| array.data_type() == &ArrowType::Utf8View).cloned();
+        let unknown = payloads.fields().iter().position(|field| is_unknown(field));
+        let unknown = unknown.map(|position| payloads.column(position).clone());
         Ok(Self {
             payloads,
             unknown,
@@ -103,6 +103,11 @@ impl Encoder {
     }
 }
 
+/// Whether a field of a payload holds what its schema had no place for.
+fn is_unknown(field: &arrow_types::Field) -> bool {
+    field.name() == UNKNOWN && field.data_type() == &ArrowType::Utf8View
+}
+
 /// The dtype in which a payload is written.
 fn plain(dtype: &DataType, name: &str) -> Result<DataType> {
     Ok(match dtype {
@@ -115,7 +120,10 @@ fn plain(dtype: &DataType, name: &str) -> Result<DataType> {
         DataType::Struct(fields) => {
             let fields = fields.iter().map(|field| {
                 let name = format!("{name}.{}", field.name());
-                Ok(Field::new(field.name().clone(), plain(field.dtype(), &name)?))
+                Ok(Field::new(
+                    field.name().clone(),
+                    plain(field.dtype(), &name)?,
+                ))
             });
             DataType::Struct(fields.collect::<Result<_>>()?)
         }
@@ -163,8 +171,9 @@ impl<'a> Writer<'a> {
         self.out.push(b'{');
         let start = self.out.len();
         if let Some((structs, row)) = object {
-            for (position, name) in structs.column_names().into_iter().enumerate() {
-                if self.path.is_empty() && name == UNKNOWN {
+            for (position, field) in structs.fields().iter().enumerate() {
+                let name = field.name().as_str();
+                if self.path.is_empty() && is_unknown(field) {
                     continue;
                 }
                 let unknown = unknown.and_then(|(objects, row)| {
@@ -177,7 +186,8 @@ impl<'a> Writer<'a> {
         if let Some((objects, row)) = unknown {
             for field in objects.fields(row) {
                 let name = objects.names.get(field);
-                let is_written = |(structs, _): (&StructArray, _)| structs.column_by_name(name).is_some();
+                let is_written =
+                    |(structs, _): (&StructArray, _)| structs.column_by_name(name).is_some();
                 if !object.is_some_and(is_written) {
                     let node = &objects.children[field];
                     self.member(name, start, |writer| writer.unknown(node, row))?;
@@ -289,13 +299,18 @@ impl<'a> Writer<'a> {
             }
             ArrowType::Timestamp(unit, zone) => {
                 let (moment, per_second) = match unit {
-                    TimeUnit::Millisecond => {
-                        (value::<arrow_types::TimestampMillisecondType>(array, row), 1_000)
-                    }
-                    TimeUnit::Microsecond => {
-                        (value::<arrow_types::TimestampMicrosecondType>(array, row), 1_000_000)
-                    }
-                    _ => (value::<arrow_types::TimestampNanosecondType>(array, row), 1_000_000_000),
+                    TimeUnit::Millisecond => (
+                        value::<arrow_types::TimestampMillisecondType>(array, row),
+                        1_000,
+                    ),
+                    TimeUnit::Microsecond => (
+                        value::<arrow_types::TimestampMicrosecondType>(array, row),
+                        1_000_000,
+                    ),
+                    _ => (
+                        value::<arrow_types::TimestampNanosecondType>(array, row),
+                        1_000_000_000,
+                    ),
                 };
                 let zulu = if zone.is_some() { "Z" } else { "" };
                 self.quote(&(temporal::format_moment(moment, per_second) + zulu));
@@ -359,7 +374,10 @@ impl<'a> Writer<'a> {
     }
 
     fn fail<T>(&self, why: &str) -> Result<T> {
-        Err(Error::Json(format!("field '{}': {why}", self.path.join("."))))
+        Err(Error::Json(format!(
+            "field '{}': {why}",
+            self.path.join(".")
+        )))
     }
 }
 

@@ -72,9 +72,9 @@ impl Fit {
             DataType::List(inner) => Self::List(Box::new(Self::new(inner)?)),
             DataType::Struct(fields) if fields.is_empty() => Self::Null,
             DataType::Struct(fields) => {
-                let fields = fields.iter().map(|field| {
-                    Some((field.name().as_str().into(), Self::new(field.dtype())?))
-                });
+                let fields = fields
+                    .iter()
+                    .map(|field| Some((field.name().as_str().into(), Self::new(field.dtype())?)));
                 Self::Struct(fields.collect::<Option<_>>()?)
             }
             _ => return None,
@@ -87,7 +87,9 @@ impl Fit {
         let column = Column { node, rows };
         match (self, values) {
             // What fits as it is, is shared.
-            (Self::Boolean, [Values::Booleans(array)]) => (Arc::new(array.clone()), Rest::default()),
+            (Self::Boolean, [Values::Booleans(array)]) => {
+                (Arc::new(array.clone()), Rest::default())
+            }
             (Self::Int64, [Values::Integers(array)]) => (Arc::new(array.clone()), Rest::default()),
             (Self::Float64, [Values::Floats(array)]) => (Arc::new(array.clone()), Rest::default()),
             (Self::String, [Values::Strings(array)]) => (Arc::new(array.clone()), Rest::default()),
@@ -105,10 +107,12 @@ impl Fit {
             (Self::UInt16, _) => column.integers::<arrow_types::UInt16Type>(),
             (Self::UInt32, _) => column.integers::<arrow_types::UInt32Type>(),
             (Self::UInt64, _) => column.integers::<arrow_types::UInt64Type>(),
-            (Self::Float32, _) => boxed(column.primitives::<arrow_types::Float32Type>(|value, _| {
-                let float = float(&value)? as f32;
-                float.is_finite().then_some(float)
-            })),
+            (Self::Float32, _) => {
+                boxed(column.primitives::<arrow_types::Float32Type>(|value, _| {
+                    let float = float(&value)? as f32;
+                    float.is_finite().then_some(float)
+                }))
+            }
             (Self::Float64, _) => {
                 boxed(column.primitives::<arrow_types::Float64Type>(|value, _| float(&value)))
             }
@@ -116,14 +120,14 @@ impl Fit {
             (Self::Category(categories), _) => {
                 column.strings(|text| categories.get_cat(text).is_some())
             }
-            (Self::Date, _) => boxed(column.primitives::<arrow_types::Date32Type>(|value, _| {
-                temporal::date(string(&value)?)
-            })),
-            (Self::Time, _) => {
-                boxed(column.primitives::<arrow_types::Time64NanosecondType>(|value, _| {
-                    temporal::time(string(&value)?)
+            (Self::Date, _) => {
+                boxed(column.primitives::<arrow_types::Date32Type>(|value, _| {
+                    temporal::date(string(&value)?)
                 }))
             }
+            (Self::Time, _) => boxed(column.primitives::<arrow_types::Time64NanosecondType>(
+                |value, _| temporal::time(string(&value)?),
+            )),
             (Self::Datetime(unit, zone), _) => column.moments(*unit, zone.clone()),
             (Self::Decimal(precision, scale), _) => column.decimals(*precision, *scale),
             (Self::List(inner), values) => column.lists(inner, values),
@@ -232,7 +236,8 @@ impl<'a> Column<'a> {
                 (Arc::new(array.with_timezone_opt(zone)), rest)
             }
             TimeUnit::Microseconds => {
-                let (array, rest): (TimestampMicrosecondArray, _) = self.primitives(parse(1_000_000));
+                let (array, rest): (TimestampMicrosecondArray, _) =
+                    self.primitives(parse(1_000_000));
                 (Arc::new(array.with_timezone_opt(zone)), rest)
             }
             TimeUnit::Nanoseconds => {
@@ -268,7 +273,9 @@ impl<'a> Column<'a> {
             _ => None,
         });
         if values.len() > usize::from(lists.is_some()) {
-            self.each(&mut rest, |value, _| matches!(value, Value::List(..)).then_some(()));
+            self.each(&mut rest, |value, _| {
+                matches!(value, Value::List(..)).then_some(())
+            });
         }
         let (offsets, nulls, (array, within)) = match lists {
             Some(lists) => (
@@ -290,13 +297,17 @@ impl<'a> Column<'a> {
         let mut rest = Rest::default();
         let objects = self.node.and_then(Node::objects);
         if values.len() > usize::from(objects.is_some()) {
-            self.each(&mut rest, |value, _| matches!(value, Value::Object(_)).then_some(()));
+            self.each(&mut rest, |value, _| {
+                matches!(value, Value::Object(_)).then_some(())
+            });
         }
         let mut rests = Rests::new(objects);
         let mut arrays = Vec::with_capacity(fields.len());
         for (guess, (name, fit)) in fields.iter().enumerate() {
             let place = objects.and_then(|objects| objects.names.find(name, guess));
-            let node = objects.zip(place).map(|(objects, place)| &objects.children[place]);
+            let node = objects
+                .zip(place)
+                .map(|(objects, place)| &objects.children[place]);
             let (array, within) = fit.array(node, self.rows);
             if let Some(place) = place {
                 rests.set(place, within);
@@ -308,6 +319,9 @@ impl<'a> Column<'a> {
             Some(objects) => objects.nulls(),
             None => Some(NullBuffer::new_null(self.rows)),
         };
-        (Arc::new(struct_array(arrays.into_iter(), nulls, self.rows)), rest)
+        (
+            Arc::new(struct_array(arrays.into_iter(), nulls, self.rows)),
+            rest,
+        )
     }
 }

@@ -69,8 +69,15 @@ pub fn flatten(
 
 pub(super) fn find<'a>(df: &'a DataFrame, name: &str) -> Result<&'a Column> {
     df.column(name).map_err(|_| {
-        let names: Vec<&str> = df.columns().iter().map(|column| column.name().as_str()).collect();
-        Error::ColumnNotFound(format!("no column '{name}'; there are {}", names.join(", ")))
+        let names: Vec<&str> = df
+            .columns()
+            .iter()
+            .map(|column| column.name().as_str())
+            .collect();
+        Error::ColumnNotFound(format!(
+            "no column '{name}'; there are {}",
+            names.join(", ")
+        ))
     })
 }
 

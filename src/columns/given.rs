@@ -85,7 +85,13 @@ impl Given {
             for name in path {
                 group = group.member(name);
             }
-            add(&mut given.columns, group, name.to_string(), dtype, separator)?;
+            add(
+                &mut given.columns,
+                group,
+                name.to_string(),
+                dtype,
+                separator,
+            )?;
         }
         Ok(given)
     }
@@ -222,7 +228,7 @@ fn unknown(rests: &Rests, page: &Page) -> StringViewArray {
         for row in 0..page.len() {
             json.clear();
             if rests.write(&mut json, &page.root, row) {
-                texts.push(row, &String::from_utf8_lossy(&json));
+                texts.push(row, std::str::from_utf8(&json).unwrap_or_default());
             }
         }
     }

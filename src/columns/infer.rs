@@ -28,7 +28,9 @@ pub(super) fn array(node: Option<&Node>, dtype: &Type, rows: usize) -> ArrayRef 
         (Type::Float, [Values::Floats(array)]) => Arc::new(array.clone()),
         (Type::Float, []) => Arc::new(Float64Array::new_null(rows)),
         (Type::Float, values) => Arc::new(floats(values, rows)),
-        (Type::String, [Values::Strings(array) | Values::Numbers(array)]) => Arc::new(array.clone()),
+        (Type::String, [Values::Strings(array) | Values::Numbers(array)]) => {
+            Arc::new(array.clone())
+        }
         (Type::String, _) => Arc::new(strings(node, rows)),
         (Type::List(element), values) => {
             let (offsets, nulls, array) = match values {
@@ -124,7 +126,7 @@ fn strings(node: Option<&Node>, rows: usize) -> StringViewArray {
                 Some(value) => {
                     json.clear();
                     json::write_value(&mut json, value, row);
-                    texts.push(row, &String::from_utf8_lossy(&json));
+                    texts.push(row, std::str::from_utf8(&json).unwrap_or_default());
                 }
             }
         }

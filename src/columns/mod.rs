@@ -3,7 +3,8 @@
 //! A page is the body of a list request: a JSON array of records. [`decode_pages`] does all at
 //! once. Its parts, for pages that arrive over time: a [`PageDecoder`] takes each body apart into
 //! a [`Page`], a [`Layout`] collects what all pages have together, and a [`Plan`] turns each page
-//! into a frame (or an Arrow record batch) of the same columns.
+//! into a frame (or an Arrow record batch) of the same columns. [`flatten()`] and [`unflatten`] do
+//! the same to frames that are nested, and undo it; an [`Encoder`] writes a nested column as JSON.
 //!
 //! The rules:
 //!

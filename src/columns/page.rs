@@ -104,8 +104,12 @@ impl Node {
 impl Values {
     fn get(&self, row: usize) -> Option<Value<'_>> {
         match self {
-            Self::Booleans(array) => array.is_valid(row).then(|| Value::Boolean(array.value(row))),
-            Self::Integers(array) => array.is_valid(row).then(|| Value::Integer(array.value(row))),
+            Self::Booleans(array) => array
+                .is_valid(row)
+                .then(|| Value::Boolean(array.value(row))),
+            Self::Integers(array) => array
+                .is_valid(row)
+                .then(|| Value::Integer(array.value(row))),
             Self::Floats(array) => array.is_valid(row).then(|| Value::Float(array.value(row))),
             Self::Numbers(array) => array.is_valid(row).then(|| Value::Number(array.value(row))),
             Self::Strings(array) => array.is_valid(row).then(|| Value::String(array.value(row))),

@@ -167,7 +167,10 @@ impl Plan {
     fn is_cast(&self, column: usize) -> bool {
         match &self.columns {
             Columns::Inferred(_) => false,
-            Columns::Given(given) => given.columns.get(column).is_some_and(|place| place.is_cast()),
+            Columns::Given(given) => given
+                .columns
+                .get(column)
+                .is_some_and(|place| place.is_cast()),
         }
     }
 }

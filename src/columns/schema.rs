@@ -180,7 +180,8 @@ impl Type {
             Self::List(element) => DataType::List(Box::new(element.to_polars())),
             Self::Struct(fields) => {
                 let fields = fields.iter();
-                let fields = fields.map(|(name, dtype)| Field::new(name.as_ref().into(), dtype.to_polars()));
+                let fields =
+                    fields.map(|(name, dtype)| Field::new(name.as_ref().into(), dtype.to_polars()));
                 DataType::Struct(fields.collect())
             }
         }

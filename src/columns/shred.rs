@@ -247,9 +247,7 @@ impl<'t> Walk<'t> {
 
     #[inline]
     fn is_left_out(&self, key: &str, value: u32) -> bool {
-        !self.links
-            && key == "link"
-            && matches!(self.tape.get(value), TapeElement::StartObject(_))
+        !self.links && key == "link" && matches!(self.tape.get(value), TapeElement::StartObject(_))
     }
 
     #[inline]

@@ -41,7 +41,9 @@ pub(super) fn moment(text: &str, per_second: i64) -> Option<i64> {
     if nanoseconds % part != 0 {
         return None;
     }
-    seconds.checked_mul(per_second)?.checked_add(nanoseconds / part)
+    seconds
+        .checked_mul(per_second)?
+        .checked_add(nanoseconds / part)
 }
 
 /// Splits a date off: days since 1970-01-01, and what follows.
@@ -66,7 +68,8 @@ fn split_date(text: &[u8]) -> Option<(i32, &[u8])> {
     // Counted from 0000-03-01, so that the leap day is the last one of its year.
     let year = if month > 2 { year } else { year - 1 };
     let month = (month + 9) % 12;
-    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400)
+    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100)
+        + year.div_euclid(400)
         + (153 * month + 2) / 5
         + day
         - 1;
@@ -90,7 +93,10 @@ fn split_time(text: &[u8]) -> Option<(i64, i64, &[u8])> {
     let [b'.', rest @ ..] = rest else {
         return Some((seconds, 0, rest));
     };
-    let digits = rest.iter().take_while(|digit| digit.is_ascii_digit()).count();
+    let digits = rest
+        .iter()
+        .take_while(|digit| digit.is_ascii_digit())
+        .count();
     let (decimals, rest) = rest.split_at(digits);
     let (decimals, beyond) = decimals.split_at(digits.min(9));
     if digits == 0 || beyond.iter().any(|&digit| digit != b'0') {
@@ -136,7 +142,11 @@ pub(super) fn format_date(days: i64) -> String {
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (month, next) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
     format!("{:04}-{month:02}-{day:02}", era * 400 + year + next)
 }
 
@@ -173,7 +183,14 @@ mod tests {
         for days in (-719_528..2_932_897).step_by(17) {
             assert_eq!(date(&format_date(days)), Some(days as i32), "{days}");
         }
-        for nanoseconds in [0, 1, 1_000, 1_000_000, 86_399_999_999_999, 30_600_500_000_000] {
+        for nanoseconds in [
+            0,
+            1,
+            1_000,
+            1_000_000,
+            86_399_999_999_999,
+            30_600_500_000_000,
+        ] {
             assert_eq!(time(&format_time(nanoseconds)), Some(nanoseconds));
         }
         for (parts, text) in [

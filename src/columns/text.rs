@@ -1,7 +1,7 @@
 //! The strings of one column as Arrow views: 16 bytes each, the long ones in a block beside them.
 
-use arrow::array::builder::make_view;
 use arrow::array::NullBufferBuilder;
+use arrow::array::builder::make_view;
 use arrow::buffer::{Buffer, NullBuffer};
 
 /// A view holds up to so many bytes itself.
@@ -60,7 +60,8 @@ impl TextBuilder {
         let slot = (hash >> 60) as usize % RECENT;
         let known = self.recent[slot];
         // The low half of a view is its length and the first four bytes.
-        let head = length as u64 | u64::from(u32::from_le_bytes([text[0], text[1], text[2], text[3]])) << 32;
+        let head = length as u64
+            | u64::from(u32::from_le_bytes([text[0], text[1], text[2], text[3]])) << 32;
         if known as u64 == head && (known >> 64) as u32 as usize == self.full.len() {
             let start = (known >> 96) as usize;
             if self.block[start..start + length] == *text {
@@ -71,9 +72,8 @@ impl TextBuilder {
             let block = std::mem::take(&mut self.block);
             self.full.push(Buffer::from_vec(block));
         }
-        let view = u128::from(head)
-            | (self.full.len() as u128) << 64
-            | (self.block.len() as u128) << 96;
+        let view =
+            u128::from(head) | (self.full.len() as u128) << 64 | (self.block.len() as u128) << 96;
         self.block.extend_from_slice(text);
         self.recent[slot] = view;
         view

@@ -18,7 +18,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::ColumnNotFound`] for a name that is not there; [`Error::Config`] where a column of the
-/// name `into` stays beside, or one path is both a value and a Struct.
+/// name `into` stays beside, one path is both a value and a Struct, or there is nothing to take.
 ///
 /// ```
 /// use polars::prelude::*;
@@ -37,9 +37,17 @@ pub fn unflatten(
     columns: Option<&[&str]>,
 ) -> Result<DataFrame> {
     let taken: Vec<&Column> = match columns {
-        Some(names) => names.iter().map(|name| find(df, name)).collect::<Result<_>>()?,
+        Some(names) => names
+            .iter()
+            .map(|name| find(df, name))
+            .collect::<Result<_>>()?,
         None => df.columns().iter().collect(),
     };
+    if taken.is_empty() {
+        return Err(Error::Config(
+            "unflatten: there is no column to take".to_owned(),
+        ));
+    }
     let is_taken = |column: &Column| taken.iter().any(|taken| taken.name() == column.name());
     let beside = df.columns().iter().filter(|column| !is_taken(column));
     let mut beside: Vec<Column> = beside.cloned().collect();

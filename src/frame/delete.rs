@@ -10,10 +10,10 @@ use super::outcome::{DELETED, Outcome, Report};
 use super::post::is_written;
 use super::request::Rows;
 use super::run::for_each_row;
+use crate::Result;
 use crate::client::EdFiClient;
 use crate::client::session::{Access, CallContext};
 use crate::client::transport::Call;
-use crate::Result;
 
 /// The options of [`EdFiClient::delete_by_id`] and [`EdFiClient::batch_delete_by_id`].
 #[derive(Debug, Clone, Default)]
@@ -66,7 +66,10 @@ impl EdFiClient {
         let outcomes = if options.commit {
             let rows = Rows::new(df, self, batch)?;
             let context = rows.context();
-            let item = |row| rows.access(row).and_then(|access| Ok((access, ids.need(row)?)));
+            let item = |row| {
+                rows.access(row)
+                    .and_then(|access| Ok((access, ids.need(row)?)))
+            };
             let (context, endpoint) = (&context, &endpoint);
             let work = |row| match item(row) {
                 Ok((access, id)) => {
@@ -100,10 +103,14 @@ async fn delete(context: &CallContext, access: &Access, endpoint: &str, id: &str
         small: true,
         ..Call::get(url)
     };
-    let sent = context.send(access, &mut call, context.client.policy()).await;
+    let sent = context
+        .send(access, &mut call, context.client.policy())
+        .await;
     let outcome = match sent {
         // The item was there before the connection broke: the first try has done it.
-        Ok(answer) if is_written(&answer) || (call.broke && answer.status == StatusCode::NOT_FOUND) => {
+        Ok(answer)
+            if is_written(&answer) || (call.broke && answer.status == StatusCode::NOT_FOUND) =>
+        {
             Outcome {
                 status: Some(DELETED.into()),
                 ..Outcome::success(&answer)

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::client::paging::{Collection, PageError, PageRequest};
 use crate::client::session::{Access, CallContext};
+use crate::client::urls::BaseUrl;
 use crate::columns::{Page, PageDecoder};
 use crate::{Failure, runtime};
 
@@ -50,6 +51,22 @@ struct CountedPage {
     total: Option<u64>,
 }
 
+impl Reading {
+    fn new(first: CountedPage) -> Self {
+        let mut reading = Self {
+            pages: Vec::new(),
+            total: first.total,
+        };
+        reading.add(first);
+        reading
+    }
+
+    fn add(&mut self, page: CountedPage) {
+        self.total = page.total.or(self.total);
+        self.pages.push(page.page);
+    }
+}
+
 impl<'a> Reader<'a> {
     pub(crate) fn new(
         context: &'a CallContext,
@@ -68,6 +85,14 @@ impl<'a> Reader<'a> {
             pages: Semaphore::new(workers + cores),
             workers,
         }
+    }
+
+    /// The data URL of a district; to ask for it is a request like others.
+    pub(crate) async fn data_root(&self, access: &Access) -> Result<BaseUrl, Failure> {
+        let (client, control) = (&self.context.client, &self.context.control);
+        let version = access.api_version.as_deref();
+        let _request = self.requests.acquire().await.map_err(|_| over())?;
+        client.data_root(&access.base, version, control).await
     }
 
     /// Reads a whole district.
@@ -108,7 +133,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    async fn read_once(&self, access: &Access, collection: &Collection) -> Result<Reading, Failure> {
+    async fn read_once(
+        &self,
+        access: &Access,
+        collection: &Collection,
+    ) -> Result<Reading, Failure> {
         let mut limit = self.limit;
         let first = loop {
             match self.page(access, collection, 0, limit, true).await {
@@ -120,9 +149,13 @@ impl<'a> Reader<'a> {
                 Err(error) => return Err(failed(error)),
             }
         };
-        match first.total {
-            Some(total) => self.side_by_side(access, collection, limit, first.page, total).await,
-            None => self.one_by_one(access, collection, limit, first.page).await,
+        let reading = Reading::new(first);
+        match reading.total {
+            Some(total) => {
+                self.side_by_side(access, collection, limit, reading, total)
+                    .await
+            }
+            None => self.one_by_one(access, collection, limit, reading).await,
         }
     }
 
@@ -132,18 +165,22 @@ impl<'a> Reader<'a> {
         access: &Access,
         collection: &Collection,
         limit: u64,
-        first: Page,
+        mut reading: Reading,
     ) -> Result<Reading, Failure> {
-        let mut pages = vec![first];
-        let mut total = None;
         let mut offset = limit;
-        while pages.last().is_some_and(|page| page.len() as u64 >= limit) {
-            let next = self.page(access, collection, offset, limit, true).await.map_err(failed)?;
-            total = next.total.or(total);
-            pages.push(next.page);
+        while reading
+            .pages
+            .last()
+            .is_some_and(|page| page.len() as u64 >= limit)
+        {
+            let next = self
+                .page(access, collection, offset, limit, true)
+                .await
+                .map_err(failed)?;
+            reading.add(next);
             offset += limit;
         }
-        Ok(Reading { pages, total })
+        Ok(reading)
     }
 
     async fn side_by_side(
@@ -151,38 +188,34 @@ impl<'a> Reader<'a> {
         access: &Access,
         collection: &Collection,
         limit: u64,
-        first: Page,
+        mut reading: Reading,
         mut total: u64,
     ) -> Result<Reading, Failure> {
         // A server may hand out fewer records than it was asked for without a word.
-        let step = match first.len() as u64 {
+        let step = match reading.pages.first().map_or(0, Page::len) as u64 {
             0 => limit,
             came => came.min(limit),
         };
-        let mut pages = vec![first];
         let mut offset = step;
         // The count may grow while the pages are read; then there are more of them.
         while offset < total {
             let offsets: Vec<u64> = (offset..total).step_by(step as usize).collect();
             let last = offsets.len() - 1;
+            offset += step * offsets.len() as u64;
             let batch: Vec<CountedPage> = stream::iter(offsets.into_iter().enumerate())
                 .map(|(i, at)| self.page(access, collection, at, step, i == last))
                 .buffered(self.workers)
                 .try_collect()
                 .await
                 .map_err(failed)?;
-            offset += step * batch.len() as u64;
             let counted = batch.last().and_then(|page| page.total);
-            pages.extend(batch.into_iter().map(|counted| counted.page));
+            batch.into_iter().for_each(|page| reading.add(page));
             match counted {
                 Some(counted) => total = counted,
                 None => break,
             }
         }
-        Ok(Reading {
-            pages,
-            total: Some(total),
-        })
+        Ok(reading)
     }
 
     async fn page(
@@ -193,10 +226,9 @@ impl<'a> Reader<'a> {
         limit: u64,
         count: bool,
     ) -> Result<CountedPage, PageError> {
-        let closed = |_| PageError::Failed(Failure::new("the call is over"));
-        let _place = self.pages.acquire().await.map_err(closed)?;
+        let _place = self.pages.acquire().await.map_err(|_| over())?;
         let raw = {
-            let _request = self.requests.acquire().await.map_err(closed)?;
+            let _request = self.requests.acquire().await.map_err(|_| over())?;
             let page = PageRequest {
                 offset,
                 limit,
@@ -206,15 +238,14 @@ impl<'a> Reader<'a> {
         };
         let total = raw.total;
         let links = self.links;
-        let decoded = runtime::compute(move || {
-            let decoded = decode(&raw.answer.body, links);
-            decoded.map_err(|error| raw.answer.unusable(&error.to_string()))
+        let decoded = runtime::compute(move || match decode(&raw.answer.body, links) {
+            Ok(page) => Ok(CountedPage { page, total }),
+            Err(error) => Err(raw.answer.unusable(&error.to_string())),
         });
-        let page = decoded
-            .await
-            .unwrap_or_else(|error| Err(Failure::new(error.to_string())))?;
-        self.context.control.add_records(page.len());
-        Ok(CountedPage { page, total })
+        let decoded = decoded.await;
+        let page = decoded.unwrap_or_else(|error| Err(Failure::new(error.to_string())))?;
+        self.context.control.add_records(page.page.len());
+        Ok(page)
     }
 }
 
@@ -246,6 +277,11 @@ fn distinct(pages: &[Page]) -> (u64, Vec<(usize, usize)>) {
         }
     }
     (seen.len() as u64 + nameless, repeated)
+}
+
+/// What a closed semaphore would mean; none is ever closed.
+fn over() -> Failure {
+    Failure::new("the call is over")
 }
 
 fn failed(error: PageError) -> Failure {

@@ -97,9 +97,11 @@ impl GetAllOptions {
         if self.batch.workers == 0 {
             return Err(Error::Config("workers must be at least 1".into()));
         }
-        if let Some((name, _)) = self.params.iter().find(|(name, _)| {
-            OWN_PARAMS.iter().any(|own| own.eq_ignore_ascii_case(name))
-        }) {
+        if let Some((name, _)) = self
+            .params
+            .iter()
+            .find(|(name, _)| OWN_PARAMS.iter().any(|own| own.eq_ignore_ascii_case(name)))
+        {
             return Err(Error::Config(format!(
                 "params must not hold {name:?}: pages are counted by the call itself (limit=)"
             )));
@@ -151,7 +153,10 @@ impl EdFiClient {
         if let Some(warning) = &records.warning {
             batch.control.warn(warning.clone());
         }
-        let frame = Assembly::new(options, &[])?.add(0, Ok(records)).finish()?.records;
+        let frame = Assembly::new(options, &[])?
+            .add(0, Ok(records))
+            .finish()?
+            .records;
         explode(frame, options)
     }
 
@@ -183,7 +188,12 @@ impl EdFiClient {
             )));
         }
         let rows = Rows::new(districts, self, batch)?;
-        let kept = kept_rows(districts, &batch.status_col, STATUS_COL, &batch.skip_statuses)?;
+        let kept = kept_rows(
+            districts,
+            &batch.status_col,
+            STATUS_COL,
+            &batch.skip_statuses,
+        )?;
         let context = rows.context();
         let reading = Reading::new(&context, options)?;
         let visits = visits(&keys, &rows, &kept);
@@ -287,7 +297,9 @@ struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     fn new(context: &'a CallContext, options: &GetAllOptions) -> Result<Self> {
-        let endpoint = context.client.endpoint_or(options.batch.endpoint.as_deref())?;
+        let endpoint = context
+            .client
+            .endpoint_or(options.batch.endpoint.as_deref())?;
         Ok(Self {
             reader: Reader::new(
                 context,
@@ -303,14 +315,14 @@ impl<'a> Reading<'a> {
     }
 
     async fn district(&self, access: &Access) -> Result<Records, Failure> {
-        let context = self.reader.context;
-        let version = access.api_version.as_deref();
-        let root = context.client.data_root(&access.base, version, &context.control).await?;
+        let root = self.reader.data_root(access).await?;
         let collection = Collection {
             url: root.join(&self.endpoint),
             snapshot: self.snapshot,
         };
-        self.reader.read(access, &collection.with_params(&self.params)).await
+        self.reader
+            .read(access, &collection.with_params(&self.params))
+            .await
     }
 }
 
@@ -430,7 +442,9 @@ impl Parts {
             text("status", |_| Some("error")),
             text("message", |failure| Some(&failure.message)),
             http_status.with_name("http_status".into()).into_column(),
-            text("correlation_id", |failure| failure.correlation_id.as_deref()),
+            text("correlation_id", |failure| {
+                failure.correlation_id.as_deref()
+            }),
         ];
         columns.extend(self.records.into_columns());
         Ok(DataFrame::new(height, columns)?)

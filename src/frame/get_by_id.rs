@@ -18,8 +18,15 @@ use crate::columns::{self, Layout, Page, PageDecoder};
 use crate::{Error, Failure, Result, runtime};
 
 /// What the result of a read by id begins with.
-const RESULT_COLUMNS: [&str; 7] =
-    ["id", "status", "message", "http_status", "correlation_id", "row_index", "row_id"];
+const RESULT_COLUMNS: [&str; 7] = [
+    "id",
+    "status",
+    "message",
+    "http_status",
+    "correlation_id",
+    "row_index",
+    "row_id",
+];
 /// Stands between names where records are flattened only to be put together again.
 const INNER_SEPARATOR: &str = "\u{1f}";
 /// Records that are decoded together.
@@ -75,7 +82,10 @@ impl EdFiClient {
         let kept = kept_rows(df, &batch.status_col, STATUS_COL, &batch.skip_statuses)?;
         let rows = Rows::new(df, self, batch)?;
         let context = rows.context();
-        let item = |row| rows.access(row).and_then(|access| Ok((access, ids.need(row)?)));
+        let item = |row| {
+            rows.access(row)
+                .and_then(|access| Ok((access, ids.need(row)?)))
+        };
         let (shared, endpoint) = (&context, &endpoint);
         let work = |row| match item(row) {
             Ok((access, id)) => async move { get(shared, &access, endpoint, id).await }.boxed(),
@@ -95,7 +105,8 @@ impl EdFiClient {
         }
         let schema = options.schema.clone();
         let flatten = options.flatten;
-        let decode = move || decode(&mut outcomes, bodies, schema.as_ref(), flatten).map(|r| (outcomes, r));
+        let decode =
+            move || decode(&mut outcomes, bodies, schema.as_ref(), flatten).map(|r| (outcomes, r));
         let (outcomes, records) = runtime::compute(decode).await??;
         let report = Report {
             df,
@@ -117,8 +128,11 @@ async fn get(
     id: &str,
 ) -> Result<Answer, Failure> {
     let mut call = Call::get(context.item_url(access, endpoint, id).await?);
-    call.headers.push((ACCEPT, HeaderValue::from_static("application/json")));
-    let answer = context.send(access, &mut call, context.client.policy()).await?;
+    call.headers
+        .push((ACCEPT, HeaderValue::from_static("application/json")));
+    let answer = context
+        .send(access, &mut call, context.client.policy())
+        .await?;
     if answer.status != StatusCode::OK {
         return Err(answer.refusal());
     }
@@ -176,7 +190,10 @@ fn decode(
 
 /// The bodies as one page.
 fn array_of(bodies: &[Option<Vec<u8>>]) -> Vec<u8> {
-    let records: Vec<&[u8]> = bodies.iter().map(|body| body.as_deref().unwrap_or(b"{}")).collect();
+    let records: Vec<&[u8]> = bodies
+        .iter()
+        .map(|body| body.as_deref().unwrap_or(b"{}"))
+        .collect();
     [b"[", records.join(&b","[..]).as_slice(), b"]"].concat()
 }
 

@@ -27,7 +27,9 @@ pub(crate) fn defaulted<'a>(
 }
 
 fn find<'a>(df: &'a DataFrame, name: &str) -> Option<&'a Column> {
-    df.columns().iter().find(|column| column.name().as_str() == name)
+    df.columns()
+        .iter()
+        .find(|column| column.name().as_str() == name)
 }
 
 pub(crate) fn missing(df: &DataFrame, argument: &str, name: &str) -> Error {
@@ -74,8 +76,13 @@ impl Texts {
         Self::new(required(df, argument, name)?, argument)
     }
 
-    pub(crate) fn optional(df: &DataFrame, argument: &str, name: Option<&str>) -> Result<Option<Self>> {
-        name.map(|name| Self::required(df, argument, name)).transpose()
+    pub(crate) fn optional(
+        df: &DataFrame,
+        argument: &str,
+        name: Option<&str>,
+    ) -> Result<Option<Self>> {
+        name.map(|name| Self::required(df, argument, name))
+            .transpose()
     }
 
     pub(crate) fn defaulted(
@@ -117,7 +124,12 @@ impl Times {
                     TimeUnit::Microseconds => 1e6,
                     TimeUnit::Milliseconds => 1e3,
                 };
-                column.cast(&DataType::Int64)?.cast(&DataType::Float64)?.f64()?.clone() / per_second
+                column
+                    .cast(&DataType::Int64)?
+                    .cast(&DataType::Float64)?
+                    .f64()?
+                    .clone()
+                    / per_second
             }
             dtype if dtype.is_primitive_numeric() || dtype.is_null() => {
                 column.cast(&DataType::Float64)?.f64()?.clone()
@@ -185,7 +197,9 @@ impl Keys {
     pub(crate) fn take(&self, rows: &[IdxSize]) -> Result<Column> {
         let name = self.column.name().clone();
         if self.column.dtype() == &DataType::String {
-            let keys = rows.iter().map(|row| self.texts.get(*row as usize).map(str::trim));
+            let keys = rows
+                .iter()
+                .map(|row| self.texts.get(*row as usize).map(str::trim));
             return Ok(StringChunked::from_iter_options(name, keys).into_column());
         }
         let index = IdxCa::from_vec(PlSmallStr::EMPTY, rows.to_vec());

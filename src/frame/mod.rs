@@ -15,9 +15,9 @@ mod run;
 mod tokens;
 
 pub use delete::DeleteOptions;
+pub use get_all::{GetAllOptions, OnShort, SchemaChoice};
 pub use get_by_id::GetByIdOptions;
+pub use options::BatchOptions;
 pub use outcome::Outcome;
 pub use post::PostOptions;
-pub use get_all::{GetAllOptions, OnShort, SchemaChoice};
-pub use options::BatchOptions;
 pub use tokens::TokenOptions;

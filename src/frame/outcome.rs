@@ -95,13 +95,19 @@ impl Report<'_> {
             self.text("status", |outcome| outcome.status.as_deref()),
             self.text("message", |outcome| outcome.message.as_deref()),
             http_status.with_name("http_status".into()).into_column(),
-            self.text("correlation_id", |outcome| outcome.correlation_id.as_deref()),
+            self.text("correlation_id", |outcome| {
+                outcome.correlation_id.as_deref()
+            }),
         ]
     }
 
     /// `resource_id`, `attempts`.
     pub(crate) fn writes(&self) -> [Column; 2] {
-        let attempts: Vec<u32> = self.outcomes.iter().map(|outcome| outcome.attempts).collect();
+        let attempts: Vec<u32> = self
+            .outcomes
+            .iter()
+            .map(|outcome| outcome.attempts)
+            .collect();
         [
             self.text("resource_id", |outcome| outcome.resource_id.as_deref()),
             Column::new("attempts".into(), attempts),

@@ -19,7 +19,9 @@ impl EdFiClient {
             Auth::Bearer(_) => Renewal::NotConfigured,
             Auth::Credentials(credentials) => Renewal::Possible(credentials.clone()),
         };
-        let base = self.base().ok_or_else(|| Error::Config("the client has no base_url".into()))?;
+        let base = self
+            .base()
+            .ok_or_else(|| Error::Config("the client has no base_url".into()))?;
         Ok(Access {
             base: base.clone(),
             api_version: None,

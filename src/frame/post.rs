@@ -77,7 +77,10 @@ impl PostOptions {
 
     /// The row status that is asked for in place of an error.
     fn allowed(&self, status: StatusCode) -> Option<&Option<String>> {
-        let found = self.allow_statuses.iter().find(|(code, _)| *code == status.as_u16());
+        let found = self
+            .allow_statuses
+            .iter()
+            .find(|(code, _)| *code == status.as_u16());
         found.map(|(_, status)| status)
     }
 
@@ -85,7 +88,10 @@ impl PostOptions {
         let message = message.to_lowercase();
         self.retry_statuses.contains(&status.as_u16())
             && (self.retry_messages.is_empty()
-                || self.retry_messages.iter().any(|text| message.contains(&text.to_lowercase())))
+                || self
+                    .retry_messages
+                    .iter()
+                    .any(|text| message.contains(&text.to_lowercase())))
     }
 }
 
@@ -102,7 +108,11 @@ impl EdFiClient {
         let poster = Poster::new(self.own_context(&options.batch), options)?;
         let access = self.own_access()?;
         Ok(match check_json(payload) {
-            Ok(()) => poster.post(&access, Bytes::copy_from_slice(payload.as_bytes())).await,
+            Ok(()) => {
+                poster
+                    .post(&access, Bytes::copy_from_slice(payload.as_bytes()))
+                    .await
+            }
             Err(failure) => failure.into(),
         })
     }
@@ -144,12 +154,17 @@ impl EdFiClient {
             let payload = |row| rows.access(row).and_then(|a| Ok((a, payloads.get(row)?)));
             let poster = &poster;
             let post = |row| match payload(row) {
-                Ok((access, payload)) => {
-                    async move { poster.post(&access, payload).await }.boxed()
-                }
+                Ok((access, payload)) => async move { poster.post(&access, payload).await }.boxed(),
                 Err(failure) => ready(failure.into()).boxed(),
             };
-            for_each_row(&kept, order_by.as_ref(), batch.workers, &batch.control, post).await
+            for_each_row(
+                &kept,
+                order_by.as_ref(),
+                batch.workers,
+                &batch.control,
+                post,
+            )
+            .await
         } else {
             vec![Outcome::dry_run(); kept.len()]
         };
@@ -176,12 +191,14 @@ impl Payloads {
     fn new(df: &DataFrame, name: &str, keep_server_fields: bool) -> Result<Self> {
         let column = input::required(df, "payload_col", name)?;
         if !column.dtype().is_struct() {
-            return Texts::new(column, "payload_col").map(Self::Json).map_err(|_| {
-                Error::ColumnType(format!(
-                    "column {name:?} (payload_col) must be String (JSON) or Struct, not {}",
-                    column.dtype()
-                ))
-            });
+            return Texts::new(column, "payload_col")
+                .map(Self::Json)
+                .map_err(|_| {
+                    Error::ColumnType(format!(
+                        "column {name:?} (payload_col) must be String (JSON) or Struct, not {}",
+                        column.dtype()
+                    ))
+                });
         }
         Ok(Self::Struct {
             name: name.to_owned(),
@@ -192,7 +209,9 @@ impl Payloads {
     fn get(&self, row: usize) -> Result<Bytes, Failure> {
         match self {
             Self::Json(texts) => {
-                let text = texts.get(row).ok_or_else(|| Failure::new(texts.missing()))?;
+                let text = texts
+                    .get(row)
+                    .ok_or_else(|| Failure::new(texts.missing()))?;
                 check_json(text).map(|()| Bytes::copy_from_slice(text.as_bytes()))
             }
             Self::Struct { name, encoder } => match encoder.encode(row) {
@@ -219,7 +238,9 @@ impl<'a> Poster<'a> {
     fn new(mut context: CallContext, options: &'a PostOptions) -> Result<Self> {
         context.accepts_401 = options.allowed(StatusCode::UNAUTHORIZED).is_some();
         Ok(Self {
-            endpoint: context.client.endpoint_or(options.batch.endpoint.as_deref())?,
+            endpoint: context
+                .client
+                .endpoint_or(options.batch.endpoint.as_deref())?,
             context,
             options,
         })
@@ -231,7 +252,11 @@ impl<'a> Poster<'a> {
             Ok(call) => call,
             Err(failure) => return failure.into(),
         };
-        let policy = self.context.client.policy().for_write(self.options.retry_broken);
+        let policy = self
+            .context
+            .client
+            .policy()
+            .for_write(self.options.retry_broken);
         let mut retries = 0;
         loop {
             let answer = match self.context.send(access, &mut call, policy).await {
@@ -255,7 +280,9 @@ impl<'a> Poster<'a> {
                     continue;
                 }
             }
-            return self.refused(&answer, failure, retried, retries).after(call.sent);
+            return self
+                .refused(&answer, failure, retried, retries)
+                .after(call.sent);
         }
     }
 
@@ -291,8 +318,10 @@ impl<'a> Poster<'a> {
 /// A write has succeeded only on 200, 201 or 204 with an empty or a JSON body: a page of HTML with
 /// status 200 comes from a gateway, not from an ODS.
 pub(crate) fn is_written(answer: &Answer) -> bool {
-    matches!(answer.status, StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT)
-        && is_empty_or_json(&answer.body)
+    matches!(
+        answer.status,
+        StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT
+    ) && is_empty_or_json(&answer.body)
 }
 
 /// The last segment of `Location`, absolute or relative; the host in it may be wrong.

@@ -32,9 +32,8 @@ impl<'a> Rows<'a> {
         if options.workers == 0 {
             return Err(Error::Config("workers must be at least 1".into()));
         }
-        let optional = |argument: &str, name: &Option<String>| {
-            Texts::optional(df, argument, name.as_deref())
-        };
+        let optional =
+            |argument: &str, name: &Option<String>| Texts::optional(df, argument, name.as_deref());
         let rows = Self {
             client,
             options,
@@ -49,7 +48,11 @@ impl<'a> Rows<'a> {
             },
         };
         if rows.url.is_none() && client.base().is_none() {
-            return Err(input::missing(df, "url_col, or give the client a base_url", URL_COL));
+            return Err(input::missing(
+                df,
+                "url_col, or give the client a base_url",
+                URL_COL,
+            ));
         }
         let fetchable = rows.auth_key.is_some()
             && rows.auth_secret.is_some()
@@ -87,7 +90,10 @@ impl<'a> Rows<'a> {
             Some(tokens) => match tokens.get(row) {
                 Some(token) => TokenSource::Row {
                     token: Secret::new(token),
-                    expired: self.expires.as_ref().is_some_and(|times| times.is_over(row)),
+                    expired: self
+                        .expires
+                        .as_ref()
+                        .is_some_and(|times| times.is_over(row)),
                 },
                 None if matches!(renewal, Renewal::Possible(_)) => TokenSource::Missing,
                 None => return Err(Failure::new(tokens.missing())),
@@ -123,7 +129,10 @@ impl<'a> Rows<'a> {
 
     /// The client's own credentials, which only its own origin may see.
     fn client_token(&self, base: &BaseUrl) -> Result<TokenSource, Failure> {
-        let own = self.client.base().is_some_and(|own| own.same_origin(base.as_url()));
+        let own = self
+            .client
+            .base()
+            .is_some_and(|own| own.same_origin(base.as_url()));
         match (self.client.auth(), own) {
             (Auth::None, _) => Err(Failure::new(format!("missing '{TOKEN_COL}'"))),
             (_, true) => Ok(TokenSource::Client),

@@ -102,7 +102,9 @@ impl Accounts<'_> {
     }
 
     fn is_home(&self, base: &BaseUrl) -> bool {
-        self.client.base().is_some_and(|own| own.same_origin(base.as_url()))
+        self.client
+            .base()
+            .is_some_and(|own| own.same_origin(base.as_url()))
     }
 }
 
@@ -152,7 +154,11 @@ impl EdFiClient {
             secret: Texts::defaulted(df, "secret_col", &options.secret_col, SECRET_COL)?,
         };
         if accounts.url.is_none() && self.base().is_none() {
-            return Err(input::missing(df, "url_col, or give the client a base_url", URL_COL));
+            return Err(input::missing(
+                df,
+                "url_col, or give the client a base_url",
+                URL_COL,
+            ));
         }
         let own = matches!(self.auth(), Auth::Credentials(_));
         if accounts.key.is_none() && (accounts.secret.is_some() || !own) {
@@ -189,8 +195,11 @@ impl EdFiClient {
             options.control.one_done();
             Fetched { client_id, token }
         };
-        let fetched: Vec<Fetched> =
-            stream::iter(rows.clone()).map(&fetch).buffered(options.workers).collect().await;
+        let fetched: Vec<Fetched> = stream::iter(rows.clone())
+            .map(&fetch)
+            .buffered(options.workers)
+            .collect()
+            .await;
         frame(&keys, &rows, &accounts, &fetched, options)
     }
 }
@@ -215,7 +224,8 @@ fn frame(
     let failure = |fetched: &Fetched| fetched.token.as_ref().err().cloned();
     let key = rows.iter().zip(fetched).map(|(row, fetched)| {
         let cell = accounts.key.as_ref().and_then(|keys| keys.get(*row));
-        cell.map(str::to_owned).or_else(|| fetched.client_id.clone())
+        cell.map(str::to_owned)
+            .or_else(|| fetched.client_id.clone())
     });
     let ends: Int64Chunked = fetched
         .iter()
@@ -229,14 +239,21 @@ fn frame(
         text(&options.key_col, &mut key.into_iter()),
         text(
             &options.token_col,
-            &mut fetched.iter().map(|f| Some(token(f)?.token.reveal().to_owned())),
+            &mut fetched
+                .iter()
+                .map(|f| Some(token(f)?.token.reveal().to_owned())),
         ),
         ends.into_column(),
         text(
             &options.status_col,
-            &mut fetched.iter().map(|f| failure(f).map(|_| "error".to_owned())),
+            &mut fetched
+                .iter()
+                .map(|f| failure(f).map(|_| "error".to_owned())),
         ),
-        text("message", &mut fetched.iter().map(|f| Some(failure(f)?.message))),
+        text(
+            "message",
+            &mut fetched.iter().map(|f| Some(failure(f)?.message)),
+        ),
     ];
     Ok(DataFrame::new(rows.len(), columns)?)
 }

@@ -11,8 +11,8 @@ use super::run::{Call, run};
 use polars::prelude::Schema;
 
 use crate::{
-    BatchOptions, DeleteOptions, EdFiClient, Error, Failure, GetAllOptions, GetByIdOptions, OnShort,
-    Outcome, PostOptions, SchemaChoice, Secret, TokenOptions,
+    BatchOptions, DeleteOptions, EdFiClient, Error, Failure, GetAllOptions, GetByIdOptions,
+    OnShort, Outcome, PostOptions, SchemaChoice, Secret, TokenOptions,
 };
 
 /// A client; Python's `EdFiClient` holds one.
@@ -21,13 +21,16 @@ pub(crate) struct Client(EdFiClient);
 
 /// Takes a named argument out of the keyword arguments of a call.
 fn get<'py, T: FromPyObjectOwned<'py>>(arguments: &Bound<'py, PyDict>, name: &str) -> PyResult<T> {
-    let value = arguments
-        .get_item(name)?
-        .ok_or_else(|| pyo3::exceptions::PyTypeError::new_err(format!("missing argument {name}")))?;
-    value.extract().map_err(Into::<PyErr>::into).map_err(|error| {
-        let text = error.value(arguments.py()).to_string();
-        raise(arguments.py(), Error::Config(format!("{name}: {text}")))
-    })
+    let value = arguments.get_item(name)?.ok_or_else(|| {
+        pyo3::exceptions::PyTypeError::new_err(format!("missing argument {name}"))
+    })?;
+    value
+        .extract()
+        .map_err(Into::<PyErr>::into)
+        .map_err(|error| {
+            let text = error.value(arguments.py()).to_string();
+            raise(arguments.py(), Error::Config(format!("{name}: {text}")))
+        })
 }
 
 fn seconds(arguments: &Bound<'_, PyDict>, name: &str) -> PyResult<Duration> {
@@ -224,7 +227,9 @@ impl Client {
             ..post_options(a, batch_options(a, call)?)?
         };
         let (payload_col, key_col): (String, String) = (get(a, "payload_col")?, get(a, "key_col")?);
-        let future = self.0.batch_post_payload(&df.0, &payload_col, &key_col, &options);
+        let future = self
+            .0
+            .batch_post_payload(&df.0, &payload_col, &key_col, &options);
         run(py, &call.control, on_tick, future).map(PyDataFrame)
     }
 
@@ -312,7 +317,9 @@ impl Client {
             commit: get(a, "commit")?,
         };
         let (id_col, key_col): (String, String) = (get(a, "id_col")?, get(a, "key_col")?);
-        let future = self.0.batch_delete_by_id(&df.0, &id_col, &key_col, &options);
+        let future = self
+            .0
+            .batch_delete_by_id(&df.0, &id_col, &key_col, &options);
         run(py, &call.control, on_tick, future).map(PyDataFrame)
     }
 
@@ -331,7 +338,12 @@ type OutcomeResult = (
     Option<String>,
 );
 type GetByIdResult = (Option<String>, Option<String>, Option<u16>, Option<String>);
-type GetAllResult = (Option<PyDataFrame>, Option<String>, Option<u16>, Option<String>);
+type GetAllResult = (
+    Option<PyDataFrame>,
+    Option<String>,
+    Option<u16>,
+    Option<String>,
+);
 
 fn batch_options(a: &Bound<'_, PyDict>, call: &Call) -> PyResult<BatchOptions> {
     Ok(BatchOptions {

@@ -31,7 +31,11 @@ impl Call {
 
     /// (done, total, records)
     fn progress(&self) -> (u64, u64, u64) {
-        (self.control.done(), self.control.total(), self.control.records())
+        (
+            self.control.done(),
+            self.control.total(),
+            self.control.records(),
+        )
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -56,7 +60,12 @@ pub(crate) fn run<T: Send>(
     let threads = Threads::get().map_err(|error| raise(py, error))?;
     let (sender, receiver) = mpsc::channel();
     let receiver = Mutex::new(receiver);
-    let wait = || receiver.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(TICK);
+    let wait = || {
+        receiver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv_timeout(TICK)
+    };
     let (abort, aborted) = tokio::sync::oneshot::channel::<()>();
     let result = std::thread::scope(|scope| {
         scope.spawn(|| {

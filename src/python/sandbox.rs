@@ -16,6 +16,7 @@ pub(crate) struct Sandbox(std::sync::Mutex<Option<crate::sandbox::Sandbox>>);
 #[pymethods]
 impl Sandbox {
     #[new]
+    #[allow(clippy::too_many_arguments, reason = "Python gives them by keyword")]
     fn new(
         py: Python<'_>,
         districts: Vec<String>,
@@ -40,7 +41,9 @@ impl Sandbox {
             .page_limit(page_limit)
             .token_lifetime(time("token_lifetime", token_lifetime)?)
             .latency(time("latency", latency)?);
-        let ods = py.detach(|| builder.start()).map_err(|error| raise(py, error))?;
+        let ods = py
+            .detach(|| builder.start())
+            .map_err(|error| raise(py, error))?;
         Ok(Self(std::sync::Mutex::new(Some(ods))))
     }
 
@@ -71,7 +74,12 @@ impl Sandbox {
 
     fn stop(&self, py: Python<'_>) {
         py.detach(|| {
-            drop(self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take());
+            drop(
+                self.0
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .take(),
+            );
         });
     }
 }
@@ -81,8 +89,13 @@ impl Sandbox {
         &self,
         f: impl FnOnce(&crate::sandbox::Sandbox) -> crate::Result<T>,
     ) -> crate::Result<T> {
-        let ods = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        f(ods.as_ref().ok_or_else(|| Error::Config("the sandbox is stopped".into()))?)
+        let ods = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        f(ods
+            .as_ref()
+            .ok_or_else(|| Error::Config("the sandbox is stopped".into()))?)
     }
 
     fn with<T>(

@@ -1,5 +1,6 @@
 //! JSON -> columns: pages of bytes in, frames out.
 
+mod encode;
 mod errors;
 mod flatten;
 mod given;
@@ -28,7 +29,10 @@ fn dtypes(df: &DataFrame) -> Vec<(&str, DataType)> {
 }
 
 fn names(df: &DataFrame) -> Vec<&str> {
-    df.columns().iter().map(|column| column.name().as_str()).collect()
+    df.columns()
+        .iter()
+        .map(|column| column.name().as_str())
+        .collect()
 }
 
 fn list_of(inner: DataType) -> DataType {

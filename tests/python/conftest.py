@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import polars as pl
 import pytest
@@ -29,6 +31,8 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes
+    port: int = 0
+    """The other end of the connection, which tells connections apart."""
 
     @property
     def token(self) -> str | None:
@@ -57,8 +61,18 @@ class Answer:
 Script = Callable[[Request], Answer | None]
 
 
+class Server(ThreadingHTTPServer):
+    """Takes many connections at once."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+
 class ScriptedOds:
-    """One district: tokens and pages by default, anything else by ``script``."""
+    """One district: tokens, pages and items by default, anything else by ``script``.
+
+    A POST makes an item whose id is a digest of its body.
+    """
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
@@ -68,6 +82,9 @@ class ScriptedOds:
         self.total_count = True
         self.max_limit = 500
         self.script: Script | None = None
+        self.one_at_a_time = True
+        """Whether ``script`` waits for its own end; a script that waits for others must not."""
+        self.items: dict[str, bytes] = {}
         self.requests: list[Request] = []
         self._lock = threading.Lock()
         self._issued = 0
@@ -89,6 +106,7 @@ class ScriptedOds:
                     dict(parse_qsl(url.query, keep_blank_values=True)),
                     {name.lower(): value for name, value in self.headers.items()},
                     self.rfile.read(length),
+                    self.client_address[1],
                 )
                 with outer._lock:
                     outer.requests.append(request)
@@ -109,8 +127,7 @@ class ScriptedOds:
 
             do_GET = do_POST = do_PUT = do_DELETE = handle_any
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
@@ -126,7 +143,7 @@ class ScriptedOds:
 
     def answer(self, request: Request) -> Answer:
         if self.script is not None:
-            with self._lock:
+            with self._lock if self.one_at_a_time else nullcontext():
                 answer = self.script(request)
             if answer is not None:
                 return answer
@@ -136,7 +153,25 @@ class ScriptedOds:
             return Answer(404, {"detail": "No such resource.", "correlationId": "c-404"})
         if request.token not in self.tokens:
             return Answer(401, {"detail": "Not you."})
-        return self.page(request)
+        if request.method == "GET" and "limit" in request.query:
+            return self.page(request)
+        return self.item(request)
+
+    def item(self, request: Request) -> Answer:
+        if request.method == "POST":
+            name = hashlib.md5(request.body, usedforsecurity=False).hexdigest()
+            with self._lock:
+                known = name in self.items
+                self.items[name] = request.body
+            location = {"location": f"{self.url}{request.path}/{name}", "etag": '"1"'}
+            return Answer(200 if known else 201, headers=location)
+        name = unquote(request.path.rpartition("/")[2])
+        with self._lock:
+            get = self.items.pop if request.method == "DELETE" else self.items.get
+            body = get(name, None)
+        if body is None:
+            return Answer(404, {"detail": "No such item.", "correlationId": "c-404"})
+        return Answer(200, body) if request.method == "GET" else Answer(204)
 
     def issue(self, request: Request) -> Answer:
         if request.basic != self.secret:
@@ -166,7 +201,9 @@ def make_ods() -> Iterator[Callable[..., ScriptedOds]]:
         ods = ScriptedOds()
         servers.append(ods)
         if isinstance(records, int):
-            records = [{"id": f"{n:032x}", "n": n, "ref": {"name": f"r{n}"}} for n in range(records)]
+            records = [
+                {"id": f"{n:032x}", "n": n, "ref": {"name": f"r{n}"}} for n in range(records)
+            ]
         ods.records = records
         return ods
 

@@ -55,9 +55,7 @@ def test_pages_make_no_difference(
 ) -> None:
     ods = make_ods(21)
     ods.total_count = total_count
-    out = runner.batch_get_all(
-        district(ods), key_col="District BK", limit=limit, workers=workers
-    )
+    out = runner.batch_get_all(district(ods), key_col="District BK", limit=limit, workers=workers)
     assert out["n"].to_list() == list(range(21))
 
 
@@ -232,9 +230,7 @@ def test_records_that_are_missing(make_ods: MakeOds, runner: edfi.StudentAssessm
     assert "9" in out["message"][0]
     assert "10" in out["message"][0]
     with pytest.warns(UserWarning, match="District BK a: 9 records"):
-        out = runner.batch_get_all(
-            district(ods), key_col="District BK", limit=5, on_short="warn"
-        )
+        out = runner.batch_get_all(district(ods), key_col="District BK", limit=5, on_short="warn")
     assert out.height == 9
 
 
@@ -298,9 +294,7 @@ def test_explode_and_links(make_ods: MakeOds, runner: edfi.StudentAssessment) ->
             {"id": "3", "ref": {"n": 3, "link": link}},
         ]
     )
-    out = runner.batch_get_all(
-        district(ods), key_col="District BK", links=False, explode="scores"
-    )
+    out = runner.batch_get_all(district(ods), key_col="District BK", links=False, explode="scores")
     assert out.columns[5:] == ["id", "ref.n", "scores.s"]
     assert out["id"].to_list() == ["1", "1", "2", "3"]
     assert out["scores.s"].to_list() == [1, 2, None, None]

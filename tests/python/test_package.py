@@ -36,7 +36,8 @@ def test_examples_run(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [module.name for module in pkgutil.iter_modules(edfi.__path__) if module.name != "_native"]
+    "name",
+    [module.name for module in pkgutil.iter_modules(edfi.__path__) if module.name != "_native"],
 )
 def test_docstrings_tell_the_truth(name: str) -> None:
     module = importlib.import_module(f"polars_edfi.{name}")
@@ -44,9 +45,7 @@ def test_docstrings_tell_the_truth(name: str) -> None:
     assert failed == 0
 
 
-def test_ctrl_c_leaves_what_was_read(
-    ods: ScriptedOds, runner: edfi.StudentAssessment
-) -> None:
+def test_ctrl_c_leaves_what_was_read(ods: ScriptedOds, runner: edfi.StudentAssessment) -> None:
     seen = threading.Event()
 
     def handler(number: int, frame: object) -> None:
@@ -86,7 +85,10 @@ def test_progress(
 ) -> None:
     def err(**arguments: str) -> str:
         runner.batch_get_all(
-            district(ods), key_col="District BK", show_progress=True, **arguments  # type: ignore[arg-type]
+            district(ods),
+            key_col="District BK",
+            show_progress=True,
+            **arguments,  # type: ignore[arg-type]
         )
         return capsys.readouterr().err
 
@@ -98,7 +100,17 @@ def test_progress(
 
 
 def test_the_sandbox_from_the_command_line() -> None:
-    command = [sys.executable, "-W", "error", "-m", "polars_edfi.sandbox", "--port", "0", "--records", "5"]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "polars_edfi.sandbox",
+        "--port",
+        "0",
+        "--records",
+        "5",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         name, url, _, key, _, secret = process.stdout.readline().split()

@@ -141,9 +141,7 @@ def test_a_token_whose_time_is_over_is_not_sent(
     ods: ScriptedOds, runner: edfi.StudentAssessment, expires: object
 ) -> None:
     df = district(ods, key="key", secret="secret", expires=expires)
-    out = runner.batch_get_all(
-        df, key_col="District BK", expires_col="expires", limit=1, **REAUTH
-    )
+    out = runner.batch_get_all(df, key_col="District BK", expires_col="expires", limit=1, **REAUTH)
     assert out["status"].null_count() == 3
     assert len(token_requests(ods)) == 1
     assert {request.token for request in ods.paths()} == {"issued-1"}
@@ -156,9 +154,7 @@ def test_a_missing_token_is_fetched(ods: ScriptedOds, runner: edfi.StudentAssess
     assert runner.batch_get_all(df, key_col="District BK", **REAUTH)["status"].null_count() == 3
 
 
-def test_one_renewal_serves_all_pages(
-    make_ods: MakeOds, runner: edfi.StudentAssessment
-) -> None:
+def test_one_renewal_serves_all_pages(make_ods: MakeOds, runner: edfi.StudentAssessment) -> None:
     ods = make_ods(20)
     df = district(ods, key="key", secret="secret")
 
@@ -173,9 +169,7 @@ def test_one_renewal_serves_all_pages(
     assert len(token_requests(ods)) == 1
 
 
-def test_what_cannot_be_renewed_says_why(
-    ods: ScriptedOds, runner: edfi.StudentAssessment
-) -> None:
+def test_what_cannot_be_renewed_says_why(ods: ScriptedOds, runner: edfi.StudentAssessment) -> None:
     ods.tokens.clear()
     df = district(ods, key=" ", secret="secret")
     out = runner.batch_get_all(df, key_col="District BK", **REAUTH)
@@ -198,9 +192,7 @@ def test_tokens_refused_for_ever_fail_fast_after_the_first_pause(
     ods.script = lambda r: Answer(401) if r.path.startswith("/data") else None
     df = pl.concat([district(ods, str(n), key="key", secret="secret") for n in range(8)])
     start = time.monotonic()
-    out = runner.batch_get_all(
-        df, key_col="District BK", refresh_cooldown=0.5, workers=1, **REAUTH
-    )
+    out = runner.batch_get_all(df, key_col="District BK", refresh_cooldown=0.5, workers=1, **REAUTH)
     assert time.monotonic() - start < 30
     assert out["status"].to_list() == ["error"] * 8
     assert all("401" in message for message in out["message"])
@@ -221,9 +213,7 @@ def test_plain_http_elsewhere_is_refused() -> None:
             client_secret="b",
         )
     edfi.EdFiClient(base_url="http://ods.example.org", allow_http=True)
-    df = pl.DataFrame(
-        {"k": ["a"], "targetUrl": ["http://ods.example.org"], "EdFi Token": ["t"]}
-    )
+    df = pl.DataFrame({"k": ["a"], "targetUrl": ["http://ods.example.org"], "EdFi Token": ["t"]})
     out = edfi.EdFiClient(api_version="v3").batch_get_all(df, key_col="k")
     assert "allow_http" in out["message"][0]
 
@@ -265,7 +255,14 @@ def test_nothing_tells_a_secret(
     with pytest.raises(TypeError, match="pickled") as raised:
         pickle.dumps(runner)
     written = capsys.readouterr()
-    for text in [repr(runner), str(vars(runner)), caplog.text, written.out, written.err, str(raised.value)]:
+    for text in [
+        repr(runner),
+        str(vars(runner)),
+        caplog.text,
+        written.out,
+        written.err,
+        str(raised.value),
+    ]:
         assert secret not in text
         assert token not in text
 

@@ -2,21 +2,63 @@
 //! [reference](super::reference).
 
 use fastrand::Rng;
-use polars_edfi::columns::{Layout, PageDecoder};
 use polars::prelude::*;
+use polars_edfi::columns::{Layout, PageDecoder};
 
 use super::reference::{self, Json};
 
 const KEYS: [&str; 24] = [
-    "id", "a", "b", "c", "a.b", "a.b.c", "", ".", "\"", "é", "😀", "link", "studentReference", "x_record",
-    "a_record", "k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8", "\t\n",
+    "id",
+    "a",
+    "b",
+    "c",
+    "a.b",
+    "a.b.c",
+    "",
+    ".",
+    "\"",
+    "é",
+    "😀",
+    "link",
+    "studentReference",
+    "x_record",
+    "a_record",
+    "k1",
+    "k2",
+    "k3",
+    "k4",
+    "k5",
+    "k6",
+    "k7",
+    "k8",
+    "\t\n",
 ];
 
 const NUMBERS: [&str; 24] = [
-    "0", "-0", "1", "-1", "255901001", "9007199254740992", "9007199254740993", "-9007199254740993",
-    "9223372036854775807", "-9223372036854775808", "9223372036854775808", "123456789012345678901234567890",
-    "0.5", "-0.0", "1.0", "1e3", "1E-7", "0.1000000000000000055511151231257827", "5e-324", "1.7976931348623157e308",
-    "1e309", "-2.5e+400", "33.333333333333336", "100000000000000000000.0",
+    "0",
+    "-0",
+    "1",
+    "-1",
+    "255901001",
+    "9007199254740992",
+    "9007199254740993",
+    "-9007199254740993",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "123456789012345678901234567890",
+    "0.5",
+    "-0.0",
+    "1.0",
+    "1e3",
+    "1E-7",
+    "0.1000000000000000055511151231257827",
+    "5e-324",
+    "1.7976931348623157e308",
+    "1e309",
+    "-2.5e+400",
+    "33.333333333333336",
+    "100000000000000000000.0",
 ];
 
 /// How records look this time: few keys and one type each, or anything anywhere.
@@ -43,7 +85,11 @@ fn value(rng: &mut Rng, style: &Style, key: &str, depth: usize) -> Json {
         1 | 2 => Json::Number(rng.choice(NUMBERS).unwrap().to_owned()),
         3 if depth > 0 => {
             let length = rng.usize(..4);
-            Json::List((0..length).map(|_| value(rng, style, &format!("{key}e"), depth - 1)).collect())
+            Json::List(
+                (0..length)
+                    .map(|_| value(rng, style, &format!("{key}e"), depth - 1))
+                    .collect(),
+            )
         }
         4 | 5 if depth > 0 => object(rng, style, depth - 1),
         _ => Json::String(text(rng)),
@@ -127,14 +173,22 @@ fn records_alone_decide_what_the_frame_is() {
             depth: rng.usize(..4),
         };
         let count = rng.usize(..25);
-        let records: Vec<Json> = (0..count).map(|_| object(&mut rng, &style, style.depth)).collect();
+        let records: Vec<Json> = (0..count)
+            .map(|_| object(&mut rng, &style, style.depth))
+            .collect();
         let df = frame(&mut rng, &records);
         let again = frame(&mut rng, &records);
         assert_eq!(df.schema(), again.schema(), "seed {seed}");
         assert!(df.equals_missing(&again), "seed {seed}");
-        let (expected, got) = (reference::columns(&records, ".", &["id", "status"]), reference::of_frame(&df));
+        let (expected, got) = (
+            reference::columns(&records, ".", &["id", "status"]),
+            reference::of_frame(&df),
+        );
         let header = |columns: &reference::Expected| -> Vec<(String, DataType)> {
-            columns.iter().map(|(name, dtype, _)| (name.clone(), dtype.clone())).collect()
+            columns
+                .iter()
+                .map(|(name, dtype, _)| (name.clone(), dtype.clone()))
+                .collect()
         };
         assert_eq!(header(&got), header(&expected), "seed {seed}");
         for (expected, got) in expected.iter().zip(&got) {

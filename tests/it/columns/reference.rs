@@ -47,7 +47,11 @@ fn kind(number: &str) -> Kind {
 
 impl Json {
     /// The canonical text, or with other spaces the text of a server.
-    pub(super) fn write(&self, canonical: bool, space: &mut impl FnMut() -> &'static str) -> String {
+    pub(super) fn write(
+        &self,
+        canonical: bool,
+        space: &mut impl FnMut() -> &'static str,
+    ) -> String {
         match self {
             Self::Null => "null".to_owned(),
             Self::Boolean(value) => value.to_string(),
@@ -70,7 +74,13 @@ impl Json {
                     .iter()
                     .map(|(key, value)| {
                         let key = serde_json::to_string(key).unwrap();
-                        format!("{}{key}{}:{}{}", space(), space(), value.write(canonical, space), space())
+                        format!(
+                            "{}{key}{}:{}{}",
+                            space(),
+                            space(),
+                            value.write(canonical, space),
+                            space()
+                        )
                     })
                     .collect();
                 format!("{{{}}}", members.join(","))
@@ -124,7 +134,9 @@ fn leaves(records: &[Json], value: &Json, path: &mut Vec<String>, paths: &mut Ve
         path.push(key.clone());
         let all: Vec<&Json> = records.iter().map(|record| at(record, path)).collect();
         let mut present = all.iter().filter(|value| ***value != Json::Null);
-        let objects = present.clone().all(|value| matches!(value, Json::Object(_)));
+        let objects = present
+            .clone()
+            .all(|value| matches!(value, Json::Object(_)));
         if objects && present.any(|value| **value != Json::Object(Vec::new())) {
             leaves(records, value, path, paths);
         } else if !paths.contains(path) {
@@ -135,7 +147,11 @@ fn leaves(records: &[Json], value: &Json, path: &mut Vec<String>, paths: &mut Ve
 }
 
 fn resolve(values: &[&Json]) -> DataType {
-    let values: Vec<&Json> = values.iter().copied().filter(|value| **value != Json::Null).collect();
+    let values: Vec<&Json> = values
+        .iter()
+        .copied()
+        .filter(|value| **value != Json::Null)
+        .collect();
     let all = |test: &dyn Fn(&Json) -> bool| values.iter().all(|value| test(value));
     if values.is_empty() {
         DataType::Null
@@ -149,7 +165,8 @@ fn resolve(values: &[&Json]) -> DataType {
                 _ => unreachable!(),
             })
             .collect();
-        let wide = |kind: &Kind| matches!(kind, Kind::Integer(value) if value.unsigned_abs() > 1 << 53);
+        let wide =
+            |kind: &Kind| matches!(kind, Kind::Integer(value) if value.unsigned_abs() > 1 << 53);
         if kinds.iter().any(|kind| matches!(kind, Kind::Text)) {
             DataType::String
         } else if kinds.iter().all(|kind| matches!(kind, Kind::Integer(_))) {
@@ -171,7 +188,9 @@ fn resolve(values: &[&Json]) -> DataType {
     } else if all(&|value| matches!(value, Json::Object(_))) {
         let mut keys: Vec<&String> = Vec::new();
         for value in &values {
-            let Json::Object(members) = value else { unreachable!() };
+            let Json::Object(members) = value else {
+                unreachable!()
+            };
             for (key, _) in members {
                 if !keys.contains(&key) {
                     keys.push(key);
@@ -209,7 +228,12 @@ fn convert(value: &Json, dtype: &DataType) -> Cell {
         (value, DataType::Struct(fields)) => Cell::Struct(
             fields
                 .iter()
-                .map(|field| convert(value.get(field.name()).unwrap_or(&Json::Null), field.dtype()))
+                .map(|field| {
+                    convert(
+                        value.get(field.name()).unwrap_or(&Json::Null),
+                        field.dtype(),
+                    )
+                })
                 .collect(),
         ),
         other => panic!("{other:?}"),
@@ -222,7 +246,11 @@ pub(super) fn of_frame(df: &DataFrame) -> Expected {
         .iter()
         .map(|column| {
             let series = column.as_materialized_series();
-            (column.name().to_string(), column.dtype().clone(), cells(series))
+            (
+                column.name().to_string(),
+                column.dtype().clone(),
+                cells(series),
+            )
         })
         .collect()
 }
@@ -248,12 +276,18 @@ fn cells(series: &Series) -> Vec<Cell> {
         DataType::Null => vec![Cell::Null; series.len()],
         DataType::Boolean => opt(series.bool().unwrap().iter(), Cell::Boolean),
         DataType::Int64 => opt(series.i64().unwrap().iter(), Cell::Integer),
-        DataType::Float64 => opt(series.f64().unwrap().iter(), |v: f64| Cell::Float(v.to_bits())),
-        DataType::String => opt(series.str().unwrap().iter(), |v: &str| Cell::String(v.to_owned())),
+        DataType::Float64 => opt(series.f64().unwrap().iter(), |v: f64| {
+            Cell::Float(v.to_bits())
+        }),
+        DataType::String => opt(series.str().unwrap().iter(), |v: &str| {
+            Cell::String(v.to_owned())
+        }),
         other => panic!("{other}"),
     }
 }
 
 fn opt<T>(values: impl Iterator<Item = Option<T>>, cell: impl Fn(T) -> Cell) -> Vec<Cell> {
-    values.map(|value| value.map_or(Cell::Null, &cell)).collect()
+    values
+        .map(|value| value.map_or(Cell::Null, &cell))
+        .collect()
 }

@@ -23,7 +23,10 @@ fn objects_become_one_column_per_leaf() {
 
 #[test]
 fn links_can_be_left_out_at_every_depth() {
-    let options = ColumnOptions { links: false, ..ColumnOptions::default() };
+    let options = ColumnOptions {
+        links: false,
+        ..ColumnOptions::default()
+    };
     let page = r#"[{"link": {"a": 1}, "ref": {"x": 1, "link": {"rel": "r"}},
         "list": [{"y": 1, "link": {}}], "other": {"link": "text"}}]"#;
     let df = decode(&[page], &options);
@@ -39,8 +42,14 @@ fn links_can_be_left_out_at_every_depth() {
 
 #[test]
 fn the_separator_is_free() {
-    let options = ColumnOptions { separator: "__".to_owned(), ..ColumnOptions::default() };
-    assert_eq!(names(&decode(&[r#"[{"a": {"b": {"c": 1}}}]"#], &options)), ["a__b__c"]);
+    let options = ColumnOptions {
+        separator: "__".to_owned(),
+        ..ColumnOptions::default()
+    };
+    assert_eq!(
+        names(&decode(&[r#"[{"a": {"b": {"c": 1}}}]"#], &options)),
+        ["a__b__c"]
+    );
 }
 
 #[test]
@@ -49,26 +58,48 @@ fn columns_stand_in_first_seen_order_by_record() {
         r#"[{"a": {"x": 1}, "b": 1}, {"c": 1, "a": {"y": 1}}]"#,
         r#"[{"d": 1, "a": {"x": 2, "z": {"q": 1}}, "b": {}}]"#,
     ];
-    assert_eq!(names(&frame(&pages)), ["a.x", "b", "c", "a.y", "d", "a.z.q"]);
+    assert_eq!(
+        names(&frame(&pages)),
+        ["a.x", "b", "c", "a.y", "d", "a.z.q"]
+    );
 }
 
 #[test]
 fn numbers_widen_without_loss() {
     let column = |values: &str| {
-        let df = frame(&[&format!("[{}]", values.split(' ').map(|v| format!(r#"{{"n": {v}}}"#)).collect::<Vec<_>>().join(","))]);
+        let df = frame(&[&format!(
+            "[{}]",
+            values
+                .split(' ')
+                .map(|v| format!(r#"{{"n": {v}}}"#))
+                .collect::<Vec<_>>()
+                .join(",")
+        )]);
         let dtype = df.column("n").unwrap().dtype().clone();
         let cells: Vec<String> = (0..df.height()).map(|row| cell(&df, "n", row)).collect();
         (dtype, cells.join(" ").replace('"', ""))
     };
     for (values, dtype, cells) in [
         ("1 -2 null", DataType::Int64, "1 -2 null"),
-        ("9223372036854775807 -9223372036854775808", DataType::Int64, "9223372036854775807 -9223372036854775808"),
+        (
+            "9223372036854775807 -9223372036854775808",
+            DataType::Int64,
+            "9223372036854775807 -9223372036854775808",
+        ),
         ("1 1.5", DataType::Float64, "1.0 1.5"),
         ("1 1e3", DataType::Float64, "1.0 1000.0"),
         ("9007199254740992 0.5", DataType::Float64, "9.0072e15 0.5"),
-        ("9007199254740993 0.5 1e3", DataType::String, "9007199254740993 0.5 1000.0"),
+        (
+            "9007199254740993 0.5 1e3",
+            DataType::String,
+            "9007199254740993 0.5 1000.0",
+        ),
         ("9007199254740993 1", DataType::Int64, "9007199254740993 1"),
-        ("9223372036854775808 1 1.0", DataType::String, "9223372036854775808 1 1.0"),
+        (
+            "9223372036854775808 1 1.0",
+            DataType::String,
+            "9223372036854775808 1 1.0",
+        ),
         ("1e400 0.10", DataType::String, "1e400 0.1"),
         ("-0 0", DataType::Int64, "0 0"),
         ("-0.0 5e-324", DataType::Float64, "-0.0 4.9407e-324"),
@@ -96,7 +127,10 @@ fn types_that_do_not_agree_become_text() {
         Some("{}"),
         Some(""),
     ];
-    assert_eq!(strings(&df, "v"), expected.map(|text| text.map(str::to_owned)));
+    assert_eq!(
+        strings(&df, "v"),
+        expected.map(|text| text.map(str::to_owned))
+    );
 }
 
 #[test]
@@ -122,20 +156,52 @@ fn lists_stay_lists() {
     );
     assert_eq!(df.column("s").unwrap().null_count(), 1);
     assert_eq!(df.column("l").unwrap().null_count(), 2);
-    let first = df.column("o").unwrap().list().unwrap().get_as_series(0).unwrap();
+    let first = df
+        .column("o")
+        .unwrap()
+        .list()
+        .unwrap()
+        .get_as_series(0)
+        .unwrap();
     assert_eq!(first.null_count(), 1);
     assert_eq!(cell(&df, "o", 0), cell(&df, "o", 0));
-    let third = df.column("o").unwrap().list().unwrap().get_as_series(2).unwrap();
-    assert_eq!(third.null_count(), 0, "an object without properties is not null");
+    let third = df
+        .column("o")
+        .unwrap()
+        .list()
+        .unwrap()
+        .get_as_series(2)
+        .unwrap();
+    assert_eq!(
+        third.null_count(),
+        0,
+        "an object without properties is not null"
+    );
 }
 
 #[test]
 fn disagreement_within_a_list_stays_within_it() {
     let df = frame(&[r#"[{"l": [1, "a", {"x": [1.5]}, null]}, {"l": [{"x": 2}]}]"#]);
     assert_eq!(dtypes(&df), [("l", list_of(DataType::String))]);
-    let texts = df.column("l").unwrap().explode(ExplodeOptions { empty_as_null: true, keep_nulls: true }).unwrap();
+    let texts = df
+        .column("l")
+        .unwrap()
+        .explode(ExplodeOptions {
+            empty_as_null: true,
+            keep_nulls: true,
+        })
+        .unwrap();
     let texts: Vec<Option<&str>> = texts.str().unwrap().iter().collect();
-    assert_eq!(texts, [Some("1"), Some("a"), Some(r#"{"x":[1.5]}"#), None, Some(r#"{"x":2}"#)]);
+    assert_eq!(
+        texts,
+        [
+            Some("1"),
+            Some("a"),
+            Some(r#"{"x":[1.5]}"#),
+            None,
+            Some(r#"{"x":2}"#)
+        ]
+    );
 }
 
 #[test]
@@ -170,8 +236,21 @@ fn names_that_are_taken_get_a_suffix() {
     let mut layout = Layout::new();
     layout.add(&page);
     let df = layout.plan(".", &["status", "id"]).frame(page).unwrap();
-    assert_eq!(names(&df), ["a.b", "a.b_record", "status_record", "status_record_record", ""]);
-    let cells: Vec<i64> = df.columns().iter().map(|c| c.i64().unwrap().get(0).unwrap()).collect();
+    assert_eq!(
+        names(&df),
+        [
+            "a.b",
+            "a.b_record",
+            "status_record",
+            "status_record_record",
+            ""
+        ]
+    );
+    let cells: Vec<i64> = df
+        .columns()
+        .iter()
+        .map(|c| c.i64().unwrap().get(0).unwrap())
+        .collect();
     assert_eq!(cells, [1, 2, 3, 4, 5]);
 }
 
@@ -199,19 +278,37 @@ fn the_last_of_two_equal_keys_counts() {
 #[test]
 fn strings_are_exact_whatever_their_length() {
     let texts: Vec<String> = (0..40)
-        .flat_map(|length| [("é".repeat(length)), "x".repeat(length), format!("{}y", "x".repeat(length))])
+        .flat_map(|length| {
+            [
+                ("é".repeat(length)),
+                "x".repeat(length),
+                format!("{}y", "x".repeat(length)),
+            ]
+        })
         .collect();
-    let records: Vec<_> = texts.iter().cycle().take(400).map(|t| serde_json::json!({"t": t})).collect();
+    let records: Vec<_> = texts
+        .iter()
+        .cycle()
+        .take(400)
+        .map(|t| serde_json::json!({"t": t}))
+        .collect();
     let page = serde_json::to_vec(&records).unwrap();
     let df = decode_pages([&page[..]], &ColumnOptions::default()).unwrap();
-    let expected: Vec<_> = texts.iter().cycle().take(400).map(|t| Some(t.clone())).collect();
+    let expected: Vec<_> = texts
+        .iter()
+        .cycle()
+        .take(400)
+        .map(|t| Some(t.clone()))
+        .collect();
     assert_eq!(strings(&df, "t"), expected);
 }
 
 #[test]
 fn a_page_knows_its_ids() {
     let mut decoder = PageDecoder::default();
-    let page = decoder.decode(br#"[{"id": "x"}, {"id": 1}, {"id": null}, {}]"#).unwrap();
+    let page = decoder
+        .decode(br#"[{"id": "x"}, {"id": 1}, {"id": null}, {}]"#)
+        .unwrap();
     assert_eq!(page.len(), 4);
     let ids: Vec<_> = (0..4).map(|row| page.id(row)).collect();
     assert_eq!(ids, [Some("x"), None, None, None]);
@@ -221,7 +318,9 @@ fn a_page_knows_its_ids() {
 #[test]
 fn a_single_object_is_a_page_of_one_record() {
     let mut decoder = PageDecoder::default();
-    let page = decoder.decode_object(br#" {"id": "x", "a": {"b": 1}} "#).unwrap();
+    let page = decoder
+        .decode_object(br#" {"id": "x", "a": {"b": 1}} "#)
+        .unwrap();
     assert_eq!((page.len(), page.id(0)), (1, Some("x")));
     let mut layout = Layout::new();
     layout.add(&page);
@@ -242,7 +341,11 @@ fn a_record_batch_has_the_same_columns() {
     let df = plan.frame(&page).unwrap();
     assert_eq!(batch.num_rows(), 2);
     let schema = batch.schema();
-    let fields: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let fields: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
     assert_eq!(fields, names(&df));
     assert_eq!(batch.column(2).null_count(), 1);
 }
