@@ -25,8 +25,11 @@ demo: build
 
 test: fmt-check test-rust test-python lint-python
 
+# Doc tests need by hand what build.rs does for the other tests.
 test-rust: build
-	cargo test --locked --features $(FEATURES)
+	$(CC) -c tests/link/no_python.c -o $(TARGET_DIR)/no_python.o
+	RUSTDOCFLAGS="-Clink-arg=$(abspath $(TARGET_DIR))/no_python.o" \
+		cargo test --locked --features $(FEATURES)
 
 test-python: build
 	$(BIN)/python -m pytest

@@ -1,19 +1,24 @@
-//! Lets tests and examples be linked beside the extension module.
+//! Lets Rust tests and examples be linked beside the extension module.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+const NO_PYTHON: &str = "tests/link/no_python.c";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    if std::env::var_os("CARGO_FEATURE_PYTHON").is_none() {
+    println!("cargo::rerun-if-changed={NO_PYTHON}");
+    let on = |feature: &str| std::env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
+    if !on("PYTHON") || !on("EXAMPLES") {
         return;
     }
-    // With the feature `python` every Polars crate depends on pyo3, whose symbols only a Python
-    // process has. Rust tests and examples never call them, so they may stay unresolved: the
-    // alternative is to compile Polars a second time, without Python, for the tests alone.
-    match std::env::var("CARGO_CFG_TARGET_OS").as_deref() {
-        Ok("macos") => println!("cargo::rustc-link-arg=-Wl,-undefined,dynamic_lookup"),
-        Ok("linux") => {
-            println!("cargo::rustc-link-arg-tests=-Wl,--unresolved-symbols=ignore-all,-z,lazy");
-            println!("cargo::rustc-link-arg-examples=-Wl,--unresolved-symbols=ignore-all,-z,lazy");
+    let object = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join("no_python.o");
+    let mut cc = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
+    match cc.args(["-c", NO_PYTHON, "-o"]).arg(&object).status() {
+        Ok(status) if status.success() => {
+            println!("cargo::rustc-link-arg-tests={}", object.display());
+            println!("cargo::rustc-link-arg-examples={}", object.display());
         }
-        _ => {}
+        _ => println!("cargo::warning=no C compiler: tests and examples cannot be linked"),
     }
 }

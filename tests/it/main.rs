@@ -2,4 +2,14 @@
 
 mod columns;
 #[cfg(feature = "sandbox")]
+mod reads;
+#[cfg(feature = "sandbox")]
+mod real_data;
+#[cfg(feature = "sandbox")]
 mod sandbox;
+#[cfg(feature = "sandbox")]
+mod support;
+#[cfg(feature = "sandbox")]
+mod tokens;
+#[cfg(feature = "sandbox")]
+mod writes;

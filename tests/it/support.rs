@@ -79,7 +79,9 @@ pub(crate) fn renewing() -> BatchOptions {
 /// The result of a call that must not hang.
 pub(crate) async fn soon<T>(call: impl Future<Output = T>) -> T {
     let limit = Duration::from_secs(60);
-    tokio::time::timeout(limit, call).await.expect("an end within a minute")
+    tokio::time::timeout(limit, call)
+        .await
+        .expect("an end within a minute")
 }
 
 /// Waits until something is so that nobody tells about.
@@ -93,7 +95,10 @@ pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
 
 /// The requests for a district's tokens.
 pub(crate) fn token_requests(ods: &Sandbox, district: &str) -> usize {
-    of_district(ods, district).iter().filter(|one| one.path == "/oauth/token").count()
+    of_district(ods, district)
+        .iter()
+        .filter(|one| one.path == "/oauth/token")
+        .count()
 }
 
 /// The requests that reached a district.
@@ -111,7 +116,10 @@ pub(crate) fn data_requests(ods: &Sandbox, district: &str) -> Vec<LoggedRequest>
 }
 
 pub(crate) fn names(df: &DataFrame) -> Vec<&str> {
-    df.columns().iter().map(|column| column.name().as_str()).collect()
+    df.columns()
+        .iter()
+        .map(|column| column.name().as_str())
+        .collect()
 }
 
 /// The cells of a String column.
@@ -123,7 +131,10 @@ pub(crate) fn texts(df: &DataFrame, name: &str) -> Vec<Option<String>> {
 
 /// The texts of a String column that has no null.
 pub(crate) fn words(df: &DataFrame, name: &str) -> Vec<String> {
-    texts(df, name).into_iter().map(|text| text.expect("a text")).collect()
+    texts(df, name)
+        .into_iter()
+        .map(|text| text.expect("a text"))
+        .collect()
 }
 
 /// `http_status`.
@@ -146,24 +157,43 @@ pub(crate) fn with_texts<'a>(
 
 /// The rows of one district.
 pub(crate) fn rows_of(df: &DataFrame, district: &str) -> DataFrame {
-    let keys = df.column(KEY).expect("the key column").str().expect("texts");
+    let keys = df
+        .column(KEY)
+        .expect("the key column")
+        .str()
+        .expect("texts");
     df.filter(&keys.equal(district)).expect("rows")
 }
 
 /// The message and the HTTP status of a district that failed: one row, and nothing but the error.
 pub(crate) fn failure(df: &DataFrame, district: &str) -> (String, Option<i32>) {
     let rows = rows_of(df, district);
-    assert_eq!(texts(&rows, "status"), [Some("error".to_owned())], "{district}");
-    assert!(records(&rows)[0].is_empty(), "an error row holds half a district");
+    assert_eq!(
+        texts(&rows, "status"),
+        [Some("error".to_owned())],
+        "{district}"
+    );
+    assert!(
+        records(&rows)[0].is_empty(),
+        "an error row holds half a district"
+    );
     (words(&rows, "message").remove(0), statuses(&rows)[0])
 }
 
 /// A district's rows are its records, all of them, in order, each once, and nothing is wrong.
 pub(crate) fn assert_whole(df: &DataFrame, ods: &Sandbox, district: &str, endpoint: &str) {
     let rows = rows_of(df, district);
-    assert_eq!(rows.height(), ods.items(district, endpoint).len(), "{district}");
+    assert_eq!(
+        rows.height(),
+        ods.items(district, endpoint).len(),
+        "{district}"
+    );
     for name in ["status", "message", "correlation_id"] {
-        assert_eq!(texts(&rows, name).iter().flatten().next(), None, "{district}");
+        assert_eq!(
+            texts(&rows, name).iter().flatten().next(),
+            None,
+            "{district}"
+        );
     }
     assert_same(&records(&rows), &ods.items(district, endpoint));
 }
@@ -267,8 +297,14 @@ pub(crate) fn cells(series: &Series) -> Vec<Value> {
             }
             let nulls = series.is_null();
             let rows = rows.into_iter().zip(nulls.iter());
-            rows.map(|(row, null)| if null == Some(true) { Value::Null } else { row.into() })
-                .collect()
+            rows.map(|(row, null)| {
+                if null == Some(true) {
+                    Value::Null
+                } else {
+                    row.into()
+                }
+            })
+            .collect()
         }
         other => panic!("no JSON value of {other}"),
     }
