@@ -7,7 +7,7 @@
 //! keys keep their order.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::builder::NodeBuilder;
 use super::names::Names;
@@ -45,6 +45,8 @@ pub(super) struct ObjectBuilder {
     shapes: Vec<Shape>,
     /// The ways that a shape itself does not hold: (shape, field) -> shape.
     ways: HashMap<(u32, u32), u32>,
+    /// The shape that was added last, and its fields.
+    last: (u32, HashSet<u32>),
     /// Per row the shape of the object plus one, 0 where there is no object.
     rows: Vec<u32>,
 }
@@ -56,6 +58,7 @@ impl Default for ObjectBuilder {
             children: Vec::new(),
             shapes: vec![Shape::new(0, u32::MAX)],
             ways: HashMap::new(),
+            last: (0, HashSet::new()),
             rows: Vec::new(),
         }
     }
@@ -118,15 +121,21 @@ impl ObjectBuilder {
     }
 
     fn add_way(&mut self, way @ (shape, field): (u32, u32)) -> Result<u32, Duplicate> {
-        let mut before = shape;
-        while before != 0 {
-            let state = &self.shapes[before as usize];
-            if state.field == field {
-                return Err(Duplicate);
+        // From a new shape on, all ways of an object are new: its fields are gathered once.
+        if self.last.0 != shape {
+            self.last = (shape, HashSet::new());
+            let mut before = shape;
+            while before != 0 {
+                let state = &self.shapes[before as usize];
+                self.last.1.insert(state.field);
+                before = state.before;
             }
-            before = state.before;
+        }
+        if !self.last.1.insert(field) {
+            return Err(Duplicate);
         }
         let next = self.shapes.len() as u32;
+        self.last.0 = next;
         self.shapes.push(Shape::new(shape, field));
         let state = &mut self.shapes[shape as usize];
         if state.known < WAYS {

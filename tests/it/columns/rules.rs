@@ -276,6 +276,23 @@ fn the_last_of_two_equal_keys_counts() {
 }
 
 #[test]
+fn wide_objects_are_no_trap() {
+    let member = |n: u32| format!(r#""key {n}": {n}"#);
+    let there: Vec<String> = (0..30_000).map(member).collect();
+    let back: Vec<String> = (0..30_000).rev().map(member).collect();
+    let page = format!("[{{{}}}, {{{}}}, {{}}]", there.join(","), back.join(","));
+    let df = frame(&[&page]);
+    assert_eq!(df.shape(), (3, 30_000));
+    assert_eq!(names(&df)[29_999], "key 29999");
+    assert_eq!(cell(&df, "key 12345", 1), "12345");
+    let text = format!("[{{\"v\": {{{}}}}}, {{\"v\": 1}}]", back.join(","));
+    assert_eq!(
+        strings(&frame(&[&text]), "v")[0],
+        Some(format!("{{{}}}", back.join(",").replace(": ", ":")))
+    );
+}
+
+#[test]
 fn strings_are_exact_whatever_their_length() {
     let texts: Vec<String> = (0..40)
         .flat_map(|length| {

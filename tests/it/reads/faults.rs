@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use polars_edfi::sandbox::Faults;
-use polars_edfi::{BatchOptions, EdFiClient, SchemaChoice};
+use polars_edfi::{BatchOptions, EdFiClient, GetAllOptions, SchemaChoice};
 
 use super::{assert_all_whole, failed, read, read_by, read_with, small_pages};
 use crate::support::{
@@ -258,7 +258,11 @@ async fn the_server_says_when_to_come_back() {
         .max_wait(Duration::from_secs(5));
     let impatient = impatient.build().expect("a client");
     let start = Instant::now();
-    let df = read_by(&impatient, &ods, wait(600), BatchOptions::default()).await;
+    let one_by_one = BatchOptions {
+        workers: 1,
+        ..BatchOptions::default()
+    };
+    let df = read_by(&impatient, &ods, wait(600), one_by_one).await;
     let message = failed(&df, 503);
     assert!(
         message.contains("wait 600 s, longer than max_wait"),
@@ -364,7 +368,7 @@ async fn a_redirect_within_the_server_is_followed() {
     let token = &words(&districts, "EdFi Token")[0];
     let tokens = DISTRICTS.map(|_| Some(token.as_str()));
     let districts = with_texts(&districts, "EdFi Token", tokens).slice(1, 1);
-    let df = read(&client(), &districts, &small_pages(BatchOptions::default())).await;
+    let df = read(&client(), &districts, &GetAllOptions::default()).await;
     assert_eq!(df.height(), 40);
     assert_eq!(words(&df, "id").len(), 40);
 }

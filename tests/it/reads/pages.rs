@@ -131,6 +131,7 @@ async fn no_more_requests_are_in_flight_than_workers() {
     }
     // Requests for tokens and for the data URL count as well.
     for workers in [1, 2] {
+        let districts = with_tokens(&ods).await;
         for district in DISTRICTS {
             ods.revoke_tokens(district);
         }

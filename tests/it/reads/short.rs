@@ -147,6 +147,23 @@ async fn without_a_count_pages_are_read_to_a_short_one() {
 }
 
 #[tokio::test]
+#[ignore = "reads the same page for ever"]
+async fn the_same_page_again_and_again_is_an_error() {
+    let ods = start();
+    let districts = with_tokens(&ods).await;
+    // A gateway that loses the query on the way: neither offset nor totalCount arrive.
+    let queryless = Faults {
+        redirect_to: Some(format!("/{}/data/v3/{RESULTS}", DISTRICTS[0])),
+        ..Faults::default()
+    };
+    ods.set_faults(BAD, queryless);
+    let token = &words(&districts, "EdFi Token")[0];
+    let districts = with_texts(&districts, "EdFi Token", [Some(token.as_str()); 3]).slice(1, 1);
+    let df = read(&client(), &districts, &small_pages(BatchOptions::default())).await;
+    failed(&df, None);
+}
+
+#[tokio::test]
 async fn without_ids_rows_are_counted() {
     let ods = start();
     let nameless = Faults {
