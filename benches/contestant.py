@@ -1,8 +1,8 @@
 """Does one piece of work in one way, in a process of its own, and says what it took.
 
 Usage: ``contestant.py NAME WORK``, where WORK is a JSON object with ``url``, ``token``,
-``districts`` and ``workers``. One line of JSON comes back: the seconds of the call, its memory
-in bytes, and what it brought.
+``districts`` and ``workers``. One line of JSON comes back: the seconds of the call, by the
+clock and of all cores, its memory in bytes, and what it brought.
 """
 
 import hashlib
@@ -93,11 +93,12 @@ def main() -> None:
     """Measure the contestant and the work that the arguments name."""
     read = CONTESTANTS[sys.argv[1]](json.loads(sys.argv[2]))
     before = memory()
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     frame = read()
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     outcome = {
         "seconds": seconds,
+        "cpu": cpu,
         "before": before,
         "peak": peak(),
         "rows": frame.height,

@@ -29,9 +29,14 @@ class ClientBase:
     def _finish(self, call: Call, rows: pl.DataFrame) -> pl.DataFrame:
         self.rows = rows
         warn(call)
-        if call.is_cancelled():
-            raise KeyboardInterrupt
+        raise_if_interrupted(call)
         return rows
+
+
+def raise_if_interrupted(call: Call) -> None:
+    """Raise what Ctrl-C would have, had it come at another time."""
+    if call.is_cancelled():
+        raise KeyboardInterrupt
 
 
 def warn(call: Call) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from polars_edfi import _native
 from polars_edfi._arguments import batch_arguments, frame, schema
-from polars_edfi._base import SKIP, ClientBase, watched
+from polars_edfi._base import SKIP, ClientBase, raise_if_interrupted, watched
 from polars_edfi._errors import EdFiError
 
 if TYPE_CHECKING:
@@ -64,14 +64,22 @@ class Items(ClientBase):
         EdFiError
             The client has no ``base_url`` or no credentials, or an argument is wrong.
         """
+        call = _native.Call()
         text, message, http_status, correlation_id = self._native.get_by_id(
-            str(resource_id), endpoint, _native.Call()
+            _id(resource_id), endpoint, call
         )
+        raise_if_interrupted(call)
+        data = None
+        if text is not None:
+            try:
+                data = json.loads(text)
+            except (ValueError, RecursionError):
+                message = f"HTTP {http_status} OK: the item holds a number that is too long"
         return {
             "id": resource_id,
-            "status": None if text is not None else "error",
+            "status": None if data is not None else "error",
             "message": message,
-            "data": None if text is None else json.loads(text),
+            "data": data,
             "http_status": http_status,
             "correlation_id": correlation_id,
         }
@@ -195,9 +203,11 @@ refresh_cooldown
         EdFiError
             The client has no ``base_url`` or no credentials, or an argument is wrong.
         """
+        call = _native.Call()
         status, message, http_status, correlation_id, _ = self._native.delete_by_id(
-            str(resource_id), _native.Call(), endpoint=endpoint, commit=commit
+            _id(resource_id), call, endpoint=endpoint, commit=commit
         )
+        raise_if_interrupted(call)
         return {
             "id": resource_id,
             "key": key,
@@ -291,6 +301,10 @@ refresh_cooldown
         with watch as tick:
             rows = self._native.batch_delete_by_id(frame(df), call, tick, **arguments)
         return self._finish(call, rows)
+
+
+def _id(resource_id: object) -> str:
+    return "" if resource_id is None else str(resource_id)
 
 
 def _fixed(wanted: SchemaArgument | None) -> pl.DataFrame | None:

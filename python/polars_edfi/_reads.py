@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from polars_edfi import _native
 from polars_edfi._arguments import batch_arguments, choice, frame, names, params, schema
-from polars_edfi._base import SKIP, ClientBase, warn, watched
+from polars_edfi._base import SKIP, ClientBase, raise_if_interrupted, warn, watched
 from polars_edfi._errors import EdFiError
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ max_change_version, snapshot, on_short, show_progress, progress_desc, label
                 call, tick, **arguments
             )
         warn(call)
+        raise_if_interrupted(call)
         return {
             "key": key,
             "status": None if data is not None else "error",

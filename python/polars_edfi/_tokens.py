@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from polars_edfi import _native
 from polars_edfi._arguments import frame, names
-from polars_edfi._base import SKIP, ClientBase, watched
+from polars_edfi._base import SKIP, ClientBase, raise_if_interrupted, watched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,9 @@ class Tokens(ClientBase):
         >>> edfi.EdFiClient(base_url="http://127.0.0.1:1", bearer_token="abc").fetch_token()
         {'token': 'abc', 'expires_at': None, 'status': None, 'message': None}
         """
-        token, micros, message = self._native.fetch_token(_native.Call())
+        call = _native.Call()
+        token, micros, message = self._native.fetch_token(call)
+        raise_if_interrupted(call)
         return {
             "token": token,
             "expires_at": None if micros is None else datetime.fromtimestamp(micros / 1e6, UTC),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from polars_edfi import _native
-from polars_edfi._arguments import batch_arguments, frame, names
-from polars_edfi._base import SKIP, ClientBase, watched
+from polars_edfi._arguments import batch_arguments, frame
+from polars_edfi._base import SKIP, ClientBase, raise_if_interrupted, watched
 from polars_edfi._errors import EdFiError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Sequence
 
     import polars as pl
+
+_LEAST, _MOST = 100, 599
 
 
 class PostResult(TypedDict):
@@ -78,9 +81,10 @@ class Writes(ClientBase):
         'dry_run'
         """
         text = payload if isinstance(payload, str) else _dumps(payload)
+        call = _native.Call()
         status, message, http_status, correlation_id, resource_id = self._native.post_payload(
             text,
-            _native.Call(),
+            call,
             endpoint=endpoint,
             commit=commit,
             **_retrying(
@@ -92,6 +96,7 @@ class Writes(ClientBase):
                 retry_broken=retry_broken,
             ),
         )
+        raise_if_interrupted(call)
         return {
             "key": key,
             "status": status,
@@ -244,16 +249,39 @@ def _retrying(
     allow_statuses: Mapping[int, str | None] | None,
     **plain: Any,
 ) -> dict[str, Any]:
+    codes = [] if retry_statuses is None else retry_statuses
+    if isinstance(codes, str) or not isinstance(codes, Collection):
+        msg = f"retry_statuses must be a collection of HTTP statuses, got {codes!r}"
+        raise EdFiError(msg)
+    texts = [] if retry_messages is None else retry_messages
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        msg = f"retry_messages must be a collection of texts, got {texts!r}"
+        raise EdFiError(msg)
+    allowed = {} if allow_statuses is None else allow_statuses
+    if not isinstance(allowed, Mapping):
+        msg = f"allow_statuses must map HTTP statuses to row statuses, got {allowed!r}"
+        raise EdFiError(msg)
+    for code in [*codes, *allowed]:
+        if isinstance(code, bool) or not isinstance(code, int) or not _LEAST <= code <= _MOST:
+            msg = f"retry_statuses and allow_statuses hold HTTP statuses, not {code!r}"
+            raise EdFiError(msg)
+    if not all(status is None or isinstance(status, str) for status in allowed.values()):
+        msg = "allow_statuses maps to row statuses: texts, or None"
+        raise EdFiError(msg)
     return plain | {
-        "retry_statuses": list(retry_statuses or []),
-        "retry_messages": names("retry_messages", list(retry_messages or [])) or [],
-        "allow_statuses": list((allow_statuses or {}).items()),
+        "retry_statuses": list(codes),
+        "retry_messages": list(texts),
+        "allow_statuses": list(allowed.items()),
     }
 
 
 def _dumps(payload: Mapping[str, Any]) -> str:
     try:
-        return json.dumps(payload, allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        msg = f"payload cannot be written as JSON: {error}"
+        text = json.dumps(payload, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        # A UnicodeEncodeError repeats the text.
+        what = "a text is not Unicode" if isinstance(error, UnicodeError) else error
+        msg = f"payload cannot be written as JSON: {what}"
         raise EdFiError(msg) from None
+    return text

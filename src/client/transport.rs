@@ -173,8 +173,8 @@ impl Broken {
     }
 
     /// What is said of it in the end.
-    fn failure(self, policy: RetryPolicy) -> Failure {
-        if policy.again == Again::Always || self.kind != BrokenKind::AfterSending {
+    fn failure(self, policy: RetryPolicy, broke: bool) -> Failure {
+        if policy.again == Again::Always || !broke {
             return Failure::new(self.what);
         }
         let sentence = "connection broken after the request was sent; it may have been applied";
@@ -216,13 +216,16 @@ impl Transport {
         control: &Control,
     ) -> Result<Answer, Failure> {
         let mut attempt = 0;
+        let mut last: Option<Result<Answer, Broken>> = None;
         loop {
             if let Some(wait) = self.gates.closed_for(&call.url) {
                 // A cancellation is noticed below.
                 let _ = control.sleep(wait).await;
             }
             if control.is_cancelled() {
-                return Err(control.not_sent());
+                let outcome =
+                    last.unwrap_or_else(|| Err(Broken::final_(control.not_sent().message)));
+                return outcome.map_err(|error| error.failure(policy, call.broke));
             }
             let outcome = self.send_once(call).await;
             call.sent += u32::from(!matches!(&outcome, Err(e) if e.kind == BrokenKind::NotSent));
@@ -245,7 +248,7 @@ impl Transport {
                 },
             };
             if !again {
-                return outcome.map_err(|error| error.failure(policy));
+                return outcome.map_err(|error| error.failure(policy, call.broke));
             }
             match policy.pause(attempt, asked) {
                 Ok(pause) => {
@@ -259,14 +262,16 @@ impl Transport {
                         urls::shown(&call.url),
                         pause.as_secs_f64()
                     );
-                    if control.sleep(pause).await.is_err() {
-                        return outcome.map_err(|error| error.failure(policy));
-                    }
+                    // A cancellation is noticed above.
+                    let _ = control.sleep(pause).await;
+                    last = Some(outcome);
                     attempt += 1;
                 }
-                Err(NoMoreTries::Used) => return outcome.map_err(|error| error.failure(policy)),
+                Err(NoMoreTries::Used) => {
+                    return outcome.map_err(|error| error.failure(policy, call.broke));
+                }
                 Err(NoMoreTries::TooLong(wait)) => {
-                    let answer = outcome.map_err(|error| error.failure(policy))?;
+                    let answer = outcome.map_err(|error| error.failure(policy, call.broke))?;
                     let mut failure = answer.failure();
                     failure.message = format!(
                         "{} (the server asks to wait {} s, longer than max_wait)",
@@ -320,10 +325,13 @@ impl Transport {
                 if !status.is_success() {
                     break;
                 }
-                return Err(Broken::final_(format!(
-                    "the body is larger than {} MiB; ask for smaller pages (limit)",
-                    most >> 20
-                )));
+                return Err(Broken {
+                    what: format!("the answer is larger than {} MiB", most >> 20),
+                    kind: match call.method {
+                        Method::GET => BrokenKind::Final,
+                        _ => BrokenKind::AfterSending,
+                    },
+                });
             }
             body.extend_from_slice(&chunk);
         }

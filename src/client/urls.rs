@@ -140,6 +140,9 @@ pub(crate) fn endpoint(text: &str) -> Result<String, String> {
 
 /// One id as one path segment; `.` and `..` cannot be one (RFC 3986, section 3.3).
 pub(crate) fn id_segment(id: &str) -> Result<String, String> {
+    if id.trim().is_empty() {
+        return Err("missing 'id'".into());
+    }
     if matches!(id, "." | "..") {
         return Err(format!("id {id:?} cannot stand in a URL"));
     }

@@ -43,6 +43,10 @@ pub fn unflatten(
             .collect::<Result<_>>()?,
         None => df.columns().iter().collect(),
     };
+    if taken.is_empty() && columns.is_none() {
+        let nothing = Column::full_null(into.into(), df.height(), &DataType::Null);
+        return Ok(DataFrame::new(df.height(), vec![nothing])?);
+    }
     if taken.is_empty() {
         return Err(Error::Config(
             "unflatten: there is no column to take".to_owned(),

@@ -30,10 +30,10 @@ impl EdFiClient {
     /// # Errors
     /// Wrong options, no base URL, no credentials. What the server answers is in the [`Outcome`].
     pub async fn delete_by_id(&self, id: &str, options: &DeleteOptions) -> Result<Outcome> {
+        let endpoint = self.endpoint_or(options.batch.endpoint.as_deref())?;
         if !options.commit {
             return Ok(Outcome::dry_run());
         }
-        let endpoint = self.endpoint_or(options.batch.endpoint.as_deref())?;
         let context = self.own_context(&options.batch);
         Ok(delete(&context, &self.own_access()?, &endpoint, id.trim()).await)
     }
@@ -63,8 +63,9 @@ impl EdFiClient {
         }
         let endpoint = self.endpoint_or(batch.endpoint.as_deref())?;
         let kept = kept_rows(df, &batch.status_col, STATUS_COL, &batch.skip_statuses)?;
+        let rows = Rows::new(df, self, batch)?;
         let outcomes = if options.commit {
-            let rows = Rows::new(df, self, batch)?;
+            rows.check_complete(df)?;
             let context = rows.context();
             let item = |row| {
                 rows.access(row)

@@ -5,7 +5,8 @@
 //! read again, once.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hasher};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
@@ -49,6 +50,8 @@ struct Reading {
 struct CountedPage {
     page: Page,
     total: Option<u64>,
+    /// Tells equal pages apart from others where there is no count to end by.
+    digest: Option<u64>,
 }
 
 impl Reading {
@@ -149,34 +152,47 @@ impl<'a> Reader<'a> {
                 Err(error) => return Err(failed(error)),
             }
         };
+        let digest = first.digest;
         let reading = Reading::new(first);
         match reading.total {
             Some(total) => {
                 self.side_by_side(access, collection, limit, reading, total)
                     .await
             }
-            None => self.one_by_one(access, collection, limit, reading).await,
+            None => {
+                self.one_by_one(access, collection, limit, reading, digest)
+                    .await
+            }
         }
     }
 
-    /// Without a count: page after page until a short one.
+    /// Without a count: page after page until a short one. A server that does not page at all
+    /// would give the same page for ever: all of its records, or the first of them again and again.
     async fn one_by_one(
         &self,
         access: &Access,
         collection: &Collection,
         limit: u64,
         mut reading: Reading,
+        digest: Option<u64>,
     ) -> Result<Reading, Failure> {
         let mut offset = limit;
-        while reading
-            .pages
-            .last()
-            .is_some_and(|page| page.len() as u64 >= limit)
+        let mut digests = HashSet::from([digest]);
+        while let Some(came) = reading.pages.last().map(|page| page.len() as u64)
+            && came >= limit
         {
             let next = self
                 .page(access, collection, offset, limit, true)
                 .await
                 .map_err(failed)?;
+            if !next.page.is_empty() && !digests.insert(next.digest) {
+                if came > limit {
+                    break;
+                }
+                return Err(Failure::new(format!(
+                    "the page at offset {offset} is one that came before: the server does not page"
+                )));
+            }
             reading.add(next);
             offset += limit;
         }
@@ -239,7 +255,11 @@ impl<'a> Reader<'a> {
         let total = raw.total;
         let links = self.links;
         let decoded = runtime::compute(move || match decode(&raw.answer.body, links) {
-            Ok(page) => Ok(CountedPage { page, total }),
+            Ok(page) => Ok(CountedPage {
+                digest: total.is_none().then(|| digest(&raw.answer.body)),
+                page,
+                total,
+            }),
             Err(error) => Err(raw.answer.unusable(&error.to_string())),
         });
         let decoded = decoded.await;
@@ -259,6 +279,12 @@ fn decode(body: &[u8], links: bool) -> crate::Result<Page> {
             .get_or_insert_with(|| PageDecoder::new(links))
             .decode(body)
     })
+}
+
+fn digest(body: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(body);
+    hasher.finish()
 }
 
 /// How many different records there are, and which came again later.

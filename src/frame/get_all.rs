@@ -188,6 +188,7 @@ impl EdFiClient {
             )));
         }
         let rows = Rows::new(districts, self, batch)?;
+        rows.check_complete(districts)?;
         let kept = kept_rows(
             districts,
             &batch.status_col,

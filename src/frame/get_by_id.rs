@@ -54,6 +54,9 @@ impl EdFiClient {
         let context = self.own_context(&options.batch);
         let read = get(&context, &self.own_access()?, &endpoint, id.trim()).await;
         let answer = read.map_err(Error::from_failure)?;
+        if let Err(error) = PageDecoder::new(true).decode_object(&answer.body) {
+            return Err(Error::Http(answer.unusable(&error.to_string())));
+        }
         String::from_utf8(answer.body).map_err(|_| Error::Json("the body is not UTF-8".into()))
     }
 
@@ -81,6 +84,7 @@ impl EdFiClient {
         let endpoint = self.endpoint_or(batch.endpoint.as_deref())?;
         let kept = kept_rows(df, &batch.status_col, STATUS_COL, &batch.skip_statuses)?;
         let rows = Rows::new(df, self, batch)?;
+        rows.check_complete(df)?;
         let context = rows.context();
         let item = |row| {
             rows.access(row)
@@ -204,7 +208,7 @@ fn weed(decoder: &mut PageDecoder, bodies: &mut [Option<Vec<u8>>], outcomes: &mu
         if let Some(Err(error)) = decoded {
             *outcome = Outcome {
                 http_status: outcome.http_status,
-                ..Failure::new(error.to_string()).into()
+                ..Failure::new(format!("HTTP 200 OK: {error}")).into()
             };
             *body = None;
         }

@@ -101,6 +101,11 @@ impl Texts {
         (!text.is_empty()).then_some(text)
     }
 
+    /// A text with the spaces around it, where it is not blank.
+    pub(crate) fn get_untrimmed(&self, row: usize) -> Option<&str> {
+        self.get(row).and_then(|_| self.values.get(row))
+    }
+
     /// The name of the column, for a row's message: `missing 'targetUrl'`.
     pub(crate) fn missing(&self) -> String {
         format!("missing '{}'", self.name)

@@ -102,10 +102,10 @@ impl EdFiClient {
     /// Wrong options, no base URL, no credentials. What the server answers is in the [`Outcome`].
     pub async fn post_payload(&self, payload: &str, options: &PostOptions) -> Result<Outcome> {
         options.check()?;
+        let poster = Poster::new(self.own_context(&options.batch), options)?;
         if !options.commit {
             return Ok(Outcome::dry_run());
         }
-        let poster = Poster::new(self.own_context(&options.batch), options)?;
         let access = self.own_access()?;
         Ok(match check_json(payload) {
             Ok(()) => {
@@ -147,10 +147,11 @@ impl EdFiClient {
             None => None,
         };
         let payloads = Payloads::new(df, payload_col, options.keep_server_fields)?;
+        let rows = Rows::new(df, self, batch)?;
+        let poster = Poster::new(rows.context(), options)?;
         let kept = kept_rows(df, &batch.status_col, STATUS_COL, &batch.skip_statuses)?;
         let outcomes = if options.commit {
-            let rows = Rows::new(df, self, batch)?;
-            let poster = Poster::new(rows.context(), options)?;
+            rows.check_complete(df)?;
             let payload = |row| rows.access(row).and_then(|a| Ok((a, payloads.get(row)?)));
             let poster = &poster;
             let post = |row| match payload(row) {
@@ -210,7 +211,7 @@ impl Payloads {
         match self {
             Self::Json(texts) => {
                 let text = texts
-                    .get(row)
+                    .get_untrimmed(row)
                     .ok_or_else(|| Failure::new(texts.missing()))?;
                 check_json(text).map(|()| Bytes::copy_from_slice(text.as_bytes()))
             }
@@ -258,10 +259,19 @@ impl<'a> Poster<'a> {
             .policy()
             .for_write(self.options.retry_broken);
         let mut retries = 0;
+        let mut refused: Option<Outcome> = None;
         loop {
+            let sent = call.sent;
             let answer = match self.context.send(access, &mut call, policy).await {
                 Ok(answer) => answer,
-                Err(failure) => return Outcome::from(failure).after(call.sent),
+                Err(failure) => {
+                    // What the server said before an interruption says more than "not sent".
+                    let outcome = match refused {
+                        Some(refused) if call.sent == sent => refused,
+                        _ => self.noted(failure.into(), retries),
+                    };
+                    return outcome.after(call.sent);
+                }
             };
             if is_written(&answer) {
                 let outcome = Outcome {
@@ -273,9 +283,14 @@ impl<'a> Poster<'a> {
             let failure = answer.refusal();
             let retried = self.options.is_retried(answer.status, &failure.message);
             if retried && retries < self.options.max_retries {
-                let backoff = self.options.retry_backoff * 2u32.saturating_pow(retries);
-                let wait = retry::retry_after(&answer.headers).unwrap_or(backoff);
-                if wait <= policy.max_wait && self.context.control.sleep(wait).await.is_ok() {
+                let asked = retry::retry_after(&answer.headers);
+                if asked.is_none_or(|asked| asked <= policy.max_wait) {
+                    let factor = 2u32.saturating_pow(retries);
+                    let backoff = self.options.retry_backoff.checked_mul(factor);
+                    let wait = asked.or(backoff).unwrap_or(Duration::MAX);
+                    refused = Some(self.refused(&answer, failure, retried, retries));
+                    // A cancellation is noticed when the call is sent again.
+                    let _ = self.context.control.sleep(wait).await;
                     retries += 1;
                     continue;
                 }
@@ -300,17 +315,28 @@ impl<'a> Poster<'a> {
     }
 
     fn refused(&self, answer: &Answer, failure: Failure, retried: bool, retries: u32) -> Outcome {
-        let mut outcome = Outcome::from(failure);
-        if !self.options.retry_statuses.is_empty() {
-            let mut notes = vec![format!("retries attempted: {retries}")];
-            let id = outcome.correlation_id.as_ref();
-            notes.splice(0..0, id.map(|id| format!("correlation id: {id}")));
-            let message = outcome.message.unwrap_or_default();
-            outcome.message = Some(format!("{message} ({})", notes.join("; ")));
-        }
-        if let (false, Some(status)) = (retried, self.options.allowed(answer.status)) {
+        let mut outcome = self.noted(failure.into(), retries);
+        // A 2xx that is no success, such as a page of HTML, never reached the ODS.
+        if let (false, false, Some(status)) = (
+            retried,
+            answer.status.is_success(),
+            self.options.allowed(answer.status),
+        ) {
             outcome.status.clone_from(status);
         }
+        outcome
+    }
+
+    /// An error with what is known of its repetitions, where some were asked for.
+    fn noted(&self, mut outcome: Outcome, retries: u32) -> Outcome {
+        if self.options.retry_statuses.is_empty() || outcome.http_status.is_none() && retries == 0 {
+            return outcome;
+        }
+        let mut notes = vec![format!("retries attempted: {retries}")];
+        let id = outcome.correlation_id.as_ref();
+        notes.splice(0..0, id.map(|id| format!("correlation id: {id}")));
+        let message = outcome.message.unwrap_or_default();
+        outcome.message = Some(format!("{message} ({})", notes.join("; ")));
         outcome
     }
 }

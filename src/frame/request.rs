@@ -23,7 +23,7 @@ pub(crate) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Finds the columns, and checks everything that can be checked before anything is sent.
+    /// Finds the columns that there are, and checks their types.
     pub(crate) fn new(
         df: &DataFrame,
         client: &'a EdFiClient,
@@ -34,7 +34,7 @@ impl<'a> Rows<'a> {
         }
         let optional =
             |argument: &str, name: &Option<String>| Texts::optional(df, argument, name.as_deref());
-        let rows = Self {
+        Ok(Self {
             client,
             options,
             url: Texts::defaulted(df, "url_col", &options.url_col, URL_COL)?,
@@ -46,18 +46,23 @@ impl<'a> Rows<'a> {
                 Some(name) => Some(Times::required(df, "expires_col", name)?),
                 None => None,
             },
-        };
-        if rows.url.is_none() && client.base().is_none() {
+        })
+    }
+
+    /// Checks that every row can have a URL and a token: what a call needs that sends something.
+    pub(crate) fn check_complete(&self, df: &DataFrame) -> Result<()> {
+        let (client, options) = (self.client, self.options);
+        if self.url.is_none() && client.base().is_none() {
             return Err(input::missing(
                 df,
                 "url_col, or give the client a base_url",
                 URL_COL,
             ));
         }
-        let fetchable = rows.auth_key.is_some()
-            && rows.auth_secret.is_some()
+        let fetchable = self.auth_key.is_some()
+            && self.auth_secret.is_some()
             && options.oauth_endpoint.is_some();
-        if rows.token.is_none() && !fetchable && matches!(client.auth(), Auth::None) {
+        if self.token.is_none() && !fetchable && matches!(client.auth(), Auth::None) {
             return Err(input::missing(
                 df,
                 "token_col, or give the client credentials, or auth_key_col, auth_secret_col and \
@@ -65,7 +70,7 @@ impl<'a> Rows<'a> {
                 TOKEN_COL,
             ));
         }
-        Ok(rows)
+        Ok(())
     }
 
     /// What all requests of this batch share.

@@ -429,3 +429,14 @@ def without_nulls(value: object) -> object:
     if isinstance(value, list):
         return [without_nulls(item) for item in value]
     return value
+
+
+def test_a_server_that_does_not_page(make_ods: MakeOds, runner: edfi.StudentAssessment) -> None:
+    ods = make_ods(5)
+    ods.script = lambda _: Answer(200, ods.records)
+    out = runner.batch_get_all(district(ods), key_col="District BK", limit=2)
+    assert out["n"].to_list() == list(range(5))
+    ods.script = lambda _: Answer(200, ods.records[:2])
+    out = runner.batch_get_all(district(ods), key_col="District BK", limit=2)
+    assert out["status"].to_list() == ["error"]
+    assert "does not page" in out["message"][0]

@@ -691,9 +691,7 @@ def test_progress(
         assert "2/2" in err
 
 
-def test_a_server_that_closes_each_tenth_connection(
-    ods: ScriptedOds, runner: edfi.StudentAssessment
-) -> None:
+def test_a_server_that_closes_each_tenth_connection(ods: ScriptedOds) -> None:
     """Reads and deletes are sent again by themselves."""
     hold(ods, *({"id": str(n)} for n in range(60)))
     count = itertools.count(1)

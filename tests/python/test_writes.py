@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import os
+import re
 import signal
 import socket
 import threading
@@ -13,8 +14,10 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, time as clock, timedelta
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -794,7 +797,7 @@ def test_so_many_requests_are_in_flight(
     assert out["status"].null_count() == 36
     assert most == workers
     connections = len({request.port for request in ods.requests})
-    assert connections <= 2 * workers, "connections stay open"
+    assert connections <= workers + 10, "connections stay open"
     assert sorted(map(number, ods.requests)) == list(range(36))
 
 
@@ -947,19 +950,20 @@ def test_waits_double(ods: ScriptedOds, runner: edfi.StudentAssessment) -> None:
     seen = times(ods, lambda _: Answer(500))
     post(runner, frame(ods, ["{}"]), retry_statuses=[500], retry_backoff=0.1)
     first, second = gaps(seen)
-    assert 0.1 <= first < 0.19
-    assert 0.2 <= second < 0.39
+    assert first >= 0.1
+    assert second >= 0.2
+    assert first + second < 5
 
 
-@pytest.mark.parametrize("status", [429, 500])
+@pytest.mark.parametrize(("status", "wait"), [(429, 1), (500, 2)])
 def test_the_server_says_how_long_to_wait(
-    ods: ScriptedOds, runner: edfi.StudentAssessment, status: int
+    ods: ScriptedOds, runner: edfi.StudentAssessment, status: int, wait: int
 ) -> None:
-    answers = [Answer(status, headers={"retry-after": "2"}), Answer(201)]
+    answers = [Answer(status, headers={"retry-after": str(wait)}), Answer(201)]
     seen = times(ods, answers.__getitem__)
     out = post(runner, frame(ods, ["{}"]), retry_statuses=[status], retry_backoff=0)
     assert out["status"].to_list() == [None]
-    assert 2 <= gaps(seen)[0] < 3
+    assert wait <= gaps(seen)[0] < wait + 5
 
 
 def test_a_longer_wait_than_allowed_is_an_error(ods: ScriptedOds) -> None:
@@ -986,7 +990,7 @@ def test_all_slow_down_together(
         barrier.wait(30)
         if number(request) > 0:
             # The others are answered once the first has closed the gate.
-            time.sleep(0.2)
+            time.sleep(0.5)
             return Answer(201)
         return Answer(status, headers={"retry-after": "1"})
 
@@ -994,7 +998,7 @@ def test_all_slow_down_together(
     out = post(runner, frame(ods, numbered(12)), workers=workers)
     assert out["status"].to_list() == ["error", *[None] * 11]
     seen.sort()
-    assert seen[workers] - seen[workers - 1] >= 0.9
+    assert seen[workers] - seen[workers - 1] >= 1
     assert len(seen) == 12
 
 
@@ -1333,6 +1337,42 @@ def test_ctrl_c_does_not_make_unsent_what_was_sent(
     ]
 
 
+@pytest.mark.parametrize(
+    ("first", "arguments", "message"),
+    [
+        (Answer(close=True), {"retry_broken": True}, "it may have been applied"),
+        (Answer(500, {"message": "Oh."}), {"retry_statuses": [500]}, "HTTP 500"),
+    ],
+    ids=["broken", "refused"],
+)
+def test_ctrl_c_while_a_row_waits_for_its_second_try(
+    ods: ScriptedOds,
+    runner: edfi.StudentAssessment,
+    first: Answer,
+    arguments: dict[str, Any],
+    message: str,
+) -> None:
+    """The host asks for a pause on another row's account; what was sent stays told."""
+    answered = threading.Event()
+
+    def script(request: Request) -> Answer:
+        if number(request) == 0:
+            answered.set()
+            return first
+        assert answered.wait(30)
+        # By then the other row is at its second try, which waits for the host.
+        threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return Answer(503, headers={"retry-after": "30"})
+
+    ods.script, ods.one_at_a_time = script, False
+    with interruptible(), pytest.raises(KeyboardInterrupt):
+        post(runner, frame(ods, numbered(3)), workers=2, retry_backoff=0.4, **arguments)
+    assert runner.rows is not None
+    assert runner.rows["attempts"].to_list() == [1, 1, 0]
+    assert message in runner.rows["message"][0]
+    assert runner.rows["message"][2] == "not sent: interrupted"
+
+
 def test_ctrl_c_in_a_single_post(ods: ScriptedOds) -> None:
     runner = edfi.StudentAssessment(base_url=ods.url, bearer_token="token", api_version="v3")
     with interruptible() as seen:
@@ -1394,12 +1434,12 @@ def test_structs_are_encoded_exactly(ods: ScriptedOds, runner: edfi.StudentAsses
             "array": pl.Array(pl.Int16, 2),
         }
     )
-    moment = datetime(2024, 2, 29, 13, 5, 6, 123000)
+    moment = datetime(2024, 2, 29, 13, 5, 6, 123000, UTC)
     row = {
         "date": date(1850, 3, 1),
-        "naive": moment,
-        "utc": moment.replace(tzinfo=UTC),
-        "zone": moment.replace(tzinfo=UTC),
+        "naive": moment.replace(tzinfo=None),
+        "utc": moment,
+        "zone": moment,
         "time": clock(7, 8, 9, 500000),
         "decimal": Decimal("1234567890123456789012345678.0123456789"),
         "i64": 2**63 - 1,
@@ -1598,18 +1638,23 @@ def test_decimals_of_all_scales(ods: ScriptedOds, runner: edfi.StudentAssessment
 # Against the sandbox
 
 
-def wire(ods: edfi.Sandbox, endpoint: str) -> list[dict[str, Any]]:
-    """What the sandbox holds, read without this library; without what the server adds."""
+@cache
+def access(ods: edfi.Sandbox) -> tuple[str, str | None]:
     url, key, secret = ods.districts().row(0)[1:]
     runner = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
-    token = runner.fetch_token()["token"]
+    return url, runner.fetch_token()["token"]
+
+
+def wire(ods: edfi.Sandbox, endpoint: str) -> list[dict[str, Any]]:
+    """What the sandbox holds, read without this library; without what the server adds."""
+    url, token = access(ods)
     records: list[dict[str, Any]] = []
     while True:
         query = f"limit=500&offset={len(records)}"
-        request = urllib.request.Request(  # noqa: S310
+        request = urllib.request.Request(
             f"{url}/data/v3/{endpoint}?{query}", headers={"authorization": f"Bearer {token}"}
         )
-        with urllib.request.urlopen(request) as answer:  # noqa: S310
+        with urllib.request.urlopen(request) as answer:
             page = json.load(answer, parse_float=Decimal)
         if not page:
             return records
@@ -1812,3 +1857,15 @@ def test_vendors_student_assessments_posted_and_deleted(data: Path, vendor: str)
         gone = runner.batch_get_by_id(ids, id_col="resource_id")
         assert gone["http_status"].unique().to_list() == [404]
         assert wire(ods, STUDENT_ASSESSMENTS) == []
+
+
+def test_the_guide_runs() -> None:
+    guide = Path(__file__).parents[2] / "docs" / "from_row_dicts.md"
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", guide.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, names)
+    assert names["expanded"].height == names["records"].height == 120
+    assert len(blocks) == 8

@@ -127,7 +127,7 @@ async fn a_long_wait_ends_at_once() {
 
 #[test]
 fn a_blocking_call_is_stopped_from_another_thread() {
-    let builder = sandbox().records(300).latency(Duration::from_millis(10));
+    let builder = sandbox().records(1_000).latency(Duration::from_millis(10));
     let ods = builder.start().expect("a sandbox");
     let client = blocking::EdFiClient::from(own(&ods, BAD).build().expect("a client"));
     let control = Control::new();

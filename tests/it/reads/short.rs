@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{assert_all_whole, assert_others_whole, failed, read, read_with, small_pages};
 use crate::support::{
     BAD, DISTRICTS, Leaves, RESULTS, assert_same, client, data_requests, leaves, own, records,
-    rows_of, sandbox, soon, start, with_tokens,
+    rows_of, sandbox, soon, start, with_texts, with_tokens, words,
 };
 
 fn losing(records: usize, reads: usize) -> Faults {
@@ -147,20 +147,25 @@ async fn without_a_count_pages_are_read_to_a_short_one() {
 }
 
 #[tokio::test]
-#[ignore = "reads the same page for ever"]
-async fn the_same_page_again_and_again_is_an_error() {
+async fn a_server_that_does_not_page_is_not_read_for_ever() {
     let ods = start();
     let districts = with_tokens(&ods).await;
-    // A gateway that loses the query on the way: neither offset nor totalCount arrive.
-    let queryless = Faults {
-        redirect_to: Some(format!("/{}/data/v3/{RESULTS}", DISTRICTS[0])),
-        ..Faults::default()
-    };
-    ods.set_faults(BAD, queryless);
     let token = &words(&districts, "EdFi Token")[0];
     let districts = with_texts(&districts, "EdFi Token", [Some(token.as_str()); 3]).slice(1, 1);
-    let df = read(&client(), &districts, &small_pages(BatchOptions::default())).await;
-    failed(&df, None);
+    // A gateway that loses the query on the way: neither offset nor totalCount arrive.
+    let queryless = |query: &str| Faults {
+        redirect_to: Some(format!("/{}/data/v3/{RESULTS}{query}", DISTRICTS[0])),
+        ..Faults::default()
+    };
+    // Each page is all there is.
+    ods.set_faults(BAD, queryless(""));
+    let options = small_pages(BatchOptions::default());
+    let df = read(&client(), &districts, &options).await;
+    assert_same(&records(&df), &ods.items(DISTRICTS[0], RESULTS));
+    // Each page is the first of more.
+    ods.set_faults(BAD, queryless("?limit=10"));
+    let message = failed(&read(&client(), &districts, &options).await, None);
+    assert!(message.contains("the server does not page"), "{message}");
 }
 
 #[tokio::test]
