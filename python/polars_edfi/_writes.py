@@ -254,7 +254,8 @@ def _retrying(
         msg = f"retry_statuses must be a collection of HTTP statuses, got {codes!r}"
         raise EdFiError(msg)
     texts = [] if retry_messages is None else retry_messages
-    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+    texts = [texts] if isinstance(texts, str) else texts
+    if not all(isinstance(text, str) for text in texts):
         msg = f"retry_messages must be a collection of texts, got {texts!r}"
         raise EdFiError(msg)
     allowed = {} if allow_statuses is None else allow_statuses

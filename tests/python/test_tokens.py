@@ -30,9 +30,14 @@ def token_requests(ods: ScriptedOds) -> list[Request]:
 def test_a_token_for_each_account(ods: ScriptedOds) -> None:
     client = edfi.EdFiClient()
     df = accounts(
-        ods, ("a", " key ", "secret"), ("b", "key", "wrong"), ("a", "key", "secret"), (" ", "k", "s"),
-        ("c", None, "secret"), ("d", "key", ""),
-    )  # fmt: skip
+        ods,
+        ("a", " key ", "secret"),
+        ("b", "key", "wrong"),
+        ("a", "key", "secret"),
+        (" ", "k", "s"),
+        ("c", None, "secret"),
+        ("d", "key", ""),
+    )
     before = datetime.now(UTC)
     out = client.batch_fetch_tokens(
         df, oauth_endpoint="oauth/token", account_col="District BK", workers=1
@@ -219,11 +224,12 @@ def test_plain_http_elsewhere_is_refused() -> None:
 
 
 def test_wrong_settings() -> None:
+    o = "https://o.org"
     wrong: list[tuple[str, dict[str, object]]] = [
         ("base_url", {"base_url": "ods.example.org"}),
         ("base_url", {"base_url": "ftp://ods.example.org"}),
         ("credentials", {"base_url": "https://user:pa55word@ods.example.org"}),
-        ("not both", {"base_url": "https://o.org", "client_id": "a", "client_secret": "b", "bearer_token": "c"}),
+        ("not both", {"base_url": o, "client_id": "a", "client_secret": "b", "bearer_token": "c"}),
         ("belong together", {"base_url": "https://o.org", "client_id": "a"}),
         ("timeout", {"timeout": -1.0}),
         ("max_retries", {"max_retries": -1}),
