@@ -4,7 +4,9 @@ use polars::prelude::DataFrame;
 
 use crate::client::Token;
 use crate::runtime::Threads;
-use crate::{GetAllOptions, Result, TokenOptions};
+use crate::{
+    DeleteOptions, GetAllOptions, GetByIdOptions, Outcome, PostOptions, Result, TokenOptions,
+};
 
 /// [`EdFiClient`](crate::EdFiClient), each call waited for.
 ///
@@ -76,6 +78,77 @@ impl EdFiClient {
         options: &GetAllOptions,
     ) -> Result<DataFrame> {
         let call = self.0.batch_get_all(districts, key_col, options);
+        Threads::get()?.runtime().block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::post_payload`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn post_payload(&self, payload: &str, options: &PostOptions) -> Result<Outcome> {
+        let call = self.0.post_payload(payload, options);
+        Threads::get()?.runtime().block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::batch_post_payload`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn batch_post_payload(
+        &self,
+        df: &DataFrame,
+        payload_col: &str,
+        key_col: &str,
+        options: &PostOptions,
+    ) -> Result<DataFrame> {
+        let call = self.0.batch_post_payload(df, payload_col, key_col, options);
+        Threads::get()?.runtime().block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::get_by_id`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn get_by_id(&self, id: &str, options: &GetByIdOptions) -> Result<String> {
+        let call = self.0.get_by_id(id, options);
+        Threads::get()?.runtime().block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::batch_get_by_id`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn batch_get_by_id(
+        &self,
+        df: &DataFrame,
+        id_col: &str,
+        options: &GetByIdOptions,
+    ) -> Result<DataFrame> {
+        let call = self.0.batch_get_by_id(df, id_col, options);
+        Threads::get()?.runtime().block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::delete_by_id`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn delete_by_id(&self, id: &str, options: &DeleteOptions) -> Result<Outcome> {
+        let call = self.0.delete_by_id(id, options);
+        Threads::get()?.runtime().block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::batch_delete_by_id`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn batch_delete_by_id(
+        &self,
+        df: &DataFrame,
+        id_col: &str,
+        key_col: &str,
+        options: &DeleteOptions,
+    ) -> Result<DataFrame> {
+        let call = self.0.batch_delete_by_id(df, id_col, key_col, options);
         Threads::get()?.runtime().block_on(call)
     }
 }

@@ -144,12 +144,28 @@ impl Credentials {
         policy: RetryPolicy,
         control: &Control,
     ) -> Result<Token, Failure> {
+        let (token, _) = self.token(transport, policy, control, |_| false).await?;
+        Ok(token)
+    }
+
+    /// The token of this process if it is usable, or a new one, and whether it is new. Whoever
+    /// comes while a token is being fetched waits for that one.
+    pub(crate) async fn token(
+        &self,
+        transport: &Transport,
+        policy: RetryPolicy,
+        control: &Control,
+        usable: impl Fn(&Token) -> bool,
+    ) -> Result<(Token, bool), Failure> {
         let slot = self.slot();
         let _flight = slot.flight.lock().await;
+        if let Some(token) = slot.fresh().filter(usable) {
+            return Ok((token, false));
+        }
         let fetched = self.request(transport, policy, control).await;
         // A refused secret does not keep the token that an accepted one got before.
         slot.set(fetched.as_ref().ok().cloned());
-        fetched
+        fetched.map(|token| (token, true))
     }
 
     async fn request(

@@ -144,14 +144,13 @@ impl EdFiClient {
         match &self.0.auth {
             Auth::None => Err(Failure::new("No auth configured.")),
             Auth::Bearer(token) => Ok(Token::given(token.clone())),
-            Auth::Credentials(credentials) => match credentials.cached() {
-                Some(token) => Ok(token),
-                None => {
-                    credentials
-                        .fetch(&self.0.transport, self.0.policy, control)
-                        .await
-                }
-            },
+            Auth::Credentials(credentials) => {
+                let (transport, policy) = (&self.0.transport, self.0.policy);
+                let (token, _) = credentials
+                    .token(transport, policy, control, |_| true)
+                    .await?;
+                Ok(token)
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::auth::{CacheKey, Credentials};
+use super::auth::{CacheKey, Credentials, Token};
 use super::control::Control;
 use super::retry::RetryPolicy;
 use super::secret::Secret;
@@ -26,10 +26,18 @@ pub(crate) struct Renewals {
     clients: Mutex<HashMap<CacheKey, Arc<tokio::sync::Mutex<Client>>>>,
 }
 
+/// A token in place of another one.
+#[derive(Debug, Clone)]
+pub(crate) struct Renewed {
+    pub(crate) token: Secret,
+    /// Whether this call asked for it; otherwise the process had it, and it may be dead, too.
+    pub(crate) requested: bool,
+}
+
 #[derive(Debug, Default)]
 struct Client {
     /// The token that this call renewed to.
-    renewed: Option<Secret>,
+    renewed: Option<Renewed>,
     refused: HashSet<Secret>,
     failures: u32,
     last_reason: String,
@@ -45,6 +53,13 @@ impl Client {
             self.paused_until = Some(Instant::now() + cooldown);
             self.pauses += 1;
         }
+    }
+
+    /// What this call renewed to, if it is that token.
+    fn renewed_to(&self, token: &Secret) -> Option<&Renewed> {
+        self.renewed
+            .as_ref()
+            .filter(|renewed| renewed.token == *token)
     }
 
     fn usable(&self, token: &Secret, stale: Option<&Secret>) -> bool {
@@ -71,7 +86,7 @@ impl Renewals {
         let client = self.client(credentials);
         let client = client.lock().await;
         let cached = credentials.cached()?.token;
-        (client.renewed.as_ref() == Some(&cached)).then_some(cached)
+        client.renewed_to(&cached).is_some().then_some(cached)
     }
 
     /// Whether a server refused this token before in this call.
@@ -90,10 +105,12 @@ impl Renewals {
         let mut client = client.lock().await;
         client.refused.insert(token.clone());
         credentials.forget(token);
-        if client.renewed.as_ref() == Some(token) {
+        if let Some(renewed) = client.renewed_to(token).cloned() {
             client.renewed = None;
-            let reason = "refreshed token was rejected: auth error: HTTP 401".to_owned();
-            client.fail(reason, self.cooldown);
+            if renewed.requested {
+                let reason = "refreshed token was rejected: auth error: HTTP 401".to_owned();
+                client.fail(reason, self.cooldown);
+            }
         }
     }
 
@@ -101,7 +118,7 @@ impl Renewals {
     pub(crate) async fn accept(&self, credentials: &Credentials, token: &Secret) {
         let client = self.client(credentials);
         let mut client = client.lock().await;
-        if client.renewed.as_ref() == Some(token) && client.failures > 0 {
+        if client.renewed_to(token).is_some() && client.failures > 0 {
             client.failures = 0;
             client.pauses = 0;
             client.paused_until = None;
@@ -116,7 +133,7 @@ impl Renewals {
         stale: Option<&Secret>,
         transport: &Transport,
         control: &Control,
-    ) -> Result<Secret, String> {
+    ) -> Result<Renewed, String> {
         let client = self.client(credentials);
         let mut waited = false;
         loop {
@@ -125,8 +142,13 @@ impl Renewals {
                 if let Some(cached) = credentials.cached()
                     && client.usable(&cached.token, stale)
                 {
-                    client.renewed = Some(cached.token.clone());
-                    return Ok(cached.token);
+                    let known = client.renewed_to(&cached.token);
+                    let renewed = Renewed {
+                        requested: known.is_some_and(|renewed| renewed.requested),
+                        token: cached.token,
+                    };
+                    client.renewed = Some(renewed.clone());
+                    return Ok(renewed);
                 }
                 match client.paused_until {
                     Some(until) if until > Instant::now() => {
@@ -143,7 +165,7 @@ impl Renewals {
                     }
                     _ => {
                         return self
-                            .attempt(&mut client, credentials, transport, control)
+                            .attempt(&mut client, credentials, stale, transport, control)
                             .await;
                     }
                 }
@@ -160,25 +182,30 @@ impl Renewals {
         &self,
         client: &mut Client,
         credentials: &Credentials,
+        stale: Option<&Secret>,
         transport: &Transport,
         control: &Control,
-    ) -> Result<Secret, String> {
+    ) -> Result<Renewed, String> {
         if (1..FAILURES_BEFORE_PAUSE).contains(&client.failures) {
             let backoff = FIRST_BACKOFF * (1 << (client.failures - 1));
             if control.sleep(backoff).await.is_err() {
                 return Err(control.not_sent().message);
             }
         }
-        match credentials.fetch(transport, self.policy, control).await {
-            Ok(token) if client.refused.contains(&token.token) => {
+        let usable = |token: &Token| client.usable(&token.token, stale);
+        let token = credentials.token(transport, self.policy, control, usable);
+        match token.await {
+            Ok((token, _)) if client.refused.contains(&token.token) => {
                 credentials.forget(&token.token);
                 let reason = "the token endpoint gives a token that was refused before".to_owned();
                 client.fail(reason, self.cooldown);
                 Err(client.last_reason.clone())
             }
-            Ok(token) => {
-                client.renewed = Some(token.token.clone());
-                Ok(token.token)
+            Ok((token, requested)) => {
+                let token = token.token;
+                let renewed = Renewed { token, requested };
+                client.renewed = Some(renewed.clone());
+                Ok(renewed)
             }
             Err(failure) => {
                 client.fail(failure.message, self.cooldown);

@@ -6,7 +6,7 @@ use tokio::sync::OnceCell;
 use super::EdFiClient;
 use super::auth::{Credentials, Token};
 use super::control::Control;
-use super::renewal::Renewals;
+use super::renewal::{Renewals, Renewed};
 use super::retry::RetryPolicy;
 use super::secret::Secret;
 use super::transport::{Answer, Call};
@@ -91,20 +91,27 @@ impl CallContext {
             Renewal::Possible(credentials) => credentials,
         };
         self.renewals.refuse(credentials, &token).await;
-        let renewed = self
-            .renew(credentials, Some(&token))
-            .await
-            .map_err(|reason| {
-                failure.message = format!("{}; auth refresh failed: {reason}", failure.message);
-                failure
-            })?;
-        let answer = self.send_as(&renewed, call, policy).await?;
-        if answer.status == StatusCode::UNAUTHORIZED {
-            self.renewals.refuse(credentials, &renewed).await;
-            return Err(answer.failure());
+        let mut stale = token;
+        loop {
+            let renewed = match self.renew(credentials, Some(&stale)).await {
+                Ok(renewed) => renewed,
+                Err(reason) => {
+                    failure.message = format!("{}; auth refresh failed: {reason}", failure.message);
+                    return Err(failure);
+                }
+            };
+            let answer = self.send_as(&renewed.token, call, policy).await?;
+            if answer.status != StatusCode::UNAUTHORIZED {
+                self.renewals.accept(credentials, &renewed.token).await;
+                return Ok(answer);
+            }
+            self.renewals.refuse(credentials, &renewed.token).await;
+            if renewed.requested {
+                return Err(answer.failure());
+            }
+            // A token that the process had was dead, too: now one is asked for.
+            stale = renewed.token;
         }
-        self.renewals.accept(credentials, &renewed).await;
-        Ok(answer)
     }
 
     /// The URL of one item.
@@ -141,16 +148,17 @@ impl CallContext {
         {
             return Ok(own.clone());
         }
-        self.renew(credentials, own.as_ref())
-            .await
-            .map_err(|reason| Failure::new(format!("auth refresh failed: {reason}")))
+        match self.renew(credentials, own.as_ref()).await {
+            Ok(renewed) => Ok(renewed.token),
+            Err(reason) => Err(Failure::new(format!("auth refresh failed: {reason}"))),
+        }
     }
 
     async fn renew(
         &self,
         credentials: &Credentials,
         stale: Option<&Secret>,
-    ) -> Result<Secret, String> {
+    ) -> Result<Renewed, String> {
         let transport = self.client.transport();
         self.renewals
             .renew(credentials, stale, transport, &self.control)

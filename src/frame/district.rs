@@ -177,7 +177,7 @@ impl<'a> Reader<'a> {
         digest: Option<u64>,
     ) -> Result<Reading, Failure> {
         let mut offset = limit;
-        let mut digests = HashSet::from([digest]);
+        let mut digests: HashSet<u64> = digest.into_iter().collect();
         while let Some(came) = reading.pages.last().map(|page| page.len() as u64)
             && came >= limit
         {
@@ -185,7 +185,8 @@ impl<'a> Reader<'a> {
                 .page(access, collection, offset, limit, true)
                 .await
                 .map_err(failed)?;
-            if !next.page.is_empty() && !digests.insert(next.digest) {
+            let again = next.digest.is_some_and(|digest| !digests.insert(digest));
+            if again && !next.page.is_empty() {
                 if came > limit {
                     break;
                 }

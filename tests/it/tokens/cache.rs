@@ -26,7 +26,6 @@ async fn clients_with_the_same_credentials_share_a_token() {
 }
 
 #[tokio::test]
-#[ignore = "each call asks for a token of its own"]
 async fn calls_at_once_share_a_request() {
     let ods = sandbox()
         .latency(Duration::from_millis(20))

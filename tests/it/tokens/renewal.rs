@@ -167,7 +167,6 @@ async fn a_missing_token_is_fetched_first() {
 }
 
 #[tokio::test]
-#[ignore = "a dead token of the process is taken for a new one"]
 async fn a_kept_token_that_is_dead_too_is_not_the_end() {
     let ods = start();
     let districts = with_tokens(&ods).await;
