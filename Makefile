@@ -1,6 +1,7 @@
 # make demo   builds everything and runs the main job against the embedded sandbox
 # make test   runs every test, and the lints that take no time
 # make lint   runs all lints, clippy included
+# make bench  measures side by side with what people use today
 # Both set up what they need in .venv and work from a fresh checkout.
 
 PYTHON ?= python3

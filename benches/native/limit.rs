@@ -105,10 +105,9 @@ impl Work<'_> {
 fn all(threads: usize, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
     thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
-        let ended = threads.into_iter().map(thread::ScopedJoinHandle::join);
-        ended
-            .map(|outcome| outcome.expect("no thread panics"))
-            .collect()
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("no thread panics"))
     })
 }
 
