@@ -31,6 +31,7 @@ test-rust: build
 	$(CC) -c tests/link/no_python.c -o $(TARGET_DIR)/no_python.o
 	RUSTDOCFLAGS="-Clink-arg=$(abspath $(TARGET_DIR))/no_python.o" \
 		cargo test --locked --features $(FEATURES)
+	cargo run --quiet --locked --features $(FEATURES) --example quickstart
 
 test-python: build
 	$(BIN)/python -m pytest
