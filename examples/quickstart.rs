@@ -82,6 +82,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         "assessmentReference.assessmentIdentifier",
         "whenAssessedGradeLevelDescriptor",
     ];
+    #[allow(
+        deprecated,
+        reason = "the lazy engine would double the build for one line"
+    )]
     let means = scores
         .group_by(by)?
         .select(["scoreResults.result"])
