@@ -4,9 +4,16 @@ A DataFrame of districts (URL, key, secret) becomes tokens, and the tokens becom
 every district as one flat, typed frame. The conventional import is ``import polars_edfi as edfi``.
 """
 
-from polars_edfi import endpoints
+from polars_edfi import _namespaces, endpoints
 from polars_edfi._client import EdFiClient, Resource, StudentAssessment
 from polars_edfi._errors import AuthError, EdFiError, HttpError
+from polars_edfi._expressions import (
+    delete_by_id,
+    fetch_token,
+    get_all,
+    get_by_id,
+    post_payload,
+)
 from polars_edfi._frames import flatten, unflatten
 from polars_edfi._native import __version__
 from polars_edfi._sandbox import Sandbox
@@ -20,7 +27,13 @@ __all__ = [
     "Sandbox",
     "StudentAssessment",
     "__version__",
+    "delete_by_id",
     "endpoints",
+    "fetch_token",
     "flatten",
+    "get_all",
+    "get_by_id",
+    "post_payload",
     "unflatten",
 ]
+del _namespaces

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from polars_edfi import _native
-from polars_edfi._arguments import batch_arguments, frame
+from polars_edfi._arguments import batch_arguments, frame, retrying
 from polars_edfi._base import SKIP, ClientBase, raise_if_interrupted, watched
 from polars_edfi._errors import EdFiError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import polars as pl
-
-_LEAST, _MOST = 100, 599
 
 
 class PostResult(TypedDict):
@@ -87,7 +84,7 @@ class Writes(ClientBase):
             call,
             endpoint=endpoint,
             commit=commit,
-            **_retrying(
+            **retrying(
                 retry_statuses,
                 retry_messages,
                 allow_statuses,
@@ -222,7 +219,7 @@ refresh_cooldown
             refresh_cooldown=refresh_cooldown,
             row_id_col=row_id_col,
         )
-        arguments |= _retrying(
+        arguments |= retrying(
             retry_statuses,
             retry_messages,
             allow_statuses,
@@ -241,39 +238,6 @@ refresh_cooldown
         with watch as tick:
             rows = self._native.batch_post_payload(frame(df), call, tick, **arguments)
         return self._finish(call, rows)
-
-
-def _retrying(
-    retry_statuses: Collection[int] | None,
-    retry_messages: Collection[str] | None,
-    allow_statuses: Mapping[int, str | None] | None,
-    **plain: Any,
-) -> dict[str, Any]:
-    codes = [] if retry_statuses is None else retry_statuses
-    if isinstance(codes, str) or not isinstance(codes, Collection):
-        msg = f"retry_statuses must be a collection of HTTP statuses, got {codes!r}"
-        raise EdFiError(msg)
-    texts = [] if retry_messages is None else retry_messages
-    texts = [texts] if isinstance(texts, str) else texts
-    if not all(isinstance(text, str) for text in texts):
-        msg = f"retry_messages must be a collection of texts, got {texts!r}"
-        raise EdFiError(msg)
-    allowed = {} if allow_statuses is None else allow_statuses
-    if not isinstance(allowed, Mapping):
-        msg = f"allow_statuses must map HTTP statuses to row statuses, got {allowed!r}"
-        raise EdFiError(msg)
-    for code in [*codes, *allowed]:
-        if isinstance(code, bool) or not isinstance(code, int) or not _LEAST <= code <= _MOST:
-            msg = f"retry_statuses and allow_statuses hold HTTP statuses, not {code!r}"
-            raise EdFiError(msg)
-    if not all(status is None or isinstance(status, str) for status in allowed.values()):
-        msg = "allow_statuses maps to row statuses: texts, or None"
-        raise EdFiError(msg)
-    return plain | {
-        "retry_statuses": list(codes),
-        "retry_messages": list(texts),
-        "allow_statuses": list(allowed.items()),
-    }
 
 
 def _dumps(payload: Mapping[str, Any]) -> str:

@@ -22,6 +22,8 @@ use tokio::sync::OnceCell;
 pub use self::auth::Token;
 pub(crate) use self::auth::{Credentials, epoch};
 pub use self::control::Control;
+#[cfg(feature = "python")]
+pub(crate) use self::control::Limiter;
 pub(crate) use self::renewal::Renewals;
 use self::retry::{Again, RetryPolicy};
 pub use self::secret::Secret;
@@ -58,7 +60,7 @@ struct Inner {
     auth: Auth,
     allow_http: bool,
     policy: RetryPolicy,
-    transport: Transport,
+    transport: Arc<Transport>,
     data_roots: Mutex<HashMap<BaseUrl, Arc<OnceCell<BaseUrl>>>>,
 }
 
@@ -113,6 +115,28 @@ impl EdFiClient {
     /// The endpoint of calls that name none.
     pub fn endpoint(&self) -> &str {
         &self.0.endpoint
+    }
+
+    /// The same client, on the same connections, for another API version.
+    #[cfg(feature = "python")]
+    pub(crate) fn with_api_version(&self, version: &str) -> Self {
+        let inner = &self.0;
+        Self(Arc::new(Inner {
+            base: inner.base.clone(),
+            api_version: Some(version.to_owned()),
+            endpoint: inner.endpoint.clone(),
+            auth: inner.auth.clone(),
+            allow_http: inner.allow_http,
+            policy: inner.policy,
+            transport: inner.transport.clone(),
+            data_roots: Mutex::default(),
+        }))
+    }
+
+    /// Whether two handles are of one client.
+    #[cfg(feature = "python")]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub(crate) fn base(&self) -> Option<&BaseUrl> {
@@ -422,7 +446,7 @@ impl EdFiClientBuilder {
                 max_wait: self.max_wait,
                 again: Again::Always,
             },
-            transport,
+            transport: Arc::new(transport),
             data_roots: Mutex::default(),
         })))
     }

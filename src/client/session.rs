@@ -122,12 +122,16 @@ impl CallContext {
         id: &str,
     ) -> Result<Url, Failure> {
         let segment = urls::id_segment(id).map_err(Failure::new)?;
-        let version = access.api_version.as_deref();
-        let root = self
-            .client
-            .data_root(&access.base, version, &self.control)
-            .await?;
+        let root = self.data_root(access).await?;
         Ok(root.join(&format!("{endpoint}/{segment}")))
+    }
+
+    /// The data URL of an ODS.
+    pub(crate) async fn data_root(&self, access: &Access) -> Result<BaseUrl, Failure> {
+        let version = access.api_version.as_deref();
+        self.client
+            .data_root(&access.base, version, &self.control)
+            .await
     }
 
     async fn token(&self, access: &Access) -> Result<Secret, Failure> {

@@ -12,6 +12,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
+use serde::de::IgnoredAny;
 
 use super::control::Control;
 use super::problem;
@@ -135,6 +136,14 @@ impl Answer {
         problem::unusable(self.status, &self.headers, what)
     }
 
+    /// A write has succeeded only on 200, 201 or 204 with an empty or a JSON body: a page of HTML
+    /// with status 200 comes from a gateway, not from an ODS.
+    pub(crate) fn is_written(&self) -> bool {
+        let written = [StatusCode::OK, StatusCode::CREATED, StatusCode::NO_CONTENT];
+        let is_json = |body| serde_json::from_slice::<IgnoredAny>(body).is_ok();
+        written.contains(&self.status) && (self.body.trim_ascii().is_empty() || is_json(&self.body))
+    }
+
     /// The failure of a request that was not answered as it must be.
     pub(crate) fn refusal(&self) -> Failure {
         if self.status.is_redirection() {
@@ -227,7 +236,10 @@ impl Transport {
                     last.unwrap_or_else(|| Err(Broken::final_(control.not_sent().message)));
                 return outcome.map_err(|error| error.failure(policy, call.broke));
             }
-            let outcome = self.send_once(call).await;
+            let outcome = {
+                let _place = control.place().await;
+                self.send_once(call).await
+            };
             call.sent += u32::from(!matches!(&outcome, Err(e) if e.kind == BrokenKind::NotSent));
             call.broke |= matches!(&outcome, Err(e) if e.kind == BrokenKind::AfterSending);
             let (asked, again) = match &outcome {

@@ -35,7 +35,8 @@ pub(super) fn write_value(out: &mut Vec<u8>, value: Value<'_>, row: usize) {
     }
 }
 
-fn write_object(out: &mut Vec<u8>, objects: &Objects, row: usize) {
+/// Appends the object of a row.
+pub(super) fn write_object(out: &mut Vec<u8>, objects: &Objects, row: usize) {
     out.push(b'{');
     for (position, field) in objects.fields(row).into_iter().enumerate() {
         if position > 0 {

@@ -56,6 +56,7 @@ pub use flatten::flatten;
 pub use page::Page;
 pub use plan::Plan;
 pub use schema::Layout;
+pub(crate) use unflatten::nest;
 pub use unflatten::unflatten;
 
 use polars::prelude::{DataFrame, Schema};

@@ -1,11 +1,12 @@
 //! Flat columns of a frame -> one nested column: the inverse of [`super::flatten()`].
 
 use polars::prelude::{
-    BooleanChunked, ChunkFull, Column, DataFrame, DataType, IntoSeries, PlSmallStr, Series,
+    BooleanChunked, ChunkFull, Column, DataFrame, DataType, IntoSeries, PlSmallStr, Schema, Series,
     StructChunked,
 };
 
 use super::flatten::find;
+use super::given::UNKNOWN;
 use super::names::Names;
 use crate::{Error, Result};
 
@@ -69,6 +70,77 @@ pub fn unflatten(
     Ok(DataFrame::new(df.height(), beside)?)
 }
 
+/// Puts the leaves that a given schema was decoded into together as its fields again.
+///
+/// `leaves` are the columns of a plan of this schema: one for each of its leaves, in their order,
+/// and `_unknown`, which becomes one more field where it is wanted. An inner Struct of which every
+/// field is null is null.
+pub(crate) fn nest(
+    leaves: DataFrame,
+    into: &str,
+    schema: &Schema,
+    unknown: bool,
+) -> Result<StructChunked> {
+    let height = leaves.height();
+    let mut leaves = leaves.into_columns().into_iter();
+    let mut fields = Vec::with_capacity(schema.len() + 1);
+    let mut at = None;
+    for (position, (name, dtype)) in schema.iter().enumerate() {
+        if name == UNKNOWN && *dtype == DataType::String {
+            at = Some(position);
+            continue;
+        }
+        fields.push(take(name.clone(), dtype, &mut leaves, height)?);
+    }
+    if unknown || at.is_some() {
+        let rest = take(UNKNOWN.into(), &DataType::String, &mut leaves, height)?;
+        fields.insert(at.unwrap_or(fields.len()), rest);
+    }
+    Ok(StructChunked::from_series(
+        into.into(),
+        height,
+        fields.iter(),
+    )?)
+}
+
+/// The next leaf, or the Struct of the next leaves.
+fn take(
+    name: PlSmallStr,
+    dtype: &DataType,
+    leaves: &mut impl Iterator<Item = Column>,
+    height: usize,
+) -> Result<Series> {
+    match dtype {
+        DataType::Struct(fields) if !fields.is_empty() => {
+            let fields: Vec<Series> = fields
+                .iter()
+                .map(|field| take(field.name().clone(), field.dtype(), leaves, height))
+                .collect::<Result<_>>()?;
+            let structs = StructChunked::from_series(name, height, fields.iter())?;
+            Ok(without_empty(structs))
+        }
+        _ => match leaves.next() {
+            Some(leaf) => Ok(leaf.take_materialized_series().with_name(name)),
+            None => Ok(Series::full_null(name, height, dtype)),
+        },
+    }
+}
+
+/// Structs of which every field is null become null.
+fn without_empty(structs: StructChunked) -> Series {
+    let mut any = BooleanChunked::full(PlSmallStr::EMPTY, false, structs.len());
+    for field in structs.fields_as_series() {
+        any = &any | &field.is_not_null();
+    }
+    if any.all() {
+        return structs.into_series();
+    }
+    let any = any.rechunk();
+    let validity = any.downcast_as_array().values().clone();
+    let structs = structs.rechunk().into_owned();
+    structs.with_outer_validity(Some(validity)).into_series()
+}
+
 /// The fields of a Struct on its way.
 #[derive(Default)]
 struct Group {
@@ -128,24 +200,9 @@ impl Group {
         for (name, member) in self.names.iter().zip(self.members) {
             fields.push(match member {
                 Member::Column(series) => series.with_name(name.into()),
-                Member::Group(group) => group.into_optional_struct(name.into(), height)?,
+                Member::Group(group) => without_empty(group.into_struct(name.into(), height)?),
             });
         }
         Ok(StructChunked::from_series(name, height, fields.iter())?)
-    }
-
-    fn into_optional_struct(self, name: PlSmallStr, height: usize) -> Result<Series> {
-        let structs = self.into_struct(name, height)?;
-        let mut any = BooleanChunked::full(PlSmallStr::EMPTY, false, height);
-        for field in structs.fields_as_series() {
-            any = &any | &field.is_not_null();
-        }
-        if any.all() {
-            return Ok(structs.into_series());
-        }
-        let any = any.rechunk();
-        let validity = any.downcast_as_array().values().clone();
-        let structs = structs.rechunk().into_owned();
-        Ok(structs.with_outer_validity(Some(validity)).into_series())
     }
 }

@@ -4,10 +4,9 @@ use futures_util::future::{FutureExt, ready};
 use polars::prelude::*;
 use reqwest::{Method, StatusCode};
 
-use super::input::{self, Keys, kept_rows};
-use super::options::{BatchOptions, STATUS_COL};
+use super::input::Keys;
+use super::options::BatchOptions;
 use super::outcome::{DELETED, Outcome, Report};
-use super::post::is_written;
 use super::request::Rows;
 use super::run::for_each_row;
 use crate::Result;
@@ -57,39 +56,30 @@ impl EdFiClient {
         let batch = &options.batch;
         let ids = Keys::required(df, "id_col", id_col)?;
         let keys = Keys::required(df, "key_col", key_col)?;
-        let row_id = batch.row_id_col.as_deref();
-        if let Some(name) = row_id {
-            input::required(df, "row_id_col", name)?;
-        }
         let endpoint = self.endpoint_or(batch.endpoint.as_deref())?;
-        let kept = kept_rows(df, &batch.status_col, STATUS_COL, &batch.skip_statuses)?;
         let rows = Rows::new(df, self, batch)?;
         let outcomes = if options.commit {
             rows.check_complete(df)?;
             let context = rows.context();
-            let item = |row| {
-                rows.access(row)
-                    .and_then(|access| Ok((access, ids.need(row)?)))
-            };
             let (context, endpoint) = (&context, &endpoint);
-            let work = |row| match item(row) {
+            let work = |row| match rows.item(&ids, row) {
                 Ok((access, id)) => {
                     async move { delete(context, &access, endpoint, id).await }.boxed()
                 }
                 Err(failure) => ready(failure.into()).boxed(),
             };
-            for_each_row(&kept, None, batch.workers, &batch.control, work).await
+            for_each_row(&rows.kept, None, batch.workers, &batch.control, work).await
         } else {
-            vec![Outcome::dry_run(); kept.len()]
+            vec![Outcome::dry_run(); rows.kept.len()]
         };
         let report = Report {
             df,
-            rows: &kept,
+            rows: &rows.kept,
             outcomes: &outcomes,
         };
         let mut columns = vec![report.keys(&ids, "id")?, report.keys(&keys, "key")?];
         columns.extend(report.answers());
-        columns.extend(report.places(row_id)?);
+        columns.extend(report.places(batch.row_id_col.as_deref())?);
         report.frame(columns)
     }
 }
@@ -110,7 +100,7 @@ async fn delete(context: &CallContext, access: &Access, endpoint: &str, id: &str
     let outcome = match sent {
         // The item was there before the connection broke: the first try has done it.
         Ok(answer)
-            if is_written(&answer) || (call.broke && answer.status == StatusCode::NOT_FOUND) =>
+            if answer.is_written() || (call.broke && answer.status == StatusCode::NOT_FOUND) =>
         {
             Outcome {
                 status: Some(DELETED.into()),

@@ -92,10 +92,8 @@ impl<'a> Reader<'a> {
 
     /// The data URL of a district; to ask for it is a request like others.
     pub(crate) async fn data_root(&self, access: &Access) -> Result<BaseUrl, Failure> {
-        let (client, control) = (&self.context.client, &self.context.control);
-        let version = access.api_version.as_deref();
         let _request = self.requests.acquire().await.map_err(|_| over())?;
-        client.data_root(&access.base, version, control).await
+        self.context.data_root(access).await
     }
 
     /// Reads a whole district.

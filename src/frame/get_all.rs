@@ -6,8 +6,8 @@ use futures_util::stream::{self, StreamExt};
 use polars::prelude::*;
 
 use super::district::{Reader, Records};
-use super::input::{self, Keys, kept_rows};
-use super::options::{BatchOptions, STATUS_COL};
+use super::input::Keys;
+use super::options::BatchOptions;
 use super::request::Rows;
 use crate::client::paging::Collection;
 use crate::client::session::{Access, CallContext};
@@ -90,7 +90,7 @@ impl Default for GetAllOptions {
 }
 
 impl GetAllOptions {
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         if self.limit == 0 {
             return Err(Error::Config("limit must be at least 1".into()));
         }
@@ -179,9 +179,6 @@ impl EdFiClient {
         options.check()?;
         let batch = &options.batch;
         let keys = Keys::required(districts, "key_col", key_col)?;
-        if let Some(name) = &batch.row_id_col {
-            input::required(districts, "row_id_col", name)?;
-        }
         if RESULT_COLUMNS.contains(&key_col) {
             return Err(Error::Config(format!(
                 "key_col must not be {key_col:?}: the result has a column of that name"
@@ -189,15 +186,9 @@ impl EdFiClient {
         }
         let rows = Rows::new(districts, self, batch)?;
         rows.check_complete(districts)?;
-        let kept = kept_rows(
-            districts,
-            &batch.status_col,
-            STATUS_COL,
-            &batch.skip_statuses,
-        )?;
         let context = rows.context();
         let reading = Reading::new(&context, options)?;
-        let visits = visits(&keys, &rows, &kept);
+        let visits = visits(&keys, &rows);
         batch.control.begin(visits.len());
 
         let access = |row| rows.access(row);
@@ -259,11 +250,11 @@ struct Visit {
 }
 
 /// The districts of a frame: each key once; the same key with another URL is a failed visit.
-fn visits(keys: &Keys, rows: &Rows<'_>, kept: &[usize]) -> Vec<Visit> {
+fn visits(keys: &Keys, rows: &Rows<'_>) -> Vec<Visit> {
     let mut seen: HashMap<&str, Vec<Option<&str>>> = HashMap::new();
     let mut visits = Vec::new();
     let mut blank = 0;
-    for &row in kept {
+    for &row in &rows.kept {
         let Some(key) = keys.get(row) else {
             blank += 1;
             continue;
@@ -289,7 +280,7 @@ fn visits(keys: &Keys, rows: &Rows<'_>, kept: &[usize]) -> Vec<Visit> {
 }
 
 /// What is the same for all districts of one call.
-struct Reading<'a> {
+pub(super) struct Reading<'a> {
     reader: Reader<'a>,
     endpoint: String,
     params: Vec<(String, String)>,
@@ -297,7 +288,7 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn new(context: &'a CallContext, options: &GetAllOptions) -> Result<Self> {
+    pub(super) fn new(context: &'a CallContext, options: &GetAllOptions) -> Result<Self> {
         let endpoint = context
             .client
             .endpoint_or(options.batch.endpoint.as_deref())?;
@@ -315,7 +306,7 @@ impl<'a> Reading<'a> {
         })
     }
 
-    async fn district(&self, access: &Access) -> Result<Records, Failure> {
+    pub(super) async fn district(&self, access: &Access) -> Result<Records, Failure> {
         let root = self.reader.data_root(access).await?;
         let collection = Collection {
             url: root.join(&self.endpoint),
@@ -378,7 +369,7 @@ impl Assembly {
 }
 
 /// Adds a district's pages below the frame; says how many rows that were.
-fn append(frame: &mut DataFrame, plan: &Plan, records: Records) -> Result<usize> {
+pub(super) fn append(frame: &mut DataFrame, plan: &Plan, records: Records) -> Result<usize> {
     let before = frame.height();
     for (p, page) in records.pages.into_iter().enumerate() {
         if page.is_empty() {

@@ -5,9 +5,9 @@ use polars::prelude::*;
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, HeaderValue};
 
-use super::input::{self, Keys, kept_rows};
+use super::input::Keys;
 use super::json::check_object;
-use super::options::{BatchOptions, STATUS_COL};
+use super::options::BatchOptions;
 use super::outcome::{Outcome, Report};
 use super::request::Rows;
 use super::run::for_each_row;
@@ -75,53 +75,146 @@ impl EdFiClient {
         id_col: &str,
         options: &GetByIdOptions,
     ) -> Result<DataFrame> {
-        let batch = &options.batch;
+        let items = Items::read(self, df, id_col, &options.batch).await?;
+        let (schema, flatten) = (options.schema.clone(), options.flatten);
+        let decode = move || items.decoded(schema.as_ref(), flatten);
+        let (items, records) = runtime::compute(decode).await??;
+        let report = Report {
+            df,
+            rows: &items.rows,
+            outcomes: &items.outcomes,
+        };
+        let mut columns = vec![report.keys(&items.ids, "id")?];
+        columns.extend(report.answers());
+        columns.extend(report.places(options.batch.row_id_col.as_deref())?);
+        columns.extend(records.into_columns());
+        report.frame(columns)
+    }
+}
+
+/// The items of a frame's rows, as they came.
+pub(crate) struct Items {
+    ids: Keys,
+    /// The rows that took part.
+    rows: Vec<usize>,
+    pub(crate) outcomes: Vec<Outcome>,
+    /// Each a JSON object; `None` where there is no item.
+    pub(crate) bodies: Vec<Option<Vec<u8>>>,
+}
+
+impl Items {
+    pub(crate) async fn read(
+        client: &EdFiClient,
+        df: &DataFrame,
+        id_col: &str,
+        batch: &BatchOptions,
+    ) -> Result<Self> {
         let ids = Keys::required(df, "id_col", id_col)?;
-        let row_id = batch.row_id_col.as_deref();
-        if let Some(name) = row_id {
-            input::required(df, "row_id_col", name)?;
-        }
-        let endpoint = self.endpoint_or(batch.endpoint.as_deref())?;
-        let kept = kept_rows(df, &batch.status_col, STATUS_COL, &batch.skip_statuses)?;
-        let rows = Rows::new(df, self, batch)?;
+        let endpoint = client.endpoint_or(batch.endpoint.as_deref())?;
+        let rows = Rows::new(df, client, batch)?;
         rows.check_complete(df)?;
         let context = rows.context();
-        let item = |row| {
-            rows.access(row)
-                .and_then(|access| Ok((access, ids.need(row)?)))
-        };
         let (shared, endpoint) = (&context, &endpoint);
-        let work = |row| match item(row) {
+        let work = |row| match rows.item(&ids, row) {
             Ok((access, id)) => async move { get(shared, &access, endpoint, id).await }.boxed(),
             Err(failure) => ready(Err(failure)).boxed(),
         };
-        let answers = for_each_row(&kept, None, batch.workers, &batch.control, work).await;
+        let answers = for_each_row(&rows.kept, None, batch.workers, &batch.control, work).await;
+        let answers = answers.into_iter().map(|answer| match answer {
+            Ok(answer) => (Outcome::success(&answer), Some(answer.body)),
+            Err(failure) => (failure.into(), None),
+        });
+        let (outcomes, bodies) = answers.unzip();
+        Ok(Self {
+            rows: rows.kept,
+            ids,
+            outcomes,
+            bodies,
+        })
+    }
 
-        let mut outcomes: Vec<Outcome> = Vec::with_capacity(answers.len());
-        let mut bodies = Vec::with_capacity(answers.len());
-        for answer in answers {
-            let (outcome, body) = match answer {
-                Ok(answer) => (Outcome::success(&answer), Some(answer.body)),
-                Err(failure) => (failure.into(), None),
-            };
-            outcomes.push(outcome);
-            bodies.push(body);
-        }
-        let schema = options.schema.clone();
-        let flatten = options.flatten;
-        let decode =
-            move || decode(&mut outcomes, bodies, schema.as_ref(), flatten).map(|r| (outcomes, r));
-        let (outcomes, records) = runtime::compute(decode).await??;
-        let report = Report {
-            df,
-            rows: &kept,
-            outcomes: &outcomes,
+    /// The records as one Struct column `data`, or flattened; a row of nulls where there is none.
+    fn decoded(mut self, schema: Option<&Schema>, flatten: bool) -> Result<(Self, DataFrame)> {
+        let records = match (flatten, schema) {
+            (true, _) => self.leaves(schema, ".", &RESULT_COLUMNS)?,
+            (false, None) => self.structs()?,
+            (false, Some(schema)) => {
+                let data = self.given(schema, true)?;
+                DataFrame::new(data.len(), vec![data.into_column()])?
+            }
         };
-        let mut columns = vec![report.keys(&ids, "id")?];
-        columns.extend(report.answers());
-        columns.extend(report.places(row_id)?);
-        columns.extend(records.into_columns());
-        report.frame(columns)
+        Ok((self, records))
+    }
+
+    /// The records as a Struct column `data` of a given schema, with what has no place in it
+    /// as one more field, `_unknown`, or without.
+    pub(crate) fn given(&mut self, schema: &Schema, unknown: bool) -> Result<Series> {
+        let leaves = self.leaves(Some(schema), ".", &[])?;
+        let present: Vec<bool> = self.bodies.iter().map(Option::is_some).collect();
+        let nested = columns::nest(leaves, "data", schema, unknown)?;
+        let nested = nested.rechunk().into_owned();
+        Ok(nested
+            .with_outer_validity(Some(present.into()))
+            .into_series())
+    }
+
+    /// The records as JSON text, as it came; null where there is none.
+    #[cfg(feature = "python")]
+    pub(crate) fn json(&mut self, name: &str) -> Series {
+        let texts = self.bodies.iter().map(|body| {
+            // A body that was found to be JSON is UTF-8.
+            body.as_deref()
+                .and_then(|body| std::str::from_utf8(body).ok())
+        });
+        StringChunked::from_iter_options(name.into(), texts).into_series()
+    }
+
+    /// The records as a Struct column `data` of what they hold.
+    fn structs(&mut self) -> Result<DataFrame> {
+        let leaves = self.leaves(None, INNER_SEPARATOR, &[])?;
+        let height = self.bodies.len();
+        if leaves.width() == 0 {
+            let data = Column::full_null("data".into(), height, &DataType::Null);
+            return Ok(DataFrame::new(height, vec![data])?);
+        }
+        let nested = columns::unflatten(&leaves, "data", INNER_SEPARATOR, None)?;
+        let present: Vec<bool> = self.bodies.iter().map(Option::is_some).collect();
+        let data = nested.column("data")?.struct_()?.rechunk().into_owned();
+        let data = data.with_outer_validity(Some(present.into()));
+        Ok(DataFrame::new(height, vec![data.into_column()])?)
+    }
+
+    /// The leaves of the records. A record that cannot be decoded becomes an error of its row.
+    fn leaves(
+        &mut self,
+        schema: Option<&Schema>,
+        separator: &str,
+        reserved: &[&str],
+    ) -> Result<DataFrame> {
+        let mut layout = match schema {
+            Some(schema) => Layout::from_schema(schema, separator)?,
+            None => Layout::default(),
+        };
+        let mut decoder = PageDecoder::new(true);
+        let mut pages: Vec<Page> = Vec::new();
+        let bodies = self.bodies.chunks_mut(CHUNK);
+        for (bodies, outcomes) in bodies.zip(self.outcomes.chunks_mut(CHUNK)) {
+            let page = match decoder.decode(&array_of(bodies)) {
+                Ok(page) => page,
+                Err(_) => {
+                    weed(&mut decoder, bodies, outcomes);
+                    decoder.decode(&array_of(bodies))?
+                }
+            };
+            layout.add(&page);
+            pages.push(page);
+        }
+        let plan = layout.plan(separator, reserved);
+        let mut frame = DataFrame::empty_with_schema(plan.schema());
+        for page in pages {
+            frame.vstack_mut_owned(plan.frame(page)?)?;
+        }
+        Ok(frame)
     }
 }
 
@@ -143,53 +236,6 @@ async fn get(
     check_object(&answer.body)
         .map_err(|what| answer.unusable(&format!("the body is not JSON of an item: {what}")))?;
     Ok(answer)
-}
-
-/// The records as one frame, a row of nulls where there is none.
-fn decode(
-    outcomes: &mut [Outcome],
-    mut bodies: Vec<Option<Vec<u8>>>,
-    schema: Option<&Schema>,
-    flatten: bool,
-) -> Result<DataFrame> {
-    let separator = if flatten { "." } else { INNER_SEPARATOR };
-    let mut layout = match schema {
-        Some(schema) => Layout::from_schema(schema, separator)?,
-        None => Layout::default(),
-    };
-    let mut decoder = PageDecoder::new(true);
-    let mut pages: Vec<Page> = Vec::new();
-    for (bodies, outcomes) in bodies.chunks_mut(CHUNK).zip(outcomes.chunks_mut(CHUNK)) {
-        let page = match decoder.decode(&array_of(bodies)) {
-            Ok(page) => page,
-            Err(_) => {
-                weed(&mut decoder, bodies, outcomes);
-                decoder.decode(&array_of(bodies))?
-            }
-        };
-        layout.add(&page);
-        pages.push(page);
-    }
-    let reserved: &[&str] = if flatten { &RESULT_COLUMNS } else { &[] };
-    let plan = layout.plan(separator, reserved);
-    let mut frame = DataFrame::empty_with_schema(plan.schema());
-    for page in pages {
-        frame.vstack_mut_owned(plan.frame(page)?)?;
-    }
-    if flatten {
-        return Ok(frame);
-    }
-    let present: Vec<bool> = bodies.iter().map(Option::is_some).collect();
-    let data = if frame.width() == 0 {
-        Column::full_null("data".into(), bodies.len(), &DataType::Null)
-    } else {
-        let nested = columns::unflatten(&frame, "data", INNER_SEPARATOR, None)?;
-        let nested = nested.column("data")?.as_materialized_series().clone();
-        let mask = BooleanChunked::from_slice(PlSmallStr::EMPTY, &present);
-        let nulls = Series::full_null("data".into(), 1, nested.dtype());
-        nested.zip_with(&mask, &nulls)?.into_column()
-    };
-    Ok(DataFrame::new(bodies.len(), vec![data])?)
 }
 
 /// The bodies as one page.

@@ -10,8 +10,3 @@ pub(crate) fn check_object(text: &[u8]) -> Result<(), String> {
         _ => Err("it must be an object".into()),
     }
 }
-
-/// Whether a body is empty or JSON of any kind.
-pub(crate) fn is_empty_or_json(text: &[u8]) -> bool {
-    text.trim_ascii().is_empty() || serde_json::from_slice::<IgnoredAny>(text).is_ok()
-}

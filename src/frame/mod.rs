@@ -2,6 +2,8 @@
 
 mod delete;
 mod district;
+#[cfg(feature = "python")]
+mod each;
 mod get_all;
 mod get_by_id;
 mod input;
@@ -15,8 +17,12 @@ mod run;
 mod tokens;
 
 pub use delete::DeleteOptions;
+#[cfg(feature = "python")]
+pub(crate) use each::Collections;
 pub use get_all::{GetAllOptions, OnShort, SchemaChoice};
 pub use get_by_id::GetByIdOptions;
+#[cfg(feature = "python")]
+pub(crate) use get_by_id::Items;
 pub use options::BatchOptions;
 pub use outcome::Outcome;
 pub use post::PostOptions;

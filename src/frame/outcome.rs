@@ -44,6 +44,22 @@ impl Outcome {
         }
     }
 
+    /// The columns `status`, `message`, `http_status`, `correlation_id` of many.
+    pub(crate) fn answers(outcomes: &[Self]) -> [Column; 4] {
+        let http_status: Int32Chunked = outcomes
+            .iter()
+            .map(|outcome| outcome.http_status.map(i32::from))
+            .collect();
+        [
+            text(outcomes, "status", |outcome| outcome.status.as_deref()),
+            text(outcomes, "message", |outcome| outcome.message.as_deref()),
+            http_status.with_name("http_status".into()).into_column(),
+            text(outcomes, "correlation_id", |outcome| {
+                outcome.correlation_id.as_deref()
+            }),
+        ]
+    }
+
     pub(crate) fn after(mut self, sent: u32) -> Self {
         self.attempts = sent;
         self
@@ -62,6 +78,11 @@ impl From<Failure> for Outcome {
     }
 }
 
+fn text(outcomes: &[Outcome], name: &str, get: impl Fn(&Outcome) -> Option<&str>) -> Column {
+    let values = outcomes.iter().map(get);
+    StringChunked::from_iter_options(name.into(), values).into_column()
+}
+
 /// The columns of a result frame, for the rows that took part.
 pub(crate) struct Report<'a> {
     pub(crate) df: &'a DataFrame,
@@ -74,11 +95,6 @@ impl Report<'_> {
         self.rows.iter().map(|row| *row as IdxSize).collect()
     }
 
-    fn text(&self, name: &str, get: impl Fn(&Outcome) -> Option<&str>) -> Column {
-        let values = self.outcomes.iter().map(get);
-        StringChunked::from_iter_options(name.into(), values).into_column()
-    }
-
     /// A key or id column of the frame, under its name in the result.
     pub(crate) fn keys(&self, keys: &Keys, name: &str) -> Result<Column> {
         Ok(keys.take(&self.index())?.with_name(name.into()))
@@ -86,19 +102,7 @@ impl Report<'_> {
 
     /// `status`, `message`, `http_status`, `correlation_id`.
     pub(crate) fn answers(&self) -> [Column; 4] {
-        let http_status: Int32Chunked = self
-            .outcomes
-            .iter()
-            .map(|outcome| outcome.http_status.map(i32::from))
-            .collect();
-        [
-            self.text("status", |outcome| outcome.status.as_deref()),
-            self.text("message", |outcome| outcome.message.as_deref()),
-            http_status.with_name("http_status".into()).into_column(),
-            self.text("correlation_id", |outcome| {
-                outcome.correlation_id.as_deref()
-            }),
-        ]
+        Outcome::answers(self.outcomes)
     }
 
     /// `resource_id`, `attempts`.
@@ -109,7 +113,9 @@ impl Report<'_> {
             .map(|outcome| outcome.attempts)
             .collect();
         [
-            self.text("resource_id", |outcome| outcome.resource_id.as_deref()),
+            text(self.outcomes, "resource_id", |outcome| {
+                outcome.resource_id.as_deref()
+            }),
             Column::new("attempts".into(), attempts),
         ]
     }

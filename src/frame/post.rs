@@ -8,9 +8,9 @@ use polars::prelude::*;
 use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
 
-use super::input::{self, Keys, Texts, kept_rows};
-use super::json::{check_object, is_empty_or_json};
-use super::options::{BatchOptions, STATUS_COL};
+use super::input::{self, Keys, Texts};
+use super::json::check_object;
+use super::options::BatchOptions;
 use super::outcome::{Outcome, Report};
 use super::request::Rows;
 use super::run::for_each_row;
@@ -138,10 +138,6 @@ impl EdFiClient {
         options.check()?;
         let batch = &options.batch;
         let keys = Keys::required(df, "key_col", key_col)?;
-        let row_id = batch.row_id_col.as_deref();
-        if let Some(name) = row_id {
-            input::required(df, "row_id_col", name)?;
-        }
         let order_by = match &options.order_by_col {
             Some(name) => Some(Keys::required(df, "order_by_col", name)?),
             None => None,
@@ -149,7 +145,6 @@ impl EdFiClient {
         let payloads = Payloads::new(df, payload_col, options.keep_server_fields)?;
         let rows = Rows::new(df, self, batch)?;
         let poster = Poster::new(rows.context(), options)?;
-        let kept = kept_rows(df, &batch.status_col, STATUS_COL, &batch.skip_statuses)?;
         let outcomes = if options.commit {
             rows.check_complete(df)?;
             let payload = |row| rows.access(row).and_then(|a| Ok((a, payloads.get(row)?)));
@@ -159,7 +154,7 @@ impl EdFiClient {
                 Err(failure) => ready(failure.into()).boxed(),
             };
             for_each_row(
-                &kept,
+                &rows.kept,
                 order_by.as_ref(),
                 batch.workers,
                 &batch.control,
@@ -167,17 +162,17 @@ impl EdFiClient {
             )
             .await
         } else {
-            vec![Outcome::dry_run(); kept.len()]
+            vec![Outcome::dry_run(); rows.kept.len()]
         };
         let report = Report {
             df,
-            rows: &kept,
+            rows: &rows.kept,
             outcomes: &outcomes,
         };
         let mut columns = vec![report.keys(&keys, "key")?];
         columns.extend(report.answers());
         columns.extend(report.writes());
-        columns.extend(report.places(row_id)?);
+        columns.extend(report.places(batch.row_id_col.as_deref())?);
         report.frame(columns)
     }
 }
@@ -273,7 +268,7 @@ impl<'a> Poster<'a> {
                     return outcome.after(call.sent);
                 }
             };
-            if is_written(&answer) {
+            if answer.is_written() {
                 let outcome = Outcome {
                     resource_id: resource_id(&answer),
                     ..Outcome::success(&answer)
@@ -302,9 +297,7 @@ impl<'a> Poster<'a> {
     }
 
     async fn call(&self, access: &Access, payload: Bytes) -> Result<Call, Failure> {
-        let version = access.api_version.as_deref();
-        let (client, control) = (&self.context.client, &self.context.control);
-        let root = client.data_root(&access.base, version, control).await?;
+        let root = self.context.data_root(access).await?;
         Ok(Call {
             method: Method::POST,
             headers: vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
@@ -339,15 +332,6 @@ impl<'a> Poster<'a> {
         outcome.message = Some(format!("{message} ({})", notes.join("; ")));
         outcome
     }
-}
-
-/// A write has succeeded only on 200, 201 or 204 with an empty or a JSON body: a page of HTML with
-/// status 200 comes from a gateway, not from an ODS.
-pub(crate) fn is_written(answer: &Answer) -> bool {
-    matches!(
-        answer.status,
-        StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT
-    ) && is_empty_or_json(&answer.body)
 }
 
 /// The last segment of `Location`, absolute or relative; the host in it may be wrong.

@@ -2,16 +2,17 @@
 
 use polars::prelude::DataFrame;
 
-use super::input::Texts;
-use super::input::{self, Times};
-use super::options::{BatchOptions, TOKEN_COL, URL_COL};
+use super::input::{self, Keys, Texts, Times};
+use super::options::{BatchOptions, STATUS_COL, TOKEN_COL, URL_COL};
 use crate::client::session::{Access, CallContext, Renewal, TokenSource};
 use crate::client::urls::{self, BaseUrl};
 use crate::client::{Auth, Credentials, EdFiClient, Renewals, Secret};
 use crate::{Error, Failure, Result};
 
-/// The credentials of every row of a frame.
+/// The rows of a frame that take part, and the credentials of each.
 pub(crate) struct Rows<'a> {
+    /// All rows but those whose status says that they are done with.
+    pub(crate) kept: Vec<usize>,
     client: &'a EdFiClient,
     options: &'a BatchOptions,
     url: Option<Texts>,
@@ -32,9 +33,13 @@ impl<'a> Rows<'a> {
         if options.workers == 0 {
             return Err(Error::Config("workers must be at least 1".into()));
         }
+        if let Some(name) = &options.row_id_col {
+            input::required(df, "row_id_col", name)?;
+        }
         let optional =
             |argument: &str, name: &Option<String>| Texts::optional(df, argument, name.as_deref());
         Ok(Self {
+            kept: input::kept_rows(df, &options.status_col, STATUS_COL, &options.skip_statuses)?,
             client,
             options,
             url: Texts::defaulted(df, "url_col", &options.url_col, URL_COL)?,
@@ -85,6 +90,12 @@ impl<'a> Rows<'a> {
             Some(urls) => Some(urls.get(row)?.trim_end_matches('/')),
             None => self.client.base().map(|base| base.as_url().as_str()),
         }
+    }
+
+    /// One row's ODS and credentials, and the id of its item.
+    pub(crate) fn item<'k>(&self, ids: &'k Keys, row: usize) -> Result<(Access, &'k str), Failure> {
+        let access = self.access(row)?;
+        Ok((access, ids.need(row)?))
     }
 
     /// One row's ODS and credentials, or what is the matter with the row.

@@ -10,6 +10,7 @@ use super::errors::raise;
 use super::run::{Call, run};
 use polars::prelude::Schema;
 
+use crate::client::urls;
 use crate::{
     BatchOptions, DeleteOptions, EdFiClient, Error, Failure, GetAllOptions, GetByIdOptions,
     OnShort, Outcome, PostOptions, SchemaChoice, Secret, TokenOptions,
@@ -17,7 +18,7 @@ use crate::{
 
 /// A client; Python's `EdFiClient` holds one.
 #[pyclass(frozen, module = "polars_edfi._native")]
-pub(crate) struct Client(EdFiClient);
+pub(crate) struct Client(pub(super) EdFiClient);
 
 /// Takes a named argument out of the keyword arguments of a call.
 fn get<'py, T: FromPyObjectOwned<'py>>(arguments: &Bound<'py, PyDict>, name: &str) -> PyResult<T> {
@@ -326,6 +327,12 @@ impl Client {
     fn __repr__(&self) -> String {
         format!("{:?}", self.0)
     }
+}
+
+/// The path of a resource as it stands in URLs, or an error.
+#[pyfunction]
+pub(crate) fn endpoint(py: Python<'_>, text: &str) -> PyResult<String> {
+    urls::endpoint(text).map_err(|text| raise(py, Error::Config(text)))
 }
 
 type TokenResult = (Option<String>, Option<i64>, Option<String>);

@@ -37,6 +37,13 @@ pub(crate) fn unflatten(
         .map_err(|error| raise(py, error))
 }
 
+/// Whether JSON can be read into the columns of a frame.
+#[pyfunction]
+pub(crate) fn check_schema(py: Python<'_>, df: PyDataFrame) -> PyResult<()> {
+    let layout = columns::Layout::from_schema(df.0.schema(), ".");
+    layout.map(drop).map_err(|error| raise(py, error))
+}
+
 fn as_strs(names: &[String]) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
 }

@@ -2,12 +2,14 @@
 
 #![allow(
     unsafe_code,
-    reason = "the macros of pyo3 expand to unsafe code; nothing here writes any"
+    reason = "the macros of pyo3 and pyo3-polars expand to unsafe code; nothing here writes any"
 )]
 
 mod client;
 mod errors;
+mod expressions;
 mod frames;
+mod kept;
 mod run;
 #[cfg(feature = "sandbox")]
 mod sandbox;
@@ -20,6 +22,9 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<client::Client>()?;
     module.add_class::<run::Call>()?;
+    module.add_function(wrap_pyfunction!(kept::keep_client, module)?)?;
+    module.add_function(wrap_pyfunction!(client::endpoint, module)?)?;
+    module.add_function(wrap_pyfunction!(frames::check_schema, module)?)?;
     module.add_function(wrap_pyfunction!(frames::flatten, module)?)?;
     module.add_function(wrap_pyfunction!(frames::unflatten, module)?)?;
     #[cfg(feature = "sandbox")]

@@ -1,0 +1,488 @@
+"""Ed-Fi calls inside a Polars query: expressions over the same Rust functions as the batches."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from polars.plugins import register_plugin_function
+
+from polars_edfi import _native
+from polars_edfi._arguments import params as query
+from polars_edfi._arguments import retrying, whole
+from polars_edfi._arguments import schema as given
+from polars_edfi._errors import EdFiError
+from polars_edfi._kept import NOBODY, keep
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from polars_edfi._arguments import SchemaArgument
+    from polars_edfi._client import EdFiClient
+
+_LIBRARY = Path(_native.__file__)
+_DEFAULTS: dict[str, Any] = {
+    "client": 0,
+    "has_url": False,
+    "has_token": False,
+    "has_schema": False,
+    "endpoint": "",
+    "api_version": None,
+    "workers": 8,
+    "commit": False,
+    "limit": 500,
+    "params": [],
+    "retry_statuses": [],
+    "retry_messages": [],
+    "max_retries": 0,
+    "retry_backoff_us": 0,
+    "allow_statuses": [],
+    "retry_broken": False,
+    "oauth_endpoint": "",
+}
+
+Column = str | pl.Expr
+
+
+def post_payload(
+    payload: Column,
+    *,
+    url: Column | None = None,
+    token: Column | None = None,
+    client: EdFiClient | None = None,
+    endpoint: str | None = None,
+    api_version: str | None = None,
+    workers: int = 8,
+    commit: bool = False,
+    retry_statuses: Collection[int] | None = None,
+    retry_messages: Collection[str] | None = None,
+    max_retries: int = 2,
+    retry_backoff: float = 1.0,
+    allow_statuses: Mapping[int, str | None] | None = None,
+    retry_broken: bool = False,
+) -> pl.Expr:
+    """Post each row's payload: :meth:`EdFiClient.batch_post_payload` as an expression.
+
+    Parameters
+    ----------
+    payload
+        A column of JSON objects (String, sent byte for byte) or of Structs; its name, or an
+        expression.
+    url, token
+        Base URL and token of each row: names of columns, or expressions. A null or blank one is
+        that row's error. A token that no column holds is refused: it would stand in the plan.
+    client
+        The client whose base URL and credentials serve where there is no ``url`` or ``token``. It
+        is kept for the life of the process, and the plan holds a number in its place.
+    endpoint
+        The resource; the client's own by default, else ``ed-fi/studentAssessments``.
+    api_version
+        ``"v3"``, or an ODS/API release; the client's by default, else ``"v3"``.
+    workers
+        Requests in flight at once for this client in the whole process, however many threads
+        Polars calls from; without a client, for this expression.
+    commit
+        Without it nothing is sent, and every row is ``"dry_run"``.
+    retry_statuses, retry_messages, max_retries, retry_backoff, allow_statuses, retry_broken
+        As in :meth:`EdFiClient.batch_post_payload`.
+
+    Returns
+    -------
+    Expr
+        Struct of ``status`` (String: null for success, ``"error"``, ``"dry_run"``, or what
+        ``allow_statuses`` says), ``message`` (String), ``http_status`` (Int32),
+        ``correlation_id`` and ``resource_id`` (String); null where ``payload`` is null.
+
+    Raises
+    ------
+    EdFiError
+        A wrong argument: here, before there is a query. Inside the query, where Polars calls it,
+        a column of a wrong type is a ``polars.exceptions.ComputeError``.
+
+    Notes
+    -----
+    Each row is sent once in ``df.with_columns``, in ``lf.collect()`` of either engine, and before a
+    later ``filter``, ``head`` or ``sort``. No expression can promise more: Polars never evaluates a
+    column that the query does not need (``select`` of other columns, ``pl.len()``), evaluates it
+    once for each group under ``over`` and ``group_by``, for every row under ``when``, and twice
+    where it stands twice in an eager call. ``LazyFrame.edfi.sink_post_payload`` and
+    :meth:`EdFiClient.batch_post_payload` send each row once, always.
+
+    Ctrl-C is not seen before the query comes back. The cells of a frame are part of a serialised
+    plan, tokens among them: where plans travel, use ``client``.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> import polars_edfi as edfi
+    >>> runner = edfi.StudentAssessment(base_url="http://127.0.0.1:1", bearer_token="a-token")
+    >>> df = pl.DataFrame({"payload": ['{"studentUniqueId": "604822"}']})
+    >>> result = pl.col("payload").edfi.post_payload(client=runner).alias("result")
+    >>> df.select(result).unnest("result")["status"].item()
+    'dry_run'
+    """
+    retries = retrying(
+        retry_statuses,
+        retry_messages,
+        allow_statuses,
+        max_retries=whole("max_retries", max_retries, 0),
+        retry_broken=bool(retry_broken),
+    )
+    if 401 in retries["retry_statuses"]:  # noqa: PLR2004
+        msg = "401 cannot be in retry_statuses; batch_post_payload renews tokens"
+        raise EdFiError(msg)
+    if not isinstance(retry_backoff, int | float) or not 0 <= retry_backoff < math.inf:
+        msg = f"retry_backoff must be a number of seconds >= 0, got {retry_backoff!r}"
+        raise EdFiError(msg)
+    inputs, kwargs = _rows(
+        url, token, client, endpoint=endpoint, api_version=api_version, workers=workers
+    )
+    kwargs |= retries
+    kwargs |= {"retry_backoff_us": int(retry_backoff * 1e6), "commit": bool(commit)}
+    return _call("post_payload", [_column("payload", payload), *inputs], kwargs, elementwise=False)
+
+
+def delete_by_id(
+    id: Column,  # noqa: A002
+    *,
+    url: Column | None = None,
+    token: Column | None = None,
+    client: EdFiClient | None = None,
+    endpoint: str | None = None,
+    api_version: str | None = None,
+    workers: int = 8,
+    commit: bool = False,
+) -> pl.Expr:
+    """Delete each row's item: :meth:`EdFiClient.batch_delete_by_id` as an expression.
+
+    Parameters
+    ----------
+    id
+        A column of ids; its name, or an expression.
+    url, token, client, endpoint, api_version, workers
+        As in :func:`post_payload`.
+    commit
+        Without it nothing is sent, and every row is ``"dry_run"``.
+
+    Returns
+    -------
+    Expr
+        Struct of ``status`` (String: ``"deleted"``, ``"error"`` or ``"dry_run"``), ``message``
+        (String), ``http_status`` (Int32), ``correlation_id`` and ``resource_id`` (String, null);
+        null where ``id`` is null.
+
+    Raises
+    ------
+    EdFiError
+        As in :func:`post_payload`.
+
+    Notes
+    -----
+    What :func:`post_payload` says of rows that are sent once holds here, too. The promise without
+    exceptions is ``LazyFrame.edfi.sink_delete_by_id``.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> import polars_edfi as edfi
+    >>> df = pl.DataFrame({"id": ["0a13ceb8"], "targetUrl": ["http://127.0.0.1:1"], "t": ["a"]})
+    >>> df.select(edfi.delete_by_id("id", url="targetUrl", token="t")).unnest("id")["status"].item()
+    'dry_run'
+    """
+    inputs, kwargs = _rows(
+        url, token, client, endpoint=endpoint, api_version=api_version, workers=workers
+    )
+    kwargs["commit"] = bool(commit)
+    return _call("delete_by_id", [_column("id", id), *inputs], kwargs, elementwise=False)
+
+
+def get_by_id(
+    id: Column,  # noqa: A002
+    *,
+    url: Column | None = None,
+    token: Column | None = None,
+    client: EdFiClient | None = None,
+    endpoint: str | None = None,
+    api_version: str | None = None,
+    workers: int = 8,
+    schema: SchemaArgument | None = None,
+) -> pl.Expr:
+    """Read each row's item: :meth:`EdFiClient.batch_get_by_id` as an expression.
+
+    Parameters
+    ----------
+    id
+        A column of ids; its name, or an expression.
+    url, token, client, endpoint, api_version, workers
+        As in :func:`post_payload`.
+    schema
+        The fields of ``data``: a Schema, Struct or dict. A field is found by its path
+        (``"studentReference.studentUniqueId"``) or as a Struct in a Struct. What has no place in
+        the schema is left out, unless it has a String field ``_unknown``, which then holds it as
+        one JSON object.
+
+    Returns
+    -------
+    Expr
+        Struct of ``status`` (String: null or ``"error"``), ``message`` (String), ``http_status``
+        (Int32), ``correlation_id`` (String) and ``data``: a Struct of ``schema``, or without one
+        the JSON text (String) as it came. Null where ``id`` is null.
+
+    Raises
+    ------
+    EdFiError
+        As in :func:`post_payload`.
+
+    Notes
+    -----
+    Elementwise: a ``filter`` or ``head`` below it in the query saves requests, and rows that come
+    in pieces share the limit of ``workers``. An expression that is not needed is not evaluated.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> import polars_edfi as edfi
+    >>> with edfi.Sandbox(districts=["255901"], records=3) as ods:
+    ...     row = ods.districts().row(0, named=True)
+    ...     runner = edfi.StudentAssessment(
+    ...         base_url=row["targetUrl"],
+    ...         client_id=row["oAuthKey"],
+    ...         client_secret=row["oAuthSecret"],
+    ...     )
+    ...     ids = runner.get_all(key=1)["data"].select("id")
+    ...     schema = {"id": pl.String, "schoolYearTypeReference.schoolYear": pl.Int64}
+    ...     items = ids.lazy().select(
+    ...         edfi.get_by_id("id", client=runner, schema=schema).struct.field("data")
+    ...     ).unnest("data").collect()
+    >>> items.columns
+    ['id', 'schoolYearTypeReference.schoolYear']
+    >>> items.height
+    3
+    """
+    inputs, kwargs = _rows(
+        url, token, client, endpoint=endpoint, api_version=api_version, workers=workers
+    )
+    inputs += _schema(schema, kwargs)
+    return _call("get_by_id", [_column("id", id), *inputs], kwargs, elementwise=True)
+
+
+def get_all(
+    url: Column | None = None,
+    *,
+    token: Column | None = None,
+    client: EdFiClient | None = None,
+    endpoint: str | None = None,
+    api_version: str | None = None,
+    params: Mapping[str, object] | None = None,
+    limit: int = 500,
+    workers: int = 8,
+    schema: SchemaArgument | None = None,
+) -> pl.Expr:
+    """Read every record of one resource from each row's ODS, into one cell.
+
+    Parameters
+    ----------
+    url
+        A column of base URLs; its name, or an expression. Without it, the client's ODS is read
+        once, and the value is broadcast.
+    token, client, endpoint, api_version, workers
+        As in :func:`post_payload`.
+    params, limit
+        As in :meth:`EdFiClient.batch_get_all`.
+    schema
+        The fields of a record, as in :func:`get_by_id`.
+
+    Returns
+    -------
+    Expr
+        Struct of ``status`` (String: null or ``"error"``), ``message`` (String), ``http_status``
+        (Int32), ``correlation_id`` (String) and ``data``: a List of Structs of ``schema``, or
+        without one the JSON text of an array (String). Null where ``url`` is null. A part of the
+        records is never returned: where not all came, the row is an error.
+
+    Raises
+    ------
+    EdFiError
+        As in :func:`post_payload`.
+
+    Notes
+    -----
+    Elementwise, as :func:`get_by_id`. Each row is read for itself, equal ones again. One row per
+    record come from ``explode`` and ``unnest``; Polars 2.1 drops a row whose list is empty, unless
+    ``empty_as_null=True``. :meth:`EdFiClient.batch_get_all` makes the same frame with less memory.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> import polars_edfi as edfi
+    >>> with edfi.Sandbox(districts=["255901", "255902"], records=3) as ods:
+    ...     districts = ods.districts()
+    ...     records = (
+    ...         districts.lazy()
+    ...         .with_columns(
+    ...             edfi.fetch_token(
+    ...                 "targetUrl", client_id="oAuthKey", client_secret="oAuthSecret"
+    ...             ).struct.field("token")
+    ...         )
+    ...         .select(
+    ...             "District BK",
+    ...             edfi.get_all("targetUrl", token="token", schema={"id": pl.String}).alias("got"),
+    ...         )
+    ...         .unnest("got")
+    ...         .explode("data")
+    ...         .unnest("data")
+    ...         .collect()
+    ...     )
+    >>> records.group_by("District BK").len().sort("District BK").rows()
+    [('255901', 3), ('255902', 3)]
+    """
+    inputs, kwargs = _rows(
+        url, token, client, endpoint=endpoint, api_version=api_version, workers=workers
+    )
+    kwargs |= {"params": query(params), "limit": whole("limit", limit, 1)}
+    inputs += _schema(schema, kwargs)
+    # A plugin has one input at least; its name would be that of the result.
+    inputs = inputs or [pl.lit(None)]
+    call = _call("get_all", inputs, kwargs, elementwise=True)
+    return call.alias("get_all") if url is None else call
+
+
+def fetch_token(
+    url: Column,
+    *,
+    client_id: Column,
+    client_secret: Column,
+    oauth_endpoint: str = "oauth/token",
+) -> pl.Expr:
+    """Fetch a token for each row: :meth:`EdFiClient.batch_fetch_tokens` as an expression.
+
+    Parameters
+    ----------
+    url, client_id, client_secret
+        Columns of base URLs, keys and secrets: names, or expressions. A secret that no column holds
+        is refused: it would stand in the plan.
+    oauth_endpoint
+        Where tokens come from, below each base URL, or an absolute URL.
+
+    Returns
+    -------
+    Expr
+        Struct of ``token`` (String), ``expires_at`` (Datetime, microseconds, UTC), ``status``
+        (String: null or ``"error"``) and ``message`` (String); null where ``url`` is null. Rows
+        with the same credentials share one request.
+
+    Raises
+    ------
+    EdFiError
+        As in :func:`post_payload`.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> import polars_edfi as edfi
+    >>> with edfi.Sandbox(districts=["255901"], records=1) as ods:
+    ...     tokens = ods.districts().select(
+    ...         edfi.fetch_token("targetUrl", client_id="oAuthKey", client_secret="oAuthSecret")
+    ...     )
+    >>> tokens.unnest("targetUrl").columns
+    ['token', 'expires_at', 'status', 'message']
+    """
+    inputs = [
+        _column("url", url),
+        _column("client_id", client_id),
+        _without_literal("client_secret", client_secret),
+    ]
+    if not isinstance(oauth_endpoint, str):
+        msg = f"oauth_endpoint must be a text, got {oauth_endpoint!r}"
+        raise EdFiError(msg)
+    kwargs = {"oauth_endpoint": oauth_endpoint}
+    return _call("fetch_token", inputs, kwargs, elementwise=False)
+
+
+def _call(
+    function: str, inputs: list[pl.Expr], kwargs: dict[str, Any], *, elementwise: bool
+) -> pl.Expr:
+    """Register a call of the plugin.
+
+    Reads are elementwise, so that a filter below saves requests. Writes are not: Polars then calls
+    once with the whole column. Both stay deterministic, so that a plan which names the same call
+    twice, or joins a frame with itself, makes it once.
+    """
+    return register_plugin_function(
+        plugin_path=_LIBRARY,
+        function_name=function,
+        args=inputs,
+        kwargs=_DEFAULTS | kwargs,
+        is_elementwise=elementwise,
+        use_abs_path=True,
+    )
+
+
+def _rows(
+    url: Column | None,
+    token: Column | None,
+    client: EdFiClient | None,
+    *,
+    endpoint: str | None,
+    api_version: str | None,
+    workers: int,
+) -> tuple[list[pl.Expr], dict[str, Any]]:
+    """Give the columns with credentials, and what all calls on an ODS say."""
+    kept = NOBODY if client is None else keep(client)
+    if url is None and not kept.has_base_url:
+        msg = "url is missing: name a column of base URLs, or give a client with a base_url"
+        raise EdFiError(msg)
+    if token is None and not kept.has_auth:
+        msg = "token is missing: name a column of tokens, or give a client with credentials"
+        raise EdFiError(msg)
+    if not isinstance(api_version, str | None):
+        msg = f"api_version must be a text, got {api_version!r}"
+        raise EdFiError(msg)
+    inputs = []
+    if url is not None:
+        inputs.append(_column("url", url))
+    if token is not None:
+        inputs.append(_without_literal("token", token))
+    return inputs, {
+        "client": kept.number,
+        "has_url": url is not None,
+        "has_token": token is not None,
+        "endpoint": _native.endpoint(kept.endpoint if endpoint is None else endpoint),
+        "api_version": api_version,
+        "workers": whole("workers", workers, 1),
+    }
+
+
+def _column(argument: str, value: object) -> pl.Expr:
+    if isinstance(value, str):
+        return pl.col(value)
+    if isinstance(value, pl.Expr):
+        return value
+    msg = f"{argument} must be the name of a column or an expression, not {type(value).__name__}"
+    raise EdFiError(msg)
+
+
+def _without_literal(argument: str, value: object) -> pl.Expr:
+    """Refuse what no column holds: it would be written into the plan."""
+    if isinstance(value, pl.Expr) and not value.meta.root_names():
+        msg = (
+            f"{argument} must not be a literal, which would stand in the query plan; put it into a "
+            "column, or give client="
+        )
+        raise EdFiError(msg)
+    return _column(argument, value)
+
+
+def _schema(schema: SchemaArgument | None, kwargs: dict[str, Any]) -> list[pl.Expr]:
+    """Give the wanted dtype as a typed null: so it is known when a query is planned."""
+    if schema is None:
+        return []
+    _, frame = given(schema)
+    if frame is None or not frame.width:
+        msg = f"schema must be a Schema, a Struct or a dict with a field at least, got {schema!r}"
+        raise EdFiError(msg)
+    _native.check_schema(frame)
+    kwargs["has_schema"] = True
+    return [pl.lit(None, dtype=pl.Struct(frame.schema))]

@@ -1,0 +1,212 @@
+"""The namespace ``edfi`` on expressions, lazy frames and frames."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
+
+import polars as pl
+
+from polars_edfi import _expressions
+from polars_edfi._client import EdFiClient
+from polars_edfi._frames import flatten, unflatten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+P = ParamSpec("P")
+
+CHUNK = 10_000
+"""Rows that a sink hands to one batch."""
+
+
+def _method(
+    function: Callable[Concatenate[pl.Expr, P], pl.Expr],
+) -> Callable[Concatenate[Any, P], pl.Expr]:
+    @wraps(function)
+    def method(self: Any, *args: P.args, **kwargs: P.kwargs) -> pl.Expr:
+        return function(self._expr, *args, **kwargs)
+
+    return cast("Callable[Concatenate[Any, P], pl.Expr]", method)
+
+
+@pl.api.register_expr_namespace("edfi")
+class ExprNamespace:
+    """Ed-Fi calls, with this expression as their first argument.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> import polars_edfi as edfi
+    >>> runner = edfi.StudentAssessment(base_url="http://127.0.0.1:1", bearer_token="a-token")
+    >>> df = pl.DataFrame({"id": ["0a13ceb8"]})
+    >>> df.select(pl.col("id").edfi.delete_by_id(client=runner)).unnest("id")["status"].item()
+    'dry_run'
+    """
+
+    def __init__(self, expr: pl.Expr) -> None:
+        self._expr = expr
+
+    post_payload = _method(_expressions.post_payload)
+    get_by_id = _method(_expressions.get_by_id)
+    get_all = _method(_expressions.get_all)
+    delete_by_id = _method(_expressions.delete_by_id)
+    fetch_token = _method(_expressions.fetch_token)
+
+
+@pl.api.register_dataframe_namespace("edfi")
+class DataFrameNamespace:
+    """Functions of frames alone."""
+
+    def __init__(self, df: pl.DataFrame) -> None:
+        self._df = df
+
+    def flatten(
+        self,
+        columns: str | Sequence[str] | None = None,
+        separator: str = ".",
+        explode: str | Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """See :func:`polars_edfi.flatten`.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_edfi as edfi
+        >>> pl.DataFrame({"ref": [{"id": 1}]}).edfi.flatten().columns
+        ['ref.id']
+        """
+        return flatten(self._df, columns, separator, explode)
+
+    def unflatten(
+        self,
+        into: str = "payload",
+        separator: str = ".",
+        columns: str | Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """See :func:`polars_edfi.unflatten`.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_edfi as edfi
+        >>> pl.DataFrame({"ref.id": [1]}).edfi.unflatten()["payload"].to_list()
+        [{'ref': {'id': 1}}]
+        """
+        return unflatten(self._df, into, separator, columns)
+
+
+@pl.api.register_lazyframe_namespace("edfi")
+class LazyFrameNamespace:
+    """Writes of a lazy frame: every row once, whatever the query."""
+
+    def __init__(self, lf: pl.LazyFrame) -> None:
+        self._lf = lf
+
+    def sink_post_payload(
+        self, *, client: EdFiClient | None = None, **arguments: Any
+    ) -> pl.DataFrame:
+        """Run the query, and post the payload of each of its rows, once.
+
+        The rows come in pieces of 10,000, one after another, so that the query's result is never
+        in memory as a whole.
+
+        Parameters
+        ----------
+        client
+            The client that posts; one without base URL and credentials by default, so that the
+            rows bring theirs.
+        **arguments
+            Those of :meth:`EdFiClient.batch_post_payload`.
+
+        Returns
+        -------
+        DataFrame
+            As from :meth:`EdFiClient.batch_post_payload`; ``row_index`` is the position in the
+            query's result. Also in the client's ``rows``, where all that was answered stands even
+            after an interrupt or an error of the query.
+
+        Raises
+        ------
+        polars.exceptions.ColumnNotFoundError, polars.exceptions.SchemaError, EdFiError
+            As there, before the query begins.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_edfi as edfi
+        >>> lf = pl.LazyFrame({"k": [1, 2], "payload": ["{}", "{}"]})
+        >>> runner = edfi.StudentAssessment(base_url="http://127.0.0.1:1")
+        >>> result = lf.edfi.sink_post_payload(client=runner, payload_col="payload", key_col="k")
+        >>> result["status"].to_list()
+        ['dry_run', 'dry_run']
+        """
+        client = EdFiClient() if client is None else client
+        return _sink(self._lf, client, client.batch_post_payload, arguments)
+
+    def sink_delete_by_id(
+        self, *, client: EdFiClient | None = None, **arguments: Any
+    ) -> pl.DataFrame:
+        """Run the query, and delete the item of each of its rows, once.
+
+        Parameters
+        ----------
+        client
+            As in :meth:`sink_post_payload`.
+        **arguments
+            Those of :meth:`EdFiClient.batch_delete_by_id`.
+
+        Returns
+        -------
+        DataFrame
+            As from :meth:`EdFiClient.batch_delete_by_id`; see :meth:`sink_post_payload`.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_edfi as edfi
+        >>> lf = pl.LazyFrame({"id": ["0a13ceb8"]})
+        >>> runner = edfi.StudentAssessment(base_url="http://127.0.0.1:1")
+        >>> lf.edfi.sink_delete_by_id(client=runner, id_col="id", key_col="id")["status"].item()
+        'dry_run'
+        """
+        client = EdFiClient() if client is None else client
+        return _sink(self._lf, client, client.batch_delete_by_id, arguments)
+
+
+def _sink(
+    lf: pl.LazyFrame,
+    client: EdFiClient,
+    batch: Callable[..., pl.DataFrame],
+    arguments: dict[str, Any],
+) -> pl.DataFrame:
+    # Without rows nothing is sent, and everything is checked.
+    results = [batch(lf.collect_schema().to_frame(), **arguments)]
+    before = 0
+
+    def keep(rows: pl.DataFrame, height: int) -> None:
+        nonlocal before
+        results.append(rows.with_columns(pl.col("row_index") + before))
+        before += height
+
+    def send(df: pl.DataFrame) -> bool:
+        client.rows = None
+        try:
+            rows = batch(df, **arguments)
+        except BaseException:
+            # What was answered before an interrupt.
+            if client.rows is not None:
+                keep(client.rows, df.height)
+            raise
+        keep(rows, df.height)
+        return False
+
+    try:
+        lf.sink_batches(send, chunk_size=CHUNK)
+    except BaseException as error:
+        if before:
+            error.add_note(f"{before} rows were sent before; client.rows tells what became of them")
+        raise
+    finally:
+        client.rows = pl.concat(results)
+    return client.rows

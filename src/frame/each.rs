@@ -1,0 +1,93 @@
+//! Collections read for each row of a frame, each into one cell.
+
+use std::collections::HashSet;
+
+use futures_util::future::{FutureExt, ready};
+use polars::chunked_array::builder::AnonymousOwnedListBuilder;
+use polars::prelude::*;
+
+use super::district::Records;
+use super::get_all::{GetAllOptions, Reading, append};
+use super::outcome::Outcome;
+use super::request::Rows;
+use super::run::for_each_row;
+use crate::client::EdFiClient;
+use crate::columns::{self, Layout};
+use crate::{Failure, Result};
+
+/// The collections of a frame's rows, in their order.
+pub(crate) struct Collections(Vec<Result<Records, Failure>>);
+
+impl Collections {
+    /// Reads them, as many requests at once as there are workers.
+    pub(crate) async fn read(
+        client: &EdFiClient,
+        df: &DataFrame,
+        options: &GetAllOptions,
+    ) -> Result<Self> {
+        options.check()?;
+        let rows = Rows::new(df, client, &options.batch)?;
+        rows.check_complete(df)?;
+        let context = rows.context();
+        let reading = Reading::new(&context, options)?;
+        let reading = &reading;
+        let work = |row| match rows.access(row) {
+            Ok(access) => async move { reading.district(&access).await }.boxed(),
+            Err(failure) => ready(Err(failure)).boxed(),
+        };
+        let (workers, control) = (options.batch.workers, &options.batch.control);
+        let read = for_each_row(&rows.kept, None, workers, control, work).await;
+        Ok(Self(read))
+    }
+
+    /// What became of each.
+    pub(crate) fn outcomes(&self) -> Vec<Outcome> {
+        let outcome = |read: &Result<Records, Failure>| match read {
+            Ok(_) => Outcome {
+                http_status: Some(200),
+                ..Outcome::default()
+            },
+            Err(failure) => failure.clone().into(),
+        };
+        self.0.iter().map(outcome).collect()
+    }
+
+    /// Each as one JSON array; null where there is none.
+    pub(crate) fn json(&self, name: &str) -> Result<Series> {
+        let texts = self.0.iter().map(|read| {
+            let records = read.as_ref().ok()?;
+            let repeated: HashSet<_> = records.repeated.iter().collect();
+            let mut text = vec![b'['];
+            for (p, page) in records.pages.iter().enumerate() {
+                for row in (0..page.len()).filter(|row| !repeated.contains(&(p, *row))) {
+                    if text.len() > 1 {
+                        text.push(b',');
+                    }
+                    page.write_json(row, &mut text);
+                }
+            }
+            text.push(b']');
+            String::from_utf8(text).ok()
+        });
+        Ok(StringChunked::from_iter_options(name.into(), texts).into_series())
+    }
+
+    /// Each as a list of Structs of a given schema; null where there is none.
+    pub(crate) fn lists(self, name: &str, schema: &Schema) -> Result<Series> {
+        let plan = Layout::from_schema(schema, ".")?.plan(".", &[]);
+        let fields = schema.iter_fields().collect();
+        let dtype = DataType::Struct(fields);
+        let mut lists = AnonymousOwnedListBuilder::new(name.into(), self.0.len(), Some(dtype));
+        for read in self.0 {
+            let Ok(records) = read else {
+                lists.append_null();
+                continue;
+            };
+            let mut frame = DataFrame::empty_with_schema(plan.schema());
+            append(&mut frame, &plan, records)?;
+            let structs = columns::nest(frame, "item", schema, false)?;
+            lists.append_series(&structs.into_series())?;
+        }
+        Ok(lists.finish().into_series())
+    }
+}

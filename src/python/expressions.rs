@@ -1,0 +1,384 @@
+//! The expression plugin: columns in, a Struct out, over the same functions as the batches.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use polars::prelude::*;
+use pyo3_polars::derive::polars_expr;
+use serde::Deserialize;
+
+use super::kept;
+use crate::client::Limiter;
+use crate::frame::{Collections, Items};
+use crate::runtime::Threads;
+use crate::{
+    BatchOptions, Control, DeleteOptions, EdFiClient, Error, GetAllOptions, Outcome, PostOptions,
+    Result, SchemaChoice, TokenOptions,
+};
+
+/// The longest text of an error that crosses into Polars.
+const LONGEST_ERROR: usize = 2_000;
+const WRITE_FIELDS: [&str; 5] = [
+    "status",
+    "message",
+    "http_status",
+    "correlation_id",
+    "resource_id",
+];
+const TOKEN_FIELDS: [&str; 4] = ["token", "expires_at", "status", "message"];
+/// The names of the inputs, which stand in messages: those of the batches' columns.
+const PAYLOAD: &str = "payload";
+const ID: &str = "id";
+const URL: &str = "targetUrl";
+const TOKEN: &str = "EdFi Token";
+const KEY: &str = "oAuthKey";
+const SECRET: &str = "oAuthSecret";
+
+/// What an expression says beside its columns.
+#[derive(Deserialize, Hash)]
+struct Call {
+    /// A kept client, or 0.
+    client: u64,
+    has_url: bool,
+    has_token: bool,
+    has_schema: bool,
+    endpoint: String,
+    api_version: Option<String>,
+    workers: usize,
+    commit: bool,
+    limit: usize,
+    params: Vec<(String, String)>,
+    retry_statuses: Vec<u16>,
+    retry_messages: Vec<String>,
+    max_retries: u32,
+    retry_backoff_us: u64,
+    allow_statuses: Vec<(u16, Option<String>)>,
+    retry_broken: bool,
+    oauth_endpoint: String,
+}
+
+impl Call {
+    fn client(&self) -> Result<EdFiClient> {
+        let client = match self.client {
+            0 => return anonymous(self.api_version.as_deref().unwrap_or("v3")),
+            number => kept::find(number)?,
+        };
+        Ok(match &self.api_version {
+            Some(version) => client.with_api_version(version),
+            None => client,
+        })
+    }
+
+    /// One limit for each client, or for each expression that is written in the same way.
+    fn control(&self) -> Control {
+        static LIMITERS: LazyLock<Mutex<HashMap<u64, Arc<Limiter>>>> =
+            LazyLock::new(Mutex::default);
+        let number = match self.client {
+            0 => {
+                let mut hasher = DefaultHasher::new();
+                self.hash(&mut hasher);
+                hasher.finish()
+            }
+            client => client,
+        };
+        let limiter = lock(&LIMITERS).entry(number).or_default().clone();
+        Control::sharing(limiter, self.workers)
+    }
+
+    fn batch(&self) -> BatchOptions {
+        BatchOptions {
+            endpoint: Some(self.endpoint.clone()),
+            workers: self.workers,
+            control: self.control(),
+            ..BatchOptions::default()
+        }
+    }
+
+    /// The inputs by name: `first`, then those that there are.
+    fn rows(&self, inputs: &[Series], first: Option<&'static str>) -> Result<Rows> {
+        let mut names = Vec::from_iter(first);
+        names.extend(self.has_url.then_some(URL));
+        names.extend(self.has_token.then_some(TOKEN));
+        Rows::new(inputs, &names)
+    }
+
+    /// The columns that a typed null, the last input, asks for.
+    fn schema(&self, inputs: &[Series]) -> Option<Schema> {
+        let last = inputs.last().filter(|_| self.has_schema)?;
+        match last.dtype() {
+            DataType::Struct(fields) => Some(fields.iter().cloned().collect()),
+            _ => None,
+        }
+    }
+
+    /// The dtype of an item: what a typed null, the last input, has, else JSON text.
+    fn item(&self, inputs: &[Field]) -> DataType {
+        match inputs.last() {
+            Some(field) if self.has_schema => field.dtype().clone(),
+            _ => DataType::String,
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The client of expressions whose rows bring everything; one for each API version, so that its
+/// connections serve all calls.
+fn anonymous(api_version: &str) -> Result<EdFiClient> {
+    static CLIENTS: LazyLock<Mutex<HashMap<String, EdFiClient>>> = LazyLock::new(Mutex::default);
+    let mut clients = lock(&CLIENTS);
+    if let Some(client) = clients.get(api_version) {
+        return Ok(client.clone());
+    }
+    let client = EdFiClient::builder().api_version(api_version).build()?;
+    clients.insert(api_version.to_owned(), client.clone());
+    Ok(client)
+}
+
+/// The inputs as a frame of the rows that there is something to do for.
+struct Rows {
+    df: DataFrame,
+    /// Where each row of the result stands in `df`; `None` where it is the same.
+    places: Option<IdxCa>,
+}
+
+impl Rows {
+    /// Inputs of length one serve all rows; a row whose first input is null has a null result.
+    fn new(inputs: &[Series], names: &[&'static str]) -> Result<Self> {
+        let inputs = &inputs[..names.len().min(inputs.len())];
+        let lengths = inputs.iter().map(|series| series.len());
+        let height = match lengths.clone().min() {
+            None => 1,
+            Some(0) => 0,
+            Some(_) => lengths.max().unwrap_or(0),
+        };
+        let column = |(series, name): (&Series, &&'static str)| {
+            let series = match series.len() {
+                len if len == height => series.clone(),
+                1 | 0 => series.new_from_index(0, height),
+                len => {
+                    return Err(Error::Config(format!(
+                        "the inputs of an expression are {len} and {height} rows long"
+                    )));
+                }
+            };
+            Ok(series.with_name((*name).into()).into_column())
+        };
+        let columns: Vec<Column> = inputs
+            .iter()
+            .zip(names)
+            .map(column)
+            .collect::<Result<_>>()?;
+        let present = columns.first().map(Column::is_not_null);
+        let df = DataFrame::new(height, columns)?;
+        let Some(present) = present.filter(|present| !present.all()) else {
+            return Ok(Self { df, places: None });
+        };
+        let mut next: IdxSize = 0;
+        let places = present.iter().map(|is| {
+            (is == Some(true)).then(|| {
+                next += 1;
+                next - 1
+            })
+        });
+        let places = Some(places.collect());
+        let df = df.filter(&present)?;
+        Ok(Self { df, places })
+    }
+
+    /// A Struct of columns of a result, a row of which stands for each row of `df`.
+    fn result(&self, columns: Vec<Series>) -> Result<Series> {
+        let name = PlSmallStr::from_static("edfi");
+        let height = self.df.height();
+        let series = StructChunked::from_series(name, height, columns.iter())?.into_series();
+        Ok(match &self.places {
+            Some(places) => series.take(places)?,
+            None => series,
+        })
+    }
+
+    /// The same of columns that a frame has.
+    fn fields(&self, out: &DataFrame, fields: &[&str]) -> Result<Series> {
+        let column = |name: &&str| Ok(out.column(name)?.as_materialized_series().clone());
+        self.result(fields.iter().map(column).collect::<Result<_>>()?)
+    }
+
+    /// The same of what became of each row, and what it brought.
+    fn read(&self, outcomes: &[Outcome], data: Series) -> Result<Series> {
+        let columns = Outcome::answers(outcomes);
+        let mut columns = columns.map(Column::take_materialized_series).to_vec();
+        columns.push(data);
+        self.result(columns)
+    }
+}
+
+/// Waits for a call, and turns its error into one of Polars: without NUL bytes, which a C string
+/// cannot hold, and of a sane length.
+fn wait(call: impl Future<Output = Result<Series>>) -> PolarsResult<Series> {
+    let run = || Threads::get()?.runtime().block_on(call);
+    run().map_err(|error| {
+        let text = error.to_string().replace('\0', "");
+        let text: String = text.chars().take(LONGEST_ERROR).collect();
+        PolarsError::ComputeError(text.into())
+    })
+}
+
+fn fields_to_struct(fields: Vec<(&str, DataType)>) -> Field {
+    let fields = fields
+        .into_iter()
+        .map(|(name, dtype)| Field::new(name.into(), dtype));
+    Field::new("edfi".into(), DataType::Struct(fields.collect()))
+}
+
+fn answer_type(last: &'static str, dtype: DataType) -> Field {
+    fields_to_struct(vec![
+        ("status", DataType::String),
+        ("message", DataType::String),
+        ("http_status", DataType::Int32),
+        ("correlation_id", DataType::String),
+        (last, dtype),
+    ])
+}
+
+fn write_type(_: &[Field]) -> PolarsResult<Field> {
+    Ok(answer_type("resource_id", DataType::String))
+}
+
+fn item_type(inputs: &[Field], kwargs: Call) -> PolarsResult<Field> {
+    Ok(answer_type("data", kwargs.item(inputs)))
+}
+
+fn list_type(inputs: &[Field], kwargs: Call) -> PolarsResult<Field> {
+    let data = match kwargs.has_schema {
+        true => DataType::List(Box::new(kwargs.item(inputs))),
+        false => DataType::String,
+    };
+    Ok(answer_type("data", data))
+}
+
+fn token_type(_: &[Field]) -> PolarsResult<Field> {
+    let moment = DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC));
+    Ok(fields_to_struct(vec![
+        ("token", DataType::String),
+        ("expires_at", moment),
+        ("status", DataType::String),
+        ("message", DataType::String),
+    ]))
+}
+
+#[polars_expr(output_type_func=write_type)]
+fn post_payload(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
+    wait(async {
+        let options = PostOptions {
+            batch: kwargs.batch(),
+            commit: kwargs.commit,
+            retry_statuses: kwargs.retry_statuses.clone(),
+            retry_messages: kwargs.retry_messages.clone(),
+            max_retries: kwargs.max_retries,
+            retry_backoff: Duration::from_micros(kwargs.retry_backoff_us),
+            allow_statuses: kwargs.allow_statuses.clone(),
+            retry_broken: kwargs.retry_broken,
+            ..PostOptions::default()
+        };
+        let mut rows = kwargs.rows(inputs, Some(PAYLOAD))?;
+        let df = rows.df.with_row_index("key".into(), None)?;
+        rows.df = df;
+        let client = kwargs.client()?;
+        let out = client.batch_post_payload(&rows.df, PAYLOAD, "key", &options);
+        rows.fields(&out.await?, &WRITE_FIELDS)
+    })
+}
+
+#[polars_expr(output_type_func=write_type)]
+fn delete_by_id(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
+    wait(async {
+        let options = DeleteOptions {
+            batch: kwargs.batch(),
+            commit: kwargs.commit,
+        };
+        let rows = kwargs.rows(inputs, Some(ID))?;
+        let client = kwargs.client()?;
+        let out = client.batch_delete_by_id(&rows.df, ID, ID, &options);
+        let mut out = out.await?;
+        let none = Column::full_null("resource_id".into(), out.height(), &DataType::String);
+        out.with_column(none)?;
+        rows.fields(&out, &WRITE_FIELDS)
+    })
+}
+
+#[polars_expr(output_type_func_with_kwargs=item_type)]
+fn get_by_id(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
+    wait(async {
+        let rows = kwargs.rows(inputs, Some(ID))?;
+        let mut items = Items::read(&kwargs.client()?, &rows.df, ID, &kwargs.batch()).await?;
+        let data = match kwargs.schema(inputs) {
+            Some(schema) => items.given(&schema, false)?,
+            None => items.json("data"),
+        };
+        rows.read(&items.outcomes, data)
+    })
+}
+
+#[polars_expr(output_type_func_with_kwargs=list_type)]
+fn get_all(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
+    wait(async {
+        let options = GetAllOptions {
+            batch: kwargs.batch(),
+            params: kwargs.params.clone(),
+            limit: kwargs.limit,
+            schema: SchemaChoice::Infer,
+            ..GetAllOptions::default()
+        };
+        let rows = kwargs.rows(inputs, None)?;
+        let read = Collections::read(&kwargs.client()?, &rows.df, &options).await?;
+        let outcomes = read.outcomes();
+        let data = match kwargs.schema(inputs) {
+            Some(schema) => read.lists("data", &schema)?,
+            None => read.json("data")?,
+        };
+        rows.read(&outcomes, data)
+    })
+}
+
+#[polars_expr(output_type_func=token_type)]
+fn fetch_token(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
+    wait(async {
+        let rows = Rows::new(inputs, &[URL, KEY, SECRET])?;
+        // Rows with the same credentials share one request: tokens are few.
+        let groups = rows.df.group_by_stable([URL, KEY, SECRET])?;
+        let mut account = vec![0; rows.df.height()];
+        for (number, group) in groups.get_groups().iter().enumerate() {
+            let members: Vec<IdxSize> = match group {
+                GroupsIndicator::Idx((_, members)) => members.to_vec(),
+                GroupsIndicator::Slice([first, len]) => (first..first + len).collect(),
+            };
+            members
+                .iter()
+                .for_each(|row| account[*row as usize] = number as IdxSize);
+        }
+        let mut df = rows.df.clone();
+        df.with_column(Column::new("account".into(), account.clone()))?;
+        let options = TokenOptions {
+            workers: kwargs.workers,
+            control: kwargs.control(),
+            ..TokenOptions::default()
+        };
+        let client = kwargs.client()?;
+        let out = client.batch_fetch_tokens(&df, "account", &kwargs.oauth_endpoint, &options);
+        let mut out = out
+            .await?
+            .take(&IdxCa::from_vec("account".into(), account))?;
+        for (old, new) in [
+            (TOKEN, "token"),
+            ("token_expires_at", "expires_at"),
+            ("row status", "status"),
+        ] {
+            out.rename(old, new.into())?;
+        }
+        rows.fields(&out, &TOKEN_FIELDS)
+    })
+}
