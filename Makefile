@@ -1,6 +1,7 @@
 # make demo   builds everything and runs the main job against the embedded sandbox
 # make test   runs every test, and the lints that take no time
 # make lint   runs all lints, clippy included
+# make test-floor  runs the Python tests with the oldest Polars that is supported
 # make bench  measures side by side with what people use today
 # Both set up what they need in .venv and work from a fresh checkout.
 
@@ -8,6 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FEATURES := python,examples
+FLOOR := 2.0.0
 # The same features everywhere, so that extension, tests and examples share one set of artefacts.
 CARGO_BUILD := cargo build --locked --features $(FEATURES)
 EXTENSION := python/polars_edfi/_native.abi3.so
@@ -35,6 +37,18 @@ test-rust: build
 
 test-python: build
 	$(BIN)/python -m pytest
+
+# The same extension beside the oldest Polars: what pyproject.toml says must be true.
+.PHONY: test-floor
+test-floor: build $(VENV)-floor/ready
+	$(VENV)-floor/bin/python -m pytest
+
+$(VENV)-floor/ready: pyproject.toml Makefile
+	test -x $(VENV)-floor/bin/python || $(PYTHON) -m venv $(VENV)-floor
+	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check \
+		"polars==$(FLOOR)" "tqdm>=4.60" "pytest>=8" "pytest-timeout>=2.3"
+	echo "$(CURDIR)/python" > "$$($(VENV)-floor/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/polars_edfi.pth"
+	touch $@
 
 lint: lint-rust lint-python
 

@@ -4,7 +4,8 @@ A DataFrame of districts (URL, key, secret) becomes tokens, and the tokens becom
 every district as one flat, typed frame. The conventional import is ``import polars_edfi as edfi``.
 """
 
-from polars_edfi import _namespaces, endpoints
+from polars_edfi import _namespaces as _namespaces  # registers them
+from polars_edfi import endpoints
 from polars_edfi._client import EdFiClient, Resource, StudentAssessment
 from polars_edfi._errors import AuthError, EdFiError, HttpError
 from polars_edfi._expressions import (
@@ -36,4 +37,3 @@ __all__ = [
     "post_payload",
     "unflatten",
 ]
-del _namespaces
