@@ -183,29 +183,22 @@ def _sink(
     # Without rows nothing is sent, and everything is checked.
     results = [batch(lf.collect_schema().to_frame(), **arguments)]
     before = 0
-
-    def keep(rows: pl.DataFrame, height: int) -> None:
-        nonlocal before
-        results.append(rows.with_columns(pl.col("row_index") + before))
-        before += height
-
-    def send(df: pl.DataFrame) -> bool:
-        client.rows = None
-        try:
-            rows = batch(df, **arguments)
-        except BaseException:
-            # What was answered before an interrupt.
-            if client.rows is not None:
-                keep(client.rows, df.height)
-            raise
-        keep(rows, df.height)
-        return False
-
     try:
-        lf.sink_batches(send, chunk_size=CHUNK)
+        # Batches are called from here, not by the engine, whose threads see no Ctrl-C.
+        for df in lf.collect_batches(chunk_size=CHUNK, maintain_order=True):
+            client.rows = None
+            try:
+                batch(df, **arguments)
+            finally:
+                # An interrupted batch leaves what was answered.
+                if client.rows is not None:
+                    results.append(client.rows.with_columns(pl.col("row_index") + before))
+                    before += df.height
     except BaseException as error:
         if before:
-            error.add_note(f"{before} rows were sent before; client.rows tells what became of them")
+            error.add_note(
+                f"{before} rows were taken up before; client.rows tells what became of them"
+            )
         raise
     finally:
         client.rows = pl.concat(results)

@@ -6,7 +6,9 @@ import ctypes
 import datetime as dt
 import io
 import json
+import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -751,3 +753,24 @@ def test_a_query_that_fails_leaves_what_was_sent(
         lf.edfi.sink_post_payload(client=runner, payload_col="payload", key_col="n", commit=True)  # type: ignore[attr-defined]
     assert runner.rows is not None
     assert runner.rows["key"].to_list() == sent(ods)
+
+
+def test_a_sink_can_be_interrupted(
+    ods: ScriptedOds, runner: edfi.StudentAssessment, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("polars_edfi._namespaces.CHUNK", 20)
+
+    def script(_: Request) -> None:
+        if len(ods.requests) == 30:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    ods.script = script
+    lf = payloads(ods, 2_000).lazy()
+    with pytest.raises(KeyboardInterrupt) as raised:
+        lf.edfi.sink_post_payload(client=runner, payload_col="payload", key_col="n", commit=True)  # type: ignore[attr-defined]
+    assert "client.rows" in raised.value.__notes__[0]
+    assert runner.rows is not None
+    rows = runner.rows
+    assert rows.height < 2_000
+    assert rows.filter(pl.col("status").is_null())["key"].to_list() == sent(ods)
+    assert rows["status"].is_in([None, "error"], nulls_equal=True).all()
