@@ -39,7 +39,7 @@ impl EdFiClient {
     /// # Errors
     /// As there.
     pub fn fetch_token(&self) -> Result<Token> {
-        Threads::get()?.runtime().block_on(self.0.fetch_token())
+        Threads::get()?.block_on(self.0.fetch_token())
     }
 
     /// See [`crate::EdFiClient::batch_fetch_tokens`].
@@ -56,7 +56,7 @@ impl EdFiClient {
         let call = self
             .0
             .batch_fetch_tokens(df, account_col, oauth_endpoint, options);
-        Threads::get()?.runtime().block_on(call)
+        Threads::get()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::get_all`].
@@ -64,7 +64,7 @@ impl EdFiClient {
     /// # Errors
     /// As there.
     pub fn get_all(&self, options: &GetAllOptions) -> Result<DataFrame> {
-        Threads::get()?.runtime().block_on(self.0.get_all(options))
+        Threads::get()?.block_on(self.0.get_all(options))
     }
 
     /// See [`crate::EdFiClient::batch_get_all`].
@@ -78,7 +78,7 @@ impl EdFiClient {
         options: &GetAllOptions,
     ) -> Result<DataFrame> {
         let call = self.0.batch_get_all(districts, key_col, options);
-        Threads::get()?.runtime().block_on(call)
+        Threads::get()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::post_payload`].
@@ -87,7 +87,7 @@ impl EdFiClient {
     /// As there.
     pub fn post_payload(&self, payload: &str, options: &PostOptions) -> Result<Outcome> {
         let call = self.0.post_payload(payload, options);
-        Threads::get()?.runtime().block_on(call)
+        Threads::get()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::batch_post_payload`].
@@ -102,7 +102,7 @@ impl EdFiClient {
         options: &PostOptions,
     ) -> Result<DataFrame> {
         let call = self.0.batch_post_payload(df, payload_col, key_col, options);
-        Threads::get()?.runtime().block_on(call)
+        Threads::get()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::get_by_id`].
@@ -111,7 +111,7 @@ impl EdFiClient {
     /// As there.
     pub fn get_by_id(&self, id: &str, options: &GetByIdOptions) -> Result<String> {
         let call = self.0.get_by_id(id, options);
-        Threads::get()?.runtime().block_on(call)
+        Threads::get()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::batch_get_by_id`].
@@ -125,7 +125,7 @@ impl EdFiClient {
         options: &GetByIdOptions,
     ) -> Result<DataFrame> {
         let call = self.0.batch_get_by_id(df, id_col, options);
-        Threads::get()?.runtime().block_on(call)
+        Threads::get()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::delete_by_id`].
@@ -134,7 +134,7 @@ impl EdFiClient {
     /// As there.
     pub fn delete_by_id(&self, id: &str, options: &DeleteOptions) -> Result<Outcome> {
         let call = self.0.delete_by_id(id, options);
-        Threads::get()?.runtime().block_on(call)
+        Threads::get()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::batch_delete_by_id`].
@@ -149,6 +149,6 @@ impl EdFiClient {
         options: &DeleteOptions,
     ) -> Result<DataFrame> {
         let call = self.0.batch_delete_by_id(df, id_col, key_col, options);
-        Threads::get()?.runtime().block_on(call)
+        Threads::get()?.block_on(call)
     }
 }

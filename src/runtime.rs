@@ -1,4 +1,4 @@
-//! The threads of this process: one tokio runtime for the blocking faces, one pool for decoding.
+//! The runtime of the blocking faces, and a pool of threads for decoding.
 //!
 //! Threads do not survive a fork (Airflow, gunicorn): both are made anew in each process.
 
@@ -33,9 +33,9 @@ impl Threads {
     fn start() -> Result<Self> {
         let failed = |error: &dyn std::fmt::Display| Error::Config(format!("no threads: {error}"));
         Ok(Self {
-            runtime: tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .thread_name("polars-edfi")
+            // One thread for a call and all its connections: to wake another one for each answer
+            // takes more than a small request itself.
+            runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .map_err(|error| failed(&error))?,
@@ -46,8 +46,16 @@ impl Threads {
         })
     }
 
-    pub(crate) fn runtime(&self) -> &tokio::runtime::Runtime {
-        &self.runtime
+    /// Waits for a call, on the thread that calls.
+    pub(crate) fn block_on<T>(&self, call: impl Future<Output = T>) -> T {
+        self.runtime.block_on(async {
+            // Between calls nobody looks after idle connections: what a server closed in the
+            // meantime has to be seen before it is used. One turn hears of it, one acts on it.
+            for _ in 0..2 {
+                tokio::task::yield_now().await;
+            }
+            call.await
+        })
     }
 }
 

@@ -27,14 +27,14 @@ const LONGEST_LIFETIME: f64 = 1e8;
 /// A point in time beyond this is counted in milliseconds.
 const LAST_SECOND: f64 = 1e11;
 
-static CACHE: LazyLock<Mutex<HashMap<CacheKey, Arc<Slot>>>> = LazyLock::new(Mutex::default);
+static CACHE: LazyLock<Mutex<HashMap<Arc<Owner>, Arc<Slot>>>> = LazyLock::new(Mutex::default);
 
-/// What a client proves itself with, and where.
+/// What a client proves itself with, and where. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Credentials {
-    pub(crate) token_url: Url,
-    pub(crate) client_id: String,
-    pub(crate) secret: Secret,
+    owner: Arc<Owner>,
+    secret: Secret,
+    slot: Arc<Slot>,
 }
 
 /// A bearer token.
@@ -85,9 +85,9 @@ enum Lifetime {
 
 /// Whose token it is. The secret takes part as a digest: a wrong secret never finds the token
 /// that the right one was given.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct CacheKey {
-    token_url: String,
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Owner {
+    token_url: Url,
     client_id: String,
     secret: [u8; 32],
 }
@@ -110,28 +110,47 @@ impl Slot {
 }
 
 impl Credentials {
-    pub(crate) fn cache_key(&self) -> CacheKey {
-        CacheKey {
-            token_url: self.token_url.to_string(),
-            client_id: self.client_id.clone(),
-            secret: self.secret.sha256(),
+    pub(crate) fn new(token_url: Url, client_id: String, secret: Secret) -> Self {
+        let owner = Arc::new(Owner {
+            token_url,
+            client_id,
+            secret: secret.sha256(),
+        });
+        let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = cache.entry(owner.clone()).or_default().clone();
+        Self {
+            owner,
+            secret,
+            slot,
         }
     }
 
-    fn slot(&self) -> Arc<Slot> {
-        let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.entry(self.cache_key()).or_default().clone()
+    /// The same credentials for another token endpoint.
+    pub(crate) fn at(&self, token_url: Url) -> Self {
+        Self::new(token_url, self.client_id().to_owned(), self.secret.clone())
+    }
+
+    pub(crate) fn client_id(&self) -> &str {
+        &self.owner.client_id
+    }
+
+    /// Tells credentials apart.
+    pub(crate) fn owner(&self) -> &Arc<Owner> {
+        &self.owner
     }
 
     /// The token of this process, if there is one with some life left.
     pub(crate) fn cached(&self) -> Option<Token> {
-        self.slot().fresh()
+        self.slot.fresh()
     }
 
     /// Forgets a token that a server refused.
     pub(crate) fn forget(&self, refused: &Secret) {
-        let slot = self.slot();
-        let mut token = slot.token.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut token = self
+            .slot
+            .token
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if token.as_ref().is_some_and(|token| token.token == *refused) {
             *token = None;
         }
@@ -157,7 +176,7 @@ impl Credentials {
         control: &Control,
         usable: impl Fn(&Token) -> bool,
     ) -> Result<(Token, bool), Failure> {
-        let slot = self.slot();
+        let slot = &self.slot;
         let _flight = slot.flight.lock().await;
         if let Some(token) = slot.fresh().filter(usable) {
             return Ok((token, false));
@@ -174,7 +193,7 @@ impl Credentials {
         policy: RetryPolicy,
         control: &Control,
     ) -> Result<Token, Failure> {
-        let basic = format!("{}:{}", self.client_id, self.secret.reveal());
+        let basic = format!("{}:{}", self.client_id(), self.secret.reveal());
         let basic = base64::engine::general_purpose::STANDARD.encode(basic);
         let mut authorization = HeaderValue::try_from(format!("Basic {basic}"))
             .map_err(|_| Failure::new("the credentials cannot stand in a header"))?;
@@ -191,7 +210,7 @@ impl Credentials {
             authorization: Some(authorization),
             body: Some(bytes::Bytes::from_static(b"grant_type=client_credentials")),
             small: true,
-            ..Call::get(self.token_url.clone())
+            ..Call::get(self.owner.token_url.clone())
         };
         let answer = transport.send(&mut call, policy, control).await?;
         read_token(&answer).map_err(|mut failure| {

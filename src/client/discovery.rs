@@ -42,7 +42,7 @@ pub(crate) async fn data_root(
 pub(crate) fn with_version(base: &BaseUrl, segment: &str) -> BaseUrl {
     match segment {
         "" => base.clone(),
-        segment => base.with_path(base.join(&format!("data/{segment}")).path()),
+        segment => base.below(&format!("data/{segment}")),
     }
 }
 

@@ -404,11 +404,7 @@ impl EdFiClientBuilder {
                 if client_id.is_empty() || secret.is_empty() {
                     return Err(Error::Config("client_id or client_secret is empty".into()));
                 }
-                Auth::Credentials(Credentials {
-                    token_url,
-                    client_id,
-                    secret,
-                })
+                Auth::Credentials(Credentials::new(token_url, client_id, secret))
             }
             (None | Some(_), None | Some(_), Some(_)) => {
                 return Err(Error::Config(

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::auth::{CacheKey, Credentials, Token};
+use super::auth::{Credentials, Owner, Token};
 use super::control::Control;
 use super::retry::RetryPolicy;
 use super::secret::Secret;
@@ -23,7 +23,7 @@ const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 pub(crate) struct Renewals {
     cooldown: Duration,
     policy: RetryPolicy,
-    clients: Mutex<HashMap<CacheKey, Arc<tokio::sync::Mutex<Client>>>>,
+    clients: Mutex<HashMap<Arc<Owner>, Arc<tokio::sync::Mutex<Client>>>>,
 }
 
 /// A token in place of another one.
@@ -78,7 +78,13 @@ impl Renewals {
 
     fn client(&self, credentials: &Credentials) -> Arc<tokio::sync::Mutex<Client>> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        clients.entry(credentials.cache_key()).or_default().clone()
+        match clients.get(credentials.owner()) {
+            Some(client) => client.clone(),
+            None => {
+                let owner = credentials.owner().clone();
+                clients.entry(owner).or_default().clone()
+            }
+        }
     }
 
     /// The token that this call has renewed to already, if it is still good.

@@ -45,6 +45,11 @@ impl BaseUrl {
         url
     }
 
+    /// The same as [`join`](Self::join), as the base of other URLs.
+    pub(crate) fn below(&self, path: &str) -> Self {
+        Self(self.join(path))
+    }
+
     pub(crate) fn as_url(&self) -> &Url {
         &self.0
     }

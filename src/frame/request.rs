@@ -1,5 +1,10 @@
 //! From a row to what a request needs: base URL, API version, token, and how to renew it.
 
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+
 use polars::prelude::DataFrame;
 
 use super::input::{self, Keys, Texts, Times};
@@ -21,6 +26,9 @@ pub(crate) struct Rows<'a> {
     auth_key: Option<Texts>,
     auth_secret: Option<Texts>,
     expires: Option<Times>,
+    /// What was made of cells before: few ODSs serve many rows.
+    bases: Mutex<HashMap<String, Result<BaseUrl, String>>>,
+    credentials: Mutex<HashMap<[String; 3], Result<Credentials, String>>>,
 }
 
 impl<'a> Rows<'a> {
@@ -51,6 +59,8 @@ impl<'a> Rows<'a> {
                 Some(name) => Some(Times::required(df, "expires_col", name)?),
                 None => None,
             },
+            bases: Mutex::default(),
+            credentials: Mutex::default(),
         })
     }
 
@@ -134,8 +144,11 @@ impl<'a> Rows<'a> {
     fn base(&self, row: usize) -> Result<BaseUrl, Failure> {
         match (&self.url, self.client.base()) {
             (Some(urls), _) => match urls.get(row) {
-                Some(text) => BaseUrl::parse(text, self.client.allow_http())
-                    .map_err(|what| Failure::new(format!("'{}': {what}", self.options.url_col))),
+                Some(text) => {
+                    let parse = || BaseUrl::parse(text, self.client.allow_http());
+                    remembered(&self.bases, text, parse)
+                        .map_err(|what| Failure::new(format!("'{}': {what}", self.options.url_col)))
+                }
                 None => Err(Failure::new(urls.missing())),
             },
             (None, Some(base)) => Ok(base.clone()),
@@ -184,16 +197,20 @@ impl<'a> Rows<'a> {
             text.to_owned()
         };
         let client_id = cell(&self.auth_key, &options.auth_key_col);
-        let secret = Secret::new(cell(&self.auth_secret, &options.auth_secret_col));
+        let secret = cell(&self.auth_secret, &options.auth_secret_col);
         if !gaps.is_empty() {
             return Ok(Renewal::Impossible(gaps.join(", ")));
         }
-        let endpoint = options.oauth_endpoint.as_deref().unwrap_or_default();
-        Ok(Renewal::Possible(Credentials {
-            token_url: token_url(base, endpoint, self.client.allow_http()).map_err(Failure::new)?,
-            client_id,
-            secret,
-        }))
+        let key = [base.as_url().to_string(), client_id, secret];
+        let make = || {
+            let endpoint = options.oauth_endpoint.as_deref().unwrap_or_default();
+            let at = token_url(base, endpoint, self.client.allow_http())?;
+            let [_, client_id, secret] = key.clone();
+            Ok(Credentials::new(at, client_id, Secret::new(secret)))
+        };
+        remembered(&self.credentials, &key, make)
+            .map(Renewal::Possible)
+            .map_err(Failure::new)
     }
 
     /// Where the client's own credentials serve all rows, they renew its own token too.
@@ -205,6 +222,26 @@ impl<'a> Rows<'a> {
             _ => Renewal::NotConfigured,
         }
     }
+}
+
+/// What stands under a key, or what is made now and stands there from now on.
+fn remembered<K, Q, T>(
+    memory: &Mutex<HashMap<K, Result<T, String>>>,
+    key: &Q,
+    make: impl FnOnce() -> Result<T, String>,
+) -> Result<T, String>
+where
+    K: Borrow<Q> + Eq + Hash,
+    Q: ToOwned<Owned = K> + Eq + Hash + ?Sized,
+    T: Clone,
+{
+    let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = memory.get(key) {
+        return known.clone();
+    }
+    let made = make();
+    memory.insert(key.to_owned(), made.clone());
+    made
 }
 
 /// The token endpoint of an ODS: below its base URL, or where an absolute URL says.

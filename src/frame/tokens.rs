@@ -81,24 +81,19 @@ impl Accounts<'_> {
             Auth::Credentials(own) => Some(own),
             Auth::None | Auth::Bearer(_) => None,
         };
-        let (client_id, secret) = match (&self.key, &self.secret, own) {
-            (Some(keys), Some(secrets), _) => (cell(keys)?, Secret::new(cell(secrets)?)),
-            (None, None, Some(own)) if self.is_home(&base) => {
-                (own.client_id.clone(), own.secret.clone())
+        let at = token_url(&base, self.oauth_endpoint, allow_http).map_err(Failure::new)?;
+        match (&self.key, &self.secret, own) {
+            (Some(keys), Some(secrets), _) => {
+                let (key, secret) = (cell(keys)?, Secret::new(cell(secrets)?));
+                Ok(Credentials::new(at, key, secret))
             }
-            (None, None, Some(_)) => {
-                return Err(Failure::new(format!(
-                    "missing '{KEY_COL}': the client's own credentials go to its own base_url only"
-                )));
-            }
-            (Some(_), None, _) => return Err(Failure::new(format!("missing '{SECRET_COL}'"))),
-            (None, _, _) => return Err(Failure::new(format!("missing '{KEY_COL}'"))),
-        };
-        Ok(Credentials {
-            token_url: token_url(&base, self.oauth_endpoint, allow_http).map_err(Failure::new)?,
-            client_id,
-            secret,
-        })
+            (None, None, Some(own)) if self.is_home(&base) => Ok(own.at(at)),
+            (None, None, Some(_)) => Err(Failure::new(format!(
+                "missing '{KEY_COL}': the client's own credentials go to its own base_url only"
+            ))),
+            (Some(_), None, _) => Err(Failure::new(format!("missing '{SECRET_COL}'"))),
+            (None, _, _) => Err(Failure::new(format!("missing '{KEY_COL}'"))),
+        }
     }
 
     fn is_home(&self, base: &BaseUrl) -> bool {
@@ -184,7 +179,7 @@ impl EdFiClient {
         options.control.begin(rows.len());
         let fetch = async |row: usize| {
             let credentials = accounts.credentials(row);
-            let client_id = credentials.as_ref().ok().map(|c| c.client_id.clone());
+            let client_id = credentials.as_ref().ok().map(|c| c.client_id().to_owned());
             let token = match credentials {
                 Ok(credentials) => {
                     let (transport, policy) = (self.transport(), self.policy());

@@ -219,7 +219,7 @@ impl Rows {
 /// Waits for a call, and turns its error into one of Polars: without NUL bytes, which a C string
 /// cannot hold, and of a sane length.
 fn wait(call: impl Future<Output = Result<Series>>) -> PolarsResult<Series> {
-    let run = || Threads::get()?.runtime().block_on(call);
+    let run = || Threads::get()?.block_on(call);
     run().map_err(|error| {
         let text = error.to_string().replace('\0', "");
         let text: String = text.chars().take(LONGEST_ERROR).collect();

@@ -69,7 +69,7 @@ pub(crate) fn run<T: Send>(
     let (abort, aborted) = tokio::sync::oneshot::channel::<()>();
     let result = std::thread::scope(|scope| {
         scope.spawn(|| {
-            let outcome = threads.runtime().block_on(async {
+            let outcome = threads.block_on(async {
                 tokio::select! {
                     outcome = future => outcome,
                     Ok(()) = aborted => Err(Error::Interrupted),

@@ -66,6 +66,12 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     request_queue_size = 128
+    closed: threading.Semaphore
+    """Released for each connection that the server has closed."""
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self.closed.release()
 
 
 class ScriptedOds:
@@ -128,6 +134,7 @@ class ScriptedOds:
             do_GET = do_POST = do_PUT = do_DELETE = handle_any
 
         self._server = Server(("127.0.0.1", 0), Handler)
+        self.closed = self._server.closed = threading.Semaphore(0)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
