@@ -24,6 +24,7 @@ pub(crate) use self::auth::{Credentials, epoch};
 pub use self::control::Control;
 #[cfg(feature = "python")]
 pub(crate) use self::control::Limiter;
+pub use self::paging::Paging;
 pub(crate) use self::renewal::Renewals;
 use self::retry::{Again, RetryPolicy};
 pub use self::secret::Secret;

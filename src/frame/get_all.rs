@@ -9,7 +9,7 @@ use super::district::{Reader, Records};
 use super::input::Keys;
 use super::options::BatchOptions;
 use super::request::Rows;
-use crate::client::paging::Collection;
+use crate::client::paging::{Collection, Paging};
 use crate::client::session::{Access, CallContext};
 use crate::client::{Control, EdFiClient};
 use crate::columns::{self, Layout, Plan};
@@ -53,6 +53,8 @@ pub struct GetAllOptions {
     pub params: Vec<(String, String)>,
     /// Records a page; a server that allows fewer is asked for what it allows.
     pub limit: usize,
+    /// Whether pages are asked for by offset or by token.
+    pub paging: Paging,
     /// How records become columns.
     pub schema: SchemaChoice,
     /// What stands between the names of nested properties in the name of a column.
@@ -77,6 +79,7 @@ impl Default for GetAllOptions {
             batch: BatchOptions::default(),
             params: Vec::new(),
             limit: 500,
+            paging: Paging::default(),
             schema: SchemaChoice::default(),
             separator: ".".into(),
             links: true,
@@ -297,6 +300,7 @@ impl<'a> Reading<'a> {
                 context,
                 options.batch.workers,
                 options.limit as u64,
+                options.paging,
                 options.links,
                 options.on_short == OnShort::Error,
             ),

@@ -13,7 +13,7 @@ use polars::prelude::Schema;
 use crate::client::urls;
 use crate::{
     BatchOptions, DeleteOptions, EdFiClient, Error, Failure, GetAllOptions, GetByIdOptions,
-    OnShort, Outcome, PostOptions, SchemaChoice, Secret, TokenOptions,
+    OnShort, Outcome, Paging, PostOptions, SchemaChoice, Secret, TokenOptions,
 };
 
 /// A client; Python's `EdFiClient` holds one.
@@ -422,10 +422,16 @@ fn read_options(a: &Bound<'_, PyDict>) -> PyResult<GetAllOptions> {
         "warn" => OnShort::Warn,
         _ => OnShort::Error,
     };
+    let paging = match get::<String>(a, "paging")?.as_str() {
+        "offset" => Paging::Offset,
+        "cursor" => Paging::Cursor,
+        _ => Paging::Auto,
+    };
     Ok(GetAllOptions {
         batch: BatchOptions::default(),
         params: get(a, "params")?,
         limit: whole(a, "limit", 1)?,
+        paging,
         schema,
         separator: get(a, "separator")?,
         links: get(a, "links")?,
