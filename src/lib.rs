@@ -52,10 +52,11 @@ mod runtime;
 pub mod sandbox;
 
 pub use client::{
-    Control, EdFiClient, EdFiClientBuilder, Paging, STUDENT_ASSESSMENTS, Secret, Token,
+    ChangeVersions, Control, EdFiClient, EdFiClientBuilder, Paging, STUDENT_ASSESSMENTS, Secret,
+    Token,
 };
 pub use error::{Error, Failure, Result};
 pub use frame::{
-    BatchOptions, DeleteOptions, GetAllOptions, GetByIdOptions, OnShort, Outcome, PostOptions,
-    SchemaChoice, TokenOptions,
+    BatchOptions, ChangeOptions, Changes, DeleteOptions, GetAllOptions, GetByIdOptions, OnShort,
+    Outcome, PostOptions, SchemaChoice, TokenOptions,
 };

@@ -89,7 +89,7 @@ max_change_version, snapshot, on_short, show_progress, progress_desc, label
         (None, True)
         """
         call = _native.Call()
-        arguments = _read_arguments(
+        arguments = read_arguments(
             endpoint=endpoint,
             query=params,
             limit=limit,
@@ -260,7 +260,7 @@ max_change_version, snapshot, on_short, show_progress, progress_desc, label
         """
         call = _native.Call()
         frame(df)
-        arguments = _read_arguments(
+        arguments = read_arguments(
             endpoint=endpoint,
             query=params,
             limit=limit,
@@ -296,7 +296,7 @@ max_change_version, snapshot, on_short, show_progress, progress_desc, label
         return self._finish(call, rows)
 
 
-def _read_arguments(
+def read_arguments(
     *,
     endpoint: str | None,
     query: Mapping[str, object] | None,
@@ -306,6 +306,7 @@ def _read_arguments(
     on_short: str,
     **plain: Any,
 ) -> dict[str, Any]:
+    """Put together what every read has."""
     kind, schema_frame = schema(wanted)
     if kind == "openapi":
         msg = "schema='openapi' is not there yet; use 'infer', or give a schema"

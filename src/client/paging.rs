@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
-use reqwest::header::{ACCEPT, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, HeaderValue};
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use super::changes::Snapshot;
 use super::session::{Access, CallContext};
 use super::transport::{Answer, Call};
 use crate::Failure;
@@ -34,7 +35,7 @@ pub enum Paging {
 #[derive(Debug, Clone)]
 pub(crate) struct Collection {
     pub(crate) url: Url,
-    pub(crate) snapshot: bool,
+    pub(crate) snapshot: Snapshot,
 }
 
 /// Which page to ask for.
@@ -281,7 +282,7 @@ impl Collection {
         if answer.status != StatusCode::OK {
             return Err(match allowed_limit(&answer) {
                 Some(allowed) if allowed < size => PageError::LimitTooLarge(allowed),
-                _ => PageError::Failed(answer.refusal()),
+                _ => PageError::Failed(self.snapshot.refusal(&answer)),
             });
         }
         Ok(RawPage::new(answer))
@@ -296,10 +297,7 @@ impl Collection {
         let mut call = Call::get(url);
         call.headers
             .push((ACCEPT, HeaderValue::from_static("application/json")));
-        if self.snapshot {
-            let name = HeaderName::from_static("use-snapshot");
-            call.headers.push((name, HeaderValue::from_static("true")));
-        }
+        self.snapshot.apply(&mut call);
         let policy = context.client.policy();
         context.send(access, &mut call, policy).await
     }

@@ -11,6 +11,7 @@ use std::hash::{DefaultHasher, Hasher};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
+use crate::client::changes::Snapshot;
 use crate::client::paging::{
     Collection, FirstPage, PageError, PageRequest, Paging, RawPage, Walk, Way,
 };
@@ -26,6 +27,9 @@ pub(crate) struct Reader<'a> {
     pub(crate) paging: Paging,
     pub(crate) links: bool,
     pub(crate) short_is_error: bool,
+    /// Whether records of one id are told apart by their change version, as deletes must be: an
+    /// item can be deleted, made again and deleted again. Without, they are one record.
+    pub(crate) by_version: bool,
     /// Requests in flight.
     requests: Semaphore,
     /// Pages between the network and their columns; they bound the memory.
@@ -93,6 +97,7 @@ impl<'a> Reader<'a> {
             paging,
             links,
             short_is_error,
+            by_version: false,
             requests: Semaphore::new(workers),
             pages: Semaphore::new(workers + cores),
             workers,
@@ -103,6 +108,19 @@ impl<'a> Reader<'a> {
     pub(crate) async fn data_root(&self, access: &Access) -> Result<BaseUrl, Failure> {
         let _request = self.requests.acquire().await.map_err(|_| over())?;
         self.context.data_root(access).await
+    }
+
+    /// What a request has to say to read the snapshot; to find out is a request like others.
+    pub(crate) async fn snapshot(
+        &self,
+        access: &Access,
+        wanted: bool,
+    ) -> Result<Snapshot, Failure> {
+        if !wanted {
+            return Ok(Snapshot::No);
+        }
+        let _request = self.requests.acquire().await.map_err(|_| over())?;
+        self.context.snapshot(access).await
     }
 
     /// Reads a whole district.
@@ -137,7 +155,7 @@ impl<'a> Reader<'a> {
             mut total,
             counted_early,
         } = self.read_once(access, collection).await?;
-        let (distinct, repeated) = distinct(&pages);
+        let (distinct, repeated) = distinct(&pages, self.by_version);
         if counted_early && total.is_some_and(|total| distinct < total) {
             // Records may have gone since that count.
             let _request = self.requests.acquire().await.map_err(|_| over())?;
@@ -419,14 +437,17 @@ fn digest(body: &[u8]) -> u64 {
 /// How many different records there are, and which came again later.
 ///
 /// Where no record has an id, each counts for itself.
-fn distinct(pages: &[Page]) -> (u64, Vec<(usize, usize)>) {
-    let mut seen: HashMap<&str, (usize, usize)> = HashMap::new();
+fn distinct(pages: &[Page], by_version: bool) -> (u64, Vec<(usize, usize)>) {
+    let mut seen: HashMap<(&str, Option<i64>), (usize, usize)> = HashMap::new();
     let mut repeated = Vec::new();
     let mut nameless = 0;
     for (p, page) in pages.iter().enumerate() {
         for row in 0..page.len() {
             match page.id(row) {
-                Some(id) => repeated.extend(seen.insert(id, (p, row))),
+                Some(id) => {
+                    let version = by_version.then(|| page.change_version(row)).flatten();
+                    repeated.extend(seen.insert((id, version), (p, row)));
+                }
                 None => nameless += 1,
             }
         }

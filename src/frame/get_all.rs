@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use futures_util::stream::{self, StreamExt};
 use polars::prelude::*;
 
+use super::changes::{check_window, window_params};
 use super::district::{Reader, Records};
 use super::input::Keys;
 use super::options::BatchOptions;
@@ -100,6 +101,7 @@ impl GetAllOptions {
         if self.batch.workers == 0 {
             return Err(Error::Config("workers must be at least 1".into()));
         }
+        check_window(self.min_change_version, self.max_change_version)?;
         if let Some((name, _)) = self
             .params
             .iter()
@@ -114,13 +116,10 @@ impl GetAllOptions {
 
     fn all_params(&self) -> Vec<(String, String)> {
         let mut params = self.params.clone();
-        let versions = [
-            ("minChangeVersion", self.min_change_version),
-            ("maxChangeVersion", self.max_change_version),
-        ];
-        for (name, version) in versions {
-            params.extend(version.map(|version| (name.to_owned(), version.to_string())));
-        }
+        params.extend(window_params(
+            self.min_change_version,
+            self.max_change_version,
+        ));
         params
     }
 }
@@ -314,7 +313,7 @@ impl<'a> Reading<'a> {
         let root = self.reader.data_root(access).await?;
         let collection = Collection {
             url: root.join(&self.endpoint),
-            snapshot: self.snapshot,
+            snapshot: self.reader.snapshot(access, self.snapshot).await?,
         };
         self.reader
             .read(access, &collection.with_params(&self.params))

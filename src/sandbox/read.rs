@@ -185,7 +185,7 @@ impl Reader<'_> {
         }
     }
 
-    fn tables<'s>(&self, state: &'s State) -> Result<&'s Tables, Problem> {
+    pub(super) fn tables<'s>(&self, state: &'s State) -> Result<&'s Tables, Problem> {
         if wants_snapshot(self.headers) {
             let text = "Snapshots are not available: none has been taken.";
             return state

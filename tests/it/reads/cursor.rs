@@ -344,3 +344,26 @@ async fn progress_counts_no_record_twice() {
         assert_eq!(options.batch.control.records(), 40, "{paging:?}");
     }
 }
+#[tokio::test]
+async fn a_window_of_change_versions_is_read_with_both_pagings() {
+    let ods = start();
+    let window = |paging, min, max| GetAllOptions {
+        min_change_version: min,
+        max_change_version: max,
+        ..by(paging)
+    };
+    let all = own_read(&ods, &by(Paging::Auto)).await;
+    let client = own(&ods, BAD).build().expect("a client");
+    let newest = soon(client.available_change_versions())
+        .await
+        .expect("versions")
+        .newest;
+    for paging in [Paging::Auto, Paging::Offset, Paging::Cursor] {
+        let later = own_read(&ods, &window(paging, Some(newest - 10), None)).await;
+        let earlier = own_read(&ods, &window(paging, None, Some(newest - 11))).await;
+        assert!(later.height() > 2 && earlier.height() > 2, "{paging:?}");
+        assert_eq!(later.height() + earlier.height(), all.height());
+        let none = own_read(&ods, &window(paging, Some(newest + 1), None)).await;
+        assert_eq!(none.height(), 0);
+    }
+}
