@@ -98,8 +98,16 @@ impl CallContext {
         }
     }
 
-    /// How to ask for an ODS's snapshot: the newest by name where the ODS has a list of them.
-    pub(crate) async fn snapshot(&self, access: &Access) -> Result<Snapshot, Failure> {
+    /// How to ask for an ODS's snapshot: the newest by name where the ODS has a list of them. Where
+    /// none is wanted, nothing is sent.
+    pub(crate) async fn snapshot(
+        &self,
+        access: &Access,
+        wanted: bool,
+    ) -> Result<Snapshot, Failure> {
+        if !wanted {
+            return Ok(Snapshot::No);
+        }
         let answer = self
             .about_changes(access, "snapshots", &Snapshot::No)
             .await?;

@@ -2,10 +2,9 @@
 
 use polars::prelude::*;
 
-use super::district::Reader;
-use super::get_all::{GetAllOptions, append};
+use super::district::{Reader, Records};
+use super::get_all::{GetAllOptions, SchemaChoice, append};
 use super::options::BatchOptions;
-use crate::client::changes::Snapshot;
 use crate::client::paging::{Collection, Paging};
 use crate::client::session::Access;
 use crate::client::{ChangeVersions, Control, EdFiClient, urls};
@@ -124,10 +123,7 @@ impl EdFiClient {
             ..BatchOptions::default()
         });
         let asked = async {
-            let snapshot = match snapshot {
-                true => context.snapshot(&access).await?,
-                false => Snapshot::No,
-            };
+            let snapshot = context.snapshot(&access, snapshot).await?;
             context.change_versions(&access, &snapshot).await
         };
         asked.await.map_err(|failure| ended(failure, control))
@@ -288,7 +284,7 @@ async fn read(
     endpoint: &str,
     kind: Kind,
     options: &ChangeOptions,
-) -> Result<super::district::Records, Failure> {
+) -> Result<Records, Failure> {
     let root = reader.data_root(access).await?;
     let path = match kind {
         Kind::Deletes => "deletes",
@@ -347,7 +343,6 @@ fn with_id(frame: DataFrame) -> Result<DataFrame> {
 
 /// The columns of a given schema, no rows.
 fn no_records(options: &GetAllOptions) -> Result<DataFrame> {
-    use super::get_all::SchemaChoice;
     let layout = match &options.schema {
         SchemaChoice::Given(schema) => Layout::from_schema(schema, &options.separator)?,
         _ => Layout::new(),

@@ -116,11 +116,8 @@ impl<'a> Reader<'a> {
         access: &Access,
         wanted: bool,
     ) -> Result<Snapshot, Failure> {
-        if !wanted {
-            return Ok(Snapshot::No);
-        }
         let _request = self.requests.acquire().await.map_err(|_| over())?;
-        self.context.snapshot(access).await
+        self.context.snapshot(access, wanted).await
     }
 
     /// Reads a whole district.
