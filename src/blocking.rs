@@ -5,7 +5,8 @@ use polars::prelude::DataFrame;
 use crate::client::Token;
 use crate::runtime::Threads;
 use crate::{
-    DeleteOptions, GetAllOptions, GetByIdOptions, Outcome, PostOptions, Result, TokenOptions,
+    ChangeOptions, ChangeVersions, Changes, DeleteOptions, GetAllOptions, GetByIdOptions, Outcome,
+    PostOptions, Result, TokenOptions,
 };
 
 /// [`EdFiClient`](crate::EdFiClient), each call waited for.
@@ -149,6 +150,47 @@ impl EdFiClient {
         options: &DeleteOptions,
     ) -> Result<DataFrame> {
         let call = self.0.batch_delete_by_id(df, id_col, key_col, options);
+        Threads::get()?.block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::available_change_versions`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn available_change_versions(&self) -> Result<ChangeVersions> {
+        let call = self.0.available_change_versions();
+        Threads::get()?.block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::deletes`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn deletes(&self, endpoint: &str, options: &ChangeOptions) -> Result<DataFrame> {
+        let call = self.0.deletes(endpoint, options);
+        Threads::get()?.block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::key_changes`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn key_changes(&self, endpoint: &str, options: &ChangeOptions) -> Result<DataFrame> {
+        let call = self.0.key_changes(endpoint, options);
+        Threads::get()?.block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::changes`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn changes(
+        &self,
+        endpoint: &str,
+        since: Option<i64>,
+        options: &GetAllOptions,
+    ) -> Result<Changes> {
+        let call = self.0.changes(endpoint, since, options);
         Threads::get()?.block_on(call)
     }
 }

@@ -51,9 +51,12 @@ mod runtime;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 
-pub use client::{Control, EdFiClient, EdFiClientBuilder, STUDENT_ASSESSMENTS, Secret, Token};
+pub use client::{
+    ChangeVersions, Control, EdFiClient, EdFiClientBuilder, Paging, STUDENT_ASSESSMENTS, Secret,
+    Token,
+};
 pub use error::{Error, Failure, Result};
 pub use frame::{
-    BatchOptions, DeleteOptions, GetAllOptions, GetByIdOptions, OnShort, Outcome, PostOptions,
-    SchemaChoice, TokenOptions,
+    BatchOptions, ChangeOptions, Changes, DeleteOptions, GetAllOptions, GetByIdOptions, OnShort,
+    Outcome, PostOptions, SchemaChoice, TokenOptions,
 };

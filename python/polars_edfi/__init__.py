@@ -6,6 +6,7 @@ every district as one flat, typed frame. The conventional import is ``import pol
 
 from polars_edfi import _namespaces as _namespaces  # registers them
 from polars_edfi import endpoints
+from polars_edfi._changes import Changes
 from polars_edfi._client import EdFiClient, Resource, StudentAssessment
 from polars_edfi._errors import AuthError, EdFiError, HttpError
 from polars_edfi._expressions import (
@@ -21,6 +22,7 @@ from polars_edfi._sandbox import Sandbox
 
 __all__ = [
     "AuthError",
+    "Changes",
     "EdFiClient",
     "EdFiError",
     "HttpError",

@@ -89,7 +89,7 @@ max_change_version, snapshot, on_short, show_progress, progress_desc, label
         (None, True)
         """
         call = _native.Call()
-        arguments = _read_arguments(
+        arguments = read_arguments(
             endpoint=endpoint,
             query=params,
             limit=limit,
@@ -207,7 +207,11 @@ max_change_version, snapshot, on_short, show_progress, progress_desc, label
             List columns that become one row per element, such as ``"scoreResults"``; a record with
             none keeps one row.
         paging
-            ``"auto"`` or ``"offset"``; ``"cursor"`` is not there yet and raises.
+            How pages are asked for. ``"cursor"``: by page token, parts of the resource side by
+            side (``/partitions``), as ODS/API 7.3 and later serve it; a server without is an error
+            row. ``"offset"``: by offset, pages side by side; slow far into a large resource, and on
+            data that changes it can miss records (which ``on_short`` then notices). ``"auto"``: by
+            token where the first answer has a ``Next-Page-Token``, else by offset.
         min_change_version, max_change_version
             Only records that changed in this range, ends included.
         snapshot
@@ -256,7 +260,7 @@ max_change_version, snapshot, on_short, show_progress, progress_desc, label
         """
         call = _native.Call()
         frame(df)
-        arguments = _read_arguments(
+        arguments = read_arguments(
             endpoint=endpoint,
             query=params,
             limit=limit,
@@ -292,7 +296,7 @@ max_change_version, snapshot, on_short, show_progress, progress_desc, label
         return self._finish(call, rows)
 
 
-def _read_arguments(
+def read_arguments(
     *,
     endpoint: str | None,
     query: Mapping[str, object] | None,
@@ -302,16 +306,15 @@ def _read_arguments(
     on_short: str,
     **plain: Any,
 ) -> dict[str, Any]:
+    """Put together what every read has."""
     kind, schema_frame = schema(wanted)
     if kind == "openapi":
         msg = "schema='openapi' is not there yet; use 'infer', or give a schema"
         raise EdFiError(msg)
-    if choice("paging", paging, ["auto", "offset", "cursor"]) == "cursor":
-        msg = "paging='cursor' is not there yet; use 'offset'"
-        raise EdFiError(msg)
     return plain | {
         "endpoint": endpoint,
         "params": params(query),
+        "paging": choice("paging", paging, ["auto", "offset", "cursor"]),
         "schema": kind,
         "schema_frame": schema_frame,
         "explode": names("explode", explode) or [],

@@ -1,4 +1,4 @@
-//! The discovery document of an ODS, and the data URL that follows from it.
+//! The discovery document of an ODS, and the URLs that follow from it.
 
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -20,6 +20,34 @@ pub(crate) async fn data_root(
     policy: RetryPolicy,
     control: &Control,
 ) -> Result<BaseUrl, Failure> {
+    let found = document(base, transport, policy, control).await?;
+    Ok(match path(&found["urls"]["dataManagementApi"]) {
+        Some(path) => base.with_path(&path),
+        None => with_version(base, urls::DEFAULT_VERSION),
+    })
+}
+
+/// Where the ODS at `base` tells about its changes.
+pub(crate) async fn change_queries_root(
+    base: &BaseUrl,
+    transport: &Transport,
+    policy: RetryPolicy,
+    control: &Control,
+) -> Result<BaseUrl, Failure> {
+    let found = document(base, transport, policy, control).await?;
+    Ok(match path(&found["urls"]["changeQueries"]) {
+        Some(path) => base.with_path(&path),
+        None => change_queries(base, urls::DEFAULT_VERSION),
+    })
+}
+
+/// The discovery document; null where there is none.
+async fn document(
+    base: &BaseUrl,
+    transport: &Transport,
+    policy: RetryPolicy,
+    control: &Control,
+) -> Result<Value, Failure> {
     let mut call = Call {
         small: true,
         ..Call::get(base.as_url().clone())
@@ -28,14 +56,8 @@ pub(crate) async fn data_root(
     if retry::is_passing(answer.status) {
         return Err(answer.failure());
     }
-    let found = (answer.status == StatusCode::OK)
-        .then(|| serde_json::from_slice::<Value>(&answer.body).ok())
-        .flatten()
-        .and_then(|document| data_path(&document));
-    Ok(match found {
-        Some(path) => base.with_path(&path),
-        None => with_version(base, urls::DEFAULT_VERSION),
-    })
+    let found = (answer.status == StatusCode::OK).then(|| serde_json::from_slice(&answer.body));
+    Ok(found.and_then(Result::ok).unwrap_or_default())
 }
 
 /// `{base}/data/{segment}`, or the base itself where there is no segment.
@@ -46,12 +68,46 @@ pub(crate) fn with_version(base: &BaseUrl, segment: &str) -> BaseUrl {
     }
 }
 
-fn data_path(document: &Value) -> Option<String> {
-    let text = document.get("urls")?.get("dataManagementApi")?.as_str()?;
-    // A template such as {tenantIdentifier} that nobody filled in.
-    if text.contains('{') {
-        return None;
-    }
+/// `{base}/changeQueries/v1`, whatever segment the data is below; beside `data` where the base URL
+/// is that of the data. A year in the segment stays (`v3/2026`).
+pub(crate) fn change_queries(base: &BaseUrl, segment: &str) -> BaseUrl {
+    let base_path = base.as_url().path();
+    let (root, segment) = match (segment, base_path.rsplit_once("/data/")) {
+        ("", Some((root, segment))) => (root, segment),
+        _ => (base_path, segment),
+    };
+    let year = segment.split_once('/').map_or("", |(_, year)| year);
+    let root = root.trim_end_matches('/');
+    base.with_path(&format!("{root}/changeQueries/v1/{year}"))
+}
+
+/// The path of a URL; none of a template such as `{tenantIdentifier}` that nobody filled in.
+fn path(url: &Value) -> Option<String> {
+    let text = url.as_str().filter(|text| !text.contains('{'))?;
     let url = urls::parse_url(text).ok()?;
     Some(url.path().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn change_queries_stand_beside_the_data() {
+        for (base, segment, expected) in [
+            ("http://a.test", "v3", "/changeQueries/v1"),
+            ("http://a.test/api/", "v3", "/api/changeQueries/v1"),
+            ("http://a.test/api", "v3/2026", "/api/changeQueries/v1/2026"),
+            ("http://a.test/api/data/v3", "", "/api/changeQueries/v1"),
+            (
+                "http://a.test/api/data/v3/2026",
+                "",
+                "/api/changeQueries/v1/2026",
+            ),
+            ("http://a.test/api", "", "/api/changeQueries/v1"),
+        ] {
+            let base = BaseUrl::parse(base, true).unwrap();
+            assert_eq!(change_queries(&base, segment).as_url().path(), expected);
+        }
+    }
 }

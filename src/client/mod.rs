@@ -1,6 +1,7 @@
 //! HTTP with one or many ODSs. Knows requests, not frames.
 
 mod auth;
+pub(crate) mod changes;
 mod control;
 mod discovery;
 pub(crate) mod paging;
@@ -21,9 +22,11 @@ use tokio::sync::OnceCell;
 
 pub use self::auth::Token;
 pub(crate) use self::auth::{Credentials, epoch};
+pub use self::changes::ChangeVersions;
 pub use self::control::Control;
 #[cfg(feature = "python")]
 pub(crate) use self::control::Limiter;
+pub use self::paging::Paging;
 pub(crate) use self::renewal::Renewals;
 use self::retry::{Again, RetryPolicy};
 pub use self::secret::Secret;
@@ -201,6 +204,24 @@ impl EdFiClient {
         };
         let discover = || discovery::data_root(base, self.transport(), self.policy(), control);
         cell.get_or_try_init(discover).await.cloned()
+    }
+
+    /// Where an ODS tells about its changes.
+    pub(crate) async fn change_queries_root(
+        &self,
+        base: &BaseUrl,
+        api_version: Option<&str>,
+        control: &Control,
+    ) -> Result<BaseUrl, Failure> {
+        match api_version.or(self.api_version()) {
+            Some(version) => Ok(discovery::change_queries(
+                base,
+                &urls::version_segment(version),
+            )),
+            None => {
+                discovery::change_queries_root(base, self.transport(), self.policy(), control).await
+            }
+        }
     }
 }
 

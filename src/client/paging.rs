@@ -1,17 +1,41 @@
-//! One page of a collection, by offset.
+//! One page of a collection, by offset or by token, and how a reading goes on from the first one.
 
-use reqwest::header::{ACCEPT, HeaderName, HeaderValue};
+use std::collections::HashSet;
+
+use reqwest::header::{ACCEPT, HeaderValue};
 use reqwest::{StatusCode, Url};
+use serde_json::Value;
+use tokio::sync::Semaphore;
 
+use super::changes::Snapshot;
 use super::session::{Access, CallContext};
 use super::transport::{Answer, Call};
 use crate::Failure;
+
+/// A partition has at least so many of the largest pages (ODS/API 7.3).
+const PAGES_PER_PARTITION: u64 = 5;
+/// How many partitions an ODS gives at most, and how many where nobody says.
+const MOST_PARTITIONS: u64 = 200;
+const SOME_PARTITIONS: u64 = 10;
+
+/// How the pages of a resource are asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Paging {
+    /// By token where the server gives one with the first page (ODS/API 7.3 and later), else by
+    /// offset. To find out costs no request.
+    #[default]
+    Auto,
+    /// By `offset` and `limit`: every release; slow far into a large resource.
+    Offset,
+    /// By token, partitions side by side; an error where the server has neither.
+    Cursor,
+}
 
 /// What stays the same from page to page.
 #[derive(Debug, Clone)]
 pub(crate) struct Collection {
     pub(crate) url: Url,
-    pub(crate) snapshot: bool,
+    pub(crate) snapshot: Snapshot,
 }
 
 /// Which page to ask for.
@@ -29,6 +53,22 @@ pub(crate) struct RawPage {
     pub(crate) answer: Answer,
     /// `Total-Count`, where the server sent one.
     pub(crate) total: Option<u64>,
+    /// `Next-Page-Token`: a walk by tokens ends where there is none, and nowhere else.
+    pub(crate) next: Option<String>,
+}
+
+impl RawPage {
+    fn new(answer: Answer) -> Self {
+        let header = |name: &str| {
+            let text = answer.headers.get(name)?.to_str().ok()?.trim();
+            (!text.is_empty()).then(|| text.to_owned())
+        };
+        Self {
+            total: header("total-count").and_then(|text| text.parse().ok()),
+            next: header("next-page-token"),
+            answer,
+        }
+    }
 }
 
 /// Why a page did not come.
@@ -42,6 +82,76 @@ pub(crate) enum PageError {
 impl From<Failure> for PageError {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
+    }
+}
+
+/// What the first page, asked for by offset and with the count, tells about the others.
+#[derive(Debug, Clone)]
+pub(crate) struct FirstPage {
+    /// How many records it has, and how many it could have had.
+    pub(crate) records: u64,
+    pub(crate) limit: u64,
+    pub(crate) total: Option<u64>,
+    pub(crate) next: Option<String>,
+}
+
+impl FirstPage {
+    /// Into how many parts a reading is worth dividing.
+    fn partitions(&self) -> u64 {
+        match self.total {
+            Some(total) => total
+                .div_ceil(PAGES_PER_PARTITION.saturating_mul(self.limit))
+                .clamp(1, MOST_PARTITIONS),
+            None if self.records < self.limit => 1,
+            None => SOME_PARTITIONS,
+        }
+    }
+}
+
+/// How a reading goes on after its first page.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Nothing is missing.
+    Done,
+    /// By offset.
+    Offset,
+    /// By token, from this one on.
+    Token(String),
+    /// By token, from each of these on, side by side. The records of the first page are among
+    /// theirs: it is read once more.
+    Partitions(Vec<String>),
+}
+
+/// The tokens of one walk; each leads to the next page.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    token: String,
+    before: HashSet<String>,
+}
+
+impl Walk {
+    pub(crate) fn new(token: String) -> Self {
+        Self {
+            token,
+            before: HashSet::new(),
+        }
+    }
+
+    /// The token of the page to ask for.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Goes on to the next page. A token that came before would lead in a circle, for ever.
+    pub(crate) fn go_on(&mut self, next: String) -> Result<(), Failure> {
+        let last = std::mem::replace(&mut self.token, next);
+        self.before.insert(last);
+        if self.before.contains(&self.token) {
+            return Err(Failure::new(
+                "the server gave a Next-Page-Token that came before: its pages have no end",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -70,28 +180,149 @@ impl Collection {
                 query.append_pair("totalCount", "true");
             }
         }
+        self.page(context, access, url, page.limit).await
+    }
+
+    /// Fetches the page that a token leads to: 200, whatever the body is.
+    pub(crate) async fn fetch_at(
+        &self,
+        context: &CallContext,
+        access: &Access,
+        token: &str,
+        size: u64,
+    ) -> Result<RawPage, PageError> {
+        let mut url = self.url.clone();
+        url.query_pairs_mut()
+            .append_pair("pageToken", token)
+            .append_pair("pageSize", &size.to_string());
+        self.page(context, access, url, size).await
+    }
+
+    /// How many records there are, where the server counts them.
+    pub(crate) async fn count(
+        &self,
+        context: &CallContext,
+        access: &Access,
+    ) -> Result<Option<u64>, Failure> {
+        let page = PageRequest {
+            offset: 0,
+            limit: 0,
+            count: true,
+        };
+        match self.fetch(context, access, page).await {
+            Ok(page) => Ok(page.total),
+            Err(error) => Err(error.into_failure()),
+        }
+    }
+
+    /// How to go on after the first page. Asks for partitions where that is worth it, and for
+    /// nothing at all where the server shows no sign of tokens.
+    pub(crate) async fn way(
+        &self,
+        context: &CallContext,
+        access: &Access,
+        requests: &Semaphore,
+        paging: Paging,
+        first: FirstPage,
+    ) -> Result<Way, Failure> {
+        if first.total.is_some_and(|total| total <= first.records) {
+            return Ok(Way::Done);
+        }
+        let number = first.partitions();
+        let empty = first.records == 0;
+        let next = match (paging, first.next) {
+            (Paging::Offset, _) | (Paging::Auto, None) => return Ok(Way::Offset),
+            // Its few pages are sooner read one after another than divided.
+            (Paging::Auto, Some(next)) if number == 1 => return Ok(Way::Token(next)),
+            (_, next) => next,
+        };
+        let tokens = {
+            let _request = requests.acquire().await;
+            self.partitions(context, access, number).await?
+        };
+        match (tokens, next) {
+            (Some(tokens), _) if !tokens.is_empty() => Ok(Way::Partitions(tokens)),
+            (_, Some(next)) => Ok(Way::Token(next)),
+            (Some(_), None) if empty => Ok(Way::Done),
+            (_, None) => Err(Failure::new(
+                "the server has no page tokens (no Next-Page-Token, no /partitions); read with \
+                 paging \"auto\" or \"offset\"",
+            )),
+        }
+    }
+
+    /// Tokens, each the begin of a part of the collection; `None` where the server has none.
+    async fn partitions(
+        &self,
+        context: &CallContext,
+        access: &Access,
+        number: u64,
+    ) -> Result<Option<Vec<String>>, Failure> {
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}/partitions", url.path()));
+        url.query_pairs_mut()
+            .append_pair("number", &number.to_string());
+        let answer = self.send(context, access, url).await?;
+        match answer.status.as_u16() {
+            200 => Ok(page_tokens(&answer.body)),
+            // To an older ODS "partitions" is the id of an item.
+            400 | 404 | 405 | 501 => Ok(None),
+            _ => Err(answer.refusal()),
+        }
+    }
+
+    async fn page(
+        &self,
+        context: &CallContext,
+        access: &Access,
+        url: Url,
+        size: u64,
+    ) -> Result<RawPage, PageError> {
+        let answer = self.send(context, access, url).await?;
+        if answer.status != StatusCode::OK {
+            return Err(match allowed_limit(&answer) {
+                Some(allowed) if allowed < size => PageError::LimitTooLarge(allowed),
+                _ => PageError::Failed(self.snapshot.refusal(&answer)),
+            });
+        }
+        Ok(RawPage::new(answer))
+    }
+
+    async fn send(
+        &self,
+        context: &CallContext,
+        access: &Access,
+        url: Url,
+    ) -> Result<Answer, Failure> {
         let mut call = Call::get(url);
         call.headers
             .push((ACCEPT, HeaderValue::from_static("application/json")));
-        if self.snapshot {
-            let name = HeaderName::from_static("use-snapshot");
-            call.headers.push((name, HeaderValue::from_static("true")));
-        }
-        let answer = context
-            .send(access, &mut call, context.client.policy())
-            .await?;
-        if answer.status != StatusCode::OK {
-            return Err(match allowed_limit(&answer) {
-                Some(allowed) if allowed < page.limit => PageError::LimitTooLarge(allowed),
-                _ => PageError::Failed(answer.refusal()),
-            });
-        }
-        let total = answer.headers.get("total-count").and_then(|value| {
-            let text = value.to_str().ok()?;
-            text.trim().parse().ok()
-        });
-        Ok(RawPage { answer, total })
+        self.snapshot.apply(&mut call);
+        let policy = context.client.policy();
+        context.send(access, &mut call, policy).await
     }
+}
+
+impl PageError {
+    /// The failure of a page that was asked for in a size that was allowed before.
+    pub(crate) fn into_failure(self) -> Failure {
+        match self {
+            Self::Failed(failure) => failure,
+            Self::LimitTooLarge(allowed) => Failure::new(format!(
+                "the server now allows pages of {allowed} records only"
+            )),
+        }
+    }
+}
+
+/// `{"pageTokens": ["…", "…"]}`
+fn page_tokens(body: &[u8]) -> Option<Vec<String>> {
+    let document: Value = serde_json::from_slice(body).ok()?;
+    let tokens = document.get("pageTokens")?.as_array()?;
+    tokens
+        .iter()
+        .map(|token| token.as_str().map(str::to_owned))
+        .collect()
 }
 
 /// The largest page that the server's own words allow: `Limit must be omitted or set to a value

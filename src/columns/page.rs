@@ -54,6 +54,17 @@ impl Page {
     }
 }
 
+impl Page {
+    /// The `changeVersion` of a record, if it has one that is an integer.
+    pub(crate) fn change_version(&self, row: usize) -> Option<i64> {
+        let node = self.root.names.find("changeVersion", 0)?;
+        match self.root.children[node].get(row)? {
+            Value::Integer(version) => Some(version),
+            _ => None,
+        }
+    }
+}
+
 /// All values of one path. A row has a value of one kind at most; null and missing have none.
 #[derive(Debug)]
 pub(super) struct Node {

@@ -1,8 +1,8 @@
 //! One district, read whole or not at all.
 //!
-//! The first page tells how many records there are, the others follow side by side. What came is
-//! held against the count that the last page brought; where records are missing, the district is
-//! read again, once.
+//! The first page tells how many records there are, and how to go on: by offset, the other pages
+//! side by side, or by token, the partitions side by side. What came is held against the server's
+//! count; where records are missing, the district is read again, once.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -11,7 +11,10 @@ use std::hash::{DefaultHasher, Hasher};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
-use crate::client::paging::{Collection, PageError, PageRequest};
+use crate::client::changes::Snapshot;
+use crate::client::paging::{
+    Collection, FirstPage, PageError, PageRequest, Paging, RawPage, Walk, Way,
+};
 use crate::client::session::{Access, CallContext};
 use crate::client::urls::BaseUrl;
 use crate::columns::{Page, PageDecoder};
@@ -21,8 +24,12 @@ use crate::{Failure, runtime};
 pub(crate) struct Reader<'a> {
     pub(crate) context: &'a CallContext,
     pub(crate) limit: u64,
+    pub(crate) paging: Paging,
     pub(crate) links: bool,
     pub(crate) short_is_error: bool,
+    /// Whether records of one id are told apart by their change version, as deletes must be: an
+    /// item can be deleted, made again and deleted again. Without, they are one record.
+    pub(crate) by_version: bool,
     /// Requests in flight.
     requests: Semaphore,
     /// Pages between the network and their columns; they bound the memory.
@@ -43,13 +50,16 @@ pub(crate) struct Records {
 /// What one reading of a district brought.
 struct Reading {
     pages: Vec<Page>,
-    /// The Total-Count that came with the last page.
+    /// The Total-Count that came last.
     total: Option<u64>,
+    /// Whether that was with the first of many pages: no page by token brings one.
+    counted_early: bool,
 }
 
 struct CountedPage {
     page: Page,
     total: Option<u64>,
+    next: Option<String>,
     /// Tells equal pages apart from others where there is no count to end by.
     digest: Option<u64>,
 }
@@ -59,6 +69,7 @@ impl Reading {
         let mut reading = Self {
             pages: Vec::new(),
             total: first.total,
+            counted_early: false,
         };
         reading.add(first);
         reading
@@ -75,6 +86,7 @@ impl<'a> Reader<'a> {
         context: &'a CallContext,
         workers: usize,
         limit: u64,
+        paging: Paging,
         links: bool,
         short_is_error: bool,
     ) -> Self {
@@ -82,8 +94,10 @@ impl<'a> Reader<'a> {
         Self {
             context,
             limit,
+            paging,
             links,
             short_is_error,
+            by_version: false,
             requests: Semaphore::new(workers),
             pages: Semaphore::new(workers + cores),
             workers,
@@ -96,18 +110,28 @@ impl<'a> Reader<'a> {
         self.context.data_root(access).await
     }
 
+    /// What a request has to say to read the snapshot; to find out is a request like others.
+    pub(crate) async fn snapshot(
+        &self,
+        access: &Access,
+        wanted: bool,
+    ) -> Result<Snapshot, Failure> {
+        let _request = self.requests.acquire().await.map_err(|_| over())?;
+        self.context.snapshot(access, wanted).await
+    }
+
     /// Reads a whole district.
     pub(crate) async fn read(
         &self,
         access: &Access,
         collection: &Collection,
     ) -> Result<Records, Failure> {
-        let first = self.checked(self.read_once(access, collection).await?);
-        let Err((missing, _)) = &first else {
-            return Ok(first.unwrap_or_else(|(_, records)| records));
+        let missing = match self.attempt(access, collection).await? {
+            Ok(records) => return Ok(records),
+            Err((missing, _)) => missing,
         };
         log::info!("{missing}; reading once more");
-        match self.checked(self.read_once(access, collection).await?) {
+        match self.attempt(access, collection).await? {
             Ok(records) => Ok(records),
             Err((missing, _)) if self.short_is_error => Err(Failure::new(missing)),
             Err((missing, mut records)) => {
@@ -117,21 +141,35 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Holds what came against what the server counted.
-    fn checked(&self, reading: Reading) -> Result<Records, (String, Records)> {
-        let (distinct, repeated) = distinct(&reading.pages);
+    /// Reads a district once, and holds what came against what the server counts.
+    async fn attempt(
+        &self,
+        access: &Access,
+        collection: &Collection,
+    ) -> Result<Result<Records, (String, Records)>, Failure> {
+        let Reading {
+            pages,
+            mut total,
+            counted_early,
+        } = self.read_once(access, collection).await?;
+        let (distinct, repeated) = distinct(&pages, self.by_version);
+        if counted_early && total.is_some_and(|total| distinct < total) {
+            // Records may have gone since that count.
+            let _request = self.requests.acquire().await.map_err(|_| over())?;
+            total = collection.count(self.context, access).await?.or(total);
+        }
         let records = Records {
-            pages: reading.pages,
+            pages,
             repeated,
             warning: None,
         };
-        match reading.total {
+        Ok(match total {
             Some(total) if distinct < total => Err((
                 format!("{distinct} records came where the server counts {total}"),
                 records,
             )),
             _ => Ok(records),
-        }
+        })
     }
 
     async fn read_once(
@@ -141,25 +179,101 @@ impl<'a> Reader<'a> {
     ) -> Result<Reading, Failure> {
         let mut limit = self.limit;
         let first = loop {
-            match self.page(access, collection, 0, limit, true).await {
+            match self.first(access, collection, limit).await {
                 Ok(page) => break page,
                 Err(PageError::LimitTooLarge(allowed)) if allowed < limit => {
                     log::info!("the server allows pages of {allowed} records only");
                     limit = allowed;
                 }
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(error.into_failure()),
             }
         };
-        let digest = first.digest;
-        let reading = Reading::new(first);
-        match reading.total {
-            Some(total) => {
+        let seen = FirstPage {
+            records: first.page.len() as u64,
+            limit,
+            total: first.total,
+            next: first.next.clone(),
+        };
+        let way = collection
+            .way(self.context, access, &self.requests, self.paging, seen)
+            .await?;
+        let (total, digest) = (first.total, first.digest);
+        if let Way::Partitions(tokens) = way {
+            return Ok(Reading {
+                pages: self.partitions(access, collection, limit, tokens).await?,
+                total,
+                counted_early: true,
+            });
+        }
+        self.context.control.add_records(first.page.len());
+        let mut reading = Reading::new(first);
+        match (way, total) {
+            (Way::Done | Way::Partitions(_), _) => Ok(reading),
+            (Way::Token(token), _) => {
+                let rest = self.walk(access, collection, limit, token).await?;
+                reading.pages.extend(rest);
+                reading.counted_early = true;
+                Ok(reading)
+            }
+            (Way::Offset, Some(total)) => {
                 self.side_by_side(access, collection, limit, reading, total)
                     .await
             }
-            None => {
+            (Way::Offset, None) => {
                 self.one_by_one(access, collection, limit, reading, digest)
                     .await
+            }
+        }
+    }
+
+    /// The pages of all partitions, in the order of the partitions.
+    async fn partitions(
+        &self,
+        access: &Access,
+        collection: &Collection,
+        size: u64,
+        tokens: Vec<String>,
+    ) -> Result<Vec<Page>, Failure> {
+        let mut parts: Vec<(usize, Vec<Page>)> = stream::iter(tokens.into_iter().enumerate())
+            .map(|(i, token)| async move {
+                let pages = self.walk(access, collection, size, token).await?;
+                Ok::<_, Failure>((i, pages))
+            })
+            .buffer_unordered(self.workers)
+            .try_collect()
+            .await?;
+        parts.sort_unstable_by_key(|(i, _)| *i);
+        Ok(parts.into_iter().flat_map(|(_, pages)| pages).collect())
+    }
+
+    /// The pages from a token on, one after another. Only a page without a token for the next is
+    /// the last: a short one, even an empty one, may stand in the middle.
+    async fn walk(
+        &self,
+        access: &Access,
+        collection: &Collection,
+        mut size: u64,
+        token: String,
+    ) -> Result<Vec<Page>, Failure> {
+        let mut walk = Walk::new(token);
+        let mut pages = Vec::new();
+        loop {
+            let fetch = collection.fetch_at(self.context, access, walk.token(), size);
+            let page = match self.decoded(fetch).await {
+                Ok(page) => page,
+                Err(PageError::LimitTooLarge(allowed)) if allowed < size => {
+                    size = allowed;
+                    continue;
+                }
+                Err(error) => return Err(error.into_failure()),
+            };
+            self.context.control.add_records(page.page.len());
+            if !page.page.is_empty() {
+                pages.push(page.page);
+            }
+            match page.next {
+                Some(next) => walk.go_on(next)?,
+                None => return Ok(pages),
             }
         }
     }
@@ -182,7 +296,7 @@ impl<'a> Reader<'a> {
             let next = self
                 .page(access, collection, offset, limit, true)
                 .await
-                .map_err(failed)?;
+                .map_err(PageError::into_failure)?;
             let again = next.digest.is_some_and(|digest| !digests.insert(digest));
             if again && !next.page.is_empty() {
                 if came > limit {
@@ -222,7 +336,7 @@ impl<'a> Reader<'a> {
                 .buffered(self.workers)
                 .try_collect()
                 .await
-                .map_err(failed)?;
+                .map_err(PageError::into_failure)?;
             let counted = batch.last().and_then(|page| page.total);
             batch.into_iter().for_each(|page| reading.add(page));
             match counted {
@@ -233,6 +347,22 @@ impl<'a> Reader<'a> {
         Ok(reading)
     }
 
+    /// The first page; its records count as read only where it is kept.
+    async fn first(
+        &self,
+        access: &Access,
+        collection: &Collection,
+        limit: u64,
+    ) -> Result<CountedPage, PageError> {
+        let page = PageRequest {
+            offset: 0,
+            limit,
+            count: true,
+        };
+        self.decoded(collection.fetch(self.context, access, page))
+            .await
+    }
+
     async fn page(
         &self,
         access: &Access,
@@ -241,30 +371,45 @@ impl<'a> Reader<'a> {
         limit: u64,
         count: bool,
     ) -> Result<CountedPage, PageError> {
-        let _place = self.pages.acquire().await.map_err(|_| over())?;
-        let raw = {
-            let _request = self.requests.acquire().await.map_err(|_| over())?;
-            let page = PageRequest {
-                offset,
-                limit,
-                count,
-            };
-            collection.fetch(self.context, access, page).await?
+        let page = PageRequest {
+            offset,
+            limit,
+            count,
         };
-        let total = raw.total;
-        let links = self.links;
-        let decoded = runtime::compute(move || match decode(&raw.answer.body, links) {
-            Ok(page) => Ok(CountedPage {
-                digest: total.is_none().then(|| digest(&raw.answer.body)),
-                page,
-                total,
-            }),
-            Err(error) => Err(raw.answer.unusable(&error.to_string())),
-        });
-        let decoded = decoded.await;
-        let page = decoded.unwrap_or_else(|error| Err(Failure::new(error.to_string())))?;
+        let page = self
+            .decoded(collection.fetch(self.context, access, page))
+            .await?;
         self.context.control.add_records(page.page.len());
         Ok(page)
+    }
+
+    /// Fetches a page when its turn has come, and takes it apart.
+    async fn decoded(
+        &self,
+        fetch: impl Future<Output = Result<RawPage, PageError>>,
+    ) -> Result<CountedPage, PageError> {
+        let _place = self.pages.acquire().await.map_err(|_| over())?;
+        let RawPage {
+            answer,
+            total,
+            next,
+        } = {
+            let _request = self.requests.acquire().await.map_err(|_| over())?;
+            fetch.await?
+        };
+        let links = self.links;
+        let by_offset = self.paging == Paging::Offset || next.is_none();
+        let decoded = runtime::compute(move || match decode(&answer.body, links) {
+            Ok(page) => Ok(CountedPage {
+                digest: (total.is_none() && by_offset).then(|| digest(&answer.body)),
+                page,
+                total,
+                next,
+            }),
+            Err(error) => Err(answer.unusable(&error.to_string())),
+        });
+        let decoded = decoded.await;
+        Ok(decoded.unwrap_or_else(|error| Err(Failure::new(error.to_string())))?)
     }
 }
 
@@ -289,14 +434,17 @@ fn digest(body: &[u8]) -> u64 {
 /// How many different records there are, and which came again later.
 ///
 /// Where no record has an id, each counts for itself.
-fn distinct(pages: &[Page]) -> (u64, Vec<(usize, usize)>) {
-    let mut seen: HashMap<&str, (usize, usize)> = HashMap::new();
+fn distinct(pages: &[Page], by_version: bool) -> (u64, Vec<(usize, usize)>) {
+    let mut seen: HashMap<(&str, Option<i64>), (usize, usize)> = HashMap::new();
     let mut repeated = Vec::new();
     let mut nameless = 0;
     for (p, page) in pages.iter().enumerate() {
         for row in 0..page.len() {
             match page.id(row) {
-                Some(id) => repeated.extend(seen.insert(id, (p, row))),
+                Some(id) => {
+                    let version = by_version.then(|| page.change_version(row)).flatten();
+                    repeated.extend(seen.insert((id, version), (p, row)));
+                }
                 None => nameless += 1,
             }
         }
@@ -307,13 +455,4 @@ fn distinct(pages: &[Page]) -> (u64, Vec<(usize, usize)>) {
 /// What a closed semaphore would mean; none is ever closed.
 fn over() -> Failure {
     Failure::new("the call is over")
-}
-
-fn failed(error: PageError) -> Failure {
-    match error {
-        PageError::Failed(failure) => failure,
-        PageError::LimitTooLarge(allowed) => Failure::new(format!(
-            "the server now allows pages of {allowed} records only"
-        )),
-    }
 }

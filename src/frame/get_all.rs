@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use futures_util::stream::{self, StreamExt};
 use polars::prelude::*;
 
+use super::changes::{check_window, window_params};
 use super::district::{Reader, Records};
 use super::input::Keys;
 use super::options::BatchOptions;
 use super::request::Rows;
-use crate::client::paging::Collection;
+use crate::client::paging::{Collection, Paging};
 use crate::client::session::{Access, CallContext};
 use crate::client::{Control, EdFiClient};
 use crate::columns::{self, Layout, Plan};
@@ -53,6 +54,8 @@ pub struct GetAllOptions {
     pub params: Vec<(String, String)>,
     /// Records a page; a server that allows fewer is asked for what it allows.
     pub limit: usize,
+    /// Whether pages are asked for by offset or by token.
+    pub paging: Paging,
     /// How records become columns.
     pub schema: SchemaChoice,
     /// What stands between the names of nested properties in the name of a column.
@@ -77,6 +80,7 @@ impl Default for GetAllOptions {
             batch: BatchOptions::default(),
             params: Vec::new(),
             limit: 500,
+            paging: Paging::default(),
             schema: SchemaChoice::default(),
             separator: ".".into(),
             links: true,
@@ -97,6 +101,7 @@ impl GetAllOptions {
         if self.batch.workers == 0 {
             return Err(Error::Config("workers must be at least 1".into()));
         }
+        check_window(self.min_change_version, self.max_change_version)?;
         if let Some((name, _)) = self
             .params
             .iter()
@@ -111,13 +116,10 @@ impl GetAllOptions {
 
     fn all_params(&self) -> Vec<(String, String)> {
         let mut params = self.params.clone();
-        let versions = [
-            ("minChangeVersion", self.min_change_version),
-            ("maxChangeVersion", self.max_change_version),
-        ];
-        for (name, version) in versions {
-            params.extend(version.map(|version| (name.to_owned(), version.to_string())));
-        }
+        params.extend(window_params(
+            self.min_change_version,
+            self.max_change_version,
+        ));
         params
     }
 }
@@ -297,6 +299,7 @@ impl<'a> Reading<'a> {
                 context,
                 options.batch.workers,
                 options.limit as u64,
+                options.paging,
                 options.links,
                 options.on_short == OnShort::Error,
             ),
@@ -310,7 +313,7 @@ impl<'a> Reading<'a> {
         let root = self.reader.data_root(access).await?;
         let collection = Collection {
             url: root.join(&self.endpoint),
-            snapshot: self.snapshot,
+            snapshot: self.reader.snapshot(access, self.snapshot).await?,
         };
         self.reader
             .read(access, &collection.with_params(&self.params))

@@ -1,5 +1,6 @@
 //! DataFrame in, DataFrame out: one file per operation, and the rooms that they share.
 
+mod changes;
 mod delete;
 mod district;
 #[cfg(feature = "python")]
@@ -16,6 +17,7 @@ mod request;
 mod run;
 mod tokens;
 
+pub use changes::{ChangeOptions, Changes};
 pub use delete::DeleteOptions;
 #[cfg(feature = "python")]
 pub(crate) use each::Collections;

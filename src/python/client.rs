@@ -13,7 +13,7 @@ use polars::prelude::Schema;
 use crate::client::urls;
 use crate::{
     BatchOptions, DeleteOptions, EdFiClient, Error, Failure, GetAllOptions, GetByIdOptions,
-    OnShort, Outcome, PostOptions, SchemaChoice, Secret, TokenOptions,
+    OnShort, Outcome, Paging, PostOptions, SchemaChoice, Secret, TokenOptions,
 };
 
 /// A client; Python's `EdFiClient` holds one.
@@ -21,7 +21,10 @@ use crate::{
 pub(crate) struct Client(pub(super) EdFiClient);
 
 /// Takes a named argument out of the keyword arguments of a call.
-fn get<'py, T: FromPyObjectOwned<'py>>(arguments: &Bound<'py, PyDict>, name: &str) -> PyResult<T> {
+pub(super) fn get<'py, T: FromPyObjectOwned<'py>>(
+    arguments: &Bound<'py, PyDict>,
+    name: &str,
+) -> PyResult<T> {
     let value = arguments.get_item(name)?.ok_or_else(|| {
         pyo3::exceptions::PyTypeError::new_err(format!("missing argument {name}"))
     })?;
@@ -43,7 +46,11 @@ fn seconds(arguments: &Bound<'_, PyDict>, name: &str) -> PyResult<Duration> {
 }
 
 /// A whole number; the error speaks of the argument, not of Rust's types.
-fn whole<T: TryFrom<i128>>(arguments: &Bound<'_, PyDict>, name: &str, least: i128) -> PyResult<T> {
+pub(super) fn whole<T: TryFrom<i128>>(
+    arguments: &Bound<'_, PyDict>,
+    name: &str,
+    least: i128,
+) -> PyResult<T> {
     let value: i128 = get(arguments, name)?;
     (value >= least)
         .then(|| T::try_from(value).ok())
@@ -410,7 +417,7 @@ fn given_schema(a: &Bound<'_, PyDict>) -> PyResult<Option<Schema>> {
 }
 
 /// Everything of a read but its columns and workers.
-fn read_options(a: &Bound<'_, PyDict>) -> PyResult<GetAllOptions> {
+pub(super) fn read_options(a: &Bound<'_, PyDict>) -> PyResult<GetAllOptions> {
     let schema = match given_schema(a)? {
         Some(schema) => SchemaChoice::Given(schema),
         None => match get::<String>(a, "schema")?.as_str() {
@@ -422,10 +429,16 @@ fn read_options(a: &Bound<'_, PyDict>) -> PyResult<GetAllOptions> {
         "warn" => OnShort::Warn,
         _ => OnShort::Error,
     };
+    let paging = match get::<String>(a, "paging")?.as_str() {
+        "offset" => Paging::Offset,
+        "cursor" => Paging::Cursor,
+        _ => Paging::Auto,
+    };
     Ok(GetAllOptions {
         batch: BatchOptions::default(),
         params: get(a, "params")?,
         limit: whole(a, "limit", 1)?,
+        paging,
         schema,
         separator: get(a, "separator")?,
         links: get(a, "links")?,

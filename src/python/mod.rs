@@ -5,6 +5,7 @@
     reason = "the macros of pyo3 and pyo3-polars expand to unsafe code; nothing here writes any"
 )]
 
+mod changes;
 mod client;
 mod errors;
 mod expressions;
@@ -27,6 +28,13 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(frames::check_schema, module)?)?;
     module.add_function(wrap_pyfunction!(frames::flatten, module)?)?;
     module.add_function(wrap_pyfunction!(frames::unflatten, module)?)?;
+    module.add_function(wrap_pyfunction!(
+        changes::available_change_versions,
+        module
+    )?)?;
+    module.add_function(wrap_pyfunction!(changes::deletes, module)?)?;
+    module.add_function(wrap_pyfunction!(changes::key_changes, module)?)?;
+    module.add_function(wrap_pyfunction!(changes::changes, module)?)?;
     #[cfg(feature = "sandbox")]
     module.add_class::<sandbox::Sandbox>()?;
     start_logging(py);

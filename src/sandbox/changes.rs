@@ -4,21 +4,25 @@ use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::body::{Body, json as json_answer};
-use super::district::District;
 use super::problem::Problem;
-use super::read::{Reader, TOTAL_COUNT};
+use super::read::{Reader, TOTAL_COUNT, wants_snapshot};
 use super::store::{Tracked, id_text};
 
-/// `GET /changeQueries/v1/availableChangeVersions`.
-pub(super) fn available(district: &District) -> Response<Body> {
-    let newest = district.state().change_version;
-    json_answer(
-        StatusCode::OK,
-        &json!({"oldestChangeVersion": 0, "newestChangeVersion": newest}),
-    )
-}
-
 impl Reader<'_> {
+    /// `GET /changeQueries/v1/availableChangeVersions`.
+    pub(super) fn available(&self) -> Result<Response<Body>, Problem> {
+        let state = self.district.state();
+        self.tables(&state)?;
+        let newest = match wants_snapshot(self.headers) {
+            true => state.snapshot_version,
+            false => state.change_version,
+        };
+        Ok(json_answer(
+            StatusCode::OK,
+            &json!({"oldestChangeVersion": 0, "newestChangeVersion": newest}),
+        ))
+    }
+
     /// `GET /data/v3/{namespace}/{resource}/deletes`.
     pub(super) fn deletes(&self, endpoint: &str) -> Result<Response<Body>, Problem> {
         let state = self.district.state();

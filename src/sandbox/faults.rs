@@ -50,7 +50,7 @@ pub struct Faults {
     /// The last so many records of a resource are counted by `Total-Count` but stand in no page.
     pub lose_records: usize,
     /// For how many reads of a resource records are lost; 0 counts as 1, `usize::MAX` is for ever.
-    /// A read begins with a page at offset 0 (`limit=0` is none) or with a request for partitions.
+    /// A read begins with a page at offset 0 (`limit=0` is none).
     pub lose_reads: usize,
     /// Each page after the first begins with the last record of the page before, beyond its limit.
     pub repeat_records: bool,
@@ -66,8 +66,12 @@ pub struct Faults {
     pub no_ids: bool,
     /// In every third record of the second half of a resource, numbers and booleans are strings.
     pub mistype: bool,
-    /// No `Next-Page-Token`, no `/partitions`: an ODS/API before 7.3.
+    /// No `Next-Page-Token`, no `/partitions`, and page tokens are ignored like other names that mean
+    /// nothing: an ODS/API before 7.3.
     pub no_cursor: bool,
+    /// Pages by token hold half of what they could, and before each comes an empty one, whose
+    /// `Next-Page-Token` goes on: the gaps of ODS/API 8.
+    pub token_gaps: bool,
     /// No metadata: 404, and nothing about it in the discovery document.
     pub no_metadata: bool,
     /// No change queries: 404, and nothing about them in the discovery document.

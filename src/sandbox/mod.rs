@@ -171,6 +171,7 @@ impl Sandbox {
         if let Some(district) = self.shared.district(district) {
             let mut state = district.state();
             state.snapshot = Some(state.tables.clone());
+            state.snapshot_version = state.change_version;
         }
     }
 

@@ -125,13 +125,18 @@ impl Query {
                 return Err(Problem::parameter(other, text));
             }
         }
-        let (from, to) = read_token(token)
+        let (from, to, gap) = read_token(token)
             .ok_or_else(|| Problem::parameter("pageToken", "The page token is not valid."))?;
         let size = bounded(size, 0, most).ok_or_else(|| {
             let text = format!("Page size must be omitted or set to a value between 0 and {most}.");
             Problem::parameter("pageSize", text)
         })?;
-        Ok(Page::Cursor { from, to, size })
+        Ok(Page::Cursor {
+            from,
+            to,
+            size,
+            gap,
+        })
     }
 }
 
@@ -150,18 +155,22 @@ pub(super) enum Page {
         from: u64,
         to: u64,
         size: usize,
+        /// Whether there may be an empty page before.
+        gap: bool,
     },
 }
 
-/// A page token for the sequence numbers `from..=to`.
-pub(super) fn page_token(from: u64, to: u64) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(format!("{from},{to}"))
+/// A page token for the sequence numbers `from..=to`, with or without a gap before them.
+pub(super) fn page_token(from: u64, to: u64, gap: bool) -> String {
+    let tail = if gap { "" } else { "," };
+    BASE64_URL_SAFE_NO_PAD.encode(format!("{from},{to}{tail}"))
 }
 
-fn read_token(token: &str) -> Option<(u64, u64)> {
+fn read_token(token: &str) -> Option<(u64, u64, bool)> {
     let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
     let (from, to) = text.split_once(',')?;
-    Some((from.parse().ok()?, to.parse().ok()?))
+    let end = to.trim_end_matches(',');
+    Some((from.parse().ok()?, end.parse().ok()?, end == to))
 }
 
 fn bounded(number: Option<i32>, least: usize, most: usize) -> Option<usize> {

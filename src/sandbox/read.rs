@@ -39,7 +39,14 @@ impl Reader<'_> {
     pub(super) fn collection(&self, endpoint: &str) -> Result<Response<Body>, Problem> {
         let state = self.district.state();
         let table = self.table(&state, endpoint)?;
-        let page = self.query.page(self.page_limit)?;
+        let (no_cursor, gaps) = {
+            let faults = &self.district.faults().faults;
+            (faults.no_cursor, faults.token_gaps)
+        };
+        let page = match no_cursor {
+            true => Page::Window(self.query.window(self.page_limit)?),
+            false => self.query.page(self.page_limit)?,
+        };
         let wants_total = self.query.total_count()?;
         let filter = self.filter(endpoint, table)?;
 
@@ -67,7 +74,9 @@ impl Reader<'_> {
                 };
                 (chosen, wants_total.then(total))
             }
-            Page::Cursor { from, to, size } => {
+            Page::Cursor { gap: true, .. } if gaps => (Vec::new(), None),
+            Page::Cursor { from, to, size, .. } => {
+                let size = if gaps { size.div_ceil(2) } else { size };
                 let last_shown = shown.last().map_or(0, |record| record.seq);
                 let range = table.between(from, to.min(last_shown)).iter();
                 (range.filter(fits).take(size).collect(), None)
@@ -91,14 +100,18 @@ impl Reader<'_> {
                 .headers_mut()
                 .insert(TOTAL_COUNT, HeaderValue::from(total));
         }
-        if let Some(last) = chosen.last().filter(|_| !faults.no_cursor) {
-            let end = match page {
-                Page::Cursor { to, .. } => to,
-                Page::Window(_) => u64::MAX,
-            };
-            if let Ok(token) = HeaderValue::from_str(&page_token(last.seq + 1, end)) {
-                answer.headers_mut().insert(NEXT_PAGE_TOKEN, token);
+        let next = match (page, chosen.last()) {
+            (Page::Cursor { from, to, gap, .. }, None) => {
+                (gap && gaps).then(|| page_token(from, to, false))
             }
+            (Page::Cursor { to, .. }, Some(last)) => Some(page_token(last.seq + 1, to, true)),
+            (Page::Window(_), Some(last)) => Some(page_token(last.seq + 1, u64::MAX, true)),
+            (Page::Window(_), None) => None,
+        };
+        if let Some(token) = next.filter(|_| !no_cursor)
+            && let Ok(token) = HeaderValue::from_str(&token)
+        {
+            answer.headers_mut().insert(NEXT_PAGE_TOKEN, token);
         }
         Ok(answer)
     }
@@ -131,11 +144,9 @@ impl Reader<'_> {
         let table = self.table(&state, endpoint)?;
         let number = self.query.partitions()?;
         let filter = self.filter(endpoint, table)?;
-        let mut faults = self.district.faults();
-        if faults.faults.no_cursor {
+        if self.district.faults().faults.no_cursor {
             return Err(no_item());
         }
-        faults.begin_read(endpoint);
         let fits = |one: &&Arc<Record>| filter.as_ref().is_none_or(|filter| filter.fits(one));
         let chosen: Vec<u64> = table
             .records()
@@ -155,7 +166,7 @@ impl Reader<'_> {
                 .get(index + 1)
                 .or(chosen.last().map(|last| last + 1).as_ref())
                 .map_or(0, |next| next - 1);
-            page_token(*start, end)
+            page_token(*start, end, true)
         });
         Ok(json_answer(
             StatusCode::OK,
@@ -174,7 +185,7 @@ impl Reader<'_> {
         }
     }
 
-    fn tables<'s>(&self, state: &'s State) -> Result<&'s Tables, Problem> {
+    pub(super) fn tables<'s>(&self, state: &'s State) -> Result<&'s Tables, Problem> {
         if wants_snapshot(self.headers) {
             let text = "Snapshots are not available: none has been taken.";
             return state

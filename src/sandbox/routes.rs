@@ -5,7 +5,6 @@ use hyper::{Method, Response, StatusCode};
 
 use super::auth;
 use super::body::{Body, Closed, empty, typed};
-use super::changes;
 use super::district::District;
 use super::faults::{After, Before, next_status};
 use super::metadata;
@@ -199,7 +198,7 @@ impl Shared {
                 if district.faults().faults.no_change_queries {
                     Err(no_item())
                 } else {
-                    Ok(changes::available(district))
+                    reader.available()
                 }
             }
             ["data", "v3", namespace, resource] => {

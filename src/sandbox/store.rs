@@ -170,6 +170,8 @@ pub(super) type Tables = HashMap<String, Table>;
 pub(super) struct State {
     pub(super) tables: Tables,
     pub(super) snapshot: Option<Tables>,
+    /// The newest change version when the snapshot was taken.
+    pub(super) snapshot_version: u64,
     seq: u64,
     pub(super) change_version: u64,
 }

@@ -1,5 +1,7 @@
 //! Every test of the Rust API, in one binary.
 
+#[cfg(feature = "sandbox")]
+mod changes;
 mod columns;
 #[cfg(feature = "sandbox")]
 mod reads;

@@ -1,6 +1,7 @@
 //! Reads over HTTP: every record of every district, or that district's error.
 
 mod cancel;
+mod cursor;
 mod faults;
 mod pages;
 mod short;
@@ -8,17 +9,18 @@ mod whole;
 
 use polars::prelude::*;
 use polars_edfi::sandbox::{Faults, Sandbox};
-use polars_edfi::{BatchOptions, EdFiClient, GetAllOptions};
+use polars_edfi::{BatchOptions, EdFiClient, GetAllOptions, Paging};
 
 use crate::support::{
     BAD, DISTRICTS, KEY, RESULTS, assert_whole, client, failure, soon, with_tokens,
 };
 
-/// Pages of ten: the 40 records of a district are four of them.
+/// Pages of ten by offset: the 40 records of a district are four of them.
 fn small_pages(batch: BatchOptions) -> GetAllOptions {
     GetAllOptions {
         batch,
         limit: 10,
+        paging: Paging::Offset,
         ..GetAllOptions::default()
     }
 }

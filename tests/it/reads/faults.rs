@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use polars_edfi::sandbox::Faults;
-use polars_edfi::{BatchOptions, EdFiClient, GetAllOptions, SchemaChoice};
+use polars_edfi::{BatchOptions, EdFiClient, GetAllOptions, Paging, SchemaChoice};
 
 use super::{assert_all_whole, failed, read, read_by, read_with, small_pages};
 use crate::support::{
@@ -371,7 +371,11 @@ async fn a_redirect_within_the_server_is_followed() {
     let token = &words(&districts, "EdFi Token")[0];
     let tokens = DISTRICTS.map(|_| Some(token.as_str()));
     let districts = with_texts(&districts, "EdFi Token", tokens).slice(1, 1);
-    let df = read(&client(), &districts, &GetAllOptions::default()).await;
+    let options = GetAllOptions {
+        paging: Paging::Offset,
+        ..GetAllOptions::default()
+    };
+    let df = read(&client(), &districts, &options).await;
     assert_eq!(df.height(), 40);
     assert_eq!(words(&df, "id").len(), 40);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use polars::prelude::*;
 use polars_edfi::sandbox::{Faults, Sandbox};
-use polars_edfi::{BatchOptions, EdFiClient, GetAllOptions};
+use polars_edfi::{BatchOptions, EdFiClient, GetAllOptions, Paging};
 use serde_json::{Value, json};
 
 use super::{assert_all_whole, failed, read};
@@ -23,6 +23,7 @@ fn paged(limit: usize, workers: usize) -> GetAllOptions {
     GetAllOptions {
         batch,
         limit,
+        paging: Paging::Offset,
         ..GetAllOptions::default()
     }
 }
@@ -31,10 +32,20 @@ fn paged(limit: usize, workers: usize) -> GetAllOptions {
 async fn read_all_ways(ods: &Sandbox, districts: &DataFrame, what: &str) -> DataFrame {
     let first = read(&client(), districts, &paged(100, 2)).await;
     for limit in [1, 7, 100, 500] {
-        for workers in [1, 2, 8] {
+        for (workers, paging) in [
+            (1, Paging::Offset),
+            (2, Paging::Cursor),
+            (2, Paging::Auto),
+            (8, Paging::Offset),
+            (8, Paging::Cursor),
+        ] {
             ods.clear_requests();
-            let df = read(&client(), districts, &paged(limit, workers)).await;
-            let here = format!("{what}, limit {limit}, {workers} workers");
+            let options = GetAllOptions {
+                paging,
+                ..paged(limit, workers)
+            };
+            let df = read(&client(), districts, &options).await;
+            let here = format!("{what}, limit {limit}, {workers} workers, {paging:?}");
             assert_eq!(df.schema(), first.schema(), "{here}");
             assert_eq!(names(&df), names(&first), "{here}");
             assert!(df.equals_missing(&first), "{here}");

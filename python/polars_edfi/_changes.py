@@ -1,0 +1,269 @@
+"""Change queries: what was deleted, what was renamed, what is new."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
+
+from polars_edfi import _native
+from polars_edfi._base import ClientBase, raise_if_interrupted, warn
+from polars_edfi._reads import read_arguments
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from polars_edfi._arguments import SchemaArgument
+
+
+class ChangeVersions(TypedDict):
+    """The change versions that an ODS can tell about."""
+
+    oldest: int
+    newest: int
+
+
+class Changes(NamedTuple):
+    """What changed in one resource; apply ``key_changes``, then ``records``, then ``deletes``."""
+
+    records: pl.DataFrame
+    """The records that are new or changed, flat, as ``get_all`` gives them."""
+    deletes: pl.DataFrame
+    """The items that are gone: ``id``, ``changeVersion``, ``keyValues.*``."""
+    key_changes: pl.DataFrame
+    """The items with a new natural key: ``id``, ``changeVersion``, ``oldKeyValues.*``,
+    ``newKeyValues.*``."""
+    next_version: int
+    """What to give as ``since`` the next time."""
+
+
+class ChangeQueries(ClientBase):
+    """The calls that tell what changed in the client's own ODS."""
+
+    def available_change_versions(self) -> ChangeVersions:
+        """Tell which change versions the client's own ODS has.
+
+        Returns
+        -------
+        dict
+            ``oldest`` and ``newest``, both int.
+
+        Raises
+        ------
+        EdFiError
+            The client has no ``base_url`` or no credentials.
+        HttpError
+            The ODS does not answer as it should; a 404 says that change queries are turned off.
+
+        Examples
+        --------
+        >>> import polars_edfi as edfi
+        >>> with edfi.Sandbox(records=10) as ods:
+        ...     _, url, key, secret = ods.districts().row(0)
+        ...     client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
+        ...     versions = client.available_change_versions()
+        >>> versions["oldest"] <= versions["newest"]
+        True
+        """
+        call = _native.Call()
+        oldest, newest = _native.available_change_versions(self._native, call)
+        raise_if_interrupted(call)
+        return {"oldest": oldest, "newest": newest}
+
+    def deletes(
+        self,
+        endpoint: str,
+        *,
+        min_change_version: int | None = None,
+        max_change_version: int | None = None,
+        limit: int = 500,
+        workers: int = 8,
+        snapshot: bool = False,
+    ) -> pl.DataFrame:
+        """Read which items of a resource were deleted.
+
+        Parameters
+        ----------
+        endpoint
+            The resource, such as ``"ed-fi/students"``.
+        min_change_version, max_change_version
+            Only deletions in this range, ends included.
+        limit
+            Deletions a page.
+        workers
+            Requests in flight at once.
+        snapshot
+            Read from the ODS's snapshot.
+
+        Returns
+        -------
+        DataFrame
+            ``id`` (String), ``changeVersion`` (Int64), and the natural key as ``keyValues.*``,
+            which an ODS/API up to 5.3 does not tell; one row per deletion. An item that was
+            deleted, made again and deleted again has two rows. One deletion (the same ``id`` and
+            ``changeVersion``) that two pages hold, because others moved in between, has one.
+
+        Raises
+        ------
+        EdFiError
+            An argument is wrong; nothing is sent.
+        AuthError, HttpError
+            The ODS does not answer as it should. Never a part of the deletions.
+
+        Examples
+        --------
+        >>> import polars_edfi as edfi
+        >>> with edfi.Sandbox(records=10) as ods:
+        ...     _, url, key, secret = ods.districts().row(0)
+        ...     client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
+        ...     deletes = client.deletes("ed-fi/students")
+        >>> deletes.columns
+        ['id', 'changeVersion']
+        """
+        call = _native.Call()
+        out = _native.deletes(
+            self._native,
+            call,
+            endpoint,
+            min_change_version=min_change_version,
+            max_change_version=max_change_version,
+            limit=limit,
+            workers=workers,
+            snapshot=snapshot,
+        )
+        raise_if_interrupted(call)
+        return out
+
+    def key_changes(
+        self,
+        endpoint: str,
+        *,
+        min_change_version: int | None = None,
+        max_change_version: int | None = None,
+        limit: int = 500,
+        workers: int = 8,
+        snapshot: bool = False,
+    ) -> pl.DataFrame:
+        """Read which items of a resource got another natural key.
+
+        Parameters
+        ----------
+        endpoint, min_change_version, max_change_version, limit, workers, snapshot
+            As in :meth:`deletes`.
+
+        Returns
+        -------
+        DataFrame
+            ``id`` (String), ``changeVersion`` (Int64), ``oldKeyValues.*`` and ``newKeyValues.*``:
+            the first and the last key in the range, one row per item.
+
+        Raises
+        ------
+        EdFiError
+            An argument is wrong; nothing is sent.
+        AuthError, HttpError
+            The ODS does not answer as it should.
+
+        Examples
+        --------
+        >>> import polars_edfi as edfi
+        >>> with edfi.Sandbox(records=10) as ods:
+        ...     _, url, key, secret = ods.districts().row(0)
+        ...     client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
+        ...     changed = client.key_changes("ed-fi/classPeriods")
+        >>> changed.columns
+        ['id', 'changeVersion']
+        """
+        call = _native.Call()
+        out = _native.key_changes(
+            self._native,
+            call,
+            endpoint,
+            min_change_version=min_change_version,
+            max_change_version=max_change_version,
+            limit=limit,
+            workers=workers,
+            snapshot=snapshot,
+        )
+        raise_if_interrupted(call)
+        return out
+
+    def changes(
+        self,
+        endpoint: str,
+        *,
+        since: int | None = None,
+        limit: int = 500,
+        workers: int = 8,
+        schema: SchemaArgument = "auto",
+        separator: str = ".",
+        links: bool = True,
+        paging: Literal["auto", "offset", "cursor"] = "auto",
+        snapshot: bool = False,
+        on_short: Literal["error", "warn"] = "error",
+    ) -> Changes:
+        """Read what changed in a resource since a version, and where to go on from.
+
+        Parameters
+        ----------
+        endpoint
+            The resource, such as ``"ed-fi/students"``.
+        since
+            ``next_version`` of the call before; ``None`` reads everything.
+        limit, workers, schema, separator, links, paging, snapshot, on_short
+            As in :meth:`batch_get_all`.
+
+        Returns
+        -------
+        Changes
+            A named tuple of ``records``, ``deletes``, ``key_changes`` (DataFrames) and
+            ``next_version`` (int). With ``since=None``, ``records`` is all there is and the other
+            two are empty. The range ends with the newest version that the ODS had when the call
+            began; what changes later belongs to the next one. Where nothing changed, nothing but
+            the versions is asked for. ``deletes`` has no item that is among ``records``: it was
+            made again. An ODS without key changes (before 5.3) has none.
+
+        Raises
+        ------
+        EdFiError
+            An argument is wrong (nothing is sent), or the ODS has forgotten changes after
+            ``since``: then everything must be read anew.
+        AuthError, HttpError
+            The ODS does not answer as it should. Never a part of the changes.
+
+        Examples
+        --------
+        >>> import polars_edfi as edfi
+        >>> with edfi.Sandbox(records=10) as ods:
+        ...     _, url, key, secret = ods.districts().row(0)
+        ...     client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
+        ...     first = client.changes("ed-fi/studentAssessments")
+        ...     result = client.delete_by_id(
+        ...         first.records["id"][0],
+        ...         key="1",
+        ...         endpoint="ed-fi/studentAssessments",
+        ...         commit=True,
+        ...     )
+        ...     then = client.changes("ed-fi/studentAssessments", since=first.next_version)
+        >>> first.records.height, then.records.height, then.deletes.height
+        (10, 0, 1)
+        """
+        call = _native.Call()
+        arguments = read_arguments(
+            endpoint=None,
+            query=None,
+            limit=limit,
+            workers=workers,
+            wanted=schema,
+            separator=separator,
+            links=links,
+            explode=None,
+            paging=paging,
+            min_change_version=None,
+            max_change_version=None,
+            snapshot=snapshot,
+            on_short=on_short,
+        )
+        del arguments["endpoint"]
+        found = _native.changes(self._native, call, endpoint, since, **arguments)
+        warn(call)
+        raise_if_interrupted(call)
+        return Changes(*found)

@@ -1,0 +1,156 @@
+//! Which change versions an ODS has, and which snapshot to read.
+
+use reqwest::Url;
+use reqwest::header::{ACCEPT, HeaderName, HeaderValue};
+use serde_json::Value;
+
+use super::retry;
+use super::session::{Access, CallContext};
+use super::transport::{Answer, Call};
+use crate::Failure;
+
+/// The change versions that an ODS can tell about (`availableChangeVersions`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangeVersions {
+    /// Changes before this one may be forgotten.
+    pub oldest: i64,
+    /// The last change.
+    pub newest: i64,
+}
+
+/// What a request says about snapshots.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Snapshot {
+    /// It reads what there is now.
+    #[default]
+    No,
+    /// `Use-Snapshot` (ODS/API 7).
+    Only,
+    /// `Snapshot-Identifier` as well (ODS/API 5.2 to 6).
+    Named(HeaderValue),
+}
+
+impl Snapshot {
+    /// Adds the headers to a request.
+    pub(crate) fn apply(&self, call: &mut Call) {
+        if *self == Self::No {
+            return;
+        }
+        let name = HeaderName::from_static("use-snapshot");
+        call.headers.push((name, HeaderValue::from_static("true")));
+        if let Self::Named(identifier) = self {
+            let name = HeaderName::from_static("snapshot-identifier");
+            call.headers.push((name, identifier.clone()));
+        }
+    }
+
+    /// The failure of a request that was not answered as it must be; says so where that may be for
+    /// want of a snapshot.
+    pub(crate) fn refusal(&self, answer: &Answer) -> Failure {
+        let mut failure = answer.refusal();
+        let hint = match answer.status.as_u16() {
+            404 => "snapshot: the ODS has none, or no such resource",
+            410 => "snapshot: the one that was asked for is gone",
+            _ => return failure,
+        };
+        if *self != Self::No {
+            failure.message = format!("{} ({hint})", failure.message);
+        }
+        failure
+    }
+}
+
+impl CallContext {
+    /// Asks for the change versions that there are.
+    pub(crate) async fn change_versions(
+        &self,
+        access: &Access,
+        snapshot: &Snapshot,
+    ) -> Result<ChangeVersions, Failure> {
+        let answer = self
+            .about_changes(access, "availableChangeVersions", snapshot)
+            .await?;
+        if answer.status.as_u16() != 200 {
+            let mut failure = snapshot.refusal(&answer);
+            if answer.status.as_u16() == 404 {
+                failure.message = format!(
+                    "{} (change queries are turned off in this ODS, or it has none)",
+                    failure.message
+                );
+            }
+            return Err(failure);
+        }
+        let document: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let version = |name: &str| {
+            // Capitals before ODS/API 6.
+            let (_, value) = document
+                .as_object()?
+                .iter()
+                .find(|(own, _)| own.eq_ignore_ascii_case(name))?;
+            value.as_i64()
+        };
+        match (
+            version("oldestChangeVersion"),
+            version("newestChangeVersion"),
+        ) {
+            (Some(oldest), Some(newest)) => Ok(ChangeVersions { oldest, newest }),
+            _ => Err(answer.unusable("expected oldestChangeVersion and newestChangeVersion")),
+        }
+    }
+
+    /// How to ask for an ODS's snapshot: the newest by name where the ODS has a list of them. Where
+    /// none is wanted, nothing is sent.
+    pub(crate) async fn snapshot(
+        &self,
+        access: &Access,
+        wanted: bool,
+    ) -> Result<Snapshot, Failure> {
+        if !wanted {
+            return Ok(Snapshot::No);
+        }
+        let answer = self
+            .about_changes(access, "snapshots", &Snapshot::No)
+            .await?;
+        if retry::is_passing(answer.status) {
+            return Err(answer.failure());
+        }
+        let document: Option<Value> = (answer.status.as_u16() == 200)
+            .then(|| serde_json::from_slice(&answer.body).ok())
+            .flatten();
+        let Some(snapshots) = document.as_ref().and_then(Value::as_array) else {
+            return Ok(Snapshot::Only);
+        };
+        let text = |snapshot: &Value, name: &str| snapshot[name].as_str().map(str::to_owned);
+        let newest = snapshots
+            .iter()
+            .max_by_key(|snapshot| text(snapshot, "snapshotDateTime"));
+        // Such a server may not know Use-Snapshot, and would give what there is now.
+        let newest = newest.ok_or_else(|| answer.unusable("the ODS has no snapshot to read"))?;
+        text(newest, "snapshotIdentifier")
+            .and_then(|identifier| HeaderValue::from_str(&identifier).ok())
+            .map(Snapshot::Named)
+            .ok_or_else(|| answer.unusable("a snapshot without a snapshotIdentifier"))
+    }
+
+    async fn about_changes(
+        &self,
+        access: &Access,
+        what: &str,
+        snapshot: &Snapshot,
+    ) -> Result<Answer, Failure> {
+        let version = access.api_version.as_deref();
+        let root = self
+            .client
+            .change_queries_root(&access.base, version, &self.control)
+            .await?;
+        let url: Url = root.join(what);
+        let mut call = Call {
+            small: true,
+            ..Call::get(url)
+        };
+        call.headers
+            .push((ACCEPT, HeaderValue::from_static("application/json")));
+        snapshot.apply(&mut call);
+        self.send(access, &mut call, self.client.policy()).await
+    }
+}

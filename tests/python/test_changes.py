@@ -1,0 +1,297 @@
+"""Change queries: against the sandbox, and against answers that are written down here."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from conftest import Answer, Request, ScriptedOds, district
+
+import polars_edfi as edfi
+
+MakeOds = Callable[..., ScriptedOds]
+RESULTS = "ed-fi/studentAssessments"
+FIXED = {"id": pl.String, "changeVersion": pl.Int64}
+DATA = f"/data/v3/{RESULTS}"
+
+
+@pytest.fixture
+def sandboxed() -> Iterator[edfi.EdFiClient]:
+    with edfi.Sandbox(records=20, seed=77) as ods:
+        _, url, key, secret = ods.districts().row(0)
+        yield edfi.Resource(RESULTS, base_url=url, client_id=key, client_secret=secret)
+
+
+def client_of(ods: ScriptedOds, **settings: str) -> edfi.EdFiClient:
+    settings = {"api_version": "v3"} | settings
+    return edfi.EdFiClient(base_url=ods.url, bearer_token="token", max_retries=0, **settings)  # type: ignore[arg-type]
+
+
+def tracked(
+    ods: ScriptedOds, newest: int = 9, oldest: int = 0, **lists: list[dict[str, object]]
+) -> Callable[[Request], Answer | None]:
+    """Change versions, and what was deleted or renamed."""
+
+    def script(request: Request) -> Answer | None:
+        last = request.path.rpartition("/")[2]
+        if last == "availableChangeVersions":
+            body = {"oldestChangeVersion": oldest, "newestChangeVersion": newest}
+            return Answer(200, body)
+        if last in {"deletes", "keyChanges"}:
+            if last not in lists:
+                return Answer(404, {"detail": "No such thing."})
+            offset, limit = int(request.query["offset"]), int(request.query["limit"])
+            page = lists[last][offset : offset + limit]
+            headers = {"Total-Count": str(len(lists[last]))} if ods.total_count else {}
+            return Answer(200, page, headers)
+        return None
+
+    return script
+
+
+def test_a_window_after_another(sandboxed: edfi.EdFiClient) -> None:
+    versions = sandboxed.available_change_versions()
+    first = sandboxed.changes(RESULTS)
+    assert isinstance(first, edfi.Changes)
+    assert first.next_version == versions["newest"] + 1
+    assert first.records.height == 20
+    assert first.deletes.schema == first.key_changes.schema == FIXED
+
+    gone, again = first.records["id"].to_list()[:2]
+    payload = sandboxed.get_by_id(again)["data"]
+    assert payload is not None
+    for name in ("id", "_etag", "_lastModifiedDate"):
+        del payload[name]
+    for one in (gone, again):
+        assert sandboxed.delete_by_id(one, key="k", commit=True)["status"] == "deleted"
+    assert sandboxed.post_payload(json.dumps(payload), key="k", commit=True)["status"] is None
+    then = sandboxed.changes(RESULTS, since=first.next_version)
+    assert then.records["id"].to_list() == [again]
+    assert then.deletes["id"].to_list() == [gone]
+    assert then.key_changes.schema == FIXED
+    assert then.next_version == first.next_version + 3
+
+    every = sandboxed.deletes(RESULTS, min_change_version=first.next_version)
+    assert every["id"].to_list() == [gone, again]
+    assert every.schema.items() >= FIXED.items()
+    assert all(name.startswith("keyValues.") for name in every.columns[2:])
+
+    idle = sandboxed.changes(RESULTS, since=then.next_version, schema={"id": pl.String})
+    assert idle.records.schema == {"id": pl.String, "_unknown": pl.String}
+    assert idle.deletes.schema == FIXED
+    assert idle.next_version == then.next_version
+
+
+def test_capitals_before_release_6(ods: ScriptedOds) -> None:
+    ods.script = lambda _: Answer(200, {"OldestChangeVersion": 3, "NewestChangeVersion": 2**40})
+    assert client_of(ods).available_change_versions() == {"oldest": 3, "newest": 2**40}
+    assert [one.path for one in ods.requests] == ["/changeQueries/v1/availableChangeVersions"]
+
+
+def test_the_discovery_document_says_where(ods: ScriptedOds) -> None:
+    def script(request: Request) -> Answer | None:
+        if request.path == "/":
+            # The host in it is not ours.
+            urls = {"changeQueries": "https://elsewhere.test/tenant/changeQueries/v1/"}
+            return Answer(200, {"urls": urls})
+        if request.path == "/tenant/changeQueries/v1/availableChangeVersions":
+            return Answer(200, {"oldestChangeVersion": 0, "newestChangeVersion": 5})
+        return None
+
+    ods.script = script
+    client = client_of(ods, api_version=None)  # type: ignore[arg-type]
+    assert client.available_change_versions() == {"oldest": 0, "newest": 5}
+
+
+@pytest.mark.parametrize("body", [[], {}, {"oldestChangeVersion": 1}, "<html>", "null"])
+def test_answers_that_are_none(ods: ScriptedOds, body: object) -> None:
+    ods.script = lambda _: Answer(200, body)  # type: ignore[arg-type]
+    with pytest.raises(edfi.HttpError, match="oldestChangeVersion"):
+        client_of(ods).available_change_versions()
+
+
+def test_turned_off(ods: ScriptedOds) -> None:
+    client = client_of(ods)
+    for call in (
+        client.available_change_versions,
+        lambda: client.deletes(RESULTS),
+        lambda: client.key_changes(RESULTS),
+        lambda: client.changes(RESULTS, since=1),
+    ):
+        ods.script = lambda _: Answer(404, {"detail": "Gone fishing."})
+        with pytest.raises(edfi.HttpError, match="change queries are turned off"):
+            call()
+
+
+@pytest.mark.parametrize("total_count", [True, False])
+@pytest.mark.parametrize("limit", [1, 2, 500])
+def test_deletes_of_old_releases(make_ods: MakeOds, total_count: bool, limit: int) -> None:
+    ods = make_ods(0)
+    ods.total_count = total_count
+    deletes: list[dict[str, object]] = [{"id": "a", "changeVersion": n} for n in range(1, 6)]
+    ods.script = tracked(ods, deletes=deletes)
+    out = client_of(ods).deletes(RESULTS, limit=limit, min_change_version=1, max_change_version=7)
+    assert out.to_dict(as_series=False) == {"id": ["a"] * 5, "changeVersion": [1, 2, 3, 4, 5]}
+    for request in ods.paths():
+        assert request.query["minChangeVersion"] == "1"
+        assert request.query["maxChangeVersion"] == "7"
+
+
+def test_one_deletion_on_two_pages_is_one(make_ods: MakeOds) -> None:
+    ods = make_ods(0)
+    ods.total_count = False
+    rows: list[dict[str, object]] = [
+        {"id": "a", "changeVersion": 1, "keyValues": {"k": 1}},
+        {"id": "b", "changeVersion": 2, "keyValues": {"k": 2}},
+        {"id": "b", "changeVersion": 2, "keyValues": {"k": 2}},
+        {"id": "a", "changeVersion": 3, "keyValues": {"k": 1}},
+    ]
+    ods.script = tracked(ods, deletes=rows)
+    out = client_of(ods).deletes(RESULTS, limit=2)
+    assert out.rows() == [("a", 1, 1), ("b", 2, 2), ("a", 3, 1)]
+    assert out.columns == ["id", "changeVersion", "keyValues.k"]
+
+
+def test_fewer_deletes_than_counted_is_an_error(make_ods: MakeOds) -> None:
+    ods = make_ods(0)
+    ods.script = lambda _: Answer(200, [{"id": "a", "changeVersion": 1}], {"Total-Count": "3"})
+    with pytest.raises(edfi.HttpError, match="1 records came where the server counts 3"):
+        client_of(ods).deletes(RESULTS)
+
+
+def test_without_key_changes(make_ods: MakeOds) -> None:
+    ods = make_ods(3)
+    ods.script = tracked(ods, deletes=[])
+    changes = client_of(ods).changes(RESULTS, since=4)
+    assert changes.records.height == 3
+    assert changes.key_changes.schema == FIXED
+    data = ods.paths()
+    assert [one.path for one in data] == [f"{DATA}/keyChanges", DATA, f"{DATA}/deletes"]
+    for request in data:
+        assert (request.query["minChangeVersion"], request.query["maxChangeVersion"]) == ("4", "9")
+
+
+def test_an_empty_window_asks_for_nothing(ods: ScriptedOds) -> None:
+    ods.script = tracked(ods)
+    changes = client_of(ods).changes(RESULTS, since=10)
+    assert changes.next_version == 10
+    assert changes.records.columns == ["id"]
+    assert [one.path for one in ods.requests] == ["/changeQueries/v1/availableChangeVersions"]
+    with pytest.warns(UserWarning, match="restored"):
+        assert client_of(ods).changes(RESULTS, since=12).next_version == 10
+
+
+def test_a_window_that_begins_before_memory_does(ods: ScriptedOds) -> None:
+    ods.script = tracked(ods, oldest=5)
+    with pytest.raises(edfi.EdFiError, match="read everything anew"):
+        client_of(ods).changes(RESULTS, since=4)
+
+
+@pytest.mark.parametrize(
+    ("window", "what"),
+    [
+        ({"min_change_version": -1}, "min_change_version must be a whole number"),
+        ({"max_change_version": -1}, "max_change_version must be a whole number"),
+        ({"min_change_version": 2, "max_change_version": 1}, "must not be greater"),
+        ({"min_change_version": 1.5}, "min_change_version"),
+        ({"max_change_version": "7"}, "max_change_version"),
+        ({"min_change_version": 2**70}, "min_change_version"),
+    ],
+)
+def test_a_wrong_window_is_refused(
+    ods: ScriptedOds,
+    runner: edfi.StudentAssessment,
+    window: dict[str, int],
+    what: str,
+) -> None:
+    client = client_of(ods)
+    for call in (
+        lambda: client.deletes(RESULTS, **window),
+        lambda: client.key_changes(RESULTS, **window),
+        lambda: client.get_all(key="a", **window),  # type: ignore[arg-type]
+        lambda: runner.batch_get_all(district(ods), key_col="District BK", **window),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(edfi.EdFiError, match=what):
+            call()
+    assert ods.requests == []
+
+
+@pytest.mark.parametrize("since", [-1, 1.5, "2"])
+def test_a_wrong_since_is_refused(ods: ScriptedOds, since: int) -> None:
+    with pytest.raises(edfi.EdFiError, match="since"):
+        client_of(ods).changes(RESULTS, since=since)
+    assert ods.requests == []
+
+
+class Snapshots:
+    """A server with, or without, a list of snapshots."""
+
+    def __init__(self, ods: ScriptedOds, listed: Answer) -> None:
+        self.ods = ods
+        self.listed = listed
+
+    def __call__(self, request: Request) -> Answer | None:
+        return self.listed if request.path.endswith("/snapshots") else None
+
+
+def test_the_newest_snapshot_goes_by_its_name(make_ods: MakeOds) -> None:
+    ods = make_ods(5)
+    taken = [("old", "2026-01-01T00:00:00"), ("new", "2026-03-01T00:00:00"), ("mid", "2026-02-01")]
+    listed = [{"id": n, "snapshotIdentifier": n, "snapshotDateTime": at} for n, at in taken]
+    ods.script = Snapshots(ods, Answer(200, listed))
+    out = client_of(ods).get_all(key="a", limit=2, snapshot=True)
+    assert out["status"] is None, out["message"]
+    for request in ods.paths():
+        assert request.headers["snapshot-identifier"] == "new"
+        assert request.headers["use-snapshot"] == "true"
+
+
+def test_use_snapshot_where_there_is_no_list(make_ods: MakeOds) -> None:
+    ods = make_ods(5)
+    ods.script = Snapshots(ods, Answer(404, {"detail": "No such thing."}))
+    assert client_of(ods).get_all(key="a", limit=2, snapshot=True)["status"] is None
+    for request in ods.paths():
+        assert "snapshot-identifier" not in request.headers
+        assert request.headers["use-snapshot"] == "true"
+    ods.requests.clear()
+    assert client_of(ods).get_all(key="a")["status"] is None
+    assert [one.path for one in ods.requests] == [DATA]
+    assert "use-snapshot" not in ods.requests[0].headers
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_no_snapshot_says_so(ods: ScriptedOds, status: int) -> None:
+    ods.script = lambda _: Answer(status, {"detail": "Nothing here."})
+    message = client_of(ods).get_all(key="a", snapshot=True)["message"]
+    assert message is not None
+    assert re.search(r"Nothing here\..*\(snapshot: ", message)
+    assert "snapshot" not in str(client_of(ods).get_all(key="a")["message"])
+
+
+def test_an_empty_list_of_snapshots_is_an_error(ods: ScriptedOds) -> None:
+    ods.script = Snapshots(ods, Answer(200, []))
+    out = client_of(ods).get_all(key="a", snapshot=True)
+    assert out["status"] == "error"
+    assert "no snapshot" in str(out["message"])
+    assert ods.paths() == []
+
+
+def test_the_guide_runs(tmp_path: Path) -> None:
+    guide = Path(__file__).parents[2] / "docs" / "incremental.md"
+    blocks = re.findall(r"```python\n(.*?)```", guide.read_text(), flags=re.DOTALL)
+    periods = {"oldKeyValues.classPeriodName": ["1"], "newKeyValues.classPeriodName": ["2"]}
+    renamed = edfi.Changes(pl.DataFrame(), pl.DataFrame(), pl.DataFrame(periods), 1)
+    names = {
+        "folder": tmp_path,
+        "pl": pl,
+        "changes": renamed,
+        "timetable": pl.DataFrame({"period": ["1", "5"]}),
+    }
+    for block in blocks[1:]:
+        exec(block, names)
+    timetable = names["timetable"]
+    assert isinstance(timetable, pl.DataFrame)
+    assert timetable["period"].to_list() == ["2", "5"]
+    assert json.loads((tmp_path / "state.json").read_text())["since"] > 1
