@@ -1,12 +1,12 @@
 //! The same client without `await`, on threads of this library.
 
-use polars::prelude::DataFrame;
+use polars::prelude::{DataFrame, Schema};
 
 use crate::client::Token;
 use crate::runtime::Threads;
 use crate::{
     ChangeOptions, ChangeVersions, Changes, DeleteOptions, GetAllOptions, GetByIdOptions, Outcome,
-    PostOptions, Result, TokenOptions,
+    PostOptions, Result, SchemaOptions, TokenOptions,
 };
 
 /// [`EdFiClient`](crate::EdFiClient), each call waited for.
@@ -79,6 +79,32 @@ impl EdFiClient {
         options: &GetAllOptions,
     ) -> Result<DataFrame> {
         let call = self.0.batch_get_all(districts, key_col, options);
+        Threads::get()?.block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::resources`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn resources(&self) -> Result<DataFrame> {
+        Threads::get()?.block_on(self.0.resources())
+    }
+
+    /// See [`crate::EdFiClient::schema`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn schema(&self, endpoint: &str, options: &SchemaOptions) -> Result<Schema> {
+        let call = self.0.schema(endpoint, options);
+        Threads::get()?.block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::count`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn count(&self, endpoint: &str, params: &[(String, String)]) -> Result<u64> {
+        let call = self.0.count(endpoint, params);
         Threads::get()?.block_on(call)
     }
 

@@ -10,12 +10,13 @@ from polars_edfi import _native
 from polars_edfi._changes import ChangeQueries
 from polars_edfi._errors import EdFiError
 from polars_edfi._items import Items
+from polars_edfi._metadata import Metadata
 from polars_edfi._reads import Reads
 from polars_edfi._tokens import Tokens
 from polars_edfi._writes import Writes
 
 
-class EdFiClient(Tokens, Reads, Items, Writes, ChangeQueries):
+class EdFiClient(Tokens, Reads, Items, Writes, ChangeQueries, Metadata):
     """A client for one or many Ed-Fi ODSs.
 
     With a ``base_url`` and credentials it is the client of one ODS. Without them it works on

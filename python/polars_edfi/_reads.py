@@ -165,7 +165,9 @@ max_change_version, snapshot, on_short, show_progress, progress_desc, label
         key_col
             What tells districts apart; it is the first column of the result.
         params
-            Filters, as the API names them: ``{"schoolId": 255901001}``.
+            Filters, as the API names them: ``{"schoolId": 255901001}``. A server ignores names that
+            it does not know and returns everything, so names that the OpenAPI documents of all
+            districts lack raise; where only some districts lack them, these are error rows.
         limit
             Records a page. A server that allows fewer is asked for what it allows.
         endpoint
@@ -195,10 +197,16 @@ max_change_version, snapshot, on_short, show_progress, progress_desc, label
             Taken for the sake of the other batch calls; a result row here is a record, and no row
             of ``df``. The column must exist.
         schema
-            How records become columns. ``"infer"``: from the records, all of them. A Schema, Struct
-            or dict: these columns, named as flattened, and ``_unknown`` (String) with a JSON object
-            of what has no place in them. ``"auto"``: infers, until this library reads the ODS's
-            own OpenAPI document. ``"openapi"`` is not there yet and raises.
+            How records become columns. ``"auto"``: the types of the ODS's own OpenAPI document;
+            inferred where the ODS serves no metadata, or where it does not know the resource. Where
+            some districts have a document, theirs hold for all; documents that differ are widened
+            (Int32 with Int64 is Int64, anything else String). ``"openapi"``: the same, but a
+            district without a document that knows the resource is an error row. Metadata that
+            fails is an error of its district. The documents are kept for the process.
+            ``"infer"``: from the records, all of them. A Schema, Struct or dict: these columns,
+            named as flattened. With a document or a given schema, a column ``_unknown`` (String)
+            is always there: null, or a JSON object of what has no place in the others, values
+            that do not fit their type included; with a document, a warning counts these records.
         separator
             What stands between the names of nested properties: ``ref.name``.
         links
@@ -308,9 +316,6 @@ def read_arguments(
 ) -> dict[str, Any]:
     """Put together what every read has."""
     kind, schema_frame = schema(wanted)
-    if kind == "openapi":
-        msg = "schema='openapi' is not there yet; use 'infer', or give a schema"
-        raise EdFiError(msg)
     return plain | {
         "endpoint": endpoint,
         "params": params(query),

@@ -1,4 +1,4 @@
-//! The discovery document of an ODS, and the URLs that follow from it.
+//! The discovery document of an ODS: where its data, its changes and its metadata are.
 
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -9,55 +9,63 @@ use super::transport::{Call, Transport};
 use super::urls::{self, BaseUrl};
 use crate::Failure;
 
-/// The data URL of the ODS at `base`.
-///
-/// Its discovery document says, where there is one; only the path is taken from it, since the
-/// host in it may be wrong behind a proxy, and credentials must not follow it. Otherwise the ODS
-/// is taken for one of the releases that serve `data/v3`.
-pub(crate) async fn data_root(
-    base: &BaseUrl,
-    transport: &Transport,
-    policy: RetryPolicy,
-    control: &Control,
-) -> Result<BaseUrl, Failure> {
-    let found = document(base, transport, policy, control).await?;
-    Ok(match path(&found["urls"]["dataManagementApi"]) {
-        Some(path) => base.with_path(&path),
-        None => with_version(base, urls::DEFAULT_VERSION),
-    })
+/// What the discovery document says: paths only. The host in it may be wrong behind a proxy, and
+/// credentials must not follow it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Discovery {
+    data: Option<String>,
+    changes: Option<String>,
+    metadata: Option<String>,
 }
 
-/// Where the ODS at `base` tells about its changes.
-pub(crate) async fn change_queries_root(
-    base: &BaseUrl,
-    transport: &Transport,
-    policy: RetryPolicy,
-    control: &Control,
-) -> Result<BaseUrl, Failure> {
-    let found = document(base, transport, policy, control).await?;
-    Ok(match path(&found["urls"]["changeQueries"]) {
-        Some(path) => base.with_path(&path),
-        None => change_queries(base, urls::DEFAULT_VERSION),
-    })
-}
-
-/// The discovery document; null where there is none.
-async fn document(
-    base: &BaseUrl,
-    transport: &Transport,
-    policy: RetryPolicy,
-    control: &Control,
-) -> Result<Value, Failure> {
-    let mut call = Call {
-        small: true,
-        ..Call::get(base.as_url().clone())
-    };
-    let answer = transport.send(&mut call, policy, control).await?;
-    if retry::is_passing(answer.status) {
-        return Err(answer.failure());
+impl Discovery {
+    /// Asks the ODS at `base`; one without a discovery document says nothing.
+    pub(crate) async fn fetch(
+        base: &BaseUrl,
+        transport: &Transport,
+        policy: RetryPolicy,
+        control: &Control,
+    ) -> Result<Self, Failure> {
+        let mut call = Call {
+            small: true,
+            ..Call::get(base.as_url().clone())
+        };
+        let answer = transport.send(&mut call, policy, control).await?;
+        if retry::is_passing(answer.status) {
+            return Err(answer.failure());
+        }
+        let document = (answer.status == StatusCode::OK)
+            .then(|| serde_json::from_slice::<Value>(&answer.body).ok())
+            .flatten()
+            .unwrap_or_default();
+        Ok(Self {
+            data: path(&document["urls"]["dataManagementApi"]),
+            changes: path(&document["urls"]["changeQueries"]),
+            metadata: path(&document["urls"]["openApiMetadata"]),
+        })
     }
-    let found = (answer.status == StatusCode::OK).then(|| serde_json::from_slice(&answer.body));
-    Ok(found.and_then(Result::ok).unwrap_or_default())
+
+    /// The data URL. Without one in the document, the ODS is taken for one of the releases that
+    /// serve `data/v3`.
+    pub(crate) fn data_root(&self, base: &BaseUrl) -> BaseUrl {
+        match &self.data {
+            Some(path) => base.with_path(path),
+            None => with_version(base, urls::DEFAULT_VERSION),
+        }
+    }
+
+    /// Where the ODS tells about its changes.
+    pub(crate) fn change_queries_root(&self, base: &BaseUrl) -> BaseUrl {
+        match &self.changes {
+            Some(path) => base.with_path(path),
+            None => change_queries(base, urls::DEFAULT_VERSION),
+        }
+    }
+
+    /// Where the OpenAPI documents are listed, as the document says it.
+    pub(crate) fn metadata(&self) -> Option<&str> {
+        self.metadata.as_deref()
+    }
 }
 
 /// `{base}/data/{segment}`, or the base itself where there is no segment.

@@ -4,7 +4,9 @@ mod auth;
 pub(crate) mod changes;
 mod control;
 mod discovery;
+pub(crate) mod metadata;
 pub(crate) mod paging;
+pub(crate) mod params;
 pub(crate) mod problem;
 mod renewal;
 pub(crate) mod retry;
@@ -13,7 +15,7 @@ pub(crate) mod session;
 pub(crate) mod transport;
 pub(crate) mod urls;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +28,7 @@ pub use self::changes::ChangeVersions;
 pub use self::control::Control;
 #[cfg(feature = "python")]
 pub(crate) use self::control::Limiter;
+use self::discovery::Discovery;
 pub use self::paging::Paging;
 pub(crate) use self::renewal::Renewals;
 use self::retry::{Again, RetryPolicy};
@@ -64,7 +67,9 @@ struct Inner {
     allow_http: bool,
     policy: RetryPolicy,
     transport: Arc<Transport>,
-    data_roots: Mutex<HashMap<BaseUrl, Arc<OnceCell<BaseUrl>>>>,
+    discoveries: Mutex<HashMap<BaseUrl, Arc<OnceCell<Discovery>>>>,
+    /// The ODSs that were seen to serve no metadata.
+    no_metadata: Mutex<HashSet<BaseUrl>>,
 }
 
 #[derive(Debug, Clone)]
@@ -132,7 +137,8 @@ impl EdFiClient {
             allow_http: inner.allow_http,
             policy: inner.policy,
             transport: inner.transport.clone(),
-            data_roots: Mutex::default(),
+            discoveries: Mutex::default(),
+            no_metadata: Mutex::default(),
         }))
     }
 
@@ -194,16 +200,37 @@ impl EdFiClient {
                 &urls::version_segment(version),
             ));
         }
+        Ok(self.discovery(base, control).await?.data_root(base))
+    }
+
+    /// What the discovery document of an ODS says; it is fetched once.
+    pub(crate) async fn discovery(
+        &self,
+        base: &BaseUrl,
+        control: &Control,
+    ) -> Result<Discovery, Failure> {
         let cell = {
-            let mut roots = self
-                .0
-                .data_roots
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            roots.entry(base.clone()).or_default().clone()
+            let discoveries = &self.0.discoveries;
+            let mut cells = discoveries.lock().unwrap_or_else(PoisonError::into_inner);
+            cells.entry(base.clone()).or_default().clone()
         };
-        let discover = || discovery::data_root(base, self.transport(), self.policy(), control);
-        cell.get_or_try_init(discover).await.cloned()
+        let fetch = || Discovery::fetch(base, self.transport(), self.policy(), control);
+        cell.get_or_try_init(fetch).await.cloned()
+    }
+
+    pub(crate) fn lacks_metadata(&self, base: &BaseUrl) -> bool {
+        let bases = &self.0.no_metadata;
+        let bases = bases.lock().unwrap_or_else(PoisonError::into_inner);
+        bases.contains(base)
+    }
+
+    pub(crate) fn set_lacks_metadata(&self, base: &BaseUrl, lacks: bool) {
+        let bases = &self.0.no_metadata;
+        let mut bases = bases.lock().unwrap_or_else(PoisonError::into_inner);
+        match lacks {
+            true => bases.insert(base.clone()),
+            false => bases.remove(base),
+        };
     }
 
     /// Where an ODS tells about its changes.
@@ -218,9 +245,10 @@ impl EdFiClient {
                 base,
                 &urls::version_segment(version),
             )),
-            None => {
-                discovery::change_queries_root(base, self.transport(), self.policy(), control).await
-            }
+            None => Ok(self
+                .discovery(base, control)
+                .await?
+                .change_queries_root(base)),
         }
     }
 }
@@ -464,7 +492,8 @@ impl EdFiClientBuilder {
                 again: Again::Always,
             },
             transport: Arc::new(transport),
-            data_roots: Mutex::default(),
+            discoveries: Mutex::default(),
+            no_metadata: Mutex::default(),
         })))
     }
 }

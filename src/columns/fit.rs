@@ -4,18 +4,21 @@ use std::sync::Arc;
 
 use arrow::array::types::ArrowPrimitiveType;
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Decimal128Array, NullArray, PrimitiveArray, StringViewArray,
-    TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
+    Array, ArrayRef, BooleanArray, BooleanBufferBuilder, Decimal128Array, NullArray,
+    PrimitiveArray, StringViewArray, TimestampMicrosecondArray, TimestampMillisecondArray,
+    TimestampNanosecondArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes as arrow_types;
 use polars::prelude::{CategoricalMapping, DataType, TimeUnit};
 
-use super::infer::{list_array, struct_array};
+use super::infer::{self, list_array, struct_array};
 use super::interop::string_array;
 use super::number::EXACT;
 use super::page::{Node, Value, Values};
+use super::record::Kind;
 use super::rest::{Rest, Rests};
+use super::schema::Type;
 use super::text::TextBuilder;
 use super::{decimal, temporal};
 
@@ -39,6 +42,10 @@ pub(super) enum Fit {
     Category(Arc<CategoricalMapping>),
     Date,
     Datetime(TimeUnit, Option<Arc<str>>),
+    /// Microseconds, UTC; decimals beyond are cut off.
+    Moment,
+    /// Anything; what is no string as JSON.
+    Text,
     Time,
     Decimal(usize, usize),
     List(Box<Fit>),
@@ -79,6 +86,30 @@ impl Fit {
             }
             _ => return None,
         })
+    }
+
+    /// What fits the type that a document tells.
+    pub(super) fn of_kind(kind: &Kind) -> Self {
+        match kind {
+            Kind::Boolean => Self::Boolean,
+            Kind::Int32 => Self::Int32,
+            Kind::Int64 => Self::Int64,
+            Kind::Float64 => Self::Float64,
+            Kind::String => Self::String,
+            Kind::Date => Self::Date,
+            Kind::Datetime => Self::Moment,
+            Kind::Text => Self::Text,
+            Kind::List(inner) => Self::List(Box::new(Self::of_kind(inner))),
+            Kind::Struct(record) if record.fields().is_empty() => Self::Null,
+            Kind::Struct(record) => {
+                let fields = record.fields().iter();
+                Self::Struct(
+                    fields
+                        .map(|(name, kind)| (name.clone(), Self::of_kind(kind)))
+                        .collect(),
+                )
+            }
+        }
     }
 
     /// The values of a node that fit, the others null, and which these are.
@@ -129,6 +160,12 @@ impl Fit {
                 |value, _| temporal::time(string(&value)?),
             )),
             (Self::Datetime(unit, zone), _) => column.moments(*unit, zone.clone()),
+            (Self::Moment, _) => {
+                let (array, rest): (TimestampMicrosecondArray, _) =
+                    column.primitives(|value, _| temporal::cut_moment(string(&value)?, 1_000_000));
+                (Arc::new(array.with_timezone("UTC")), rest)
+            }
+            (Self::Text, _) => (infer::array(node, &Type::String, rows), Rest::default()),
             (Self::Decimal(precision, scale), _) => column.decimals(*precision, *scale),
             (Self::List(inner), values) => column.lists(inner, values),
             (Self::Struct(fields), values) => column.structs(fields, values),
@@ -181,18 +218,33 @@ impl<'a> Column<'a> {
         convert: impl Fn(Value<'a>, usize) -> Option<T::Native>,
     ) -> (PrimitiveArray<T>, Rest) {
         let mut rest = Rest::default();
-        let mut values = vec![None; self.rows];
+        if self.node.is_none_or(|node| node.values.is_empty()) {
+            return (PrimitiveArray::new_null(self.rows), rest);
+        }
+        let mut values = vec![T::Native::default(); self.rows];
+        let mut valid = BooleanBufferBuilder::new(self.rows);
+        valid.append_n(self.rows, false);
         self.each(&mut rest, |value, row| {
-            values[row] = convert(value, row);
-            values[row]
+            let value = convert(value, row)?;
+            values[row] = value;
+            valid.set_bit(row, true);
+            Some(())
         });
-        (values.into_iter().collect(), rest)
+        let nulls = NullBuffer::new(valid.finish());
+        let nulls = (nulls.null_count() > 0).then_some(nulls);
+        (PrimitiveArray::new(values.into(), nulls), rest)
     }
 
     fn integers<T: ArrowPrimitiveType>(&self) -> (ArrayRef, Rest)
     where
         T::Native: TryFrom<i64> + std::str::FromStr,
     {
+        if let Some([Values::Integers(integers)]) = self.node.map(|node| &node.values[..])
+            && let Ok(array) =
+                integers.try_unary::<_, T, ()>(|value| value.try_into().map_err(drop))
+        {
+            return (Arc::new(array), Rest::default());
+        }
         boxed(self.primitives::<T>(|value, _| match value {
             Value::Integer(value) => value.try_into().ok(),
             // Beyond 64 bits with a sign, perhaps not beyond 64 bits without.

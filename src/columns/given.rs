@@ -11,6 +11,7 @@ use super::interop::string_array;
 use super::names::Names;
 use super::page::{Node, Objects, Page, Value};
 use super::plan::free_name;
+use super::record::{Kind, Record};
 use super::rest::{Rest, Rests};
 use super::text::TextBuilder;
 use crate::{Error, Result};
@@ -96,6 +97,16 @@ impl Given {
         Ok(given)
     }
 
+    /// The leaves of a record, each found by its own path: a separator within a name is no matter.
+    pub(super) fn of_record(record: &Record, separator: &str) -> Self {
+        let mut given = Self {
+            columns: Vec::new(),
+            root: Group::default(),
+        };
+        add_record(&mut given.columns, &mut given.root, "", record, separator);
+        given
+    }
+
     /// The names of the columns and of `_unknown`, none of which is `reserved`.
     pub(super) fn names(&self, reserved: &[&str]) -> Vec<PlSmallStr> {
         let mut taken: HashSet<String> = reserved.iter().map(|&name| name.to_owned()).collect();
@@ -164,6 +175,34 @@ impl Given {
             rest.set_fields(self.split_objects(group, objects, rows, columns));
         }
         rest
+    }
+}
+
+/// Adds a column for each leaf of a record.
+fn add_record(
+    columns: &mut Vec<Place>,
+    group: &mut Group,
+    prefix: &str,
+    record: &Record,
+    separator: &str,
+) {
+    for (name, kind) in record.fields() {
+        let group = group.member(name);
+        let name = match prefix {
+            "" => name.to_string(),
+            prefix => format!("{prefix}{separator}{name}"),
+        };
+        match kind {
+            Kind::Struct(record) => add_record(columns, group, &name, record, separator),
+            kind => {
+                group.column = Some(columns.len());
+                columns.push(Place {
+                    name,
+                    dtype: kind.dtype(),
+                    fit: Fit::of_kind(kind),
+                });
+            }
+        }
     }
 }
 

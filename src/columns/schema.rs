@@ -5,6 +5,7 @@ use polars::prelude::{DataType, Field, Schema};
 use super::given::Given;
 use super::names::Names;
 use super::page::{Node, Objects, Page, Values};
+use super::record::Record;
 use crate::Result;
 
 /// The union of what pages have: paths, kinds of value, order of first appearance.
@@ -38,6 +39,15 @@ impl Layout {
             given: Some(Given::new(schema, separator)?),
             ..Self::default()
         })
+    }
+
+    /// A layout of the columns of a record, which no page changes; `_unknown` stands at the end as
+    /// in [`Layout::from_schema`].
+    pub(crate) fn from_record(record: &Record, separator: &str) -> Self {
+        Self {
+            given: Some(Given::of_record(record, separator)),
+            ..Self::default()
+        }
     }
 
     /// Adds what a page has, the page that follows all those added before.

@@ -27,23 +27,34 @@ pub(super) fn time(text: &str) -> Option<i64> {
 /// A date, `T` and a time with `Z` or an offset; without one it is UTC, and a date alone is its
 /// midnight. Decimals that a part would cut off make it `None`.
 pub(super) fn moment(text: &str, per_second: i64) -> Option<i64> {
+    match split_moment(text, per_second)? {
+        (moment, 0) => Some(moment),
+        _ => None,
+    }
+}
+
+/// The same; decimals that a part does not hold are cut off.
+pub(super) fn cut_moment(text: &str, per_second: i64) -> Option<i64> {
+    split_moment(text, per_second).map(|(moment, _)| moment)
+}
+
+/// Whole parts of a second, and the nanoseconds beyond.
+fn split_moment(text: &str, per_second: i64) -> Option<(i64, i64)> {
     let (days, rest) = split_date(text.as_bytes())?;
     let midnight = i64::from(days) * DAY;
     let [b'T' | b't' | b' ', rest @ ..] = rest else {
         return match rest {
-            [] => midnight.checked_mul(per_second),
+            [] => Some((midnight.checked_mul(per_second)?, 0)),
             _ => None,
         };
     };
     let (seconds, nanoseconds, rest) = split_time(rest)?;
     let seconds = midnight + seconds - offset(rest)?;
     let part = 1_000_000_000 / per_second;
-    if nanoseconds % part != 0 {
-        return None;
-    }
-    seconds
+    let whole = seconds
         .checked_mul(per_second)?
-        .checked_add(nanoseconds / part)
+        .checked_add(nanoseconds / part)?;
+    Some((whole, nanoseconds % part))
 }
 
 /// Splits a date off: days since 1970-01-01, and what follows.

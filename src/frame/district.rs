@@ -104,6 +104,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The permits for requests, for what is asked beside the records.
+    pub(crate) fn requests(&self) -> &Semaphore {
+        &self.requests
+    }
+
     /// The data URL of a district; to ask for it is a request like others.
     pub(crate) async fn data_root(&self, access: &Access) -> Result<BaseUrl, Failure> {
         let _request = self.requests.acquire().await.map_err(|_| over())?;

@@ -32,7 +32,7 @@ impl Collections {
         let reading = Reading::new(&context, options)?;
         let reading = &reading;
         let work = |row| match rows.access(row) {
-            Ok(access) => async move { reading.district(&access).await }.boxed(),
+            Ok(access) => async move { reading.alone(&access).await }.boxed(),
             Err(failure) => ready(Err(failure)).boxed(),
         };
         let (workers, control) = (options.batch.workers, &options.batch.control);

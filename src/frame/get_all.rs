@@ -10,14 +10,18 @@ use super::district::{Reader, Records};
 use super::input::Keys;
 use super::options::BatchOptions;
 use super::request::Rows;
+use crate::client::metadata::{Described, Metadata};
 use crate::client::paging::{Collection, Paging};
+use crate::client::params;
 use crate::client::session::{Access, CallContext};
-use crate::client::{Control, EdFiClient};
-use crate::columns::{self, Layout, Plan};
+use crate::client::{Control, EdFiClient, urls};
+use crate::columns::{self, Layout, Plan, Record};
 use crate::{Error, Failure, Result};
 
 /// What every result of a batch read begins with, after the key.
 const RESULT_COLUMNS: [&str; 4] = ["status", "message", "http_status", "correlation_id"];
+/// How many names of unknown properties a warning tells.
+const SHOWN: usize = 5;
 /// Parameters that a call sets by itself.
 const OWN_PARAMS: [&str; 5] = ["limit", "offset", "totalCount", "pageToken", "pageSize"];
 
@@ -25,10 +29,14 @@ const OWN_PARAMS: [&str; 5] = ["limit", "offset", "totalCount", "pageToken", "pa
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum SchemaChoice {
-    /// The types of the ODS's own OpenAPI document where it serves one, else inferred.
-    /// Until the document is read, this infers.
+    /// The types of the ODS's own OpenAPI document; where it serves none, or where the document
+    /// does not know the resource, inferred. If some districts of a batch have a document, theirs
+    /// hold for all of them.
     #[default]
     Auto,
+    /// The types of the ODS's own OpenAPI document, and `_unknown` (String) for what it has no
+    /// place for. A district without a document that knows the resource fails.
+    OpenApi,
     /// From the records.
     Infer,
     /// These columns, whatever the records hold; the rest goes to `_unknown`.
@@ -102,14 +110,9 @@ impl GetAllOptions {
             return Err(Error::Config("workers must be at least 1".into()));
         }
         check_window(self.min_change_version, self.max_change_version)?;
-        if let Some((name, _)) = self
-            .params
-            .iter()
-            .find(|(name, _)| OWN_PARAMS.iter().any(|own| own.eq_ignore_ascii_case(name)))
-        {
-            return Err(Error::Config(format!(
-                "params must not hold {name:?}: pages are counted by the call itself (limit=)"
-            )));
+        check_own_params(&self.params)?;
+        if let SchemaChoice::Given(schema) = &self.schema {
+            Layout::from_schema(schema, &self.separator)?;
         }
         Ok(())
     }
@@ -124,11 +127,15 @@ impl GetAllOptions {
     }
 }
 
-/// What became of one district.
-struct District {
-    /// The row that stands for it.
-    row: usize,
-    outcome: Result<Records, Failure>,
+/// Refuses parameters that a call sets by itself.
+pub(super) fn check_own_params(params: &[(String, String)]) -> Result<()> {
+    let is_own = |name: &str| OWN_PARAMS.iter().any(|own| own.eq_ignore_ascii_case(name));
+    match params.iter().find(|(name, _)| is_own(name)) {
+        Some((name, _)) => Err(Error::Config(format!(
+            "params must not hold {name:?}: pages are counted by the call itself (limit=)"
+        ))),
+        None => Ok(()),
+    }
 }
 
 impl EdFiClient {
@@ -146,19 +153,24 @@ impl EdFiClient {
         let context = self.own_context(batch);
         let reading = Reading::new(&context, options)?;
         batch.control.begin(1);
-        let outcome = reading.district(&access).await;
+        let described = reading.describe(&access).await;
+        if let Ok(described) = &described
+            && let Some(wrong) = reading.unknown_param(described)
+        {
+            return Err(Error::Config(wrong));
+        }
+        let district = reading.district(0, &access, described).await;
         batch.control.one_done();
-        let records = outcome.map_err(|failure| match batch.control.is_cancelled() {
-            true => Error::Interrupted,
-            false => Error::from_failure(failure),
-        })?;
-        if let Some(warning) = &records.warning {
+        if let Err(failure) = district.outcome {
+            return Err(match batch.control.is_cancelled() {
+                true => Error::Interrupted,
+                false => Error::from_failure(failure),
+            });
+        }
+        if let Ok(Some(warning)) = district.outcome.as_ref().map(|r| r.warning.as_ref()) {
             batch.control.warn(warning.clone());
         }
-        let frame = Assembly::new(options, &[])?
-            .add(0, Ok(records))
-            .finish()?
-            .records;
+        let frame = assemble(vec![district], options, &[])?.records;
         explode(frame, options)
     }
 
@@ -193,23 +205,26 @@ impl EdFiClient {
         let visits = visits(&keys, &rows);
         batch.control.begin(visits.len());
 
-        let access = |row| rows.access(row);
-        let district = async |access| reading.district(&access).await;
-        let (access, district) = (&access, &district);
-        let outcomes: Vec<District> = stream::iter(visits)
-            .map(|visit| async move {
-                let outcome = match visit.doubled {
+        let described = reading.checked_params(&visits, &rows).await?;
+        let (reading, rows) = (&reading, &rows);
+        let districts: Vec<District> = stream::iter(visits.into_iter().zip(described))
+            .map(|(visit, described)| async move {
+                let access = match visit.doubled {
                     Some(failure) => Err(failure),
-                    None => match access(visit.row) {
-                        Ok(access) => district(access).await,
-                        Err(failure) => Err(failure),
-                    },
+                    None => rows.access(visit.row),
+                };
+                let district = match access {
+                    Ok(access) => {
+                        let described = match described {
+                            Some(described) => described,
+                            None => reading.describe(&access).await,
+                        };
+                        reading.district(visit.row, &access, described).await
+                    }
+                    Err(failure) => District::failed(visit.row, failure),
                 };
                 batch.control.one_done();
-                District {
-                    row: visit.row,
-                    outcome: outcome.map_err(|failure| interrupted(failure, &batch.control)),
-                }
+                district
             })
             .buffered(batch.workers)
             .collect()
@@ -217,15 +232,18 @@ impl EdFiClient {
 
         let mut reserved = vec![key_col];
         reserved.extend(RESULT_COLUMNS);
-        let mut assembly = Assembly::new(options, &reserved)?;
-        for district in outcomes {
+        let mut whole = Vec::with_capacity(districts.len());
+        for mut district in districts {
             if let Ok(Some(warning)) = district.outcome.as_ref().map(|r| r.warning.as_ref()) {
                 let key = keys.get(district.row).unwrap_or_default();
                 batch.control.warn(format!("{key_col} {key}: {warning}"));
             }
-            assembly = assembly.add(district.row, district.outcome);
+            district.outcome = district
+                .outcome
+                .map_err(|failure| interrupted(failure, &batch.control));
+            whole.push(district);
         }
-        let parts = assembly.finish()?;
+        let parts = assemble(whole, options, &reserved)?;
         explode(parts.with_result_columns(&keys)?, options)
     }
 }
@@ -287,10 +305,11 @@ pub(super) struct Reading<'a> {
     endpoint: String,
     params: Vec<(String, String)>,
     snapshot: bool,
+    options: &'a GetAllOptions,
 }
 
 impl<'a> Reading<'a> {
-    pub(super) fn new(context: &'a CallContext, options: &GetAllOptions) -> Result<Self> {
+    pub(super) fn new(context: &'a CallContext, options: &'a GetAllOptions) -> Result<Self> {
         let endpoint = context
             .client
             .endpoint_or(options.batch.endpoint.as_deref())?;
@@ -306,10 +325,131 @@ impl<'a> Reading<'a> {
             endpoint,
             params: options.all_params(),
             snapshot: options.snapshot,
+            options,
         })
     }
 
-    pub(super) async fn district(&self, access: &Access) -> Result<Records, Failure> {
+    /// What the ODS's own document says of the resource, as far as the call has to know.
+    async fn describe(&self, access: &Access) -> Result<Described, Failure> {
+        let needed = matches!(
+            self.options.schema,
+            SchemaChoice::Auto | SchemaChoice::OpenApi
+        );
+        if !needed && self.options.params.is_empty() {
+            return Ok(Described::NoMetadata);
+        }
+        let metadata = Metadata::of(self.reader.context, access).limited(self.reader.requests());
+        let described = metadata.describe(&self.endpoint).await;
+        match (described, &self.options.schema) {
+            (Ok(described), SchemaChoice::OpenApi) if described.record().is_none() => {
+                Err(Failure::new(match described {
+                    Described::NoMetadata => {
+                        "this ODS serves no OpenAPI metadata; schema=\"infer\" \
+                                              and \"auto\" do without"
+                            .to_owned()
+                    }
+                    _ => format!(
+                        "the OpenAPI document of this ODS does not describe {}; schema=\"infer\" \
+                         and \"auto\" do without",
+                        self.endpoint
+                    ),
+                }))
+            }
+            (Ok(described), _) => {
+                if needed && matches!(described, Described::Unknown) {
+                    let base = urls::shown(access.base.as_url());
+                    log::info!("{base}: no document knows {}; inferred", self.endpoint);
+                }
+                Ok(described)
+            }
+            (Err(failure), _) if needed => Err(failure),
+            (Err(failure), _) => {
+                log::warn!("the names of parameters are not checked: {failure}");
+                Ok(Described::NoMetadata)
+            }
+        }
+    }
+
+    /// Reads the records of one ODS that nothing is to be said of beside others.
+    pub(super) async fn alone(&self, access: &Access) -> Result<Records, Failure> {
+        let described = self.describe(access).await?;
+        match self.unknown_param(&described) {
+            Some(wrong) => Err(Failure::new(wrong)),
+            None => self.records(access).await,
+        }
+    }
+
+    fn unknown_param(&self, described: &Described) -> Option<String> {
+        params::unknown(described.resource()?, &self.options.params)
+    }
+
+    /// Where there are parameters, what the documents of all districts say, before any of them is
+    /// read. A name that is wrong everywhere is a wrong call; one that is wrong in some districts
+    /// is their failure.
+    async fn checked_params(
+        &self,
+        visits: &[Visit],
+        rows: &Rows<'_>,
+    ) -> Result<Vec<Option<Result<Described, Failure>>>> {
+        if self.options.params.is_empty() {
+            return Ok(visits.iter().map(|_| None).collect());
+        }
+        let accesses: Vec<Option<Access>> = visits
+            .iter()
+            .map(|visit| match visit.doubled {
+                Some(_) => None,
+                None => rows.access(visit.row).ok(),
+            })
+            .collect();
+        let mut described: Vec<Option<Result<Described, Failure>>> = stream::iter(accesses)
+            .map(|access| async move {
+                match access {
+                    Some(access) => Some(self.describe(&access).await),
+                    None => None,
+                }
+            })
+            .buffered(self.options.batch.workers)
+            .collect()
+            .await;
+        let mut first = None;
+        let mut any_right = false;
+        for one in described.iter_mut().flatten() {
+            let Ok(said) = one else { continue };
+            match self.unknown_param(said) {
+                Some(wrong) => {
+                    first.get_or_insert_with(|| wrong.clone());
+                    *one = Err(Failure::new(wrong));
+                }
+                None => any_right |= said.resource().is_some(),
+            }
+        }
+        match first {
+            Some(wrong) if !any_right => Err(Error::Config(wrong)),
+            _ => Ok(described),
+        }
+    }
+
+    /// Reads a district of which it is known what its document says.
+    async fn district(
+        &self,
+        row: usize,
+        access: &Access,
+        described: Result<Described, Failure>,
+    ) -> District {
+        match described {
+            Ok(described) => District {
+                row,
+                record: match self.options.schema {
+                    SchemaChoice::Auto | SchemaChoice::OpenApi => described.record().cloned(),
+                    SchemaChoice::Infer | SchemaChoice::Given(_) => None,
+                },
+                outcome: self.records(access).await,
+            },
+            Err(failure) => District::failed(row, failure),
+        }
+    }
+
+    async fn records(&self, access: &Access) -> Result<Records, Failure> {
         let root = self.reader.data_root(access).await?;
         let collection = Collection {
             url: root.join(&self.endpoint),
@@ -321,54 +461,81 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// The districts' records on their way into one frame.
-struct Assembly {
-    layout: Layout,
-    separator: String,
-    reserved: Vec<String>,
-    districts: Vec<District>,
+/// What came of one district.
+struct District {
+    row: usize,
+    /// What its document says of the records.
+    record: Option<Record>,
+    outcome: Result<Records, Failure>,
 }
 
-impl Assembly {
-    fn new(options: &GetAllOptions, reserved: &[&str]) -> Result<Self> {
-        let layout = match &options.schema {
-            SchemaChoice::Given(schema) => Layout::from_schema(schema, &options.separator)?,
-            SchemaChoice::Auto | SchemaChoice::Infer => Layout::default(),
+impl District {
+    fn failed(row: usize, failure: Failure) -> Self {
+        Self {
+            row,
+            record: None,
+            outcome: Err(failure),
+        }
+    }
+}
+
+/// Puts the districts' records into one frame, in their order.
+fn assemble(districts: Vec<District>, options: &GetAllOptions, reserved: &[&str]) -> Result<Parts> {
+    let documented = districts
+        .iter()
+        .filter_map(|district| district.record.clone())
+        .reduce(|one, two| one.widen(&two));
+    let mut layout = match (&options.schema, &documented) {
+        (SchemaChoice::Given(schema), _) => Layout::from_schema(schema, &options.separator)?,
+        (_, Some(record)) if options.links => Layout::from_record(record, &options.separator),
+        (_, Some(record)) => Layout::from_record(&record.without_links(), &options.separator),
+        _ => Layout::new(),
+    };
+    let read = districts.iter().filter_map(|one| one.outcome.as_ref().ok());
+    for page in read.flat_map(|records| &records.pages) {
+        layout.add(page);
+    }
+    let plan = layout.plan(&options.separator, reserved);
+    let mut records = DataFrame::empty_with_schema(plan.schema());
+    let mut spans = Vec::with_capacity(districts.len());
+    for District { row, outcome, .. } in districts {
+        let (rows, failure) = match outcome {
+            Ok(district) => (append(&mut records, &plan, district)?, None),
+            Err(failure) => {
+                records.vstack_mut_owned(DataFrame::full_null(plan.schema(), 1))?;
+                (1, Some(failure))
+            }
         };
-        Ok(Self {
-            layout,
-            separator: options.separator.clone(),
-            reserved: reserved.iter().map(|name| (*name).to_owned()).collect(),
-            districts: Vec::new(),
-        })
+        spans.push(Span { row, rows, failure });
     }
+    if let (Some(_), Some(name)) = (documented, plan.unknown()) {
+        warn_of_unknown(records.column(name)?, &options.batch.control)?;
+    }
+    Ok(Parts { records, spans })
+}
 
-    /// Adds a district; the order of districts is that of the result.
-    fn add(mut self, row: usize, outcome: Result<Records, Failure>) -> Self {
-        if let Ok(records) = &outcome {
-            records.pages.iter().for_each(|page| self.layout.add(page));
-        }
-        self.districts.push(District { row, outcome });
-        self
+/// Says how many records hold something that the document has no place for, and what.
+fn warn_of_unknown(unknown: &Column, control: &Control) -> Result<()> {
+    let count = unknown.len() - unknown.null_count();
+    if count == 0 {
+        return Ok(());
     }
-
-    fn finish(self) -> Result<Parts> {
-        let reserved: Vec<&str> = self.reserved.iter().map(String::as_str).collect();
-        let plan = self.layout.plan(&self.separator, &reserved);
-        let mut records = DataFrame::empty_with_schema(plan.schema());
-        let mut spans = Vec::with_capacity(self.districts.len());
-        for District { row, outcome } in self.districts {
-            let (rows, failure) = match outcome {
-                Ok(district) => (append(&mut records, &plan, district)?, None),
-                Err(failure) => {
-                    records.vstack_mut_owned(DataFrame::full_null(plan.schema(), 1))?;
-                    (1, Some(failure))
-                }
-            };
-            spans.push(Span { row, rows, failure });
+    let mut names: Vec<String> = Vec::new();
+    for text in unknown.str()?.iter().flatten().take(SHOWN) {
+        let rest: serde_json::Map<_, _> = serde_json::from_str(text).unwrap_or_default();
+        for (name, _) in rest {
+            if names.len() < SHOWN && !names.contains(&name) {
+                names.push(name);
+            }
         }
-        Ok(Parts { records, spans })
     }
+    control.warn(format!(
+        "{count} records hold something that the ODS's OpenAPI document has no place for ({}); it \
+         stands in the column {:?}",
+        names.join(", "),
+        unknown.name()
+    ));
+    Ok(())
 }
 
 /// Adds a district's pages below the frame; says how many rows that were.

@@ -1,6 +1,7 @@
 //! DataFrame in, DataFrame out: one file per operation, and the rooms that they share.
 
 mod changes;
+mod count;
 mod delete;
 mod district;
 #[cfg(feature = "python")]
@@ -9,6 +10,7 @@ mod get_all;
 mod get_by_id;
 mod input;
 mod json;
+mod metadata;
 mod options;
 mod outcome;
 mod own;
@@ -25,6 +27,7 @@ pub use get_all::{GetAllOptions, OnShort, SchemaChoice};
 pub use get_by_id::GetByIdOptions;
 #[cfg(feature = "python")]
 pub(crate) use get_by_id::Items;
+pub use metadata::SchemaOptions;
 pub use options::BatchOptions;
 pub use outcome::Outcome;
 pub use post::PostOptions;

@@ -20,6 +20,12 @@ use crate::{
 #[pyclass(frozen, module = "polars_edfi._native")]
 pub(crate) struct Client(pub(super) EdFiClient);
 
+impl Client {
+    pub(crate) fn inner(&self) -> &EdFiClient {
+        &self.0
+    }
+}
+
 /// Takes a named argument out of the keyword arguments of a call.
 pub(super) fn get<'py, T: FromPyObjectOwned<'py>>(
     arguments: &Bound<'py, PyDict>,
@@ -422,6 +428,7 @@ pub(super) fn read_options(a: &Bound<'_, PyDict>) -> PyResult<GetAllOptions> {
         Some(schema) => SchemaChoice::Given(schema),
         None => match get::<String>(a, "schema")?.as_str() {
             "infer" => SchemaChoice::Infer,
+            "openapi" => SchemaChoice::OpenApi,
             _ => SchemaChoice::Auto,
         },
     };

@@ -11,6 +11,7 @@ mod errors;
 mod expressions;
 mod frames;
 mod kept;
+mod metadata;
 mod run;
 #[cfg(feature = "sandbox")]
 mod sandbox;
@@ -35,6 +36,9 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(changes::deletes, module)?)?;
     module.add_function(wrap_pyfunction!(changes::key_changes, module)?)?;
     module.add_function(wrap_pyfunction!(changes::changes, module)?)?;
+    module.add_function(wrap_pyfunction!(metadata::resources, module)?)?;
+    module.add_function(wrap_pyfunction!(metadata::schema, module)?)?;
+    module.add_function(wrap_pyfunction!(metadata::count, module)?)?;
     #[cfg(feature = "sandbox")]
     module.add_class::<sandbox::Sandbox>()?;
     start_logging(py);

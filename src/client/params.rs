@@ -1,0 +1,111 @@
+//! Query parameters held against those that a document lists: a server ignores what it does not
+//! know, and returns everything.
+
+use crate::columns::Kind;
+use crate::columns::openapi::Resource;
+
+/// What an ODS takes everywhere, whether or not its document says so.
+const ALWAYS: [&str; 13] = [
+    "fields",
+    "id",
+    "limit",
+    "maxChangeVersion",
+    "minChangeVersion",
+    "number",
+    "offset",
+    "pageSize",
+    "pageToken",
+    "q",
+    "snapshotIdentifier",
+    "totalCount",
+    "useSnapshot",
+];
+/// How many names an error proposes.
+const PROPOSED: usize = 3;
+
+/// What is wrong with the names of parameters, if anything: which one the resource does not
+/// have, and the names most like it.
+pub(crate) fn unknown(resource: &Resource, params: &[(String, String)]) -> Option<String> {
+    let known = known(resource);
+    let wrong = params.iter().map(|(name, _)| name).find(|name| {
+        let mut names = known.iter().chain(&ALWAYS);
+        !names.any(|known| known.eq_ignore_ascii_case(name))
+    })?;
+    let lower = wrong.to_lowercase();
+    let mut near: Vec<(usize, &str)> = known
+        .iter()
+        .map(|name| (distance(&lower, &name.to_lowercase()), *name))
+        .collect();
+    near.sort();
+    let near: Vec<String> = near
+        .iter()
+        .take(PROPOSED)
+        .map(|(_, name)| format!("{name:?}"))
+        .collect();
+    let proposal = match near.is_empty() {
+        true => String::new(),
+        false => format!("; the nearest names are {}", near.join(", ")),
+    };
+    Some(format!(
+        "params: {wrong:?} is no query parameter of {}, so the server would ignore it and return \
+         everything{proposal}",
+        resource.endpoint
+    ))
+}
+
+/// The filters of a resource. Older documents list none for descriptors; then the values that
+/// each record has are the filters.
+fn known(resource: &Resource) -> Vec<&str> {
+    let is_filter = |name: &&str| !ALWAYS.iter().any(|own| own.eq_ignore_ascii_case(name));
+    let listed = resource.params.iter().map(AsRef::as_ref);
+    let listed: Vec<&str> = listed.filter(is_filter).collect();
+    if !listed.is_empty() {
+        return listed;
+    }
+    let fields = resource.record.iter().flat_map(|record| record.fields());
+    let scalars = fields.filter(|(_, kind)| !matches!(kind, Kind::List(_) | Kind::Struct(_)));
+    let names = scalars.map(|(name, _)| name.as_ref());
+    names
+        .filter(|name| !name.starts_with('_') && is_filter(name))
+        .collect()
+}
+
+/// How many letters have to be put in, left out, changed or swapped with their neighbour.
+fn distance(one: &str, two: &str) -> usize {
+    let (one, two): (Vec<char>, Vec<char>) = (one.chars().collect(), two.chars().collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=two.len()).collect();
+    for i in 1..=one.len() {
+        let mut row = vec![i];
+        for j in 1..=two.len() {
+            let changed = usize::from(one[i - 1] != two[j - 1]);
+            let mut best = (last[j - 1] + changed).min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && one[i - 1] == two[j - 2] && one[i - 2] == two[j - 1] {
+                best = best.min(before[j - 2] + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[two.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::distance;
+
+    #[test]
+    fn distances() {
+        for (one, two, letters) in [
+            ("", "", 0),
+            ("schoolid", "schoolid", 0),
+            ("scholid", "schoolid", 1),
+            ("shcoolid", "schoolid", 1),
+            ("studentid", "studentuniqueid", 6),
+            ("", "abc", 3),
+        ] {
+            assert_eq!(distance(one, two), letters, "{one} {two}");
+            assert_eq!(distance(two, one), letters, "{two} {one}");
+        }
+    }
+}

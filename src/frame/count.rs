@@ -1,0 +1,95 @@
+//! How many records a resource has.
+
+use crate::client::changes::Snapshot;
+use crate::client::metadata::Metadata;
+use crate::client::paging::{Collection, PageError, PageRequest};
+use crate::client::{Control, EdFiClient, params};
+use crate::{BatchOptions, Error, Failure, Result};
+
+impl EdFiClient {
+    /// How many records of a resource there are that this client may see, as the ODS counts them
+    /// (`totalCount`): no record is read.
+    ///
+    /// `params` are filters, as the API names them; names that the ODS's OpenAPI document does not
+    /// list are refused.
+    ///
+    /// # Errors
+    /// [`Error::Config`] without a base URL or credentials or with an unknown parameter,
+    /// [`Error::Auth`] and [`Error::Http`] where the ODS does not answer as it should, or sends no
+    /// `Total-Count`.
+    pub async fn count(&self, endpoint: &str, params: &[(String, String)]) -> Result<u64> {
+        self.count_under(endpoint, params, &Control::new()).await
+    }
+
+    pub(crate) async fn count_under(
+        &self,
+        endpoint: &str,
+        params: &[(String, String)],
+        control: &Control,
+    ) -> Result<u64> {
+        let endpoint = self.endpoint_or(Some(endpoint))?;
+        super::get_all::check_own_params(params)?;
+        let access = self.own_access()?;
+        let batch = BatchOptions {
+            control: control.clone(),
+            ..BatchOptions::default()
+        };
+        let context = self.own_context(&batch);
+        if !params.is_empty() {
+            // A count does not depend on types: where the metadata fails, the ODS may still count.
+            match Metadata::of(&context, &access).describe(&endpoint).await {
+                Ok(described) => {
+                    let resource = described.resource();
+                    if let Some(wrong) = resource.and_then(|one| params::unknown(one, params)) {
+                        return Err(Error::Config(wrong));
+                    }
+                }
+                Err(failure) => log::warn!("the names of parameters are not checked: {failure}"),
+            }
+        }
+        let ended = |failure| match control.is_cancelled() {
+            true => Error::Interrupted,
+            false => Error::from_failure(failure),
+        };
+        let root = self
+            .data_root(&access.base, None, control)
+            .await
+            .map_err(ended)?;
+        let collection = Collection {
+            url: root.join(&endpoint),
+            snapshot: Snapshot::No,
+        }
+        .with_params(params);
+        let mut limit = 0;
+        loop {
+            let page = PageRequest {
+                offset: 0,
+                limit,
+                count: true,
+            };
+            match collection.fetch(&context, &access, page).await {
+                Ok(page) => {
+                    return page.total.ok_or_else(|| {
+                        Error::Http(Failure {
+                            http_status: Some(page.answer.status.as_u16()),
+                            ..Failure::new(
+                                "the server sends no Total-Count: it does not say how many \
+                                 records there are",
+                            )
+                        })
+                    });
+                }
+                // There are servers that do not take a page of nothing.
+                Err(PageError::Failed(Failure {
+                    http_status: Some(400),
+                    ..
+                })) if limit == 0 => limit = 1,
+                Err(PageError::Failed(failure)) => return Err(ended(failure)),
+                Err(PageError::LimitTooLarge(allowed)) => {
+                    let text = format!("the server allows pages of {allowed} records only");
+                    return Err(ended(Failure::new(text)));
+                }
+            }
+        }
+    }
+}
