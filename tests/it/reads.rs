@@ -12,7 +12,7 @@ use polars_edfi::sandbox::{Faults, Sandbox};
 use polars_edfi::{BatchOptions, EdFiClient, GetAllOptions, Paging};
 
 use crate::support::{
-    BAD, DISTRICTS, KEY, RESULTS, assert_whole, client, failure, soon, with_tokens,
+    BAD, DISTRICTS, KEY, RESULTS, assert_whole, client, failure, inferred, soon, with_tokens,
 };
 
 /// Pages of ten by offset: the 40 records of a district are four of them.
@@ -21,7 +21,7 @@ fn small_pages(batch: BatchOptions) -> GetAllOptions {
         batch,
         limit: 10,
         paging: Paging::Offset,
-        ..GetAllOptions::default()
+        ..inferred()
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use polars_edfi::sandbox::Sandbox;
-use polars_edfi::{BatchOptions, GetAllOptions, TokenOptions};
+use polars_edfi::{BatchOptions, GetAllOptions, SchemaChoice, TokenOptions};
 use serde_json::Value;
 
 use crate::support::{
@@ -55,6 +55,7 @@ async fn read_all(ods: &Sandbox, endpoint: &str, limit: usize) -> polars::prelud
             ..BatchOptions::default()
         },
         limit,
+        schema: SchemaChoice::Infer,
         ..GetAllOptions::default()
     };
     soon(client.batch_get_all(&districts, KEY, &options))

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use polars::prelude::*;
 use polars_edfi::sandbox::{LoggedRequest, Sandbox, SandboxBuilder};
-use polars_edfi::{BatchOptions, EdFiClient, EdFiClientBuilder, TokenOptions};
+use polars_edfi::{
+    BatchOptions, EdFiClient, EdFiClientBuilder, GetAllOptions, SchemaChoice, TokenOptions,
+};
 use serde_json::{Map, Value};
 
 pub(crate) const RESULTS: &str = "ed-fi/studentAssessments";
@@ -53,6 +55,15 @@ pub(crate) fn own(ods: &Sandbox, district: &str) -> EdFiClientBuilder {
         .client_credentials(key, secret)
         .timeout(Duration::from_secs(20))
         .max_retries(3)
+}
+
+/// Options of a read whose cells are what the JSON of the records says: no type is known before,
+/// and no metadata asked for.
+pub(crate) fn inferred() -> GetAllOptions {
+    GetAllOptions {
+        schema: SchemaChoice::Infer,
+        ..GetAllOptions::default()
+    }
 }
 
 /// The districts with a token each, and when it ends.

@@ -88,6 +88,8 @@ class ScriptedOds:
         self.total_count = True
         self.max_limit = 500
         self.script: Script | None = None
+        self.serves_metadata = False
+        """Whether ``script`` is asked for ``/`` and ``/metadata``, too; else there is nothing."""
         self.one_at_a_time = True
         """Whether ``script`` waits for its own end; a script that waits for others must not."""
         self.items: dict[str, bytes] = {}
@@ -149,7 +151,8 @@ class ScriptedOds:
         return [request for request in self.requests if request.path.startswith(prefix)]
 
     def answer(self, request: Request) -> Answer:
-        if self.script is not None:
+        about = request.path == "/" or request.path.startswith("/metadata")
+        if self.script is not None and (self.serves_metadata or not about):
             with self._lock if self.one_at_a_time else nullcontext():
                 answer = self.script(request)
             if answer is not None:

@@ -116,7 +116,7 @@ def test_passing_trouble_passes(ods: ScriptedOds, runner: edfi.StudentAssessment
     ods.script = lambda _: answers.pop() if answers else None
     out = runner.batch_get_all(district(ods), key_col="District BK")
     assert out["status"].null_count() == 3
-    assert len(ods.requests) == 2
+    assert len(ods.paths()) == 2
 
 
 def test_a_longer_wait_than_allowed_is_an_error(ods: ScriptedOds) -> None:
@@ -126,7 +126,7 @@ def test_a_longer_wait_than_allowed_is_an_error(ods: ScriptedOds) -> None:
     )
     assert out["message"][0].startswith("HTTP 429 Too Many Requests: Slowly.")
     assert "3600 s" in out["message"][0]
-    assert len(ods.requests) == 1
+    assert len(ods.paths()) == 1
 
 
 def test_cells_that_are_missing(ods: ScriptedOds, runner: edfi.StudentAssessment) -> None:
@@ -330,8 +330,10 @@ def test_discovery_says_the_path_and_nothing_else(ods: ScriptedOds) -> None:
             return Answer(200, document)
         return ods.page(request)
 
-    ods.script = script
-    out = edfi.StudentAssessment().batch_get_all(district(ods), key_col="District BK")
+    ods.script, ods.serves_metadata = script, True
+    out = edfi.StudentAssessment().batch_get_all(
+        district(ods), key_col="District BK", schema="infer"
+    )
     assert out.height == 3
     paths = [request.path for request in ods.requests]
     assert paths == ["/", "/other/data/ed-fi/studentAssessments"]
@@ -343,7 +345,7 @@ def test_versions(ods: ScriptedOds, version: str) -> None:
         district(ods, version=version), key_col="District BK", api_version_col="version"
     )
     assert out["status"].null_count() == 3
-    assert [request.path for request in ods.requests] == ["/data/v3/ed-fi/studentAssessments"]
+    assert [request.path for request in ods.paths()] == ["/data/v3/ed-fi/studentAssessments"]
 
 
 def test_just_so_many_requests_are_in_flight(
@@ -376,7 +378,7 @@ def test_gzip(ods: ScriptedOds, runner: edfi.StudentAssessment) -> None:
     body = gzip.compress(json.dumps(ods.records).encode())
     ods.script = lambda _: Answer(200, body, {"content-encoding": "gzip", "total-count": "3"})
     assert runner.batch_get_all(district(ods), key_col="District BK").height == 3
-    assert "gzip" in ods.requests[0].headers["accept-encoding"]
+    assert "gzip" in ods.paths()[0].headers["accept-encoding"]
 
 
 def test_real_records_come_back_as_they_are(data: Path) -> None:
@@ -393,6 +395,7 @@ def test_real_records_come_back_as_they_are(data: Path) -> None:
             auth_secret_col="oAuthSecret",
             oauth_endpoint="oauth/token",
             limit=100,
+            schema="infer",
         )
     assert out["status"].null_count() == 2 * len(records)
     key = [

@@ -713,7 +713,7 @@ def test_items_of_the_sandbox() -> None:
         )
         districts = districts.join(tokens.drop("oAuthKey"), on="District BK")
         runner = edfi.StudentAssessment()
-        records = runner.batch_get_all(districts, key_col="District BK")
+        records = runner.batch_get_all(districts, key_col="District BK", schema="infer")
         items = records.select("District BK", "id").join(
             districts.drop("message"), on="District BK"
         )

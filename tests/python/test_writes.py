@@ -587,7 +587,7 @@ def test_the_version_is_asked_for_once(ods: ScriptedOds) -> None:
             return Answer(200, {"urls": {"dataManagementApi": url}})
         return Answer(201)
 
-    ods.script = script
+    ods.script, ods.serves_metadata = script, True
     out = post(edfi.StudentAssessment(), frame(ods, numbered(10)), workers=4)
     assert out["status"].null_count() == 10
     assert Counter((request.method, request.path) for request in ods.requests) == {

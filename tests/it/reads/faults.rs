@@ -7,8 +7,8 @@ use polars_edfi::{BatchOptions, EdFiClient, GetAllOptions, Paging, SchemaChoice}
 
 use super::{assert_all_whole, failed, read, read_by, read_with, small_pages};
 use crate::support::{
-    BAD, DISTRICTS, client, data_requests, patient, renewing, rows_of, start, token_requests,
-    with_texts, with_tokens, words,
+    BAD, DISTRICTS, client, data_requests, inferred, patient, renewing, rows_of, start,
+    token_requests, with_texts, with_tokens, words,
 };
 
 /// Each is got over: the district is whole after so many requests.
@@ -373,7 +373,7 @@ async fn a_redirect_within_the_server_is_followed() {
     let districts = with_texts(&districts, "EdFi Token", tokens).slice(1, 1);
     let options = GetAllOptions {
         paging: Paging::Offset,
-        ..GetAllOptions::default()
+        ..inferred()
     };
     let df = read(&client(), &districts, &options).await;
     assert_eq!(df.height(), 40);

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::{assert_all_whole, failed, read};
 use crate::support::{
-    BAD, DISTRICTS, RESULTS, assert_whole, client, data_requests, names, own, renewing, sandbox,
-    soon, start, with_tokens, words,
+    BAD, DISTRICTS, RESULTS, assert_whole, client, data_requests, inferred, names, own, renewing,
+    sandbox, soon, start, with_tokens, words,
 };
 
 fn paged(limit: usize, workers: usize) -> GetAllOptions {
@@ -24,7 +24,7 @@ fn paged(limit: usize, workers: usize) -> GetAllOptions {
         batch,
         limit,
         paging: Paging::Offset,
-        ..GetAllOptions::default()
+        ..inferred()
     }
 }
 

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::{assert_all_whole, read, small_pages};
 use crate::support::{
     BAD, DISTRICTS, KEY, RESULTS, STUDENTS, assert_same, assert_whole, client, data_requests,
-    failure, names, own, records, rows_of, soon, start, statuses, texts, with_texts, with_tokens,
-    words,
+    failure, inferred, names, own, records, rows_of, soon, start, statuses, texts, with_texts,
+    with_tokens, words,
 };
 
 #[test]
@@ -204,7 +204,7 @@ async fn each_district_is_read_once() {
     let districts = with_tokens(&ods).await;
     let twice = districts.vstack(&districts).expect("the same columns");
     ods.clear_requests();
-    let options = GetAllOptions::default();
+    let options = inferred();
     assert_all_whole(&read(&client(), &twice, &options).await, &ods);
     assert_eq!(ods.requests().len(), 3);
 
@@ -298,7 +298,7 @@ async fn columns_as_they_were_asked_for() {
         links: false,
         separator: "/".into(),
         explode: vec!["scoreResults".into()],
-        ..GetAllOptions::default()
+        ..inferred()
     };
     let df = read(&client(), &districts, &options).await;
     assert_eq!(df.height(), 3);
@@ -313,7 +313,7 @@ async fn columns_as_they_were_asked_for() {
     let schema = columns.map(|(name, dtype)| Field::new(name.into(), dtype));
     let options = GetAllOptions {
         schema: SchemaChoice::Given(Schema::from_iter(schema)),
-        ..GetAllOptions::default()
+        ..inferred()
     };
     let df = read(&client(), &districts, &options).await;
     assert_eq!(names(&df)[5..], ["rate", "status_record", "_unknown"]);

@@ -7,8 +7,8 @@ use polars_edfi::sandbox::{Faults, Sandbox};
 use polars_edfi::{BatchOptions, EdFiClient, GetAllOptions};
 
 use crate::support::{
-    BAD, DISTRICTS, KEY, RESULTS, assert_whole, client, data_requests, failure, own, renewing,
-    rows_of, sandbox, soon, start, texts, token_requests, with_texts, with_tokens,
+    BAD, DISTRICTS, KEY, RESULTS, assert_whole, client, data_requests, failure, inferred, own,
+    renewing, rows_of, sandbox, soon, start, texts, token_requests, with_texts, with_tokens,
 };
 
 async fn read(districts: &DataFrame, limit: usize, batch: BatchOptions) -> DataFrame {
@@ -24,7 +24,7 @@ async fn read_by(
     let options = GetAllOptions {
         batch,
         limit,
-        ..GetAllOptions::default()
+        ..inferred()
     };
     soon(client.batch_get_all(districts, KEY, &options))
         .await
@@ -78,7 +78,7 @@ async fn a_clients_own_token_is_renewed_too() {
     let client = own(&ods, BAD).build().expect("a client");
     let options = GetAllOptions {
         limit: 5,
-        ..GetAllOptions::default()
+        ..inferred()
     };
     soon(client.fetch_token()).await.expect("a token");
     ods.revoke_tokens(BAD);
@@ -260,7 +260,7 @@ async fn the_tokens_of_a_client_are_within_the_limit_of_the_server() {
     }
     assert_eq!(all_token_requests(&ods), [1, 1, 1]);
     let own = own(&ods, BAD).build().expect("a client");
-    let options = GetAllOptions::default();
+    let options = inferred();
     assert_eq!(
         soon(own.get_all(&options)).await.expect("records").height(),
         40
