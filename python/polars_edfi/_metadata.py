@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from polars_edfi import _native
 from polars_edfi._arguments import params as pairs
 from polars_edfi._base import ClientBase, raise_if_interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import polars as pl
 
 
 class Metadata(ClientBase):
@@ -96,9 +96,9 @@ class Metadata(ClientBase):
         (Date, Datetime(time_unit='us', time_zone='UTC'))
         """
         call = _native.Call()
-        schema = _native.schema(self._native, call, endpoint, separator, links)
+        columns = _native.schema(self._native, call, endpoint, separator, links)
         raise_if_interrupted(call)
-        return schema
+        return pl.Schema(columns)
 
     def count(self, endpoint: str, *, params: Mapping[str, object] | None = None) -> int:
         """Count the records of a resource that the client may see; none of them is read.

@@ -337,41 +337,45 @@ impl<'a> Reader<'a> {
     /// say, also those in references that no record is without.
     fn key_fields(&self, schema: &'a Value, identities: &[&str]) -> Vec<Box<str>> {
         let members = self.members(schema);
-        let mut found: Vec<(Box<str>, String)> = Vec::new();
+        // Path, name as a parameter, whether it is flagged itself.
+        let mut found: Vec<(String, String, bool)> = Vec::new();
         for (name, property) in &members.properties {
             let inside = self.members(property);
             if inside.properties.is_empty() {
-                if is_identity(property) {
-                    found.push(((*name).into(), (*name).to_owned()));
-                }
+                found.push(((*name).into(), (*name).into(), is_identity(property)));
                 continue;
             }
-            let needed =
-                members.required.contains(name) || !members.has_required || is_identity(property);
-            let is_reference = name.ends_with("Reference");
-            if !is_reference || !needed {
+            let needed = members.required.contains(name) || !members.has_required;
+            if !name.ends_with("Reference") || !(needed || is_identity(property)) {
                 continue;
             }
-            for (key, inner) in &inside.properties {
-                if is_identity(inner) {
-                    let path = format!("{name}.{key}").into_boxed_str();
-                    found.push((path, filter_name(name, self.name_of(property), key)));
-                }
+            let scalars = inside.properties.iter();
+            for (key, inner) in
+                scalars.filter(|(_, inner)| self.members(inner).properties.is_empty())
+            {
+                let filter = filter_name(name, self.name_of(property), key);
+                found.push((format!("{name}.{key}"), filter, is_identity(inner)));
             }
         }
-        if identities.is_empty() {
-            return found.into_iter().map(|(path, _)| path).collect();
+        if !identities.is_empty() {
+            let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+            let mut chosen = HashSet::new();
+            for name in identities {
+                let by_filter = found
+                    .iter()
+                    .position(|(_, f, _)| f.eq_ignore_ascii_case(name));
+                let by_key = || {
+                    let mut places = found.iter();
+                    places.position(|(path, ..)| last(path).eq_ignore_ascii_case(name))
+                };
+                chosen.extend(by_filter.or_else(by_key));
+            }
+            for (place, (.., is_key)) in found.iter_mut().enumerate() {
+                *is_key = chosen.contains(&place);
+            }
         }
-        let mut seen = HashSet::new();
-        found.retain(|(path, filter)| {
-            let last = path.rsplit('.').next().unwrap_or_default();
-            let is = |name: &&str| name.eq_ignore_ascii_case(filter);
-            let same = |name: &&str| name.eq_ignore_ascii_case(last);
-            let identity = identities.iter().find(|name| is(name));
-            let identity = identity.or_else(|| identities.iter().find(|name| same(name)));
-            identity.is_some_and(|name| seen.insert(*name))
-        });
-        found.into_iter().map(|(path, _)| path).collect()
+        found.retain(|(.., is_key)| *is_key);
+        found.into_iter().map(|(path, ..)| path.into()).collect()
     }
 
     /// The name of the schema that a property refers to.
