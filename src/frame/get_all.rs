@@ -529,8 +529,13 @@ fn warn_of_unknown(unknown: &Column, control: &Control) -> Result<()> {
             }
         }
     }
+    let records = if count == 1 {
+        "record holds"
+    } else {
+        "records hold"
+    };
     control.warn(format!(
-        "{count} records hold something that the ODS's OpenAPI document has no place for ({}); it \
+        "{count} {records} something that the ODS's OpenAPI document has no place for ({}); it \
          stands in the column {:?}",
         names.join(", "),
         unknown.name()

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 use super::body::{Body, empty, json as json_answer, typed};
 use super::problem::Problem;
+use super::query::Query;
 use super::read::unquoted;
 use super::store::{digest_of, id_text};
+use super::swagger::swagger2;
 
 /// Resources in the order in which they can be created.
 const ORDER: [&[&str]; 4] = [
@@ -48,21 +50,27 @@ pub(super) fn discovery(root: &str, with_metadata: bool, with_changes: bool) -> 
     json_answer(StatusCode::OK, &document)
 }
 
-/// What stands below `/metadata/`: `path` are the segments behind it.
+/// What stands below `/metadata/`: `path` are the segments behind it. Documents are OpenAPI 3, or
+/// Swagger 2 for `?version=2`.
 pub(super) fn metadata(
     root: &str,
     path: &[&str],
+    query: &Query,
     headers: &HeaderMap,
     resources: &Value,
     descriptors: &Value,
 ) -> Result<Response<Body>, Problem> {
+    let served = |document: &Value| match query.get("version") {
+        Some("2") => swagger2(document, root),
+        _ => at(root, document),
+    };
     let document = match path {
         [] => json!([
             {"name": "Resources", "endpointUri": format!("{root}/metadata/data/v3/resources/swagger.json"), "prefix": ""},
             {"name": "Descriptors", "endpointUri": format!("{root}/metadata/data/v3/descriptors/swagger.json"), "prefix": ""},
         ]),
-        ["data", "v3", "resources", "swagger.json"] => at(root, resources),
-        ["data", "v3", "descriptors", "swagger.json"] => at(root, descriptors),
+        ["data", "v3", "resources", "swagger.json"] => served(resources),
+        ["data", "v3", "descriptors", "swagger.json"] => served(descriptors),
         ["data", "v3", "dependencies"] => dependencies(descriptors),
         _ => return Err(super::read::no_item()),
     };

@@ -42,6 +42,7 @@ mod results;
 mod routes;
 mod server;
 mod store;
+mod swagger;
 mod validate;
 mod words;
 mod write;

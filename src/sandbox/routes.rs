@@ -79,6 +79,7 @@ impl Shared {
                     0 => metadata::metadata(
                         &root,
                         path,
+                        &call.query,
                         &call.headers,
                         &self.resources,
                         &self.descriptors,

@@ -4,6 +4,8 @@
 mod changes;
 mod columns;
 #[cfg(feature = "sandbox")]
+mod metadata;
+#[cfg(feature = "sandbox")]
 mod reads;
 #[cfg(feature = "sandbox")]
 mod real_data;

@@ -17,7 +17,7 @@ const VENDORS: [&str; 4] = ["ACT", "AP", "FastBridge_English", "KRA"];
 const SERVER_FIELDS: [&str; 3] = ["id", "_etag", "_lastModifiedDate"];
 
 /// Real Ed-Fi data beside the project, if it is there.
-fn shared_data() -> Option<PathBuf> {
+pub(crate) fn shared_data() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     if !folder.is_dir() {
         println!("skipped: there is no folder ../shared/data beside the project");
@@ -27,7 +27,7 @@ fn shared_data() -> Option<PathBuf> {
 }
 
 /// The records of a file with one on each line.
-fn read_file(path: &Path) -> Vec<Value> {
+pub(crate) fn read_file(path: &Path) -> Vec<Value> {
     let mut text = String::new();
     let file = std::fs::File::open(path).expect("a file");
     let read = match path.extension().is_some_and(|extension| extension == "gz") {

@@ -285,6 +285,10 @@ pub(crate) fn cells(series: &Series) -> Vec<Value> {
     match series.dtype() {
         DataType::Null => vec![Value::Null; series.len()],
         DataType::Boolean => each(series.bool().expect("booleans").iter(), Value::from),
+        DataType::Int32 => each(series.i32().expect("integers").iter(), Value::from),
+        DataType::Date | DataType::Datetime(..) => {
+            cells(&series.cast(&DataType::String).expect("texts"))
+        }
         DataType::Int64 => each(series.i64().expect("integers").iter(), Value::from),
         DataType::Float64 => each(series.f64().expect("floats").iter(), Value::from),
         DataType::String => each(series.str().expect("texts").iter(), Value::from),
