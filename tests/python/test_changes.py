@@ -100,7 +100,7 @@ def test_the_discovery_document_says_where(ods: ScriptedOds) -> None:
             return Answer(200, {"oldestChangeVersion": 0, "newestChangeVersion": 5})
         return None
 
-    ods.script = script
+    ods.script, ods.serves_metadata = script, True
     client = client_of(ods, api_version=None)  # type: ignore[arg-type]
     assert client.available_change_versions() == {"oldest": 0, "newest": 5}
 
@@ -257,8 +257,8 @@ def test_use_snapshot_where_there_is_no_list(make_ods: MakeOds) -> None:
         assert request.headers["use-snapshot"] == "true"
     ods.requests.clear()
     assert client_of(ods).get_all(key="a")["status"] is None
-    assert [one.path for one in ods.requests] == [DATA]
-    assert "use-snapshot" not in ods.requests[0].headers
+    assert [one.path for one in ods.paths()] == [DATA]
+    assert "use-snapshot" not in ods.paths()[0].headers
 
 
 @pytest.mark.parametrize("status", [404, 410])

@@ -94,8 +94,8 @@ def test_without_a_token_auto_goes_by_offset(
     ods = make_ods(40)
     out = read(ods, runner, "auto")
     assert out["n"].to_list() == list(range(40))
-    assert len(ods.requests) == 14
-    assert {request.path for request in ods.requests} == {PATH}
+    assert len(ods.paths()) == 14
+    assert {request.path for request in ods.paths()} == {PATH}
 
 
 def test_offset_takes_no_notice_of_tokens(

@@ -8,8 +8,8 @@ use polars_edfi::{BatchOptions, Control, EdFiClient, GetAllOptions, OnShort, Pag
 
 use super::{assert_all_whole, assert_others_whole, failed, read};
 use crate::support::{
-    BAD, RESULTS, assert_same, client, data_requests, own, patient, records, renewing, rows_of,
-    sandbox, soon, with_tokens,
+    BAD, RESULTS, assert_same, client, data_requests, inferred, own, patient, records, renewing,
+    rows_of, sandbox, soon, with_tokens,
 };
 
 /// Pages of two, so that the 40 records of a district are four partitions.
@@ -21,7 +21,7 @@ fn by(paging: Paging) -> GetAllOptions {
     GetAllOptions {
         limit: 2,
         paging,
-        ..GetAllOptions::default()
+        ..inferred()
     }
 }
 
