@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from polars_edfi import _native
 from polars_edfi._arguments import batch_arguments, choice, frame, names, params, schema
 from polars_edfi._base import SKIP, ClientBase, raise_if_interrupted, warn, watched
-from polars_edfi._errors import EdFiError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
