@@ -59,6 +59,13 @@ impl Threads {
     }
 }
 
+impl Threads {
+    /// Does a piece of work that divides itself, and waits for it.
+    pub(crate) fn on_all_cores<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.decoding.install(work)
+    }
+}
+
 /// Does a piece of work that keeps a core busy, beside the requests.
 pub(crate) async fn compute<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,

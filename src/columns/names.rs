@@ -21,6 +21,12 @@ impl Names {
         self.list.iter().map(AsRef::as_ref)
     }
 
+    /// Whether the name at a position is this one.
+    #[inline]
+    pub(super) fn is(&self, position: usize, name: &str) -> bool {
+        same(self.list[position].as_bytes(), name.as_bytes())
+    }
+
     #[inline]
     pub(super) fn get(&self, position: usize) -> &str {
         &self.list[position]
@@ -48,5 +54,44 @@ impl Names {
             self.index.insert(name.into(), position);
         }
         position
+    }
+}
+
+/// Whether two names are equal. Nearly all that are compared are, and short: a loop over words of
+/// eight bytes, the last two of which may overlap, is done before `memcmp` would be called.
+#[inline]
+fn same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let (Some(last), Some(other_last)) = (one.last_chunk::<8>(), other.last_chunk::<8>()) else {
+        return one.iter().zip(other).all(|(one, other)| one == other);
+    };
+    let (words, _) = one.as_chunks::<8>();
+    let (other_words, _) = other.as_chunks::<8>();
+    last == other_last
+        && words
+            .iter()
+            .zip(other_words)
+            .all(|(one, other)| one == other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same;
+
+    #[test]
+    fn names_are_told_apart_at_every_byte() {
+        let name = b"studentAssessmentIdentifier";
+        for len in 0..=name.len() {
+            let name = &name[..len];
+            assert!(same(name, &name.to_vec()));
+            assert!(!same(name, b"studentAssessmentIdentifiers"));
+            for at in 0..len {
+                let mut other = name.to_vec();
+                other[at] ^= 1;
+                assert!(!same(name, &other), "{len} {at}");
+            }
+        }
     }
 }

@@ -87,7 +87,7 @@ impl ObjectBuilder {
     ) -> Result<&mut NodeBuilder, Duplicate> {
         let state = &self.shapes[*shape as usize];
         for &(field, next) in &state.ways[..state.known] {
-            if self.names.get(field as usize) == key {
+            if self.names.is(field as usize, key) {
                 *shape = next;
                 return Ok(&mut self.children[field as usize]);
             }

@@ -3,7 +3,7 @@
 use polars::prelude::*;
 
 use super::district::{Reader, Records};
-use super::get_all::{GetAllOptions, SchemaChoice, append};
+use super::get_all::{GetAllOptions, SchemaChoice, frames};
 use super::options::BatchOptions;
 use crate::client::paging::{Collection, Paging};
 use crate::client::session::Access;
@@ -180,8 +180,7 @@ impl EdFiClient {
         let mut layout = Layout::new();
         records.pages.iter().for_each(|page| layout.add(page));
         let plan = layout.plan(".", &[]);
-        let mut frame = DataFrame::empty_with_schema(plan.schema());
-        append(&mut frame, &plan, records)?;
+        let frame = frames(&plan, vec![records])?.pop().unwrap_or_default();
         with_fixed_columns(frame)
     }
 

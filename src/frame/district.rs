@@ -5,10 +5,11 @@
 //! count; where records are missing, the district is read again, once.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hasher};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use polars::prelude::PlHashMap;
 use tokio::sync::Semaphore;
 
 use crate::client::changes::Snapshot;
@@ -440,7 +441,9 @@ fn digest(body: &[u8]) -> u64 {
 ///
 /// Where no record has an id, each counts for itself.
 fn distinct(pages: &[Page], by_version: bool) -> (u64, Vec<(usize, usize)>) {
-    let mut seen: HashMap<(&str, Option<i64>), (usize, usize)> = HashMap::new();
+    let records = pages.iter().map(Page::len).sum();
+    let mut seen: PlHashMap<(&str, Option<i64>), (usize, usize)> =
+        PlHashMap::with_capacity_and_hasher(records, Default::default());
     let mut repeated = Vec::new();
     let mut nameless = 0;
     for (p, page) in pages.iter().enumerate() {

@@ -7,7 +7,7 @@ use polars::chunked_array::builder::AnonymousOwnedListBuilder;
 use polars::prelude::*;
 
 use super::district::Records;
-use super::get_all::{GetAllOptions, Reading, append};
+use super::get_all::{GetAllOptions, Reading, frames};
 use super::outcome::Outcome;
 use super::request::Rows;
 use super::run::for_each_row;
@@ -78,13 +78,18 @@ impl Collections {
         let fields = schema.iter_fields().collect();
         let dtype = DataType::Struct(fields);
         let mut lists = AnonymousOwnedListBuilder::new(name.into(), self.0.len(), Some(dtype));
-        for read in self.0 {
-            let Ok(records) = read else {
+        let mut present = Vec::with_capacity(self.0.len());
+        let mut read = Vec::with_capacity(self.0.len());
+        for records in self.0 {
+            present.push(records.is_ok());
+            read.extend(records);
+        }
+        let mut frames = frames(&plan, read)?.into_iter();
+        for present in present {
+            let Some(frame) = present.then(|| frames.next()).flatten() else {
                 lists.append_null();
                 continue;
             };
-            let mut frame = DataFrame::empty_with_schema(plan.schema());
-            append(&mut frame, &plan, records)?;
             let structs = columns::nest(frame, "item", schema, false)?;
             lists.append_series(&structs.into_series())?;
         }

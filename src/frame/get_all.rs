@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use futures_util::stream::{self, StreamExt};
 use polars::prelude::*;
+use rayon::prelude::*;
 
 use super::changes::{check_window, window_params};
 use super::district::{Reader, Records};
@@ -15,7 +16,8 @@ use crate::client::paging::{Collection, Paging};
 use crate::client::params;
 use crate::client::session::{Access, CallContext};
 use crate::client::{Control, EdFiClient, urls};
-use crate::columns::{self, Layout, Plan, Record};
+use crate::columns::{self, Layout, Page, Plan, Record};
+use crate::runtime::Threads;
 use crate::{Error, Failure, Result};
 
 /// What every result of a batch read begins with, after the key.
@@ -498,15 +500,22 @@ fn assemble(districts: Vec<District>, options: &GetAllOptions, reserved: &[&str]
     let plan = layout.plan(&options.separator, reserved);
     let mut records = DataFrame::empty_with_schema(plan.schema());
     let mut spans = Vec::with_capacity(districts.len());
+    let mut read = Vec::with_capacity(districts.len());
     for District { row, outcome, .. } in districts {
-        let (rows, failure) = match outcome {
-            Ok(district) => (append(&mut records, &plan, district)?, None),
-            Err(failure) => {
-                records.vstack_mut_owned(DataFrame::full_null(plan.schema(), 1))?;
-                (1, Some(failure))
+        let failure = outcome.map(|records| read.push(records)).err();
+        let rows = usize::from(failure.is_some());
+        spans.push(Span { row, rows, failure });
+    }
+    let mut frames = frames(&plan, read)?.into_iter();
+    for span in &mut spans {
+        match span.failure {
+            Some(_) => records.vstack_mut_owned(DataFrame::full_null(plan.schema(), 1))?,
+            None => {
+                let frame = frames.next().unwrap_or_default();
+                span.rows = frame.height();
+                records.vstack_mut_owned(frame)?
             }
         };
-        spans.push(Span { row, rows, failure });
     }
     if let (Some(_), Some(name)) = (documented, plan.unknown()) {
         warn_of_unknown(records.column(name)?, &options.batch.control)?;
@@ -543,29 +552,37 @@ fn warn_of_unknown(unknown: &Column, control: &Control) -> Result<()> {
     Ok(())
 }
 
-/// Adds a district's pages below the frame; says how many rows that were.
-pub(super) fn append(frame: &mut DataFrame, plan: &Plan, records: Records) -> Result<usize> {
-    let before = frame.height();
-    for (p, page) in records.pages.into_iter().enumerate() {
-        if page.is_empty() {
-            continue;
+/// What each of several readings brought as a frame of the same columns; on all cores.
+pub(super) fn frames(plan: &Plan, read: Vec<Records>) -> Result<Vec<DataFrame>> {
+    let mut frames = vec![DataFrame::empty_with_schema(plan.schema()); read.len()];
+    let mut pages: Vec<(usize, Page, Vec<usize>)> = Vec::new();
+    for (number, records) in read.into_iter().enumerate() {
+        let mut repeated: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (page, row) in records.repeated {
+            repeated.entry(page).or_default().push(row);
         }
-        let height = page.len();
-        let mut part = plan.frame(page)?;
-        let repeated: Vec<usize> = records
-            .repeated
-            .iter()
-            .filter(|(page, _)| *page == p)
-            .map(|(_, row)| *row)
-            .collect();
-        if !repeated.is_empty() {
-            let mut keep = vec![true; height];
-            repeated.iter().for_each(|row| keep[*row] = false);
-            part = part.filter(&BooleanChunked::from_slice(PlSmallStr::EMPTY, &keep))?;
-        }
-        frame.vstack_mut_owned(part)?;
+        let whole = records.pages.into_iter().enumerate();
+        pages.extend(whole.filter_map(|(p, page)| {
+            let repeated = repeated.remove(&p).unwrap_or_default();
+            (!page.is_empty()).then_some((number, page, repeated))
+        }));
     }
-    Ok(frame.height() - before)
+    let put = |(number, page, repeated): (usize, Page, Vec<usize>)| {
+        let mut keep = vec![true; page.len()];
+        let part = plan.frame(page)?;
+        if repeated.is_empty() {
+            return Ok((number, part));
+        }
+        repeated.iter().for_each(|row| keep[*row] = false);
+        let keep = BooleanChunked::from_slice(PlSmallStr::EMPTY, &keep);
+        Ok((number, part.filter(&keep)?))
+    };
+    let parts: Result<Vec<(usize, DataFrame)>> =
+        Threads::get()?.on_all_cores(|| pages.into_par_iter().map(put).collect());
+    for (number, part) in parts? {
+        frames[number].vstack_mut_owned(part)?;
+    }
+    Ok(frames)
 }
 
 /// The rows of one district.
