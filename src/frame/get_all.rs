@@ -117,7 +117,7 @@ impl GetAllOptions {
         Ok(())
     }
 
-    fn all_params(&self) -> Vec<(String, String)> {
+    pub(super) fn all_params(&self) -> Vec<(String, String)> {
         let mut params = self.params.clone();
         params.extend(window_params(
             self.min_change_version,
@@ -264,13 +264,13 @@ fn interrupted(mut failure: Failure, control: &Control) -> Failure {
 }
 
 /// One district to visit, or why its row is not visited.
-struct Visit {
-    row: usize,
-    doubled: Option<Failure>,
+pub(super) struct Visit {
+    pub(super) row: usize,
+    pub(super) doubled: Option<Failure>,
 }
 
 /// The districts of a frame: each key once; the same key with another URL is a failed visit.
-fn visits(keys: &Keys, rows: &Rows<'_>) -> Vec<Visit> {
+pub(super) fn visits(keys: &Keys, rows: &Rows<'_>) -> Vec<Visit> {
     let mut seen: HashMap<&str, Vec<Option<&str>>> = HashMap::new();
     let mut visits = Vec::new();
     let mut blank = 0;
