@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
 use super::ahead::{Item, Lane, Out, Task};
+use crate::client::changes::Snapshot;
 use crate::client::paging::{
     Collection, FirstPage, PageError, PageRequest, Paging, RawPage, Walk as Tokens, Way,
 };
@@ -143,14 +144,17 @@ impl<T: Send + 'static> Scanning<T> {
     async fn walk(self: Arc<Self>, district: District) -> Result<Walk<T>, Failure> {
         let access = &district.access;
         let (client, control) = (&self.context.client, &self.context.control);
-        let root = {
+        let collection = {
             let _request = self.requests.acquire().await;
             let version = access.api_version.as_deref();
-            client.data_root(&access.base, version, control).await?
-        };
-        let collection = Collection {
-            url: root.join(&self.endpoint),
-            snapshot: self.snapshot,
+            let root = client.data_root(&access.base, version, control).await?;
+            Collection {
+                url: root.join(&self.endpoint),
+                snapshot: match self.snapshot {
+                    true => self.context.snapshot(access).await?,
+                    false => Snapshot::No,
+                },
+            }
         };
         Ok(Walk {
             collection: collection.with_params(&self.params),
