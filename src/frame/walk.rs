@@ -143,11 +143,9 @@ impl<T: Send + 'static> Scanning<T> {
 
     async fn walk(self: Arc<Self>, district: District) -> Result<Walk<T>, Failure> {
         let access = &district.access;
-        let (client, control) = (&self.context.client, &self.context.control);
         let collection = {
             let _request = self.requests.acquire().await;
-            let version = access.api_version.as_deref();
-            let root = client.data_root(&access.base, version, control).await?;
+            let root = self.context.data_root(access).await?;
             Collection {
                 url: root.join(&self.endpoint),
                 snapshot: match self.snapshot {
