@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use polars::prelude::{DataFrame, Schema};
 
 use crate::client::Token;
-use crate::runtime::Threads;
+use crate::runtime::{AtWork, Threads};
 use crate::{
     ChangeOptions, ChangeVersions, Changes, DeleteOptions, GetAllOptions, GetByIdOptions, Outcome,
     PostOptions, Result, ScanOptions, SchemaOptions, TokenOptions,
@@ -117,7 +117,7 @@ impl EdFiClient {
     /// As there.
     pub fn scan(&self, endpoint: &str, options: &ScanOptions) -> Result<Scan> {
         let call = self.0.scan(endpoint, options);
-        Threads::get()?.runtime().block_on(call).map(Scan)
+        Threads::get()?.block_on(call).map(Scan)
     }
 
     /// See [`crate::EdFiClient::scan_all`].
@@ -131,7 +131,7 @@ impl EdFiClient {
         options: &ScanOptions,
     ) -> Result<Scan> {
         let call = self.0.scan_all(districts, key_col, options);
-        Threads::get()?.runtime().block_on(call).map(Scan)
+        Threads::get()?.block_on(call).map(Scan)
     }
 
     /// See [`crate::EdFiClient::pages`].
@@ -140,7 +140,7 @@ impl EdFiClient {
         endpoint: &str,
         options: &ScanOptions,
     ) -> impl Iterator<Item = Result<DataFrame>> + Send + use<> {
-        Waiting(self.0.pages(endpoint, options))
+        Waiting::new(self.0.pages(endpoint, options))
     }
 
     /// See [`crate::EdFiClient::record_batches`].
@@ -149,7 +149,7 @@ impl EdFiClient {
         endpoint: &str,
         options: &ScanOptions,
     ) -> impl Iterator<Item = Result<RecordBatch>> + Send + use<> {
-        Waiting(self.0.record_batches(endpoint, options))
+        Waiting::new(self.0.record_batches(endpoint, options))
     }
 
     /// See [`crate::EdFiClient::post_payload`].
@@ -280,7 +280,7 @@ impl Scan {
     /// # Errors
     /// As there.
     pub fn pages(&self) -> Result<impl Iterator<Item = Result<DataFrame>> + Send + use<>> {
-        self.0.pages().map(Waiting)
+        self.0.pages().map(Waiting::new)
     }
 
     /// See [`crate::Scan::record_batches`].
@@ -290,20 +290,39 @@ impl Scan {
     pub fn record_batches(
         &self,
     ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
-        self.0.record_batches().map(Waiting)
+        self.0.record_batches().map(Waiting::new)
     }
 }
 
-/// A stream, each item waited for.
-struct Waiting<S>(S);
+/// A stream, each item waited for; what it fetches ahead goes on between the items.
+struct Waiting<S> {
+    stream: S,
+    at_work: Option<AtWork>,
+}
+
+impl<S> Waiting<S> {
+    fn new(stream: S) -> Self {
+        Self {
+            stream,
+            at_work: None,
+        }
+    }
+}
+
+impl<T, S: Stream<Item = Result<T>> + Unpin> Waiting<S> {
+    fn wait(&mut self) -> Result<Option<T>> {
+        let threads = Threads::get()?;
+        if self.at_work.is_none() {
+            self.at_work = Some(threads.clone().keep_at_work()?);
+        }
+        threads.block_on(self.stream.next()).transpose()
+    }
+}
 
 impl<T, S: Stream<Item = Result<T>> + Unpin> Iterator for Waiting<S> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match Threads::get() {
-            Ok(threads) => threads.runtime().block_on(self.0.next()),
-            Err(error) => Some(Err(error)),
-        }
+        self.wait().transpose()
     }
 }

@@ -59,6 +59,24 @@ impl Threads {
     }
 }
 
+/// Keeps the runtime at work between calls, so that what a call began goes on; until dropped.
+#[derive(Debug)]
+pub(crate) struct AtWork {
+    _stop: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Threads {
+    /// Looks after the runtime from a thread of its own.
+    pub(crate) fn keep_at_work(self: Arc<Self>) -> Result<AtWork> {
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new()
+            .name("polars-edfi".into())
+            .spawn(move || self.runtime.block_on(stopped))
+            .map_err(|error| Error::Config(format!("no threads: {error}")))?;
+        Ok(AtWork { _stop: stop })
+    }
+}
+
 /// Does a piece of work that keeps a core busy, beside the requests.
 pub(crate) async fn compute<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
 use super::ahead::{Item, Lane, Out, Task};
-use crate::client::changes::Snapshot;
 use crate::client::paging::{
     Collection, FirstPage, PageError, PageRequest, Paging, RawPage, Walk as Tokens, Way,
 };
@@ -148,10 +147,7 @@ impl<T: Send + 'static> Scanning<T> {
             let root = self.context.data_root(access).await?;
             Collection {
                 url: root.join(&self.endpoint),
-                snapshot: match self.snapshot {
-                    true => self.context.snapshot(access).await?,
-                    false => Snapshot::No,
-                },
+                snapshot: self.context.snapshot(access, self.snapshot).await?,
             }
         };
         Ok(Walk {

@@ -12,7 +12,7 @@ use pyo3_polars::PyDataFrame;
 use super::client::{Client, batch_options, get, read_options, whole};
 use super::errors::raise;
 use super::run::{Call, TICK, run};
-use crate::runtime::Threads;
+use crate::runtime::{AtWork, Threads};
 use crate::{
     BatchOptions, Control, EdFiClient, GetAllOptions, Result, Scan as Planned, ScanOptions,
 };
@@ -88,8 +88,11 @@ impl Scan {
         let stream = planned
             .frames(columns, n_rows, control.clone())
             .map_err(|error| raise(py, error))?;
+        let at_work = Threads::get()
+            .and_then(Threads::keep_at_work)
+            .map_err(|error| raise(py, error))?;
         Ok(Pages {
-            stream: Mutex::new(Some(stream)),
+            stream: Mutex::new(Some((stream, at_work))),
             control,
         })
     }
@@ -115,7 +118,7 @@ impl Scan {
 /// An iterator over pages. Dropping it stops what is fetched ahead.
 #[pyclass(frozen, module = "polars_edfi._native")]
 pub(crate) struct Pages {
-    stream: Mutex<Option<BoxStream<'static, Result<DataFrame>>>>,
+    stream: Mutex<Option<(BoxStream<'static, Result<DataFrame>>, AtWork)>>,
     control: Control,
 }
 
@@ -130,11 +133,11 @@ impl Pages {
         let threads = Threads::get().map_err(|error| raise(py, error))?;
         let wait = || {
             let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(pages) = stream.as_mut() else {
+            let Some((pages, _)) = stream.as_mut() else {
                 return Some(None);
             };
             let next = async { tokio::time::timeout(TICK, pages.next()).await };
-            threads.runtime().block_on(next).ok()
+            threads.block_on(next).ok()
         };
         loop {
             match py.detach(wait) {

@@ -1,7 +1,7 @@
 //! Streams of pages: order, what is fetched ahead, what ends them.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use polars::prelude::*;
@@ -460,4 +460,28 @@ fn the_blocking_twin_gives_the_same_pages() {
     assert_eq!(heights(pages.expect("pages")), [15, 15, 10]);
     let batches: Result<Vec<_>, _> = client.record_batches(RESULTS, &options).collect();
     assert_eq!(batches.expect("batches").len(), 3);
+}
+
+#[test]
+fn pages_are_fetched_ahead_while_nobody_waits() {
+    let ods = sandbox().records(400).start().expect("a sandbox");
+    let client: blocking::EdFiClient = client_of(&ods).into();
+    let options = paged(10, 4, Paging::Offset);
+    let scan = client.scan(RESULTS, &options).expect("a scan");
+    ods.clear_requests();
+    let mut pages = scan.pages().expect("pages");
+    pages.next().expect("a page").expect("no error");
+    let start = Instant::now();
+    while data_requests(&ods, BAD)
+        .iter()
+        .filter(|one| one.status == Some(200))
+        .count()
+        < 5
+    {
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "nothing is fetched ahead"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
