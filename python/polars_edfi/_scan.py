@@ -133,16 +133,17 @@ def scan(
     client
         The client of the ODS, with a ``base_url`` and credentials.
     params
-        Filters, as the API names them: ``{"schoolId": 255901001}``. A Polars ``filter`` is never
-        sent to the server.
+        Filters, as the API names them: ``{"schoolId": 255901001}``. Names that the OpenAPI document
+        does not list are refused. A Polars ``filter`` is never sent to the server.
     schema
-        A Schema, Struct or dict: these columns, named as flattened. ``"infer"``: the columns of the
-        first page, which is read for it; String columns hold anything, texts as they are and other
-        values as JSON. ``"auto"``: infers, until this library reads the ODS's own OpenAPI document.
-        In all of them the column ``_unknown`` (String) has one JSON object of what there is no
-        place for: properties that come up later, values that do not fit.
-        :meth:`EdFiClient.get_all` infers from all records, so that its columns may be more and of
-        wider types.
+        ``"openapi"``: the columns of the ODS's own OpenAPI document. A Schema, Struct or dict:
+        these columns, named as flattened. ``"infer"``: the columns of the first page, which is
+        read for it; String columns hold anything, texts as they are and other values as JSON.
+        ``"auto"``: as ``"openapi"``, and inferred only where the ODS has no document. In all of
+        them the column ``_unknown`` (String) has one JSON object of what there is no place for:
+        properties that come up later, values that do not fit. A warning counts these at the end,
+        if the query uses ``_unknown`` and the columns were not given. :meth:`EdFiClient.get_all`
+        infers from all records, so that its columns may be more and of wider types.
     limit
         Records a page. A server that allows fewer is asked for what it allows.
     workers

@@ -330,7 +330,7 @@ impl<'a> Reading<'a> {
     }
 
     /// What the ODS's own document says of the resource, as far as the call has to know.
-    async fn describe(&self, access: &Access) -> Result<Described, Failure> {
+    pub(super) async fn describe(&self, access: &Access) -> Result<Described, Failure> {
         let needed = matches!(
             self.options.schema,
             SchemaChoice::Auto | SchemaChoice::OpenApi
@@ -379,7 +379,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn unknown_param(&self, described: &Described) -> Option<String> {
+    pub(super) fn unknown_param(&self, described: &Described) -> Option<String> {
         params::unknown(described.resource()?, &self.options.params)
     }
 
@@ -487,8 +487,7 @@ fn assemble(districts: Vec<District>, options: &GetAllOptions, reserved: &[&str]
         .reduce(|one, two| one.widen(&two));
     let mut layout = match (&options.schema, &documented) {
         (SchemaChoice::Given(schema), _) => Layout::from_schema(schema, &options.separator)?,
-        (_, Some(record)) if options.links => Layout::from_record(record, &options.separator),
-        (_, Some(record)) => Layout::from_record(&record.without_links(), &options.separator),
+        (_, Some(record)) => documented_layout(record, options),
         _ => Layout::new(),
     };
     let read = districts.iter().filter_map(|one| one.outcome.as_ref().ok());
@@ -512,6 +511,14 @@ fn assemble(districts: Vec<District>, options: &GetAllOptions, reserved: &[&str]
         warn_of_unknown(records.column(name)?, &options.batch.control)?;
     }
     Ok(Parts { records, spans })
+}
+
+/// The columns of records as documents describe them.
+pub(super) fn documented_layout(record: &Record, options: &GetAllOptions) -> Layout {
+    match options.links {
+        true => Layout::from_record(record, &options.separator),
+        false => Layout::from_record(&record.without_links(), &options.separator),
+    }
 }
 
 /// Says how many records hold something that the document has no place for, and what.

@@ -9,13 +9,13 @@ use polars::prelude::*;
 use tokio::sync::Semaphore;
 
 use super::ahead::Item;
-use super::get_all::{GetAllOptions, OnShort, SchemaChoice, visits};
+use super::get_all::{self, GetAllOptions, OnShort, SchemaChoice, documented_layout, visits};
 use super::input::Keys;
 use super::request::Rows;
 use super::walk::{Decoders, District, Made, Make, Piece, Pieces, Scanning};
 use crate::client::session::CallContext;
 use crate::client::{Control, EdFiClient};
-use crate::columns::{self, Layout, Page, PageDecoder, Plan};
+use crate::columns::{self, Layout, Page, PageDecoder, Plan, Record};
 use crate::{Error, Failure, Result};
 
 /// The options of [`EdFiClient::pages`], [`EdFiClient::record_batches`], [`EdFiClient::scan`] and
@@ -74,11 +74,13 @@ pub(crate) struct Sources {
 impl EdFiClient {
     /// A scan of a resource of this client's own ODS.
     ///
-    /// With a given schema nothing is sent. Otherwise the columns are those of the first page,
-    /// which is read for it: strings stand for anything, and what does not fit the other types, or
-    /// comes up later, is in `_unknown` (String), one JSON object for each record that has such a
-    /// thing. [`EdFiClient::get_all`], which holds all records before it decides on types, has
-    /// columns of these instead.
+    /// With a given schema nothing is sent, unless there are `params`, whose names are checked
+    /// against the ODS's own OpenAPI document. Otherwise the columns are those of that document.
+    /// Where there is none, and with [`SchemaChoice::Infer`], they are those of the first page,
+    /// which is read for it: strings stand for anything. In all of them `_unknown` (String) has one
+    /// JSON object for each record with something that the columns have no place for, such as
+    /// properties that come up later. [`EdFiClient::get_all`], which holds all records before it
+    /// infers types, has columns of these instead.
     ///
     /// # Errors
     /// Wrong options; [`Error::Auth`] and [`Error::Http`] if the first page does not come.
@@ -186,12 +188,7 @@ impl Scan {
             (Some(key_col), Some((frame, _))) => Some(frame.column(key_col)?.slice(0, 0)),
             _ => None,
         };
-        let layout = match &read.schema {
-            SchemaChoice::Given(schema) => Layout::from_schema(schema, &read.separator)?,
-            SchemaChoice::Auto | SchemaChoice::Infer => {
-                sources.layout(read, endpoint.clone()).await?
-            }
-        };
+        let layout = sources.layout(read, &endpoint).await?;
         let reserved: Vec<&str> = key_col.as_deref().into_iter().collect();
         let plan = layout.plan(&read.separator, &reserved);
         let empty = exploded(DataFrame::empty_with_schema(plan.schema()), read)?;
@@ -223,9 +220,6 @@ impl Scan {
     ) -> Result<Sources> {
         options.read.check()?;
         client.endpoint_or(endpoint)?;
-        if let SchemaChoice::Given(schema) = &options.read.schema {
-            Layout::from_schema(schema, &options.read.separator)?;
-        }
         Sources::new(client, &options.read, districts)
     }
 
@@ -390,6 +384,7 @@ impl Scan {
             endpoint,
             labels,
             odd: 0,
+            warns: !matches!(read.schema, SchemaChoice::Given(_)),
         };
         let next = |mut reading: Reading<T>| async move {
             let piece = reading.next().await?;
@@ -485,26 +480,67 @@ impl Sources {
         (Arc::new(scanning), self.districts, self.labels)
     }
 
+    /// The columns: those that are given, those of the ODSs' own documents together, or those of
+    /// the first pages of all districts.
+    async fn layout(self, read: &GetAllOptions, endpoint: &str) -> Result<Layout> {
+        let documented = self.documented(read, endpoint).await?;
+        match (&read.schema, documented) {
+            (SchemaChoice::Given(schema), _) => Layout::from_schema(schema, &read.separator),
+            (SchemaChoice::Auto | SchemaChoice::OpenApi, Some(record)) => {
+                Ok(documented_layout(&record, read))
+            }
+            _ => self.inferred(read, endpoint).await,
+        }
+    }
+
+    /// What the documents say of the records, and whether they know the parameters.
+    async fn documented(&self, read: &GetAllOptions, endpoint: &str) -> Result<Option<Record>> {
+        let mut read = read.clone();
+        read.batch.endpoint = Some(endpoint.to_owned());
+        let reading = &get_all::Reading::new(&self.context, &read)?;
+        let mut all = stream::iter(&self.districts)
+            .map(|district| async move {
+                let described = reading.describe(&district.access).await;
+                (district.number, described)
+            })
+            .buffered(read.batch.workers)
+            .boxed();
+        let mut documented: Option<Record> = None;
+        while let Some((number, described)) = all.next().await {
+            let label = &self.labels[number];
+            let described = described
+                .map_err(|failure| told(failure, &self.context.control, endpoint, label))?;
+            if let Some(wrong) = reading.unknown_param(&described) {
+                return Err(Error::Config(format!("{label}{wrong}")));
+            }
+            if let Some(record) = described.record() {
+                documented = Some(match documented {
+                    Some(before) => before.widen(record),
+                    None => record.clone(),
+                });
+            }
+        }
+        Ok(documented)
+    }
+
     /// What the first pages of all districts have together.
-    async fn layout(self, read: &GetAllOptions, endpoint: String) -> Result<Layout> {
+    async fn inferred(self, read: &GetAllOptions, endpoint: &str) -> Result<Layout> {
         let links = read.links;
         let decoders = Decoders::new(move || PageDecoder::new(links));
         let make: Make<Page> = Box::new(|body, _| Ok(Made { body, odd: 0 }));
         let (scanning, districts, labels) =
-            self.scanning(read, endpoint.clone(), None, decoders, make);
-        let workers = scanning.workers;
-        let control = scanning.context.control.clone();
+            self.scanning(read, endpoint.to_owned(), None, decoders, make);
         let mut pages = stream::iter(districts)
             .map(|district| {
                 let (scanning, number) = (scanning.clone(), district.number);
                 async move { (number, scanning.first(district).await) }
             })
-            .buffered(workers)
+            .buffered(scanning.workers)
             .boxed();
         let mut layout = Layout::new();
         while let Some((number, page)) = pages.next().await {
-            let page =
-                page.map_err(|failure| told(failure, &control, &endpoint, &labels[number]))?;
+            let control = &scanning.context.control;
+            let page = page.map_err(|failure| told(failure, control, endpoint, &labels[number]))?;
             layout.add(&page);
         }
         Ok(layout.freeze(&read.separator))
@@ -563,6 +599,8 @@ struct Reading<T> {
     labels: Vec<String>,
     /// The records that have something in `_unknown`.
     odd: u64,
+    /// Whether to tell of these: not where someone chose the columns.
+    warns: bool,
 }
 
 impl<T: Table> Reading<T> {
@@ -654,7 +692,7 @@ impl<T: Table> Reading<T> {
             }
         }
         if self.lanes.is_empty() {
-            if self.odd > 0 {
+            if self.odd > 0 && self.warns {
                 self.control.warn(format!(
                     "{}: {} records have something in '_unknown' that the columns of this scan \
                      have no place for",

@@ -22,6 +22,7 @@ fn paged(limit: usize, workers: usize, paging: Paging) -> ScanOptions {
         read: GetAllOptions {
             limit,
             paging,
+            schema: SchemaChoice::Infer,
             batch: BatchOptions {
                 workers,
                 ..BatchOptions::default()
@@ -257,7 +258,7 @@ async fn record_batches_are_the_same_rows() {
     let exploding = ScanOptions {
         read: GetAllOptions {
             explode: vec!["scoreResults".into()],
-            ..GetAllOptions::default()
+            ..paged(10, 2, Paging::Auto).read
         },
         ..ScanOptions::default()
     };
@@ -484,4 +485,61 @@ fn pages_are_fetched_ahead_while_nobody_waits() {
         );
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+#[tokio::test]
+async fn documents_tell_the_columns_before_the_first_record() {
+    let ods = start();
+    for district in DISTRICTS {
+        let late = json!({"id": "late", "notInTheDocument": 1});
+        let mut records = ods.items(district, RESULTS);
+        records.push(late);
+        ods.load(district, RESULTS, records).expect("records");
+    }
+    let client = client_of(&ods);
+    let control = polars_edfi::Control::new();
+    for choice in [SchemaChoice::Auto, SchemaChoice::OpenApi] {
+        let mut options = with_schema(paged(10, 2, Paging::Auto), choice);
+        options.read.batch.control = control.clone();
+        let all = whole(&client, &options).await;
+        ods.clear_requests();
+        let scan = soon(client.scan(RESULTS, &options)).await.expect("a scan");
+        assert_eq!(data_requests(&ods, BAD).len(), 0);
+        assert_eq!(scan.schema(), all.schema().as_ref());
+        let moment = DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC));
+        assert_eq!(scan.schema().get("administrationDate"), Some(&moment));
+        let df = collected(scan.pages().expect("pages")).await;
+        assert!(df.equals_missing(&all));
+        assert_eq!(df.column("_unknown").expect("_unknown").null_count(), 40);
+    }
+    let told = control.warnings();
+    let told = told.iter().filter(|text| text.starts_with(RESULTS)).count();
+    assert_eq!(told, 2, "{:?}", control.warnings());
+    // Many districts widen, and empty ones have all columns.
+    let districts = with_tokens(&ods).await;
+    let options = with_schema(paged(10, 2, Paging::Auto), SchemaChoice::Auto);
+    let all = soon(self::client().batch_get_all(&districts, KEY, &options.read)).await;
+    let about = ["status", "message", "http_status", "correlation_id"];
+    let all = all.expect("a frame").drop_many(about);
+    let df = collected(scan_of(&districts, &options).await.pages().expect("pages")).await;
+    assert!(df.equals_missing(&all));
+}
+
+#[tokio::test]
+async fn parameters_that_nobody_knows_are_refused() {
+    let ods = start();
+    let client = client_of(&ods);
+    let mut options = paged(10, 2, Paging::Auto);
+    options.read.params = vec![("schoolYeer".into(), "2026".into())];
+    let error = soon(client.scan(RESULTS, &options))
+        .await
+        .expect_err("no such parameter");
+    assert!(
+        matches!(&error, Error::Config(text) if text.contains("schoolYear")),
+        "{error}"
+    );
+    let districts = with_tokens(&ods).await;
+    let error = soon(self::client().scan_all(&districts, KEY, &options)).await;
+    assert!(matches!(error, Err(Error::Config(_))));
+    assert_eq!(data_requests(&ods, BAD).len(), 0);
 }

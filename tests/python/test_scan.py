@@ -197,17 +197,18 @@ def test_a_scan_sends_nothing_until_it_is_run(ods: ScriptedOds) -> None:
     lf = small(ods).filter(pl.col("n") > 0).select("n")
     assert ods.requests == []
     assert lf.collect_schema() == {"n": pl.Int64}
-    # The first page tells the columns, once for all queries.
-    assert len(ods.requests) == 1
+    # There is no document, so the first page tells the columns, once for all queries.
+    asked = len(ods.requests)
+    assert len(ods.paths()) == 1
     lf.collect_schema()
     lf.explain()
-    assert len(ods.requests) == 1
+    assert len(ods.requests) == asked
     assert lf.collect()["n"].to_list() == [1, 2]
     assert lf.collect()["n"].to_list() == [1, 2]
-    assert len(ods.requests) == 3
+    assert len(ods.requests) == asked + 2
     given = small(ods, schema=SCHEMA)
     assert given.collect_schema() == {**SCHEMA, "_unknown": pl.String}
-    assert len(ods.requests) == 3
+    assert len(ods.requests) == asked + 2
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -252,14 +253,18 @@ def settled(ods: ScriptedOds) -> None:
 
 
 def test_only_wanted_columns_are_decoded(make_ods: Callable[..., ScriptedOds]) -> None:
-    ods = make_ods([{"id": "1", "n": 1, "text": "t"}, {"id": "2", "n": 2, "text": 5, "new": 1}])
-    lf = small(ods, schema={"id": pl.String, "n": pl.Int64, "text": pl.String})
+    ods = make_ods([{"id": "1", "n": 1, "text": "t"}, {"id": "2", "n": 2.5, "text": 5, "new": 1}])
+    lf = small(ods, limit=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert lf.select("n").collect().to_dict(as_series=False) == {"n": [1, 2]}
+        assert lf.select("n").collect().to_dict(as_series=False) == {"n": [1, None]}
     with pytest.warns(UserWarning, match="1 records have something in '_unknown'"):
         df = lf.collect()
-    assert df["_unknown"].to_list() == [None, '{"text":5,"new":1}']
+    assert df["_unknown"].to_list() == [None, '{"n":2.5,"new":1}']
+    assert df["text"].to_list() == ["t", "5"]
+    # Where someone chose the columns, nobody is warned.
+    given = small(ods, schema={"n": pl.Int64}).collect()
+    assert given["_unknown"].null_count() == 0
 
 
 def test_sinks_write_what_collect_gives(
@@ -357,7 +362,11 @@ def test_many_districts_are_one_frame(
     sandbox: edfi.Sandbox, schema: pl.Schema, engine: Engine
 ) -> None:
     batch = edfi.StudentAssessment().batch_get_all(
-        sandbox.districts(), key_col="District BK", oauth_endpoint="oauth/token", **KEYS
+        sandbox.districts(),
+        key_col="District BK",
+        oauth_endpoint="oauth/token",
+        schema="infer",
+        **KEYS,
     )
     expected = batch.drop("status", "message", "http_status", "correlation_id")
     names = [name for name in expected.columns[1:] if name in schema]
@@ -381,6 +390,7 @@ def test_lists_explode(sandbox: edfi.Sandbox) -> None:
     batch = edfi.StudentAssessment().batch_get_all(
         sandbox.districts(),
         explode="scoreResults",
+        schema="infer",
         **arguments,  # type: ignore[arg-type]
     )
     lf = all_of(sandbox, explode="scoreResults", schema="infer")
@@ -491,4 +501,21 @@ def test_threads_ask_for_the_columns_once(ods: ScriptedOds) -> None:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert len(ods.requests) == 1
+    assert len(ods.paths()) == 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_documents_tell_the_columns(sandbox: edfi.Sandbox, engine: Engine) -> None:
+    client = client_of(sandbox)
+    whole = client.get_all(key=1, endpoint=RESULTS)["data"]
+    assert whole is not None
+    lf = edfi.scan(RESULTS, client=client, limit=7)
+    assert lf.collect_schema() == whole.schema
+    assert lf.drop("_unknown").collect_schema() == client.schema(RESULTS)
+    assert_frame_equal(lf.collect(engine=engine), whole)
+    columns = ["administrationDate", "schoolYearTypeReference.schoolYear", "_unknown"]
+    assert_frame_equal(lf.select(columns).collect(engine=engine), whole.select(columns))
+    late = pl.col("administrationDate") > whole["administrationDate"].median()
+    assert_frame_equal(lf.filter(late).collect(engine=engine), whole.filter(late))
+    with pytest.raises(pl.exceptions.ComputeError, match=r"EdFiError: .*schoolYear"):
+        edfi.scan(RESULTS, client=client, params={"schoolYeer": 2026}).collect(engine=engine)
