@@ -1,6 +1,7 @@
 //! Records page by page, in bounded memory: columns that are known first, then a stream.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
@@ -47,10 +48,9 @@ pub struct ScanOptions {
 ///
 /// Made by [`EdFiClient::scan`] and [`EdFiClient::scan_all`]. Each call of [`pages`](Self::pages)
 /// reads anew.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Scan(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     client: EdFiClient,
     endpoint: String,
@@ -60,6 +60,18 @@ struct Inner {
     /// The columns of a page, before lists are exploded.
     plan: Plan,
     schema: Schema,
+}
+
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A frame of districts holds their secrets.
+        let districts = self.0.districts.as_ref().map(|(frame, _)| frame.height());
+        f.debug_struct("Scan")
+            .field("client", &self.0.client)
+            .field("endpoint", &self.0.endpoint)
+            .field("districts", &districts)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What one reading needs of the districts.

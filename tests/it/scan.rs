@@ -306,6 +306,15 @@ async fn many_districts_follow_one_another() {
         let all = all.expect("a frame").drop_many(about);
         let scan = scan_of(&districts, &options).await;
         assert_eq!(scan.schema().get_at_index(0).expect("a column").0, KEY);
+        let shown = format!("{scan:?}");
+        assert!(shown.contains(RESULTS), "{shown}");
+        for name in ["EdFi Token", "oAuthKey", "oAuthSecret"] {
+            let secrets = words(&districts, name);
+            assert!(
+                !secrets.iter().any(|secret| shown.contains(secret)),
+                "{shown}"
+            );
+        }
         // A second reading is one.
         for _ in 0..2 {
             let df = collected(scan.pages().expect("pages")).await;
