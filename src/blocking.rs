@@ -1,12 +1,15 @@
 //! The same client without `await`, on threads of this library.
 
+use arrow::array::RecordBatch;
+use futures_core::Stream;
+use futures_util::StreamExt;
 use polars::prelude::{DataFrame, Schema};
 
 use crate::client::Token;
-use crate::runtime::Threads;
+use crate::runtime::{AtWork, Threads};
 use crate::{
     ChangeOptions, ChangeVersions, Changes, DeleteOptions, GetAllOptions, GetByIdOptions, Outcome,
-    PostOptions, Result, SchemaOptions, TokenOptions,
+    PostOptions, Result, ScanOptions, SchemaOptions, TokenOptions,
 };
 
 /// [`EdFiClient`](crate::EdFiClient), each call waited for.
@@ -106,6 +109,47 @@ impl EdFiClient {
     pub fn count(&self, endpoint: &str, params: &[(String, String)]) -> Result<u64> {
         let call = self.0.count(endpoint, params);
         Threads::get()?.block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::scan`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn scan(&self, endpoint: &str, options: &ScanOptions) -> Result<Scan> {
+        let call = self.0.scan(endpoint, options);
+        Threads::get()?.block_on(call).map(Scan)
+    }
+
+    /// See [`crate::EdFiClient::scan_all`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn scan_all(
+        &self,
+        districts: &DataFrame,
+        key_col: &str,
+        options: &ScanOptions,
+    ) -> Result<Scan> {
+        let call = self.0.scan_all(districts, key_col, options);
+        Threads::get()?.block_on(call).map(Scan)
+    }
+
+    /// See [`crate::EdFiClient::pages`].
+    pub fn pages(
+        &self,
+        endpoint: &str,
+        options: &ScanOptions,
+    ) -> impl Iterator<Item = Result<DataFrame>> + Send + use<> {
+        Waiting::new(self.0.pages(endpoint, options))
+    }
+
+    /// See [`crate::EdFiClient::record_batches`].
+    pub fn record_batches(
+        &self,
+        endpoint: &str,
+        options: &ScanOptions,
+    ) -> impl Iterator<Item = Result<RecordBatch>> + Send + use<> {
+        Waiting::new(self.0.record_batches(endpoint, options))
     }
 
     /// See [`crate::EdFiClient::post_payload`].
@@ -218,5 +262,67 @@ impl EdFiClient {
     ) -> Result<Changes> {
         let call = self.0.changes(endpoint, since, options);
         Threads::get()?.block_on(call)
+    }
+}
+
+/// [`Scan`](crate::Scan), each page waited for while others are fetched ahead.
+#[derive(Debug, Clone)]
+pub struct Scan(crate::Scan);
+
+impl Scan {
+    /// See [`crate::Scan::schema`].
+    pub fn schema(&self) -> &Schema {
+        self.0.schema()
+    }
+
+    /// See [`crate::Scan::pages`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pages(&self) -> Result<impl Iterator<Item = Result<DataFrame>> + Send + use<>> {
+        self.0.pages().map(Waiting::new)
+    }
+
+    /// See [`crate::Scan::record_batches`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn record_batches(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+        self.0.record_batches().map(Waiting::new)
+    }
+}
+
+/// A stream, each item waited for; what it fetches ahead goes on between the items.
+struct Waiting<S> {
+    stream: S,
+    at_work: Option<AtWork>,
+}
+
+impl<S> Waiting<S> {
+    fn new(stream: S) -> Self {
+        Self {
+            stream,
+            at_work: None,
+        }
+    }
+}
+
+impl<T, S: Stream<Item = Result<T>> + Unpin> Waiting<S> {
+    fn wait(&mut self) -> Result<Option<T>> {
+        let threads = Threads::get()?;
+        if self.at_work.is_none() {
+            self.at_work = Some(threads.clone().keep_at_work()?);
+        }
+        threads.block_on(self.stream.next()).transpose()
+    }
+}
+
+impl<T, S: Stream<Item = Result<T>> + Unpin> Iterator for Waiting<S> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.wait().transpose()
     }
 }

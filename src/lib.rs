@@ -58,5 +58,5 @@ pub use client::{
 pub use error::{Error, Failure, Result};
 pub use frame::{
     BatchOptions, ChangeOptions, Changes, DeleteOptions, GetAllOptions, GetByIdOptions, OnShort,
-    Outcome, PostOptions, SchemaChoice, SchemaOptions, TokenOptions,
+    Outcome, PostOptions, Scan, ScanOptions, SchemaChoice, SchemaOptions, TokenOptions,
 };

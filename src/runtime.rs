@@ -64,6 +64,22 @@ impl Threads {
     pub(crate) fn on_all_cores<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.decoding.install(work)
     }
+
+    /// Looks after the runtime from a thread of its own.
+    pub(crate) fn keep_at_work(self: Arc<Self>) -> Result<AtWork> {
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new()
+            .name("polars-edfi".into())
+            .spawn(move || self.runtime.block_on(stopped))
+            .map_err(|error| Error::Config(format!("no threads: {error}")))?;
+        Ok(AtWork { _stop: stop })
+    }
+}
+
+/// Keeps the runtime at work between calls, so that what a call began goes on; until dropped.
+#[derive(Debug)]
+pub(crate) struct AtWork {
+    _stop: tokio::sync::oneshot::Sender<()>,
 }
 
 /// Does a piece of work that keeps a core busy, beside the requests.

@@ -19,6 +19,7 @@ from polars_edfi._expressions import (
 from polars_edfi._frames import flatten, unflatten
 from polars_edfi._native import __version__
 from polars_edfi._sandbox import Sandbox
+from polars_edfi._scan import scan, scan_all
 
 __all__ = [
     "AuthError",
@@ -37,5 +38,7 @@ __all__ = [
     "get_all",
     "get_by_id",
     "post_payload",
+    "scan",
+    "scan_all",
     "unflatten",
 ]

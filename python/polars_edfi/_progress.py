@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from polars_edfi._native import Call
+    from polars_edfi._native import Call, Pages
 
 
 @contextmanager
 def progress(
-    call: Call, *, show: bool, desc: str | None, label: str | None, default: str, unit: str
+    call: Call | Pages, *, show: bool, desc: str | None, label: str | None, default: str, unit: str
 ) -> Iterator[Callable[[], None] | None]:
     """Yield what to call now and then while ``call`` runs; ``None`` where nothing is shown."""
     if not show:

@@ -11,7 +11,9 @@ use arrow::json::reader::{ArrayDecoder, Decoder, DecoderContext, DecoderFactory,
 use serde_json::value::RawValue;
 
 use super::page::Page;
+use super::plan::Plan;
 use super::shred::{Body, shred};
+use super::wanted::Wanted;
 use crate::{Error, Result};
 
 /// The offsets of an Arrow view count in a signed 32-bit integer.
@@ -32,8 +34,21 @@ impl PageDecoder {
     /// A decoder that keeps all properties, or, without `links`, all but the members named `link`
     /// whose value is an object, at any depth.
     pub fn new(links: bool) -> Self {
+        Self::of(links, None)
+    }
+
+    /// A decoder that keeps only what the columns of `plan` are made of, and passes everything
+    /// else by. Its pages are good for that plan alone; they know no `id` that it does not name.
+    ///
+    /// A plan with a column `_unknown` needs everything.
+    pub fn for_plan(links: bool, plan: &Plan) -> Self {
+        Self::of(links, plan.wanted())
+    }
+
+    fn of(links: bool, wanted: Option<Wanted>) -> Self {
         let shared = Shared(Arc::new(Mutex::new(State {
             links,
+            wanted,
             expected: Body::Array,
             page: None,
         })));
@@ -142,6 +157,7 @@ fn not_json(text: &[u8]) -> Error {
 #[derive(Debug)]
 struct State {
     links: bool,
+    wanted: Option<Wanted>,
     expected: Body,
     page: Option<Result<Page>>,
 }
@@ -183,7 +199,9 @@ impl ArrayDecoder for Aside {
     fn decode(&mut self, tape: &Tape<'_>, pos: &[u32]) -> Result<ArrayRef, ArrowError> {
         let mut state = self.0.lock();
         if let [root] = pos {
-            state.page = Some(shred(tape, *root, state.expected, state.links));
+            let (expected, links) = (state.expected, state.links);
+            let page = shred(tape, *root, expected, links, state.wanted.as_ref());
+            state.page = Some(page);
         }
         Ok(Arc::new(NullArray::new(pos.len())))
     }

@@ -12,7 +12,7 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes as arrow_types;
 use polars::prelude::{CategoricalMapping, DataType, TimeUnit};
 
-use super::infer::{self, list_array, struct_array};
+use super::infer::{list_array, strings, struct_array};
 use super::interop::string_array;
 use super::number::EXACT;
 use super::page::{Node, Value, Values};
@@ -112,6 +112,24 @@ impl Fit {
         }
     }
 
+    /// What fits an inferred type.
+    pub(super) fn of_type(dtype: &Type) -> Self {
+        match dtype {
+            Type::Null => Self::Null,
+            Type::Boolean => Self::Boolean,
+            Type::Integer => Self::Int64,
+            Type::Float => Self::Float64,
+            Type::String => Self::Text,
+            Type::List(element) => Self::List(Box::new(Self::of_type(element))),
+            Type::Struct(fields) => Self::Struct(
+                fields
+                    .iter()
+                    .map(|(name, dtype)| (name.clone(), Self::of_type(dtype)))
+                    .collect(),
+            ),
+        }
+    }
+
     /// The values of a node that fit, the others null, and which these are.
     pub(super) fn array(&self, node: Option<&Node>, rows: usize) -> (ArrayRef, Rest) {
         let values: &[Values] = node.map_or(&[], |node| &node.values);
@@ -123,7 +141,9 @@ impl Fit {
             }
             (Self::Int64, [Values::Integers(array)]) => (Arc::new(array.clone()), Rest::default()),
             (Self::Float64, [Values::Floats(array)]) => (Arc::new(array.clone()), Rest::default()),
-            (Self::String, [Values::Strings(array)]) => (Arc::new(array.clone()), Rest::default()),
+            (Self::String | Self::Text, [Values::Strings(array)]) => {
+                (Arc::new(array.clone()), Rest::default())
+            }
             (Self::Null, _) => {
                 let mut rest = Rest::default();
                 column.each(&mut rest, |_, _| None::<()>);
@@ -165,7 +185,7 @@ impl Fit {
                     column.primitives(|value, _| temporal::cut_moment(string(&value)?, 1_000_000));
                 (Arc::new(array.with_timezone("UTC")), rest)
             }
-            (Self::Text, _) => (infer::array(node, &Type::String, rows), Rest::default()),
+            (Self::Text, _) => (Arc::new(strings(node, rows)), Rest::default()),
             (Self::Decimal(precision, scale), _) => column.decimals(*precision, *scale),
             (Self::List(inner), values) => column.lists(inner, values),
             (Self::Struct(fields), values) => column.structs(fields, values),

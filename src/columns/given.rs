@@ -13,7 +13,9 @@ use super::page::{Node, Objects, Page, Value};
 use super::plan::free_name;
 use super::record::{Kind, Record};
 use super::rest::{Rest, Rests};
+use super::schema::Type;
 use super::text::TextBuilder;
+use super::wanted::Wanted;
 use crate::{Error, Result};
 
 /// The name of the column of what the schema has no place for.
@@ -24,6 +26,8 @@ pub(super) const UNKNOWN: &str = "_unknown";
 pub(super) struct Given {
     pub(super) columns: Vec<Place>,
     root: Group,
+    /// Whether `_unknown` is one of the arrays.
+    unknown: bool,
 }
 
 /// One column of the schema.
@@ -65,6 +69,33 @@ impl Group {
         });
         &mut self.members[position]
     }
+
+    /// What leads to these columns, of which each gets its position there.
+    fn select(&self, columns: &[usize]) -> Self {
+        let mut selected = Self {
+            column: self
+                .column
+                .and_then(|column| columns.iter().position(|chosen| *chosen == column)),
+            ..Self::default()
+        };
+        for (name, member) in self.names.iter().zip(&self.members) {
+            let member = member.select(columns);
+            if member.column.is_some() || !member.members.is_empty() {
+                selected.names.push(name);
+                selected.members.push(member);
+            }
+        }
+        selected
+    }
+
+    fn add_wanted(&self, columns: &[Place], wanted: &mut Wanted) {
+        if let Some(column) = self.column {
+            wanted.add_fit(&columns[column].fit);
+        }
+        for (name, member) in self.names.iter().zip(&self.members) {
+            member.add_wanted(columns, wanted.member(name));
+        }
+    }
 }
 
 impl Given {
@@ -72,6 +103,7 @@ impl Given {
         let mut given = Self {
             columns: Vec::new(),
             root: Group::default(),
+            unknown: true,
         };
         for (name, dtype) in schema.iter() {
             // A schema that was taken from an earlier result has it already.
@@ -102,9 +134,58 @@ impl Given {
         let mut given = Self {
             columns: Vec::new(),
             root: Group::default(),
+            unknown: true,
         };
         add_record(&mut given.columns, &mut given.root, "", record, separator);
         given
+    }
+
+    /// Inferred columns, each with its path.
+    pub(super) fn of_leaves(
+        leaves: impl Iterator<Item = (Vec<Box<str>>, Type)>,
+        separator: &str,
+    ) -> Self {
+        let mut given = Self {
+            columns: Vec::new(),
+            root: Group::default(),
+            unknown: true,
+        };
+        for (path, dtype) in leaves {
+            let root = &mut given.root;
+            let group = path.iter().fold(root, |group, name| group.member(name));
+            group.column = Some(given.columns.len());
+            let mut name = path.join(separator);
+            if name == UNKNOWN {
+                name.push_str("_record");
+            }
+            given.columns.push(Place {
+                name,
+                dtype: dtype.to_polars(),
+                fit: Fit::of_type(&dtype),
+            });
+        }
+        given
+    }
+
+    /// Some of the columns, without `_unknown`.
+    pub(super) fn select(&self, columns: &[usize]) -> Self {
+        Self {
+            columns: columns
+                .iter()
+                .map(|column| self.columns[*column].clone())
+                .collect(),
+            root: self.root.select(columns),
+            unknown: false,
+        }
+    }
+
+    /// What the columns are made of; `None` is everything.
+    pub(super) fn wanted(&self) -> Option<Wanted> {
+        (!self.unknown).then(|| {
+            let mut wanted = Wanted::default();
+            self.root.add_wanted(&self.columns, &mut wanted);
+            wanted
+        })
     }
 
     /// The names of the columns and of `_unknown`, none of which is `reserved`.
@@ -115,7 +196,7 @@ impl Given {
         names.map(|name| free_name(name, &mut taken)).collect()
     }
 
-    /// The columns of a page, `_unknown` the last of them.
+    /// The columns of a page, `_unknown` the last of them if there is one.
     pub(super) fn arrays(&self, page: &Page) -> Vec<ArrayRef> {
         let mut columns = vec![None; self.columns.len()];
         let rests = self.split_objects(&self.root, &page.root, page.len(), &mut columns);
@@ -124,7 +205,9 @@ impl Given {
             .zip(&self.columns)
             .map(|(array, place)| array.unwrap_or_else(|| place.fit.array(None, page.len()).0))
             .collect();
-        arrays.push(Arc::new(unknown(&rests, page)));
+        if self.unknown {
+            arrays.push(Arc::new(unknown(&rests, page)));
+        }
         arrays
     }
 
@@ -162,7 +245,9 @@ impl Given {
             return rest;
         }
         // Objects go to the properties below, everything else to the column, if there is one.
-        if group.column.is_some() {
+        if !self.unknown {
+            // Nobody asks for the rest.
+        } else if group.column.is_some() {
             rest.unmark(|row| matches!(node.get(row), Some(Value::Object(_))));
         } else {
             for row in 0..rows {

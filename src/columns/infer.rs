@@ -115,7 +115,8 @@ fn floats(values: &[Values], rows: usize) -> Float64Array {
     Float64Array::from(floats)
 }
 
-fn strings(node: Option<&Node>, rows: usize) -> StringViewArray {
+/// The values as text: strings as they are, everything else as JSON.
+pub(super) fn strings(node: Option<&Node>, rows: usize) -> StringViewArray {
     let mut texts = TextBuilder::default();
     if let Some(node) = node.filter(|node| !node.values.is_empty()) {
         let mut json = Vec::new();

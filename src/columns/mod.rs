@@ -51,6 +51,7 @@ mod shred;
 mod temporal;
 mod text;
 mod unflatten;
+mod wanted;
 
 pub use decode::PageDecoder;
 pub use encode::Encoder;

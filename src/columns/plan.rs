@@ -11,24 +11,26 @@ use polars::prelude::{Column, DataFrame, DataType, PlSmallStr, Schema};
 use super::given::Given;
 use super::page::{Node, Page};
 use super::schema::{Layout, Seen, Type};
+use super::wanted::Wanted;
 use super::{infer, interop};
-use crate::Result;
+use crate::{Error, Result};
 
 /// The columns that the records of a [`Layout`] become: the same for every page.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     columns: Columns,
     schema: Schema,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Columns {
     Inferred(Vec<Leaf>),
-    Given(Given),
+    /// These, and which of its arrays the columns are.
+    Given(Given, Vec<usize>),
 }
 
 /// One inferred column: where its values are in a record, and what they become.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Leaf {
     path: Vec<Box<str>>,
     dtype: Type,
@@ -58,12 +60,10 @@ impl Layout {
             let dtypes = dtypes.chain([DataType::String]);
             return Plan {
                 schema: given.names(reserved).into_iter().zip(dtypes).collect(),
-                columns: Columns::Given(given.clone()),
+                columns: Columns::Given(given.clone(), (0..=given.columns.len()).collect()),
             };
         }
-        let mut leaves = Vec::new();
-        gather(&self.root, &mut Vec::new(), &mut leaves);
-        leaves.sort_by_key(|(seen, _)| seen.first);
+        let leaves = self.leaves();
         let mut taken: HashSet<String> = reserved.iter().map(|&name| name.to_owned()).collect();
         let mut schema = Schema::with_capacity(leaves.len());
         let mut columns = Vec::with_capacity(leaves.len());
@@ -77,6 +77,28 @@ impl Layout {
             columns: Columns::Inferred(columns),
             schema,
         }
+    }
+
+    /// The layout of the columns seen so far, which no later page changes.
+    ///
+    /// Its plan has `_unknown` after these columns, as that of a given schema. Strings stand for
+    /// anything, as they do in inferred columns; what does not fit the other types, and properties
+    /// that come up later, go to `_unknown`.
+    #[must_use]
+    pub fn freeze(&self, separator: &str) -> Self {
+        let given = self.given.clone().unwrap_or_else(|| {
+            let leaves = self.leaves().into_iter();
+            Given::of_leaves(leaves.map(|(seen, path)| (path, seen.resolve())), separator)
+        });
+        Self::of_given(given)
+    }
+
+    /// The leaves in the order in which they were first seen, each with its path.
+    fn leaves(&self) -> Vec<(&Seen, Vec<Box<str>>)> {
+        let mut leaves = Vec::new();
+        gather(&self.root, &mut Vec::new(), &mut leaves);
+        leaves.sort_by_key(|(seen, _)| seen.first);
+        leaves
     }
 }
 
@@ -116,9 +138,69 @@ impl Plan {
     /// The name of the column of what a given schema has no place for, the last column; `None`
     /// for inferred columns. Its values that are not null count the records with such a thing.
     pub fn unknown(&self) -> Option<&str> {
-        match self.columns {
-            Columns::Inferred(_) => None,
-            Columns::Given(_) => self.schema.iter_names().last().map(PlSmallStr::as_str),
+        let Columns::Given(given, picks) = &self.columns else {
+            return None;
+        };
+        let last = given.columns.len();
+        let place = picks.iter().position(|pick| *pick == last)?;
+        self.schema
+            .get_at_index(place)
+            .map(|(name, _)| name.as_str())
+    }
+
+    /// The plan of some of these columns, in the order of `names`.
+    ///
+    /// # Errors
+    /// [`Error::ColumnNotFound`] for a name that is none of them.
+    pub fn select(&self, names: &[&str]) -> Result<Self> {
+        let mut schema = Schema::with_capacity(names.len());
+        let mut places = Vec::with_capacity(names.len());
+        for &name in names {
+            let Some((place, name, dtype)) = self.schema.get_full(name) else {
+                let all: Vec<&str> = self.schema.iter_names().map(PlSmallStr::as_str).collect();
+                return Err(Error::ColumnNotFound(format!(
+                    "no column '{name}'; there are {}",
+                    all.join(", ")
+                )));
+            };
+            schema.with_column(name.clone(), dtype.clone());
+            places.push(place);
+        }
+        let columns = match &self.columns {
+            Columns::Inferred(leaves) => Columns::Inferred(
+                places
+                    .into_iter()
+                    .map(|place| leaves[place].clone())
+                    .collect(),
+            ),
+            Columns::Given(given, picks) => {
+                let picks: Vec<usize> = places.into_iter().map(|place| picks[place]).collect();
+                match picks.contains(&given.columns.len()) {
+                    // What is left over is known only where everything else was looked at.
+                    true => Columns::Given(given.clone(), picks),
+                    false => {
+                        let count = picks.len();
+                        Columns::Given(given.select(&picks), (0..count).collect())
+                    }
+                }
+            }
+        };
+        Ok(Self { columns, schema })
+    }
+
+    /// What the columns are made of; `None` is everything.
+    pub(super) fn wanted(&self) -> Option<Wanted> {
+        match &self.columns {
+            Columns::Inferred(leaves) => {
+                let mut wanted = Wanted::default();
+                for leaf in leaves {
+                    let path = leaf.path.iter();
+                    path.fold(&mut wanted, |at, name| at.member(name))
+                        .add_type(&leaf.dtype);
+                }
+                Some(wanted)
+            }
+            Columns::Given(given, _) => given.wanted(),
         }
     }
 
@@ -160,16 +242,19 @@ impl Plan {
                 .iter()
                 .map(|leaf| infer::array(find(page, &leaf.path), &leaf.dtype, page.len()))
                 .collect(),
-            Columns::Given(given) => given.arrays(page),
+            Columns::Given(given, picks) => {
+                let arrays = given.arrays(page);
+                picks.iter().map(|pick| arrays[*pick].clone()).collect()
+            }
         }
     }
 
     fn is_cast(&self, column: usize) -> bool {
         match &self.columns {
             Columns::Inferred(_) => false,
-            Columns::Given(given) => given
+            Columns::Given(given, picks) => given
                 .columns
-                .get(column)
+                .get(picks[column])
                 .is_some_and(|place| place.is_cast()),
         }
     }

@@ -35,19 +35,20 @@ impl Layout {
     /// [`Error::Config`](crate::Error::Config) names a column whose dtype no JSON value has
     /// (Binary, Duration, Array, Object, 128-bit integers, 16-bit floats).
     pub fn from_schema(schema: &Schema, separator: &str) -> Result<Self> {
-        Ok(Self {
-            given: Some(Given::new(schema, separator)?),
+        Ok(Self::of_given(Given::new(schema, separator)?))
+    }
+
+    pub(super) fn of_given(given: Given) -> Self {
+        Self {
+            given: Some(given),
             ..Self::default()
-        })
+        }
     }
 
     /// A layout of the columns of a record, which no page changes; `_unknown` stands at the end as
     /// in [`Layout::from_schema`].
     pub(crate) fn from_record(record: &Record, separator: &str) -> Self {
-        Self {
-            given: Some(Given::of_record(record, separator)),
-            ..Self::default()
-        }
+        Self::of_given(Given::of_record(record, separator))
     }
 
     /// Adds what a page has, the page that follows all those added before.

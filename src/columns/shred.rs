@@ -10,6 +10,7 @@ use super::decimal;
 use super::number::{self, Number};
 use super::page::Page;
 use super::shape::{Duplicate, ObjectBuilder, without_nul};
+use super::wanted::Wanted;
 use crate::{Error, Result};
 
 /// Objects and arrays nested deeper than this are refused, as most JSON parsers do.
@@ -46,11 +47,18 @@ impl From<Duplicate> for Fault {
     }
 }
 
-/// Takes the records at `root` of the tape apart.
-pub(super) fn shred(tape: &Tape<'_>, root: u32, body: Body, links: bool) -> Result<Page> {
+/// Takes the records at `root` of the tape apart; only what is `wanted`, if that is given.
+pub(super) fn shred(
+    tape: &Tape<'_>,
+    root: u32,
+    body: Body,
+    links: bool,
+    wanted: Option<&Wanted>,
+) -> Result<Page> {
     let mut walk = Walk {
         tape,
         links,
+        wanted,
         duplicates: false,
         created: 0,
         record: 0,
@@ -80,6 +88,7 @@ pub(super) fn shred(tape: &Tape<'_>, root: u32, body: Body, links: bool) -> Resu
 struct Walk<'t> {
     tape: &'t Tape<'t>,
     links: bool,
+    wanted: Option<&'t Wanted>,
     /// Whether objects may have a key twice; the last value counts, at the place of the first.
     duplicates: bool,
     created: u32,
@@ -97,13 +106,13 @@ impl<'t> Walk<'t> {
                     let TapeElement::StartObject(close) = self.tape.get(at) else {
                         return Err(Fault::Error("expected an object, got something else"));
                     };
-                    self.object(at, close, &mut objects, self.record, 1)?;
+                    self.object(at, close, &mut objects, self.record, self.wanted, 1)?;
                     at = close + 1;
                     self.record += 1;
                 }
             }
             (Body::Object, TapeElement::StartObject(close)) => {
-                self.object(root, close, &mut objects, 0, 1)?;
+                self.object(root, close, &mut objects, 0, self.wanted, 1)?;
                 self.record = 1;
             }
             // The first byte of the body was looked at before.
@@ -119,6 +128,7 @@ impl<'t> Walk<'t> {
         at: u32,
         node: &mut NodeBuilder,
         row: usize,
+        wanted: Option<&'t Wanted>,
         depth: usize,
     ) -> Result<u32, Fault> {
         match self.tape.get(at) {
@@ -128,11 +138,11 @@ impl<'t> Walk<'t> {
             TapeElement::False => node.push_boolean(row, false),
             TapeElement::Null => {}
             TapeElement::StartObject(end) => {
-                self.object(at, end, node.objects(), row, depth + 1)?;
+                self.object(at, end, node.objects(), row, wanted, depth + 1)?;
                 return Ok(end + 1);
             }
             TapeElement::StartList(end) => {
-                self.list(at, end, node, row, depth + 1)?;
+                self.list(at, end, node, row, wanted, depth + 1)?;
                 return Ok(end + 1);
             }
             // A tape of JSON text has no other elements.
@@ -163,6 +173,7 @@ impl<'t> Walk<'t> {
         end: u32,
         node: &mut NodeBuilder,
         row: usize,
+        wanted: Option<&'t Wanted>,
         depth: usize,
     ) -> Result<(), Fault> {
         if depth > DEPTH {
@@ -172,7 +183,7 @@ impl<'t> Walk<'t> {
         let (child, mut element) = lists.open();
         let mut at = start + 1;
         while at < end {
-            at = self.value(at, child, element, depth)?;
+            at = self.value(at, child, element, wanted, depth)?;
             element += 1;
         }
         lists.close(row, element);
@@ -180,22 +191,23 @@ impl<'t> Walk<'t> {
     }
 
     /// Stores the object between two places of the tape.
-    ///
-    /// This is where a projection belongs: a key whose node is not wanted is passed by with
-    /// [`Self::after`], as a link is.
     fn object(
         &mut self,
         start: u32,
         end: u32,
         objects: &mut ObjectBuilder,
         row: usize,
+        wanted: Option<&'t Wanted>,
         depth: usize,
     ) -> Result<(), Fault> {
         if depth > DEPTH {
             return Err(Fault::Error("nested deeper than 128 levels"));
         }
         if self.duplicates {
-            return self.object_once(start, end, objects, row, depth);
+            return self.object_once(start, end, objects, row, wanted, depth);
+        }
+        if let Some(wanted) = wanted {
+            return self.object_part(start, end, objects, row, wanted, depth);
         }
         let mut shape = 0;
         let mut at = start + 1;
@@ -207,7 +219,36 @@ impl<'t> Walk<'t> {
                 continue;
             }
             let node = objects.enter(&mut shape, key, &mut self.created)?;
-            at = self.value(at, node, row, depth)?;
+            at = self.value(at, node, row, None, depth)?;
+        }
+        objects.close(row, shape);
+        Ok(())
+    }
+
+    /// The same for an object of which some properties only are wanted.
+    fn object_part(
+        &mut self,
+        start: u32,
+        end: u32,
+        objects: &mut ObjectBuilder,
+        row: usize,
+        wanted: &'t Wanted,
+        depth: usize,
+    ) -> Result<(), Fault> {
+        let mut shape = 0;
+        let mut guess = 0;
+        let mut at = start + 1;
+        while at < end {
+            let key = self.key(at)?;
+            at += 1;
+            match wanted.find(&without_nul(key), guess) {
+                Some((position, wanted)) if !self.is_left_out(key, at) => {
+                    guess = position + 1;
+                    let node = objects.enter(&mut shape, key, &mut self.created)?;
+                    at = self.value(at, node, row, wanted.some(), depth)?;
+                }
+                _ => at = self.after(at)?,
+            }
         }
         objects.close(row, shape);
         Ok(())
@@ -220,6 +261,7 @@ impl<'t> Walk<'t> {
         end: u32,
         objects: &mut ObjectBuilder,
         row: usize,
+        wanted: Option<&'t Wanted>,
         depth: usize,
     ) -> Result<(), Fault> {
         let mut members: Vec<(Cow<'_, str>, u32)> = Vec::new();
@@ -236,9 +278,14 @@ impl<'t> Walk<'t> {
         }
         let mut shape = 0;
         for (key, at) in members {
+            let wanted = match wanted.map(|wanted| wanted.find(&key, 0)) {
+                None => None,
+                Some(Some((_, wanted))) => wanted.some(),
+                Some(None) => continue,
+            };
             if !self.is_left_out(&key, at) {
                 let node = objects.enter(&mut shape, &key, &mut self.created)?;
-                self.value(at, node, row, depth)?;
+                self.value(at, node, row, wanted, depth)?;
             }
         }
         objects.close(row, shape);

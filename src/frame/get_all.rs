@@ -119,7 +119,7 @@ impl GetAllOptions {
         Ok(())
     }
 
-    fn all_params(&self) -> Vec<(String, String)> {
+    pub(super) fn all_params(&self) -> Vec<(String, String)> {
         let mut params = self.params.clone();
         params.extend(window_params(
             self.min_change_version,
@@ -266,13 +266,13 @@ fn interrupted(mut failure: Failure, control: &Control) -> Failure {
 }
 
 /// One district to visit, or why its row is not visited.
-struct Visit {
-    row: usize,
-    doubled: Option<Failure>,
+pub(super) struct Visit {
+    pub(super) row: usize,
+    pub(super) doubled: Option<Failure>,
 }
 
 /// The districts of a frame: each key once; the same key with another URL is a failed visit.
-fn visits(keys: &Keys, rows: &Rows<'_>) -> Vec<Visit> {
+pub(super) fn visits(keys: &Keys, rows: &Rows<'_>) -> Vec<Visit> {
     let mut seen: HashMap<&str, Vec<Option<&str>>> = HashMap::new();
     let mut visits = Vec::new();
     let mut blank = 0;
@@ -332,7 +332,7 @@ impl<'a> Reading<'a> {
     }
 
     /// What the ODS's own document says of the resource, as far as the call has to know.
-    async fn describe(&self, access: &Access) -> Result<Described, Failure> {
+    pub(super) async fn describe(&self, access: &Access) -> Result<Described, Failure> {
         let needed = matches!(
             self.options.schema,
             SchemaChoice::Auto | SchemaChoice::OpenApi
@@ -381,7 +381,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn unknown_param(&self, described: &Described) -> Option<String> {
+    pub(super) fn unknown_param(&self, described: &Described) -> Option<String> {
         params::unknown(described.resource()?, &self.options.params)
     }
 
@@ -489,8 +489,7 @@ fn assemble(districts: Vec<District>, options: &GetAllOptions, reserved: &[&str]
         .reduce(|one, two| one.widen(&two));
     let mut layout = match (&options.schema, &documented) {
         (SchemaChoice::Given(schema), _) => Layout::from_schema(schema, &options.separator)?,
-        (_, Some(record)) if options.links => Layout::from_record(record, &options.separator),
-        (_, Some(record)) => Layout::from_record(&record.without_links(), &options.separator),
+        (_, Some(record)) => documented_layout(record, options),
         _ => Layout::new(),
     };
     let read = districts.iter().filter_map(|one| one.outcome.as_ref().ok());
@@ -521,6 +520,14 @@ fn assemble(districts: Vec<District>, options: &GetAllOptions, reserved: &[&str]
         warn_of_unknown(records.column(name)?, &options.batch.control)?;
     }
     Ok(Parts { records, spans })
+}
+
+/// The columns of records as documents describe them.
+pub(super) fn documented_layout(record: &Record, options: &GetAllOptions) -> Layout {
+    match options.links {
+        true => Layout::from_record(record, &options.separator),
+        false => Layout::from_record(&record.without_links(), &options.separator),
+    }
 }
 
 /// Says how many records hold something that the document has no place for, and what.

@@ -1,5 +1,6 @@
 //! DataFrame in, DataFrame out: one file per operation, and the rooms that they share.
 
+mod ahead;
 mod changes;
 mod count;
 mod delete;
@@ -17,7 +18,9 @@ mod own;
 mod post;
 mod request;
 mod run;
+mod scan;
 mod tokens;
+mod walk;
 
 pub use changes::{ChangeOptions, Changes};
 pub use delete::DeleteOptions;
@@ -31,4 +34,5 @@ pub use metadata::SchemaOptions;
 pub use options::BatchOptions;
 pub use outcome::Outcome;
 pub use post::PostOptions;
+pub use scan::{Scan, ScanOptions};
 pub use tokens::TokenOptions;

@@ -365,7 +365,7 @@ type GetAllResult = (
     Option<String>,
 );
 
-fn batch_options(a: &Bound<'_, PyDict>, call: &Call) -> PyResult<BatchOptions> {
+pub(super) fn batch_options(a: &Bound<'_, PyDict>, call: &Call) -> PyResult<BatchOptions> {
     Ok(BatchOptions {
         endpoint: get(a, "endpoint")?,
         workers: whole(a, "workers", 1)?,

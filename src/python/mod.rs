@@ -15,6 +15,7 @@ mod metadata;
 mod run;
 #[cfg(feature = "sandbox")]
 mod sandbox;
+mod scan;
 
 use pyo3::prelude::*;
 
@@ -24,6 +25,8 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<client::Client>()?;
     module.add_class::<run::Call>()?;
+    module.add_class::<scan::Scan>()?;
+    module.add_class::<scan::Pages>()?;
     module.add_function(wrap_pyfunction!(kept::keep_client, module)?)?;
     module.add_function(wrap_pyfunction!(client::endpoint, module)?)?;
     module.add_function(wrap_pyfunction!(frames::check_schema, module)?)?;

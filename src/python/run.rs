@@ -12,7 +12,7 @@ use crate::runtime::Threads;
 use crate::{Control, Error, Result};
 
 /// How often Python looks after a running call.
-const TICK: Duration = Duration::from_millis(100);
+pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// A handle on one running call.
 #[pyclass(frozen, module = "polars_edfi._native")]
@@ -23,7 +23,7 @@ pub(crate) struct Call {
 #[pymethods]
 impl Call {
     #[new]
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             control: Control::new(),
         }

@@ -12,6 +12,8 @@ mod real_data;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 #[cfg(feature = "sandbox")]
+mod scan;
+#[cfg(feature = "sandbox")]
 mod support;
 #[cfg(feature = "sandbox")]
 mod tokens;

@@ -7,7 +7,7 @@ use polars_edfi::columns::{Layout, PageDecoder};
 
 use super::reference::{self, Json};
 
-const KEYS: [&str; 24] = [
+pub(super) const KEYS: [&str; 24] = [
     "id",
     "a",
     "b",
@@ -62,10 +62,10 @@ const NUMBERS: [&str; 24] = [
 ];
 
 /// How records look this time: few keys and one type each, or anything anywhere.
-struct Style {
-    keys: usize,
-    chaos: u32,
-    depth: usize,
+pub(super) struct Style {
+    pub(super) keys: usize,
+    pub(super) chaos: u32,
+    pub(super) depth: usize,
 }
 
 fn value(rng: &mut Rng, style: &Style, key: &str, depth: usize) -> Json {
@@ -112,7 +112,7 @@ fn text(rng: &mut Rng) -> String {
     }
 }
 
-fn object(rng: &mut Rng, style: &Style, depth: usize) -> Json {
+pub(super) fn object(rng: &mut Rng, style: &Style, depth: usize) -> Json {
     let mut keys: Vec<&str> = KEYS[..style.keys].to_vec();
     if rng.u32(..100) < style.chaos {
         rng.shuffle(&mut keys);
@@ -131,7 +131,7 @@ fn object(rng: &mut Rng, style: &Style, depth: usize) -> Json {
     Json::Object(members)
 }
 
-fn page(rng: &mut Rng, records: &[Json]) -> String {
+pub(super) fn page(rng: &mut Rng, records: &[Json]) -> String {
     let spaces = rng.bool();
     let mut space = || match rng.u32(..20) {
         0 if spaces => " ",

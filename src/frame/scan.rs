@@ -1,0 +1,717 @@
+//! Records page by page, in bounded memory: columns that are known first, then a stream.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch};
+use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
+use polars::prelude::*;
+use tokio::sync::Semaphore;
+
+use super::ahead::Item;
+use super::get_all::{self, GetAllOptions, OnShort, SchemaChoice, documented_layout, visits};
+use super::input::Keys;
+use super::request::Rows;
+use super::walk::{Decoders, District, Made, Make, Piece, Pieces, Scanning};
+use crate::client::session::CallContext;
+use crate::client::{Control, EdFiClient};
+use crate::columns::{self, Layout, Page, PageDecoder, Plan, Record};
+use crate::{Error, Failure, Result};
+
+/// The options of [`EdFiClient::pages`], [`EdFiClient::record_batches`], [`EdFiClient::scan`] and
+/// [`EdFiClient::scan_all`].
+///
+/// ```
+/// use polars_edfi::{GetAllOptions, ScanOptions};
+///
+/// let first_ten = ScanOptions {
+///     read: GetAllOptions { limit: 100, ..GetAllOptions::default() },
+///     columns: Some(vec!["id".into()]),
+///     n_rows: Some(10),
+/// };
+/// # let _ = first_ten;
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct ScanOptions {
+    /// What is read and how, as for [`EdFiClient::batch_get_all`]. The endpoint is named by the
+    /// scan itself, and `on_short` is no matter of a second reading: rows are handed on as they
+    /// come.
+    pub read: GetAllOptions,
+    /// The only columns that are decoded, in this order; `None` is all of them.
+    pub columns: Option<Vec<String>>,
+    /// The most rows that are read.
+    pub n_rows: Option<usize>,
+}
+
+/// A resource of one ODS or of many, with columns that are known; nothing of it is kept.
+///
+/// Made by [`EdFiClient::scan`] and [`EdFiClient::scan_all`]. Each call of [`pages`](Self::pages)
+/// reads anew.
+#[derive(Clone)]
+pub struct Scan(Arc<Inner>);
+
+struct Inner {
+    client: EdFiClient,
+    endpoint: String,
+    options: ScanOptions,
+    /// The districts and the name of their key; `None` is the client's own ODS.
+    districts: Option<(DataFrame, String)>,
+    /// The columns of a page, before lists are exploded.
+    plan: Plan,
+    schema: Schema,
+}
+
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A frame of districts holds their secrets.
+        let districts = self.0.districts.as_ref().map(|(frame, _)| frame.height());
+        f.debug_struct("Scan")
+            .field("client", &self.0.client)
+            .field("endpoint", &self.0.endpoint)
+            .field("districts", &districts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one reading needs of the districts.
+pub(crate) struct Sources {
+    context: CallContext,
+    districts: Vec<District>,
+    /// Per district its key, and what it is called in errors.
+    keys: Vec<Option<Column>>,
+    labels: Vec<String>,
+}
+
+impl EdFiClient {
+    /// A scan of a resource of this client's own ODS.
+    ///
+    /// With a given schema nothing is sent, unless there are `params`, whose names are checked
+    /// against the ODS's own OpenAPI document. Otherwise the columns are those of that document.
+    /// Where there is none, and with [`SchemaChoice::Infer`], they are those of the first page,
+    /// which is read for it: strings stand for anything. In all of them `_unknown` (String) has one
+    /// JSON object for each record with something that the columns have no place for, such as
+    /// properties that come up later. [`EdFiClient::get_all`], which holds all records before it
+    /// infers types, has columns of these instead.
+    ///
+    /// # Errors
+    /// Wrong options; [`Error::Auth`] and [`Error::Http`] if the first page does not come.
+    pub async fn scan(&self, endpoint: &str, options: &ScanOptions) -> Result<Scan> {
+        Scan::new(self, Some(endpoint), options, None).await
+    }
+
+    /// A scan of a resource of many districts, one after another, the key column first.
+    ///
+    /// A frame of districts is read as [`EdFiClient::batch_get_all`] reads it. There is no
+    /// `status`: a district that fails ends the stream with an error that names its key, and so
+    /// does, at once, a row that cannot be visited. Without a given schema the columns are those
+    /// of the first pages of all districts together. A property named as the key column is kept
+    /// as `<name>_record`.
+    ///
+    /// # Errors
+    /// As [`EdFiClient::scan`], and those of a wrong frame.
+    pub async fn scan_all(
+        &self,
+        districts: &DataFrame,
+        key_col: &str,
+        options: &ScanOptions,
+    ) -> Result<Scan> {
+        let districts = (districts.clone(), key_col.to_owned());
+        let endpoint = options.read.batch.endpoint.clone();
+        Scan::new(self, endpoint.as_deref(), options, Some(districts)).await
+    }
+
+    /// The records of a resource of this client's own ODS, a frame for each page, in order.
+    ///
+    /// As many pages as there are workers are fetched and decoded ahead of the one who takes
+    /// them, never more; dropping the stream stops that. Fewer rows than the server counts are an
+    /// error at the end of the stream; rows handed on before are not withdrawn. A record that the
+    /// server gives twice is there twice. The stream must be polled within a tokio runtime.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sandbox")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> polars_edfi::Result<()> {
+    /// use futures_util::TryStreamExt;
+    /// use polars_edfi::{EdFiClient, ScanOptions, sandbox::Sandbox};
+    ///
+    /// let ods = Sandbox::builder().records(1200).start()?;
+    /// let (key, secret) = ods.credentials("255901").expect("a district");
+    /// let client = EdFiClient::builder()
+    ///     .base_url(ods.district_url("255901").expect("a district"))
+    ///     .client_credentials(key, secret)
+    ///     .build()?;
+    /// let mut pages = client.pages("ed-fi/studentAssessments", &ScanOptions::default());
+    /// let mut rows = 0;
+    /// while let Some(page) = pages.try_next().await? {
+    ///     rows += page.height();
+    /// }
+    /// assert_eq!(rows, 1200);
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "sandbox"))]
+    /// # fn main() {}
+    /// ```
+    pub fn pages(
+        &self,
+        endpoint: &str,
+        options: &ScanOptions,
+    ) -> impl Stream<Item = Result<DataFrame>> + Send + Unpin + use<> {
+        self.streamed(endpoint, options, |scan| scan.pages())
+    }
+
+    /// The same as Arrow record batches.
+    ///
+    /// Categorical and Enum columns of a given schema are strings there; `explode` is not for
+    /// record batches.
+    pub fn record_batches(
+        &self,
+        endpoint: &str,
+        options: &ScanOptions,
+    ) -> impl Stream<Item = Result<RecordBatch>> + Send + Unpin + use<> {
+        self.streamed(endpoint, options, |scan| scan.record_batches())
+    }
+
+    fn streamed<T: Send + 'static>(
+        &self,
+        endpoint: &str,
+        options: &ScanOptions,
+        open: impl FnOnce(Scan) -> Result<BoxStream<'static, Result<T>>> + Send + 'static,
+    ) -> BoxStream<'static, Result<T>> {
+        let (client, options) = (self.clone(), options.clone());
+        let endpoint = endpoint.to_owned();
+        let opened = async move { open(client.scan(&endpoint, &options).await?) };
+        stream::once(opened).try_flatten().boxed()
+    }
+}
+
+impl Scan {
+    pub(crate) async fn new(
+        client: &EdFiClient,
+        endpoint: Option<&str>,
+        options: &ScanOptions,
+        districts: Option<(DataFrame, String)>,
+    ) -> Result<Self> {
+        let read = &options.read;
+        let sources = Self::check(client, endpoint, options, districts.as_ref())?;
+        let endpoint = client.endpoint_or(endpoint)?;
+        let key_col = districts.as_ref().map(|(_, key_col)| key_col.clone());
+        let first_key = match (&key_col, &districts) {
+            (Some(key_col), Some((frame, _))) => Some(frame.column(key_col)?.slice(0, 0)),
+            _ => None,
+        };
+        let layout = sources.layout(read, &endpoint).await?;
+        let reserved: Vec<&str> = key_col.as_deref().into_iter().collect();
+        let plan = layout.plan(&read.separator, &reserved);
+        let empty = exploded(DataFrame::empty_with_schema(plan.schema()), read)?;
+        let mut schema = Schema::with_capacity(empty.width() + 1);
+        if let Some(key) = first_key {
+            schema.with_column(key.name().clone(), key.dtype().clone());
+        }
+        schema.merge(empty.schema().as_ref().clone());
+        let scan = Self(Arc::new(Inner {
+            client: client.clone(),
+            endpoint,
+            options: options.clone(),
+            districts,
+            plan,
+            schema,
+        }));
+        if let Some(columns) = &options.columns {
+            scan.check_columns(columns)?;
+        }
+        Ok(scan)
+    }
+
+    /// Everything that can be known to be wrong before anything is sent.
+    pub(crate) fn check(
+        client: &EdFiClient,
+        endpoint: Option<&str>,
+        options: &ScanOptions,
+        districts: Option<&(DataFrame, String)>,
+    ) -> Result<Sources> {
+        options.read.check()?;
+        client.endpoint_or(endpoint)?;
+        Sources::new(client, &options.read, districts)
+    }
+
+    /// The columns, all of them.
+    pub fn schema(&self) -> &Schema {
+        &self.0.schema
+    }
+
+    /// The records, a frame for each page, in order: see [`EdFiClient::pages`].
+    ///
+    /// # Errors
+    /// A frame of districts that has become wrong for its client.
+    pub fn pages(&self) -> Result<BoxStream<'static, Result<DataFrame>>> {
+        let options = &self.0.options;
+        let control = options.read.batch.control.clone();
+        self.frames(options.columns.clone(), options.n_rows, control)
+    }
+
+    /// The same with other columns and another number of rows.
+    pub(crate) fn frames(
+        &self,
+        columns: Option<Vec<String>>,
+        n_rows: Option<usize>,
+        control: Control,
+    ) -> Result<BoxStream<'static, Result<DataFrame>>> {
+        if let Some(columns) = &columns {
+            self.check_columns(columns)?;
+        }
+        let sources = self.sources(control)?;
+        let plan = self.plan_of(columns.as_deref())?;
+        let keys = sources.keys.clone();
+        let read = self.0.options.read.clone();
+        let unknown = plan.unknown().map(str::to_owned);
+        let decoded = plan.clone();
+        let make: Make<DataFrame> = Box::new(move |page, district| {
+            let frame = decoded.frame(page)?;
+            let odd = match &unknown {
+                Some(unknown) => frame.height() - frame.column(unknown)?.null_count(),
+                None => 0,
+            };
+            let mut frame = exploded(frame, &read)?;
+            if let Some(key) = &keys[district] {
+                frame.insert_column(0, key.new_from_index(0, frame.height()))?;
+            }
+            let body = match &columns {
+                None => frame,
+                Some(columns) => chosen(&frame, columns)?,
+            };
+            Ok(Made { body, odd })
+        });
+        Ok(self.open(sources, plan, n_rows, make))
+    }
+
+    /// The records of one ODS as Arrow record batches: see [`EdFiClient::record_batches`].
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a scan of many districts and for one that explodes lists.
+    pub fn record_batches(&self) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let options = &self.0.options;
+        if self.0.districts.is_some() || !options.read.explode.is_empty() {
+            return Err(Error::Config(
+                "record batches are there for one ODS without explode; take the frames of pages()"
+                    .into(),
+            ));
+        }
+        let sources = self.sources(options.read.batch.control.clone())?;
+        let plan = match &options.columns {
+            Some(columns) => self.0.plan.select(&as_strs(columns))?,
+            None => self.0.plan.clone(),
+        };
+        let decoded = plan.clone();
+        let make: Make<RecordBatch> = Box::new(move |page, _| {
+            let body = decoded.record_batch(page)?;
+            let unknown = decoded.unknown();
+            let unknown = unknown.and_then(|name| body.column_by_name(name));
+            let odd = unknown.map_or(0, |column| column.len() - column.null_count());
+            Ok(Made { body, odd })
+        });
+        Ok(self.open(sources, plan, options.n_rows, make))
+    }
+
+    fn check_columns(&self, columns: &[String]) -> Result<()> {
+        let schema = &self.0.schema;
+        let mut seen = HashSet::new();
+        for name in columns {
+            if !schema.contains(name) {
+                let all: Vec<&str> = schema.iter_names().map(PlSmallStr::as_str).collect();
+                return Err(Error::ColumnNotFound(format!(
+                    "no column '{name}'; there are {}",
+                    all.join(", ")
+                )));
+            }
+            if !seen.insert(name) {
+                return Err(Error::Config(format!(
+                    "columns: '{name}' stands in it twice"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn sources(&self, control: Control) -> Result<Sources> {
+        let mut read = self.0.options.read.clone();
+        read.batch.control = control;
+        Sources::new(&self.0.client, &read, self.0.districts.as_ref())
+    }
+
+    /// What has to be decoded for these columns of the result.
+    fn plan_of(&self, columns: Option<&[String]>) -> Result<Plan> {
+        let (plan, read) = (&self.0.plan, &self.0.options.read);
+        let Some(columns) = columns else {
+            return Ok(plan.clone());
+        };
+        let mut names: Vec<&str> = Vec::new();
+        // A list that is exploded makes rows, whether anyone looks at it or not.
+        let exploded_names: Vec<&str> = read.explode.iter().map(String::as_str).collect();
+        for name in plan.schema().iter_names() {
+            let name = name.as_str();
+            if exploded_names.contains(&name) || columns.iter().any(|column| column == name) {
+                names.push(name);
+            }
+        }
+        let selected = plan.select(&names)?;
+        let made = exploded(DataFrame::empty_with_schema(selected.schema()), read)?;
+        // A name may have got its suffix from a column that would be missing now.
+        let is_there = |name: &String| {
+            let own = self
+                .0
+                .districts
+                .as_ref()
+                .is_some_and(|(_, key)| key == name);
+            own || made.schema().get(name) == self.0.schema.get(name)
+        };
+        match columns.iter().all(is_there) {
+            true => Ok(selected),
+            false => Ok(plan.clone()),
+        }
+    }
+
+    fn open<T: Table>(
+        &self,
+        sources: Sources,
+        plan: Plan,
+        n_rows: Option<usize>,
+        make: Make<T>,
+    ) -> BoxStream<'static, Result<T>> {
+        let read = &self.0.options.read;
+        let links = read.links;
+        let decoders = Decoders::new(move || PageDecoder::for_plan(links, &plan));
+        let need = n_rows.map(|rows| rows as u64);
+        let endpoint = self.0.endpoint.clone();
+        let (scanning, districts, labels) =
+            sources.scanning(read, endpoint.clone(), need, decoders, make);
+        let reading = Reading {
+            start: (n_rows != Some(0)).then_some((scanning.clone(), districts)),
+            control: scanning.context.control.clone(),
+            lanes: Vec::new(),
+            begun: 0,
+            records: 0,
+            left: n_rows,
+            short_is_error: read.on_short == OnShort::Error,
+            endpoint,
+            labels,
+            odd: 0,
+            warns: !matches!(read.schema, SchemaChoice::Given(_)),
+        };
+        let next = |mut reading: Reading<T>| async move {
+            let piece = reading.next().await?;
+            Some((piece, reading))
+        };
+        stream::unfold(reading, next).boxed()
+    }
+}
+
+fn as_strs(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
+}
+
+fn chosen(frame: &DataFrame, columns: &[String]) -> Result<DataFrame> {
+    let chosen = columns.iter().map(|name| frame.column(name).cloned());
+    Ok(DataFrame::new(
+        frame.height(),
+        chosen.collect::<PolarsResult<_>>()?,
+    )?)
+}
+
+fn exploded(frame: DataFrame, read: &GetAllOptions) -> Result<DataFrame> {
+    if read.explode.is_empty() {
+        return Ok(frame);
+    }
+    let present: Vec<&str> = as_strs(&read.explode);
+    columns::flatten(&frame, None, &read.separator, Some(&present))
+}
+
+impl Sources {
+    fn new(
+        client: &EdFiClient,
+        read: &GetAllOptions,
+        districts: Option<&(DataFrame, String)>,
+    ) -> Result<Self> {
+        let batch = &read.batch;
+        let Some((frame, key_col)) = districts else {
+            return Ok(Self {
+                districts: vec![District {
+                    number: 0,
+                    access: client.own_access()?,
+                }],
+                context: client.own_context(batch),
+                keys: vec![None],
+                labels: vec![String::new()],
+            });
+        };
+        let keys = Keys::required(frame, "key_col", key_col)?;
+        let rows = Rows::new(frame, client, batch)?;
+        rows.check_complete(frame)?;
+        let mut sources = Self {
+            context: rows.context(),
+            districts: Vec::new(),
+            keys: Vec::new(),
+            labels: Vec::new(),
+        };
+        for (number, visit) in visits(&keys, &rows).into_iter().enumerate() {
+            let label = format!("{key_col} {}: ", keys.get(visit.row).unwrap_or_default());
+            let access = match visit.doubled {
+                Some(failure) => Err(failure),
+                None => rows.access(visit.row),
+            };
+            let access =
+                access.map_err(|failure| Error::Config(format!("{label}{}", failure.message)))?;
+            sources.districts.push(District { number, access });
+            sources.keys.push(Some(keys.take(&[visit.row as IdxSize])?));
+            sources.labels.push(label);
+        }
+        Ok(sources)
+    }
+
+    fn scanning<T>(
+        self,
+        read: &GetAllOptions,
+        endpoint: String,
+        need: Option<u64>,
+        decoders: Decoders,
+        make: Make<T>,
+    ) -> (Arc<Scanning<T>>, Vec<District>, Vec<String>) {
+        let scanning = Scanning {
+            context: self.context,
+            endpoint,
+            params: read.all_params(),
+            snapshot: read.snapshot,
+            limit: read.limit as u64,
+            workers: read.batch.workers,
+            paging: read.paging,
+            need,
+            decoders,
+            make,
+            requests: Semaphore::new(read.batch.workers),
+        };
+        (Arc::new(scanning), self.districts, self.labels)
+    }
+
+    /// The columns: those that are given, those of the ODSs' own documents together, or those of
+    /// the first pages of all districts.
+    async fn layout(self, read: &GetAllOptions, endpoint: &str) -> Result<Layout> {
+        let documented = self.documented(read, endpoint).await?;
+        match (&read.schema, documented) {
+            (SchemaChoice::Given(schema), _) => Layout::from_schema(schema, &read.separator),
+            (SchemaChoice::Auto | SchemaChoice::OpenApi, Some(record)) => {
+                Ok(documented_layout(&record, read))
+            }
+            _ => self.inferred(read, endpoint).await,
+        }
+    }
+
+    /// What the documents say of the records, and whether they know the parameters.
+    async fn documented(&self, read: &GetAllOptions, endpoint: &str) -> Result<Option<Record>> {
+        let mut read = read.clone();
+        read.batch.endpoint = Some(endpoint.to_owned());
+        let reading = &get_all::Reading::new(&self.context, &read)?;
+        let mut all = stream::iter(&self.districts)
+            .map(|district| async move {
+                let described = reading.describe(&district.access).await;
+                (district.number, described)
+            })
+            .buffered(read.batch.workers)
+            .boxed();
+        let mut documented: Option<Record> = None;
+        while let Some((number, described)) = all.next().await {
+            let label = &self.labels[number];
+            let described = described
+                .map_err(|failure| told(failure, &self.context.control, endpoint, label))?;
+            if let Some(wrong) = reading.unknown_param(&described) {
+                return Err(Error::Config(format!("{label}{wrong}")));
+            }
+            if let Some(record) = described.record() {
+                documented = Some(match documented {
+                    Some(before) => before.widen(record),
+                    None => record.clone(),
+                });
+            }
+        }
+        Ok(documented)
+    }
+
+    /// What the first pages of all districts have together.
+    async fn inferred(self, read: &GetAllOptions, endpoint: &str) -> Result<Layout> {
+        let links = read.links;
+        let decoders = Decoders::new(move || PageDecoder::new(links));
+        let make: Make<Page> = Box::new(|body, _| Ok(Made { body, odd: 0 }));
+        let (scanning, districts, labels) =
+            self.scanning(read, endpoint.to_owned(), None, decoders, make);
+        let mut pages = stream::iter(districts)
+            .map(|district| {
+                let (scanning, number) = (scanning.clone(), district.number);
+                async move { (number, scanning.first(district).await) }
+            })
+            .buffered(scanning.workers)
+            .boxed();
+        let mut layout = Layout::new();
+        while let Some((number, page)) = pages.next().await {
+            let control = &scanning.context.control;
+            let page = page.map_err(|failure| told(failure, control, endpoint, &labels[number]))?;
+            layout.add(&page);
+        }
+        Ok(layout.freeze(&read.separator))
+    }
+}
+
+/// The error of a failure, with the resource and the district that it is about.
+fn told(mut failure: Failure, control: &Control, endpoint: &str, label: &str) -> Error {
+    if control.is_cancelled() {
+        return Error::Interrupted;
+    }
+    failure.message = format!("{endpoint}: {label}{}", failure.message);
+    Error::from_failure(failure)
+}
+
+/// Rows that can be cut off.
+trait Table: Send + 'static {
+    fn height(&self) -> usize;
+    fn first(self, rows: usize) -> Self;
+}
+
+impl Table for DataFrame {
+    fn height(&self) -> usize {
+        self.height()
+    }
+
+    fn first(self, rows: usize) -> Self {
+        self.head(Some(rows))
+    }
+}
+
+impl Table for RecordBatch {
+    fn height(&self) -> usize {
+        self.num_rows()
+    }
+
+    fn first(self, rows: usize) -> Self {
+        self.slice(0, rows)
+    }
+}
+
+/// The one who takes the pages, and holds the rows against the server's count.
+struct Reading<T> {
+    /// What is begun when the first page is asked for.
+    start: Option<(Arc<Scanning<T>>, Vec<District>)>,
+    /// The lane of the districts, that of a district, that of a partition.
+    lanes: Vec<Pieces<T>>,
+    /// How many districts were begun.
+    begun: usize,
+    /// The records of the district that came.
+    records: u64,
+    left: Option<usize>,
+    control: Control,
+    short_is_error: bool,
+    endpoint: String,
+    labels: Vec<String>,
+    /// The records that have something in `_unknown`.
+    odd: u64,
+    /// Whether to tell of these: not where someone chose the columns.
+    warns: bool,
+}
+
+impl<T: Table> Reading<T> {
+    async fn next(&mut self) -> Option<Result<T>> {
+        let piece = match self.piece().await {
+            Ok(piece) => piece.map(Ok),
+            Err(failure) => Some(Err(self.told(failure))),
+        };
+        if matches!(piece, None | Some(Err(_))) {
+            self.lanes.clear();
+        }
+        piece
+    }
+
+    fn told(&self, failure: Failure) -> Error {
+        let label = self
+            .begun
+            .checked_sub(1)
+            .map(|number| &*self.labels[number]);
+        told(failure, &self.control, &self.endpoint, label.unwrap_or(""))
+    }
+
+    async fn piece(&mut self) -> Result<Option<T>, Failure> {
+        if let Some((scanning, districts)) = self.start.take() {
+            self.control.begin(districts.len());
+            self.lanes.push(scanning.districts(districts));
+        }
+        while let Some(lane) = self.lanes.last_mut() {
+            match lane.next().await {
+                Some(Item::Lane(mut lane, place)) => {
+                    lane.begin();
+                    lane.keep(place);
+                    if self.lanes.len() == 1 {
+                        self.begun += 1;
+                        self.records = 0;
+                    }
+                    self.lanes.push(lane);
+                }
+                Some(Item::Ready(piece, place)) => {
+                    drop(place);
+                    if let Some(rows) = self.take(piece) {
+                        return Ok(Some(rows));
+                    }
+                }
+                Some(Item::Coming(mut task, place)) => {
+                    let piece = task.join().await??;
+                    drop(place);
+                    if let Some(rows) = self.take(piece) {
+                        return Ok(Some(rows));
+                    }
+                }
+                None => self.end_of_lane().await?,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Counts a page; gives back its rows if there are any that are needed.
+    fn take(&mut self, piece: Piece<T>) -> Option<T> {
+        self.records += piece.records;
+        self.control.add_records(piece.records as usize);
+        self.odd += piece.made.odd as u64;
+        let mut rows = piece.made.body;
+        if let Some(left) = &mut self.left {
+            if rows.height() >= *left {
+                rows = rows.first(*left);
+                self.lanes.clear();
+            }
+            *left -= rows.height();
+        }
+        (rows.height() > 0).then_some(rows)
+    }
+
+    async fn end_of_lane(&mut self) -> Result<(), Failure> {
+        let Some(mut lane) = self.lanes.pop() else {
+            return Ok(());
+        };
+        if let Some(count) = lane.end().await? {
+            self.control.one_done();
+            if let Some(missing) = count.missing(self.records).await? {
+                if self.short_is_error {
+                    return Err(Failure::new(format!(
+                        "{missing}; rows that were handed on before are not withdrawn"
+                    )));
+                }
+                let label = &self.labels[count.district()];
+                self.control
+                    .warn(format!("{}: {label}{missing}", self.endpoint));
+            }
+        }
+        if self.lanes.is_empty() {
+            if self.odd > 0 && self.warns {
+                self.control.warn(format!(
+                    "{}: {} records have something in '_unknown' that the columns of this scan \
+                     have no place for",
+                    self.endpoint, self.odd
+                ));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,521 @@
+"""Lazy scans: the same rows as on the collected frame, and no more requests than it takes."""
+
+import gc
+import io
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import pytest
+from conftest import Answer, Request, ScriptedOds, district
+from polars.testing import assert_frame_equal
+
+import polars_edfi as edfi
+
+Engine = Literal["in-memory", "streaming"]
+ENGINES: tuple[Engine, ...] = ("in-memory", "streaming")
+RESULTS = "ed-fi/studentAssessments"
+
+SPARSE_LISTS = ["accommodations", "performanceLevels", "studentObjectiveAssessments"]
+
+Step = Callable[[pl.LazyFrame], pl.LazyFrame]
+minutes = pl.col("assessedMinutes")
+student = pl.col("studentReference.studentUniqueId")
+
+
+def is_late(text: str) -> bool:
+    """Say something about a student that only Python can."""
+    return sum(map(ord, text)) % 3 > 0
+
+
+STEPS: dict[str, Step] = {
+    "head": lambda lf: lf.head(10),
+    "head_0": lambda lf: lf.head(0),
+    "head_13": lambda lf: lf.head(13),
+    "limit": lambda lf: lf.limit(1000),
+    "slice": lambda lf: lf.slice(5, 20),
+    "slice_end": lambda lf: lf.slice(-9, 4),
+    "tail": lambda lf: lf.tail(6),
+    "last": lambda lf: lf.last(),
+    "gather_every": lambda lf: lf.gather_every(3, offset=1),
+    "filter": lambda lf: lf.filter(minutes > 40),
+    "filter_null": lambda lf: lf.filter(minutes.is_null() | (minutes < 30)),
+    "filter_text": lambda lf: lf.filter(student.str.ends_with("1") | student.str.contains("7")),
+    "filter_none": lambda lf: lf.filter(minutes < 0),
+    "filter_mean": lambda lf: lf.filter(minutes > minutes.mean()),
+    "filter_first": lambda lf: lf.filter(student.is_first_distinct()),
+    "filter_over": lambda lf: lf.filter(minutes == minutes.max().over(student)),
+    "filter_list": lambda lf: lf.filter(pl.col("scoreResults").list.len() > 1),
+    "filter_udf": lambda lf: lf.filter(student.map_elements(is_late, return_dtype=pl.Boolean)),
+    "drop_nulls": lambda lf: lf.drop_nulls("assessedMinutes"),
+    "sort": lambda lf: lf.sort("assessedMinutes", student, "id", descending=True, nulls_last=True),
+    "top_k": lambda lf: lf.sort("id").head(7),
+    # Polars 2.1 panics on reversing lists of structs that are null in a whole batch, whatever the
+    # source of the batches is.
+    "reverse": lambda lf: lf.drop(SPARSE_LISTS, strict=False).reverse(),
+    "row_index": lambda lf: lf.drop("n", strict=False).with_row_index("n"),
+    "unique": lambda lf: lf.unique(student.meta.output_name(), keep="first", maintain_order=True),
+    "with_columns": lambda lf: lf.with_columns(double=minutes * 2),
+    "overwrite": lambda lf: lf.with_columns(minutes.fill_null(0)),
+    "select": lambda lf: lf.select("scoreResults", "id", student, "assessedMinutes"),
+    "drop": lambda lf: lf.drop("_etag", "_unknown", strict=False),
+    "concat": lambda lf: pl.concat([lf, lf]),
+    "semi": lambda lf: lf.join(lf.filter(minutes > 50), on="id", how="semi", maintain_order="left"),
+    "cache": lambda lf: lf.cache(),
+}
+
+ENDS: dict[str, Step] = {
+    "all": lambda lf: lf,
+    "len": lambda lf: lf.select(pl.len()),
+    "three": lambda lf: lf.select("assessedMinutes", "scoreResults", "id"),
+    "group_by": lambda lf: lf.group_by(student, maintain_order=True).agg(
+        pl.len(), pl.col("id").first(), minutes.sum()
+    ),
+    "sums": lambda lf: lf.select(minutes.sum(), pl.col("id").max(), ids=pl.col("id").n_unique()),
+    "explode": lambda lf: lf.select("id", pl.col("scoreResults").list.first()).unnest(
+        "scoreResults"
+    ),
+    "self_join": lambda lf: lf.select("id", "assessedMinutes").join(
+        lf.select("id", student), on="id", how="left", maintain_order="left_right"
+    ),
+    "nothing": lambda lf: lf.select([]),
+}
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[edfi.Sandbox]:
+    with edfi.Sandbox(districts=["a", "b", "c"], records=45, page_limit=7) as ods:
+        yield ods
+
+
+def client_of(ods: edfi.Sandbox, name: str = "a", **settings: object) -> edfi.EdFiClient:
+    url, key, secret = ods.districts().filter(pl.col("District BK") == name).row(0)[1:]
+    return edfi.EdFiClient(
+        base_url=url,
+        client_id=key,
+        client_secret=secret,
+        api_version="v3",
+        **settings,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="module")
+def schema(sandbox: edfi.Sandbox) -> pl.Schema:
+    """All columns that the records have, so that nothing is left for ``_unknown``."""
+    result = client_of(sandbox).get_all(key=1, endpoint=RESULTS, schema="infer")
+    assert result["data"] is not None
+    return result["data"].schema
+
+
+@pytest.fixture(scope="module")
+def scanned(sandbox: edfi.Sandbox, schema: pl.Schema) -> pl.LazyFrame:
+    client = client_of(sandbox)
+    return edfi.scan(RESULTS, client=client, schema=schema, limit=7, workers=3)
+
+
+@pytest.fixture(scope="module")
+def collected(scanned: pl.LazyFrame, sandbox: edfi.Sandbox) -> pl.DataFrame:
+    df = scanned.collect()
+    data = client_of(sandbox).get_all(key=1, endpoint=RESULTS, schema="infer")["data"]
+    assert data is not None
+    assert_frame_equal(df.drop("_unknown"), data)
+    assert df["_unknown"].null_count() == 45
+    return df
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("first", STEPS)
+def test_queries_give_the_rows_of_the_collected_frame(
+    scanned: pl.LazyFrame, collected: pl.DataFrame, first: str, engine: Engine
+) -> None:
+    for second, end in product(STEPS, ENDS):
+        # Not all of the thousands; the offset lets every pair of neighbours come up.
+        if (list(STEPS).index(first) + list(STEPS).index(second)) % len(ENDS) != list(ENDS).index(
+            end
+        ):
+            continue
+        if "select" in (first, second) and "drop" in (first, second):
+            continue
+
+        def query(lf: pl.LazyFrame, second: str = second, end: str = end) -> pl.LazyFrame:
+            return ENDS[end](STEPS[second](STEPS[first](lf)))
+
+        expected = query(collected.lazy()).collect(engine="in-memory")
+        got = query(scanned).collect(engine=engine)
+        try:
+            assert_frame_equal(got, expected)
+        except AssertionError as error:
+            error.add_note(f"{first}, {second}, {end}, {engine}")
+            raise
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_three_steps_in_every_order(
+    scanned: pl.LazyFrame, collected: pl.DataFrame, engine: Engine
+) -> None:
+    names = ["head", "filter", "row_index", "select"]
+    for steps in product(names, repeat=3):
+        got, expected = scanned, collected.lazy()
+        for step in steps:
+            got, expected = STEPS[step](got), STEPS[step](expected)
+        assert_frame_equal(got.collect(engine=engine), expected.collect())
+
+
+@pytest.mark.parametrize("paging", ["offset", "cursor", "auto"])
+def test_every_way_of_paging_gives_the_same_rows(
+    sandbox: edfi.Sandbox,
+    schema: pl.Schema,
+    collected: pl.DataFrame,
+    paging: Literal["offset", "cursor", "auto"],
+) -> None:
+    lf = edfi.scan(RESULTS, client=client_of(sandbox), schema=schema, limit=3, paging=paging)
+    assert_frame_equal(lf.collect(), collected)
+    assert_frame_equal(lf.head(20).collect(), collected.head(20))
+
+
+def small(ods: ScriptedOds, **arguments: object) -> pl.LazyFrame:
+    client = edfi.EdFiClient(
+        base_url=ods.url, bearer_token="token", api_version="v3", max_retries=0, timeout=10
+    )
+    return edfi.scan("ed-fi/things", client=client, **arguments)  # type: ignore[arg-type]
+
+
+SCHEMA = {"id": pl.String, "n": pl.Int64, "ref.name": pl.String}
+
+
+def test_a_scan_sends_nothing_until_it_is_run(ods: ScriptedOds) -> None:
+    lf = small(ods).filter(pl.col("n") > 0).select("n")
+    assert ods.requests == []
+    assert lf.collect_schema() == {"n": pl.Int64}
+    # There is no document, so the first page tells the columns, once for all queries.
+    asked = len(ods.requests)
+    assert len(ods.paths()) == 1
+    lf.collect_schema()
+    lf.explain()
+    assert len(ods.requests) == asked
+    assert lf.collect()["n"].to_list() == [1, 2]
+    assert lf.collect()["n"].to_list() == [1, 2]
+    assert len(ods.requests) == asked + 2
+    given = small(ods, schema=SCHEMA)
+    assert given.collect_schema() == {**SCHEMA, "_unknown": pl.String}
+    assert len(ods.requests) == asked + 2
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_heads_cost_no_more_than_their_pages(
+    make_ods: Callable[..., ScriptedOds], engine: Engine
+) -> None:
+    ods = make_ods(1000)
+    lf = small(ods, schema=SCHEMA, limit=100)
+    for rows, pages in [(10, 1), (100, 1), (101, 2), (350, 4)]:
+        ods.requests.clear()
+        assert lf.head(rows).collect(engine=engine)["n"].to_list() == list(range(rows))
+        assert len(ods.requests) == pages
+    ods.requests.clear()
+    assert lf.head(10).filter(pl.col("n") % 2 == 0).collect(engine=engine).height == 5
+    assert [request.query for request in ods.requests] == [{"offset": "0", "limit": "10"}]
+    # Where a filter stands before, pages are read until there are enough.
+    ods.requests.clear()
+    lf = small(ods, schema=SCHEMA, limit=10, workers=2)
+    some = lf.filter(pl.col("n") % 2 == 0).head(10).collect(engine=engine)
+    assert some["n"].to_list() == list(range(0, 20, 2))
+    if engine == "streaming":
+        assert len(ods.requests) < 20
+
+
+def test_a_consumer_that_stops_is_not_read_for(make_ods: Callable[..., ScriptedOds]) -> None:
+    ods = make_ods(1000)
+    lf = small(ods, schema=SCHEMA, limit=10, workers=3)
+    batches = lf.collect_batches(chunk_size=1, engine="streaming")
+    next(iter(batches))
+    del batches
+    gc.collect()
+    settled(ods)
+    assert len(ods.requests) < 60
+
+
+def settled(ods: ScriptedOds) -> None:
+    """Wait until no request comes any more."""
+    seen = -1
+    while seen != len(ods.requests):
+        seen = len(ods.requests)
+        time.sleep(0.2)
+
+
+def test_only_wanted_columns_are_decoded(make_ods: Callable[..., ScriptedOds]) -> None:
+    ods = make_ods([{"id": "1", "n": 1, "text": "t"}, {"id": "2", "n": 2.5, "text": 5, "new": 1}])
+    lf = small(ods, limit=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert lf.select("n").collect().to_dict(as_series=False) == {"n": [1, None]}
+    with pytest.warns(UserWarning, match="1 records have something in '_unknown'"):
+        df = lf.collect()
+    assert df["_unknown"].to_list() == [None, '{"n":2.5,"new":1}']
+    assert df["text"].to_list() == ["t", "5"]
+    # Where someone chose the columns, nobody is warned.
+    given = small(ods, schema={"n": pl.Int64}).collect()
+    assert given["_unknown"].null_count() == 0
+
+
+def test_sinks_write_what_collect_gives(
+    scanned: pl.LazyFrame, collected: pl.DataFrame, tmp_path: Path
+) -> None:
+    path = tmp_path / "results.parquet"
+    scanned.sink_parquet(path)
+    assert_frame_equal(pl.read_parquet(path), collected)
+    parts = list(scanned.collect_batches(chunk_size=10, maintain_order=True))
+    assert_frame_equal(pl.concat(parts), collected)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_errors_keep_their_type_and_text(
+    make_ods: Callable[..., ScriptedOds], engine: Engine, tmp_path: Path
+) -> None:
+    ods = make_ods(30)
+
+    def script(request: Request) -> Answer | None:
+        if request.query.get("offset") == "20":
+            return Answer(400, {"detail": "No third page.", "correlationId": "c-1"})
+        return None
+
+    ods.script = script
+    lf = small(ods, schema=SCHEMA, limit=10, workers=1)
+    text = "ed-fi/things: HTTP 400 Bad Request: No third page."
+    with pytest.raises(edfi.HttpError, match=text):
+        lf.collect(engine=engine)
+    with pytest.raises(edfi.HttpError, match=text):
+        lf.sink_parquet(tmp_path / "part.parquet", engine=engine)
+    with pytest.raises(edfi.HttpError, match=text):
+        list(lf.collect_batches(engine=engine))
+    # What comes before it is good.
+    assert lf.head(20).collect(engine=engine).height == 20
+    ods.tokens.clear()
+    with pytest.raises(edfi.AuthError, match="auth error: HTTP 401"):
+        lf.collect(engine=engine)
+    with pytest.raises(pl.exceptions.ComputeError, match=r"AuthError: .*HTTP 401"):
+        small(ods).collect(engine=engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_short_read_raises(make_ods: Callable[..., ScriptedOds], engine: Engine) -> None:
+    ods = make_ods(25)
+
+    def script(request: Request) -> Answer | None:
+        answer = ods.page(request)
+        if "Total-Count" in answer.headers:
+            answer.headers["Total-Count"] = "27"
+        return answer
+
+    ods.script = script
+    lf = small(ods, schema=SCHEMA, limit=10)
+    with pytest.raises(edfi.HttpError, match="25 records came where the server counts 27"):
+        lf.collect(engine=engine)
+    assert lf.head(10).collect(engine=engine).height == 10
+
+
+def test_wrong_arguments_raise_at_once(ods: ScriptedOds) -> None:
+    wrong: list[dict[str, Any]] = [
+        {"limit": 0},
+        {"workers": 0},
+        {"paging": "sideways"},
+        {"schema": "guess"},
+        {"schema": {"a": pl.Duration}},
+        {"params": {"limit": 5}},
+        {"params": {"a": []}},
+    ]
+    for arguments in wrong:
+        with pytest.raises(edfi.EdFiError):
+            small(ods, **arguments)
+    clients: list[Any] = ["a client", edfi.EdFiClient(), edfi.EdFiClient(base_url=ods.url)]
+    for client in clients:
+        with pytest.raises(edfi.EdFiError):
+            edfi.scan("ed-fi/things", client=client)
+    assert ods.requests == []
+
+
+KEYS = {"auth_key_col": "oAuthKey", "auth_secret_col": "oAuthSecret"}
+
+
+def all_of(ods: edfi.Sandbox, **arguments: object) -> pl.LazyFrame:
+    return edfi.scan_all(
+        ods.districts(),
+        RESULTS,
+        key_col="District BK",
+        oauth_endpoint="oauth/token",
+        **KEYS,
+        **arguments,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_many_districts_are_one_frame(
+    sandbox: edfi.Sandbox, schema: pl.Schema, engine: Engine
+) -> None:
+    batch = edfi.StudentAssessment().batch_get_all(
+        sandbox.districts(),
+        key_col="District BK",
+        oauth_endpoint="oauth/token",
+        schema="infer",
+        **KEYS,
+    )
+    expected = batch.drop("status", "message", "http_status", "correlation_id")
+    names = [name for name in expected.columns[1:] if name in schema]
+    lf = all_of(sandbox, schema=expected.select(names).schema, workers=2)
+    lf = lf.drop("_unknown")
+    expected = expected.select("District BK", *names)
+    assert lf.collect_schema() == expected.schema
+    assert_frame_equal(lf.collect(engine=engine), expected)
+    for step in STEPS.values():
+        got = step(lf).collect(engine=engine)
+        assert_frame_equal(got, step(expected.lazy()).collect())
+    counts = lf.group_by("District BK").len().collect(engine=engine)
+    assert sorted(counts.rows()) == [("a", 45), ("b", 45), ("c", 45)]
+    assert lf.select("District BK").collect(engine=engine).height == 135
+    keys = lf.filter(pl.col("District BK") == "b").select("id").collect(engine=engine)
+    assert keys.height == 45
+
+
+def test_lists_explode(sandbox: edfi.Sandbox) -> None:
+    arguments = {"key_col": "District BK", "oauth_endpoint": "oauth/token", **KEYS}
+    batch = edfi.StudentAssessment().batch_get_all(
+        sandbox.districts(),
+        explode="scoreResults",
+        schema="infer",
+        **arguments,  # type: ignore[arg-type]
+    )
+    lf = all_of(sandbox, explode="scoreResults", schema="infer")
+    for columns in [["id", "scoreResults.result"], ["District BK"], ["scoreResults.result"]]:
+        assert_frame_equal(lf.select(columns).collect(), batch.select(columns))
+        assert_frame_equal(lf.select(columns).head(9).collect(), batch.select(columns).head(9))
+
+
+def test_a_district_that_fails_is_named(make_ods: Callable[..., ScriptedOds]) -> None:
+    good, bad = make_ods(3), make_ods(3)
+    bad.script = lambda _: Answer(400, {"detail": "Not today."})
+    df = pl.concat([district(good, "a"), district(bad, "b"), district(good, "c")])
+    client = edfi.EdFiClient(api_version="v3", max_retries=0)
+    lf = edfi.scan_all(df, "ed-fi/things", key_col="District BK", client=client, schema=SCHEMA)
+    with pytest.raises(edfi.HttpError, match=r"District BK b: HTTP 400 Bad Request: Not today\."):
+        lf.collect()
+    assert lf.head(3).collect()["District BK"].to_list() == ["a"] * 3
+    with pytest.raises(edfi.EdFiError, match="District BK a: not read: this key"):
+        edfi.scan_all(pl.concat([df, district(bad, "a")]), "ed-fi/things", key_col="District BK")
+    with pytest.raises(pl.exceptions.ColumnNotFoundError, match="nowhere"):
+        edfi.scan_all(df, key_col="nowhere")
+    with pytest.raises(TypeError, match="collect"):
+        edfi.scan_all(df.lazy(), key_col="District BK")  # type: ignore[arg-type]
+
+
+def test_short_districts_can_be_warned_of(make_ods: Callable[..., ScriptedOds]) -> None:
+    ods = make_ods(3)
+    ods.script = lambda request: Answer(200, ods.page(request).body, {"Total-Count": "4"})
+    client = edfi.EdFiClient(api_version="v3")
+    lf = edfi.scan_all(
+        district(ods),
+        "ed-fi/things",
+        key_col="District BK",
+        client=client,
+        schema=SCHEMA,
+        on_short="warn",
+    )
+    with pytest.warns(UserWarning, match="District BK a: 3 records came where the server counts 4"):
+        assert lf.collect().height == 3
+
+
+def test_progress_is_drawn(ods: ScriptedOds, capsys: pytest.CaptureFixture[str]) -> None:
+    client = edfi.EdFiClient(api_version="v3")
+    lf = edfi.scan_all(
+        district(ods),
+        "ed-fi/things",
+        key_col="District BK",
+        client=client,
+        schema=SCHEMA,
+        show_progress=True,
+        progress_desc="[1/2]",
+    )
+    assert lf.collect().height == 3
+    assert "[1/2]: scanning records" in capsys.readouterr().err
+
+
+def test_plans_hold_no_secret(sandbox: edfi.Sandbox, schema: pl.Schema) -> None:
+    pytest.importorskip("cloudpickle")
+    one = edfi.scan(RESULTS, client=client_of(sandbox), schema=schema)
+    token = client_of(sandbox).fetch_token()["token"]
+    secrets = [token, *sandbox.districts().select("oAuthKey", "oAuthSecret").to_series(1)]
+    secrets += sandbox.districts()["oAuthKey"].to_list()
+    for lf in [one, all_of(sandbox, schema=schema), one.filter(minutes > 1).head(5)]:
+        pickled, serialized = pickle.dumps(lf), lf.serialize()
+        texts = [pickled, serialized, lf.explain().encode(), repr(lf).encode()]
+        for secret, text in product(secrets, texts):
+            assert isinstance(secret, str)
+            assert secret.encode() not in text
+        for again in [pickle.loads(pickled), pl.LazyFrame.deserialize(io.BytesIO(serialized))]:
+            assert_frame_equal(again.collect(), lf.collect())
+    code = "import pickle, sys; pickle.load(sys.stdin.buffer).collect()"
+    run = subprocess.run(
+        [sys.executable, "-c", code], input=pickle.dumps(one), capture_output=True, check=False
+    )
+    assert b"the scan of this plan lives in another process" in run.stderr
+
+
+def test_explain_names_the_resource(scanned: pl.LazyFrame) -> None:
+    if tuple(map(int, pl.__version__.split(".")[:2])) < (2, 1):
+        pytest.skip("plans have no labels before Polars 2.1")
+    assert RESULTS in scanned.explain()
+
+
+def test_ctrl_c_ends_a_wait(ods: ScriptedOds) -> None:
+    release = threading.Event()
+    ods.one_at_a_time = False
+
+    def hang(request: Request) -> None:
+        if request.query["offset"] == "2":
+            os.kill(os.getpid(), signal.SIGINT)
+            release.wait(30)
+
+    ods.script = hang
+    lf = small(ods, schema=SCHEMA, limit=1, workers=1)
+    start = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            lf.collect(engine="in-memory")
+        assert time.monotonic() - start < 10
+    finally:
+        release.set()
+
+
+def test_threads_ask_for_the_columns_once(ods: ScriptedOds) -> None:
+    lf = small(ods)
+    threads = [threading.Thread(target=lf.collect_schema) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(ods.paths()) == 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_documents_tell_the_columns(sandbox: edfi.Sandbox, engine: Engine) -> None:
+    client = client_of(sandbox)
+    whole = client.get_all(key=1, endpoint=RESULTS)["data"]
+    assert whole is not None
+    lf = edfi.scan(RESULTS, client=client, limit=7)
+    assert lf.collect_schema() == whole.schema
+    assert lf.drop("_unknown").collect_schema() == client.schema(RESULTS)
+    assert_frame_equal(lf.collect(engine=engine), whole)
+    columns = ["administrationDate", "schoolYearTypeReference.schoolYear", "_unknown"]
+    assert_frame_equal(lf.select(columns).collect(engine=engine), whole.select(columns))
+    late = pl.col("administrationDate") > whole["administrationDate"].median()
+    assert_frame_equal(lf.filter(late).collect(engine=engine), whole.filter(late))
+    with pytest.raises(pl.exceptions.ComputeError, match=r"EdFiError: .*schoolYear"):
+        edfi.scan(RESULTS, client=client, params={"schoolYeer": 2026}).collect(engine=engine)
