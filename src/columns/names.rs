@@ -85,7 +85,8 @@ mod tests {
         let name = b"studentAssessmentIdentifier";
         for len in 0..=name.len() {
             let name = &name[..len];
-            assert!(same(name, &name.to_vec()));
+            let copy = name.to_vec();
+            assert!(same(name, &copy));
             assert!(!same(name, b"studentAssessmentIdentifiers"));
             for at in 0..len {
                 let mut other = name.to_vec();

@@ -703,14 +703,12 @@ impl<T: Table> Reading<T> {
                     .warn(format!("{}: {label}{missing}", self.endpoint));
             }
         }
-        if self.lanes.is_empty() {
-            if self.odd > 0 && self.warns {
-                self.control.warn(format!(
-                    "{}: {} records have something in '_unknown' that the columns of this scan \
-                     have no place for",
-                    self.endpoint, self.odd
-                ));
-            }
+        if self.lanes.is_empty() && self.odd > 0 && self.warns {
+            self.control.warn(format!(
+                "{}: {} records have something in '_unknown' that the columns of this scan have \
+                 no place for",
+                self.endpoint, self.odd
+            ));
         }
         Ok(())
     }
