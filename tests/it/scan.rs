@@ -379,7 +379,7 @@ async fn one_district_does_not_wait_for_another_to_begin() {
         .expect("no error")
         .expect("a page");
     let first = |district: &&str| !data_requests(&ods, district).is_empty();
-    until("all begun", || DISTRICTS.iter().all(|d| first(&d))).await;
+    until("all begun", || DISTRICTS.iter().all(&first)).await;
     // The others' first pages alone, until it is their turn.
     assert_eq!(data_requests(&ods, DISTRICTS[2]).len(), 1);
     let rows: usize = soon(pages.try_collect::<Vec<_>>())
