@@ -1,5 +1,7 @@
 //! One call's right to ask one ODS: which token a request carries, and what a 401 leads to.
 
+use std::sync::Arc;
+
 use reqwest::{StatusCode, Url};
 use tokio::sync::OnceCell;
 
@@ -9,7 +11,7 @@ use super::control::Control;
 use super::renewal::{Renewals, Renewed};
 use super::retry::RetryPolicy;
 use super::secret::Secret;
-use super::transport::{Answer, Call};
+use super::transport::{Answer, Buffers, Call};
 use super::urls::{self, BaseUrl};
 use crate::Failure;
 
@@ -19,6 +21,8 @@ pub(crate) struct CallContext {
     pub(crate) client: EdFiClient,
     pub(crate) control: Control,
     pub(crate) renewals: Renewals,
+    /// The memory of its pages.
+    pub(crate) buffers: Arc<Buffers>,
     /// Whether a 401 is an answer like others, and leads to no renewal.
     pub(crate) accepts_401: bool,
     /// The token of the client's own credentials, fetched once for the whole call.
@@ -60,6 +64,7 @@ impl CallContext {
             client: client.clone(),
             control,
             renewals,
+            buffers: Arc::default(),
             accepts_401: false,
             own: OnceCell::new(),
         }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,6 +25,8 @@ use crate::{Error, Failure, Result};
 const MOST_REDIRECTS: usize = 5;
 /// Error bodies, tokens and discovery documents are small; more than this is not read.
 const SMALL_BODY: u64 = 1 << 20;
+/// A larger buffer than this is not kept for the next page.
+const LARGEST_KEPT: usize = 8 << 20;
 
 /// How to talk HTTP, whoever with.
 #[derive(Debug, Clone)]
@@ -98,6 +101,8 @@ pub(crate) struct Call {
     pub(crate) body: Option<bytes::Bytes>,
     /// Whether a body with a success status is small, too.
     pub(crate) small: bool,
+    /// Where the memory for a body comes from that is not small.
+    pub(crate) buffers: Option<Arc<Buffers>>,
     /// How often it was sent.
     pub(crate) sent: u32,
     /// Whether a connection broke after it was sent.
@@ -113,6 +118,7 @@ impl Call {
             authorization: None,
             body: None,
             small: false,
+            buffers: None,
             sent: 0,
             broke: false,
         }
@@ -124,7 +130,56 @@ impl Call {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Body,
+}
+
+/// The bytes of an answer. Their memory goes back to where it came from.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    bytes: Vec<u8>,
+    home: Option<Arc<Buffers>>,
+}
+
+impl Body {
+    pub(crate) fn into_vec(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(home) = &self.home {
+            home.put(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+/// Memory that the pages of one call take turns in: a page is large enough that new memory for
+/// each would be asked of the system, and given back to it, again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    fn take(&self) -> Vec<u8> {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.pop().unwrap_or_default()
+    }
+
+    fn put(&self, mut buffer: Vec<u8>) {
+        if (1..=LARGEST_KEPT).contains(&buffer.capacity()) {
+            buffer.clear();
+            let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.push(buffer);
+        }
+    }
 }
 
 impl Answer {
@@ -330,8 +385,9 @@ impl Transport {
             true => self.config.max_body,
             false => SMALL_BODY,
         };
-        let mut body =
-            Vec::with_capacity(response.content_length().unwrap_or(0).min(most) as usize);
+        let home = call.buffers.clone().filter(|_| most > SMALL_BODY);
+        let mut body = home.as_ref().map_or_else(Vec::new, |home| home.take());
+        body.reserve(response.content_length().unwrap_or(0).min(most) as usize);
         while let Some(chunk) = response.chunk().await.map_err(|e| self.broken(&e))? {
             if (body.len() + chunk.len()) as u64 > most {
                 if !status.is_success() {
@@ -350,7 +406,7 @@ impl Transport {
         Ok(Answer {
             status,
             headers,
-            body,
+            body: Body { bytes: body, home },
         })
     }
 

@@ -57,7 +57,8 @@ impl EdFiClient {
         if let Err(error) = PageDecoder::new(true).decode_object(&answer.body) {
             return Err(Error::Http(answer.unusable(&error.to_string())));
         }
-        String::from_utf8(answer.body).map_err(|_| Error::Json("the body is not UTF-8".into()))
+        String::from_utf8(answer.body.into_vec())
+            .map_err(|_| Error::Json("the body is not UTF-8".into()))
     }
 
     /// Reads the item of each row.
@@ -121,7 +122,7 @@ impl Items {
         };
         let answers = for_each_row(&rows.kept, None, batch.workers, &batch.control, work).await;
         let answers = answers.into_iter().map(|answer| match answer {
-            Ok(answer) => (Outcome::success(&answer), Some(answer.body)),
+            Ok(answer) => (Outcome::success(&answer), Some(answer.body.into_vec())),
             Err(failure) => (failure.into(), None),
         });
         let (outcomes, bodies) = answers.unzip();
