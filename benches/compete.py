@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from servers import Server
 
 HERE = Path(__file__).parent
-#: How often those that are not fast are measured, at most.
-SLOW_ROUNDS = 3
 TIME_LIMIT = 300
 
 Outcome = dict[str, Any]
@@ -37,8 +34,9 @@ class Race:
     servers: dict[int, Server]
     rows: Path
     schema: Path
-    #: More or fewer rounds than the matrix says.
+    #: More or fewer rounds than the matrix says, and how many those have at most that are not fast.
     rounds: int | None = None
+    slow_rounds: int = 3
 
     def compete(
         self, job: Job, cell: Cell, contestants: list[Contestant] = CONTESTANTS
@@ -51,7 +49,7 @@ class Race:
                 if who.name not in outcomes:
                     continue
                 runs = outcomes[who.name]
-                often = fast if who.pace == "fast" else min(fast, SLOW_ROUNDS)
+                often = fast if who.pace == "fast" else min(fast, self.slow_rounds)
                 # Evenly among the rounds of the others.
                 if len(runs) * fast > number * often or skipped(runs):
                     continue
@@ -126,5 +124,5 @@ def skipped(runs: list[Outcome]) -> bool:
 
 def progress(text: str) -> None:
     """Show what is going on, where somebody looks."""
-    if sys.stderr.isatty() or os.environ.get("BENCH_PROGRESS"):
-        print(f"\r{text:<100}", end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr)
+    if sys.stderr.isatty():
+        print(f"\r{text:<100}", end="\r", file=sys.stderr)

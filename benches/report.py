@@ -32,7 +32,8 @@ def times(results: Outcomes, other: str) -> float:
 
 def above(runs: list[Outcome]) -> float:
     """The peak above what the process had before the call, in MB."""
-    return float(statistics.median(run["peak"] - run["before"] for run in runs) / MEGA)
+    # What a process gives back meanwhile can make this negative.
+    return max(0.0, statistics.median(run["peak"] - run["before"] for run in runs) / MEGA)
 
 
 def ideal(cell: Cell) -> float | None:

@@ -48,7 +48,7 @@ def main() -> None:
     """Run everything, print everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("program", type=Path, help="the example `bench`, as cargo built it")
-    parser.add_argument("--quick", action="store_true", help="the main conditions only, 3 rounds")
+    parser.add_argument("--quick", action="store_true", help="the main conditions only, few rounds")
     parser.add_argument("--rounds", type=int, help="how often each is measured")
     parser.add_argument("--jobs", help="only jobs with this in their title")
     parser.add_argument("--json", type=Path, help="where every single measurement goes")
@@ -63,8 +63,8 @@ def main() -> None:
             for latency in LATENCIES
         }
         rows, schema, size = write_rows(servers[0], ROWS, folder)
-        rounds = arguments.rounds or (3 if arguments.quick else None)
-        race = Race(arguments.program, servers, rows, schema, rounds)
+        rounds, slow = (3, 1) if arguments.quick else (None, 3)
+        race = Race(arguments.program, servers, rows, schema, arguments.rounds or rounds, slow)
         print(f"{RECORDS:,} records, {servers[0].bytes / 1e6:.0f} MB; payloads of {size:,} bytes.")
         all_results: dict[str, Results] = {job.title: {} for job in JOBS}
         for job in JOBS:
