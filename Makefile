@@ -92,11 +92,11 @@ fmt: $(VENV)/ready
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-# Side by side with what people use today; see benches/README.md. Takes a few minutes.
+# Side by side with what people use today; see benches/README.md. BENCH=--quick: what matters most.
 .PHONY: bench
 bench: build $(VENV)/bench
 	$(CARGO_BUILD) --example bench
-	$(BIN)/python benches/run.py $(TARGET_DIR)/debug/examples/bench
+	$(BIN)/python benches/run.py $(TARGET_DIR)/debug/examples/bench $(BENCH)
 
 $(VENV)/bench: benches/requirements.txt $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benches/requirements.txt

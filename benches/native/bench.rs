@@ -1,23 +1,23 @@
-//! What the benchmarks need beside Python: a server that is not the limit, and the limit itself.
-//!
-//! ```sh
-//! cargo run --example bench --features examples -- serve 40000
-//! cargo run --example bench --features examples -- limit <the server's url> 40000 8 500 8
-//! ```
+//! What the benchmarks need beside Python: a server that is not the limit, the limit itself, and
+//! this project's calls from Rust. `benches/run.py` says what WORK is.
 
+mod http;
 mod limit;
+mod native;
 mod records;
 mod server;
+mod work;
 
 use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
 use std::{env, process, thread};
 
-use limit::Result;
+use work::{Result, Work};
 
 const USAGE: &str = "usage: bench serve RECORDS [LATENCY_MS]
-       bench limit URL RECORDS DISTRICTS PAGE_SIZE WORKERS";
+       bench limit WORK
+       bench native WORK";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -25,15 +25,12 @@ fn main() -> Result<()> {
     match arguments[..] {
         ["serve", records] => serve(records.parse()?, 0),
         ["serve", records, latency] => serve(records.parse()?, latency.parse()?),
-        ["limit", url, records, districts, page_size, workers] => {
-            let work = limit::Work {
-                address: url.trim_start_matches("http://"),
-                records: records.parse()?,
-                districts: districts.parse()?,
-                page_size: page_size.parse()?,
-                workers: workers.parse()?,
-            };
-            println!("{}", work.measure()?);
+        ["limit", work] => {
+            println!("{}", limit::run(&Work::parse(work)?)?);
+            Ok(())
+        }
+        ["native", work] => {
+            println!("{}", native::run(&Work::parse(work)?)?);
             Ok(())
         }
         _ => Err(USAGE.into()),
@@ -42,12 +39,10 @@ fn main() -> Result<()> {
 
 /// Says in one line of JSON where it listens and what token it takes, and serves until its input ends.
 fn serve(records: usize, latency_ms: u64) -> Result<()> {
-    let server = server::Server {
-        records: records::Records::generate(records),
-        latency: Duration::from_millis(latency_ms),
-    };
+    let latency = Duration::from_millis(latency_ms);
+    let server = server::Server::new(records::Records::generate(records), latency);
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
-    let bytes = server.records.slice(0..records).len();
+    let bytes = server.bytes();
     let address = listener.local_addr()?;
     let token = server::TOKEN;
     println!(r#"{{"url": "http://{address}", "bytes": {bytes}, "token": "{token}"}}"#);

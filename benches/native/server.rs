@@ -6,20 +6,26 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crate::records::{Records, id};
 
-const RESOURCE: &str = "data/v3/ed-fi/studentAssessments";
+/// The one resource there is, below a district.
+pub const RESOURCE: &str = "data/v3/ed-fi/studentAssessments";
 /// What every request for data has to carry.
 pub const TOKEN: &str = "a-token-for-the-benchmark";
 const ALL: usize = 500;
+/// What an ODS says of itself; before 7.3 there are no page tokens.
+const DISCOVERY: &str = r#"{"version":"6.2","apiMode":"Sandbox","urls":{}}"#;
 
 pub struct Server {
-    pub records: Records,
+    records: Records,
     /// How long an answer waits, as if the server were far away.
-    pub latency: Duration,
+    latency: Duration,
+    /// How many payloads came, ever.
+    posted: AtomicUsize,
 }
 
 struct Request<'a> {
@@ -30,6 +36,19 @@ struct Request<'a> {
 }
 
 impl Server {
+    pub fn new(records: Records, latency: Duration) -> Self {
+        Self {
+            records,
+            latency,
+            posted: AtomicUsize::new(0),
+        }
+    }
+
+    /// The size of all records.
+    pub fn bytes(&self) -> usize {
+        self.records.slice(0..self.records.len()).len()
+    }
+
     /// Serves for ever.
     pub fn run(self, listener: &TcpListener) -> io::Result<()> {
         let server = Arc::new(self);
@@ -69,11 +88,19 @@ impl Server {
     }
 
     fn answer(&self, stream: &mut TcpStream, request: &Request<'_>) -> io::Result<()> {
-        let (district, path) = request.path[1..].split_once('/').unwrap_or_default();
+        let path = request.path.trim_matches('/');
+        let (district, path) = path.split_once('/').unwrap_or((path, ""));
         if (request.method, path) == ("POST", "oauth/token") {
             let token =
                 format!(r#"{{"access_token":"{TOKEN}","expires_in":1800,"token_type":"bearer"}}"#);
             return send(stream, "200 OK", "", ["", &token, ""]);
+        }
+        if path.is_empty() && self.span(district).is_some() {
+            return send(stream, "200 OK", "", ["", DISCOVERY, ""]);
+        }
+        if (request.method, district) == ("GET", "posted") {
+            let posted = self.posted.load(Ordering::Relaxed).to_string();
+            return send(stream, "200 OK", "", ["", &posted, ""]);
         }
         if !request.authorized {
             return send(stream, "401 Unauthorized", "", [""; 3]);
@@ -89,6 +116,7 @@ impl Server {
                 None => send(stream, "404 Not Found", "", [""; 3]),
             },
             ("POST", Some(""), Some(span)) => {
+                self.posted.fetch_add(1, Ordering::Relaxed);
                 let location = format!(
                     "Location: /{district}/{RESOURCE}/{}\r\n",
                     id(span.start as u64)
