@@ -19,6 +19,11 @@ mod scan;
 
 use pyo3::prelude::*;
 
+/// Polars' own allocator: what is made here goes over to it, and is freed there. Where there is no
+/// Polars in Python, it is the system's.
+#[global_allocator]
+static ALLOCATOR: pyo3_polars::PolarsAllocator = pyo3_polars::PolarsAllocator::new();
+
 /// What `polars_edfi` is made of.
 #[pymodule]
 fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {

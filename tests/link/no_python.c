@@ -9,12 +9,16 @@
 
 #define ABSENT(name) void name(void) { abort(); }
 
+/* Asked by the allocator, which then takes the system's. */
+int Py_IsInitialized(void) { return 0; }
+
 ABSENT(_Py_DecRef)
 ABSENT(_Py_IncRef)
-ABSENT(Py_IsInitialized)
 ABSENT(_Py_NoneStruct)
 ABSENT(PyBytes_AsString)
 ABSENT(PyBytes_Size)
+ABSENT(PyCapsule_Import)
+ABSENT(PyErr_Clear)
 ABSENT(PyErr_Fetch)
 ABSENT(PyErr_NewExceptionWithDoc)
 ABSENT(PyErr_NormalizeException)
