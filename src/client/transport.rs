@@ -27,6 +27,8 @@ const MOST_REDIRECTS: usize = 5;
 const SMALL_BODY: u64 = 1 << 20;
 /// A larger buffer than this is not kept for the next page.
 const LARGEST_KEPT: usize = 8 << 20;
+/// How many buffers wait for a next page.
+const MOST_KEPT: usize = 3;
 
 /// How to talk HTTP, whoever with.
 #[derive(Debug, Clone)]
@@ -177,7 +179,9 @@ impl Buffers {
         if (1..=LARGEST_KEPT).contains(&buffer.capacity()) {
             buffer.clear();
             let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.push(buffer);
+            if idle.len() < MOST_KEPT {
+                idle.push(buffer);
+            }
         }
     }
 }

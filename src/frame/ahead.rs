@@ -2,9 +2,12 @@
 //!
 //! A [`Lane`] is a task that puts results into a row, each of them ready, still being worked at,
 //! or a lane of its own. Every result holds a place until it is taken, and the task waits for a
-//! free place before it begins another. Dropping a lane stops its task and all that it began.
+//! free place before it begins another. There are fewer places once results lie there before
+//! anyone asks for them, one after another, and more again where someone has to wait: memory is
+//! for those who need it. Dropping a lane stops its task and all that it began.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -20,6 +23,11 @@ impl<T: Send + 'static> Task<T> {
         Self(tokio::spawn(future))
     }
 
+    /// Whether its result is there.
+    pub(super) fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+
     /// Its result. Nothing is lost where this is dropped half-way and called again.
     pub(super) async fn join(&mut self) -> Result<T, Failure> {
         let joined = (&mut self.0).await;
@@ -33,8 +41,71 @@ impl<T> Drop for Task<T> {
     }
 }
 
+/// So many places there are in any case: while one result is taken, others are worked at.
+const FEWEST: usize = 3;
+
+/// The places of one row.
+#[derive(Debug)]
+pub(super) struct Places {
+    free: Arc<Semaphore>,
+    most: usize,
+    now: AtomicUsize,
+    /// How many results in a row nobody had to wait for.
+    unawaited: AtomicUsize,
+}
+
+impl Places {
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self {
+            free: Arc::new(Semaphore::new(most)),
+            most,
+            now: AtomicUsize::new(most),
+            unawaited: AtomicUsize::new(0),
+        })
+    }
+
+    /// Waits for a free place.
+    pub(super) async fn place(self: &Arc<Self>) -> Place {
+        let permit = self.free.clone().acquire_owned().await;
+        Place {
+            permit: permit.expect("nobody closes the semaphore"),
+            places: self.clone(),
+        }
+    }
+}
+
 /// The right to be ahead with one result.
-pub(super) type Place = OwnedSemaphorePermit;
+#[derive(Debug)]
+pub(super) struct Place {
+    permit: OwnedSemaphorePermit,
+    places: Arc<Places>,
+}
+
+impl Place {
+    /// Gives the place back; says whether someone had to wait for the result.
+    pub(super) fn give_back(self, waited: bool) {
+        let Places {
+            free,
+            most,
+            now,
+            unawaited,
+        } = &*self.places;
+        // Only the one who takes results changes these.
+        let places = now.load(Ordering::Relaxed);
+        let in_a_row = match waited {
+            true => 0,
+            false => unawaited.load(Ordering::Relaxed) + 1,
+        };
+        unawaited.store(in_a_row, Ordering::Relaxed);
+        if waited && places < *most {
+            now.store(places + 1, Ordering::Relaxed);
+            free.add_permits(1);
+        } else if in_a_row > *most && places > FEWEST {
+            now.store(places - 1, Ordering::Relaxed);
+            self.permit.forget();
+        }
+    }
+}
 
 /// One result, on its way.
 #[derive(Debug)]
@@ -51,14 +122,14 @@ pub(super) struct Lane<T, E> {
     items: mpsc::UnboundedReceiver<Item<T, E>>,
     task: Task<Result<E, Failure>>,
     turn: Option<oneshot::Sender<()>>,
-    place: Option<Place>,
+    place: Option<(Place, bool)>,
 }
 
 /// Where a lane's task puts its results.
 #[derive(Debug)]
 pub(super) struct Out<T, E> {
     items: mpsc::UnboundedSender<Item<T, E>>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     turn: Option<oneshot::Receiver<()>>,
 }
 
@@ -72,7 +143,7 @@ impl<T: Send + 'static, E: Send + 'static> Lane<T, E> {
         let (turn, receiver) = oneshot::channel();
         let out = Out {
             items: sender,
-            places: Arc::new(Semaphore::new(places)),
+            places: Places::new(places),
             turn: Some(receiver),
         };
         Self {
@@ -91,9 +162,14 @@ impl<T: Send + 'static, E: Send + 'static> Lane<T, E> {
         }
     }
 
-    /// Holds a place as long as the lane is there.
-    pub(super) fn keep(&mut self, place: Place) {
-        self.place = Some(place);
+    /// Holds a place to the end of the lane.
+    pub(super) fn keep(&mut self, place: Place, waited: bool) {
+        self.place = Some((place, waited));
+    }
+
+    /// Whether there is something to take.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.items.is_empty()
     }
 
     /// The next result on its way; `None` when there are no more.
@@ -103,6 +179,9 @@ impl<T: Send + 'static, E: Send + 'static> Lane<T, E> {
 
     /// What the task has to say, after its last result.
     pub(super) async fn end(&mut self) -> Result<E, Failure> {
+        if let Some((place, waited)) = self.place.take() {
+            place.give_back(waited);
+        }
         self.task.join().await?
     }
 }
@@ -110,8 +189,7 @@ impl<T: Send + 'static, E: Send + 'static> Lane<T, E> {
 impl<T, E> Out<T, E> {
     /// Waits for a free place.
     pub(super) async fn place(&self) -> Place {
-        let place = self.places.clone().acquire_owned().await;
-        place.expect("nobody closes the semaphore")
+        self.places.place().await
     }
 
     /// Waits until the results of this lane are being taken.

@@ -641,10 +641,12 @@ impl<T: Table> Reading<T> {
             self.lanes.push(scanning.districts(districts));
         }
         while let Some(lane) = self.lanes.last_mut() {
+            let waited = !lane.is_ready();
             match lane.next().await {
                 Some(Item::Lane(mut lane, place)) => {
                     lane.begin();
-                    lane.keep(place);
+                    let waited = !lane.is_ready();
+                    lane.keep(place, waited);
                     if self.lanes.len() == 1 {
                         self.begun += 1;
                         self.records = 0;
@@ -652,14 +654,15 @@ impl<T: Table> Reading<T> {
                     self.lanes.push(lane);
                 }
                 Some(Item::Ready(piece, place)) => {
-                    drop(place);
+                    place.give_back(waited);
                     if let Some(rows) = self.take(piece) {
                         return Ok(Some(rows));
                     }
                 }
                 Some(Item::Coming(mut task, place)) => {
+                    let waited = !task.is_finished();
                     let piece = task.join().await??;
-                    drop(place);
+                    place.give_back(waited);
                     if let Some(rows) = self.take(piece) {
                         return Ok(Some(rows));
                     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 
-use super::ahead::{Item, Lane, Out, Task};
+use super::ahead::{Item, Lane, Out, Places, Task};
 use crate::client::paging::{
     Collection, FirstPage, PageError, PageRequest, Paging, RawPage, Walk as Tokens, Way,
 };
@@ -348,18 +348,15 @@ impl<T: Send + 'static> Walk<T> {
 
     /// The partitions, side by side, each after the one before.
     async fn partitions(self: &Arc<Self>, out: &Pieced<T>, size: u64, tokens: Vec<String>) {
-        let workers = Arc::new(Semaphore::new(self.scanning.workers));
+        let places = Places::new(self.scanning.workers);
         for token in tokens {
-            let place = workers.clone().acquire_owned().await;
+            let place = places.place().await;
             let walk = self.clone();
             let lane = Lane::spawn(PARTITION_PAGES, |out| async move {
                 walk.by_token(&out, size, 0, token).await?;
                 Ok(None)
             });
-            out.put(Item::Lane(
-                lane,
-                place.expect("nobody closes the semaphore"),
-            ));
+            out.put(Item::Lane(lane, place));
         }
     }
 
