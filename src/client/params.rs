@@ -22,6 +22,8 @@ const ALWAYS: [&str; 13] = [
 ];
 /// How many names an error proposes.
 const PROPOSED: usize = 3;
+/// So many letters more than the nearest name has wrong, and a name is not proposed beside it.
+const ABOUT: usize = 3;
 
 /// What is wrong with the names of parameters, if anything: which one the resource does not
 /// have, and the names most like it.
@@ -37,8 +39,10 @@ pub(crate) fn unknown(resource: &Resource, params: &[(String, String)]) -> Optio
         .map(|name| (distance(&lower, &name.to_lowercase()), *name))
         .collect();
     near.sort();
+    let best = near.first().map_or(0, |(distance, _)| *distance);
     let near: Vec<String> = near
         .iter()
+        .take_while(|(distance, _)| *distance <= best + ABOUT)
         .take(PROPOSED)
         .map(|(_, name)| format!("{name:?}"))
         .collect();

@@ -2,6 +2,7 @@
 
 use futures_util::future::{FutureExt, ready};
 use polars::prelude::*;
+use rayon::prelude::*;
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, HeaderValue};
 
@@ -15,6 +16,7 @@ use crate::client::EdFiClient;
 use crate::client::session::{Access, CallContext};
 use crate::client::transport::{Answer, Call};
 use crate::columns::{self, Layout, Page, PageDecoder};
+use crate::runtime::Threads;
 use crate::{Error, Failure, Result, runtime};
 
 /// What the result of a read by id begins with.
@@ -30,7 +32,7 @@ const RESULT_COLUMNS: [&str; 7] = [
 /// Stands between names where records are flattened only to be put together again.
 const INNER_SEPARATOR: &str = "\u{1f}";
 /// Records that are decoded together.
-const CHUNK: usize = 512;
+const CHUNK: usize = 256;
 
 /// The options of [`EdFiClient::get_by_id`] and [`EdFiClient::batch_get_by_id`].
 #[derive(Debug, Clone, Default)]
@@ -196,24 +198,31 @@ impl Items {
             Some(schema) => Layout::from_schema(schema, separator)?,
             None => Layout::default(),
         };
-        let mut decoder = PageDecoder::new(true);
-        let mut pages: Vec<Page> = Vec::new();
-        let bodies = self.bodies.chunks_mut(CHUNK);
-        for (bodies, outcomes) in bodies.zip(self.outcomes.chunks_mut(CHUNK)) {
-            let page = match decoder.decode(&array_of(bodies)) {
-                Ok(page) => page,
-                Err(_) => {
-                    weed(&mut decoder, bodies, outcomes);
-                    decoder.decode(&array_of(bodies))?
-                }
+        let decode =
+            |decoder: &mut PageDecoder,
+             (bodies, outcomes): (&mut [Option<Vec<u8>>], &mut [Outcome])| {
+                decoder.decode(&array_of(bodies)).or_else(|_| {
+                    weed(decoder, bodies, outcomes);
+                    decoder.decode(&array_of(bodies))
+                })
             };
-            layout.add(&page);
-            pages.push(page);
-        }
+        let threads = Threads::get()?;
+        let bodies = self.bodies.par_chunks_mut(CHUNK);
+        let chunks = bodies.zip(self.outcomes.par_chunks_mut(CHUNK));
+        let pages: Result<Vec<Page>> = threads.on_all_cores(|| {
+            let pages = chunks.map_init(PageDecoder::default, decode);
+            pages.collect()
+        });
+        let pages = pages?;
+        pages.iter().for_each(|page| layout.add(page));
         let plan = layout.plan(separator, reserved);
+        let frames: Result<Vec<DataFrame>> = threads.on_all_cores(|| {
+            let frames = pages.into_par_iter().map(|page| plan.frame(page));
+            frames.collect()
+        });
         let mut frame = DataFrame::empty_with_schema(plan.schema());
-        for page in pages {
-            frame.vstack_mut_owned(plan.frame(page)?)?;
+        for part in frames? {
+            frame.vstack_mut_owned(part)?;
         }
         Ok(frame)
     }

@@ -20,7 +20,8 @@ mod scan;
 use pyo3::prelude::*;
 
 /// Polars' own allocator: what is made here goes over to it, and is freed there. Where there is no
-/// Polars in Python, it is the system's.
+/// Polars in Python, it is the system's. Unit tests are linked without Python.
+#[cfg(not(test))]
 #[global_allocator]
 static ALLOCATOR: pyo3_polars::PolarsAllocator = pyo3_polars::PolarsAllocator::new();
 
