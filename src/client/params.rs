@@ -46,9 +46,10 @@ pub(crate) fn unknown(resource: &Resource, params: &[(String, String)]) -> Optio
         .take(PROPOSED)
         .map(|(_, name)| format!("{name:?}"))
         .collect();
-    let proposal = match near.is_empty() {
-        true => String::new(),
-        false => format!("; the nearest names are {}", near.join(", ")),
+    let proposal = match &near[..] {
+        [] => String::new(),
+        [name] => format!("; the nearest name is {name}"),
+        names => format!("; the nearest names are {}", names.join(", ")),
     };
     Some(format!(
         "params: {wrong:?} is no query parameter of {}, so the server would ignore it and return \
