@@ -464,7 +464,9 @@ def test_parameters_that_nobody_knows(make_ods: MakeOds) -> None:
         lambda: own(ods).count(RESULTS, params=wrong),
     ]
     for call in calls:
-        with pytest.raises(edfi.EdFiError, match=r'"scholId" is no .* name is "schoolId"$') as error:
+        with pytest.raises(
+            edfi.EdFiError, match=r'"scholId" is no .* name is "schoolId"$'
+        ) as error:
             call()
         assert RESULTS in str(error.value)
     assert ods.paths() == bare.paths() == []
