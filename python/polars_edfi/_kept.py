@@ -22,10 +22,15 @@ NOBODY = Kept(0, has_base_url=False, has_auth=False, endpoint=endpoints.STUDENT_
 """Where the rows bring everything."""
 
 
-def keep(client: EdFiClient) -> Kept:
-    """Keep a client for the life of the process."""
+def native_side(client: EdFiClient) -> _native.Client:
+    """Give the native side of a client, or say that it is none."""
     if not isinstance(client, EdFiClient):
         msg = f"client must be an EdFiClient, not {type(client).__name__}"
         raise EdFiError(msg)
-    number, has_base_url, has_auth = _native.keep_client(client._native)  # noqa: SLF001
+    return client._native  # noqa: SLF001
+
+
+def keep(client: EdFiClient) -> Kept:
+    """Keep a client for the life of the process."""
+    number, has_base_url, has_auth = _native.keep_client(native_side(client))
     return Kept(number, has_base_url, has_auth, client._endpoint)  # noqa: SLF001

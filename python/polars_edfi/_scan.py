@@ -15,6 +15,7 @@ from polars_edfi._arguments import batch_arguments, frame
 from polars_edfi._base import SKIP
 from polars_edfi._client import EdFiClient
 from polars_edfi._errors import EdFiError
+from polars_edfi._kept import native_side
 from polars_edfi._progress import progress
 from polars_edfi._reads import read_arguments
 
@@ -199,9 +200,7 @@ def scan(
     >>> by_assessment["len"].sum(), some.shape
     (1200, (10, 2))
     """
-    if not isinstance(client, EdFiClient):
-        msg = f"client must be an EdFiClient, not {type(client).__name__}"
-        raise EdFiError(msg)
+    side = native_side(client)
     arguments = read_arguments(
         endpoint=endpoint,
         query=params,
@@ -217,7 +216,7 @@ def scan(
         snapshot=snapshot,
         on_short="error",
     )
-    native = _native.Scan(client._native, None, **arguments)  # noqa: SLF001
+    native = _native.Scan(side, None, **arguments)
     return Source(native, endpoint.strip("/"), (False, None, None)).lazy()
 
 
@@ -316,11 +315,7 @@ max_change_version, snapshot
     [('255901', 10), ('255902', 10)]
     """
     frame(districts)
-    if client is None:
-        client = EdFiClient()
-    if not isinstance(client, EdFiClient):
-        msg = f"client must be an EdFiClient, not {type(client).__name__}"
-        raise EdFiError(msg)
+    side = native_side(EdFiClient() if client is None else client)
     arguments = read_arguments(
         endpoint=endpoint,
         query=params,
@@ -350,5 +345,5 @@ max_change_version, snapshot
         refresh_cooldown=refresh_cooldown,
         row_id_col=row_id_col,
     )
-    native = _native.Scan(client._native, districts, **arguments)  # noqa: SLF001
+    native = _native.Scan(side, districts, **arguments)
     return Source(native, endpoint.strip("/"), (show_progress, progress_desc, label)).lazy()

@@ -4,7 +4,7 @@ use polars::prelude::*;
 
 use super::district::{Reader, Records};
 use super::get_all::{GetAllOptions, SchemaChoice, frames};
-use super::options::BatchOptions;
+use super::own::ended;
 use crate::client::paging::{Collection, Paging};
 use crate::client::session::Access;
 use crate::client::{ChangeVersions, Control, EdFiClient, urls};
@@ -118,10 +118,7 @@ impl EdFiClient {
 
     async fn versions(&self, control: &Control, snapshot: bool) -> Result<ChangeVersions> {
         let access = self.own_access()?;
-        let context = self.own_context(&BatchOptions {
-            control: control.clone(),
-            ..BatchOptions::default()
-        });
+        let context = self.watched_context(control);
         let asked = async {
             let snapshot = context.snapshot(&access, snapshot).await?;
             context.change_versions(&access, &snapshot).await
@@ -164,10 +161,7 @@ impl EdFiClient {
         let endpoint = urls::endpoint(endpoint).map_err(Error::Config)?;
         let access = self.own_access()?;
         let control = &options.control;
-        let context = self.own_context(&BatchOptions {
-            control: control.clone(),
-            ..BatchOptions::default()
-        });
+        let context = self.watched_context(control);
         // No ODS gives page tokens here.
         let (limit, paging) = (options.limit as u64, Paging::Offset);
         let mut reader = Reader::new(&context, options.workers, limit, paging, true, true);
@@ -305,14 +299,6 @@ async fn read(
         }
         failure
     })
-}
-
-/// The error of a call whose request failed, or was not sent any more.
-fn ended(failure: Failure, control: &Control) -> Error {
-    match control.is_cancelled() {
-        true => Error::Interrupted,
-        false => Error::from_failure(failure),
-    }
 }
 
 /// The frame with `id` and `changeVersion` before all others, whatever there is.

@@ -1,10 +1,11 @@
 //! How many records a resource has.
 
+use super::own::ended;
 use crate::client::changes::Snapshot;
 use crate::client::metadata::Metadata;
 use crate::client::paging::{Collection, PageError, PageRequest};
 use crate::client::{Control, EdFiClient, params};
-use crate::{BatchOptions, Error, Failure, Result};
+use crate::{Error, Failure, Result};
 
 impl EdFiClient {
     /// How many records of a resource there are that this client may see, as the ODS counts them
@@ -30,11 +31,7 @@ impl EdFiClient {
         let endpoint = self.endpoint_or(Some(endpoint))?;
         super::get_all::check_own_params(params)?;
         let access = self.own_access()?;
-        let batch = BatchOptions {
-            control: control.clone(),
-            ..BatchOptions::default()
-        };
-        let context = self.own_context(&batch);
+        let context = self.watched_context(control);
         if !params.is_empty() {
             // A count does not depend on types: where the metadata fails, the ODS may still count.
             match Metadata::of(&context, &access).describe(&endpoint).await {
@@ -47,14 +44,8 @@ impl EdFiClient {
                 Err(failure) => log::warn!("the names of parameters are not checked: {failure}"),
             }
         }
-        let ended = |failure| match control.is_cancelled() {
-            true => Error::Interrupted,
-            false => Error::from_failure(failure),
-        };
-        let root = self
-            .data_root(&access.base, None, control)
-            .await
-            .map_err(ended)?;
+        let ended = |failure| ended(failure, control);
+        let root = context.data_root(&access).await.map_err(ended)?;
         let collection = Collection {
             url: root.join(&endpoint),
             snapshot: Snapshot::No,

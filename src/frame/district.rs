@@ -431,7 +431,8 @@ fn decode(body: &[u8], links: bool) -> crate::Result<Page> {
     })
 }
 
-fn digest(body: &[u8]) -> u64 {
+/// Tells equal bodies apart from others.
+pub(super) fn digest(body: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(body);
     hasher.finish()

@@ -10,6 +10,7 @@ use super::changes::{check_window, window_params};
 use super::district::{Reader, Records};
 use super::input::Keys;
 use super::options::BatchOptions;
+use super::own::ended;
 use super::request::Rows;
 use crate::client::metadata::{Described, Metadata};
 use crate::client::paging::{Collection, Paging};
@@ -164,10 +165,7 @@ impl EdFiClient {
         let district = reading.district(0, &access, described).await;
         batch.control.one_done();
         if let Err(failure) = district.outcome {
-            return Err(match batch.control.is_cancelled() {
-                true => Error::Interrupted,
-                false => Error::from_failure(failure),
-            });
+            return Err(ended(failure, &batch.control));
         }
         if let Ok(Some(warning)) = district.outcome.as_ref().map(|r| r.warning.as_ref()) {
             batch.control.warn(warning.clone());
@@ -250,7 +248,8 @@ impl EdFiClient {
     }
 }
 
-fn explode(frame: DataFrame, options: &GetAllOptions) -> Result<DataFrame> {
+/// The frame with the lists one after another that a call asks for.
+pub(super) fn explode(frame: DataFrame, options: &GetAllOptions) -> Result<DataFrame> {
     if options.explode.is_empty() {
         return Ok(frame);
     }

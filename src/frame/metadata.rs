@@ -2,7 +2,7 @@
 
 use polars::prelude::*;
 
-use super::options::BatchOptions;
+use super::own::ended;
 use crate::client::metadata::{Described, Metadata};
 use crate::client::session::{Access, CallContext};
 use crate::client::urls::BaseUrl;
@@ -44,12 +44,8 @@ impl Own {
         let base = client
             .base()
             .ok_or_else(|| Error::Config("the client has no base_url".into()))?;
-        let batch = BatchOptions {
-            control: control.clone(),
-            ..BatchOptions::default()
-        };
         Ok(Self {
-            context: client.own_context(&batch),
+            context: client.watched_context(control),
             base: base.clone(),
             access: client.own_access().ok(),
         })
@@ -162,11 +158,4 @@ impl EdFiClient {
 
 fn no_metadata() -> Error {
     Error::Http(Failure::new("this ODS serves no OpenAPI metadata"))
-}
-
-fn ended(failure: Failure, control: &Control) -> Error {
-    match control.is_cancelled() {
-        true => Error::Interrupted,
-        false => Error::from_failure(failure),
-    }
 }

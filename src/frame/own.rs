@@ -2,14 +2,22 @@
 
 use super::options::BatchOptions;
 use crate::client::session::{Access, CallContext, Renewal, TokenSource};
-use crate::client::{Auth, EdFiClient, Renewals, urls};
-use crate::{Error, Result};
+use crate::client::{Auth, Control, EdFiClient, Renewals, urls};
+use crate::{Error, Failure, Result};
 
 impl EdFiClient {
     /// What the requests of one call share.
     pub(crate) fn own_context(&self, batch: &BatchOptions) -> CallContext {
         let renewals = Renewals::new(batch.refresh_cooldown, self.policy());
         CallContext::new(self, batch.control.clone(), renewals)
+    }
+
+    /// The same for a call that has nothing of a batch but a handle on it.
+    pub(crate) fn watched_context(&self, control: &Control) -> CallContext {
+        self.own_context(&BatchOptions {
+            control: control.clone(),
+            ..BatchOptions::default()
+        })
     }
 
     /// The client's own ODS and credentials.
@@ -36,5 +44,13 @@ impl EdFiClient {
             Some(endpoint) => urls::endpoint(endpoint).map_err(Error::Config),
             None => Ok(self.endpoint().to_owned()),
         }
+    }
+}
+
+/// The error of a call whose request failed, or was not sent any more.
+pub(super) fn ended(failure: Failure, control: &Control) -> Error {
+    match control.is_cancelled() {
+        true => Error::Interrupted,
+        false => Error::from_failure(failure),
     }
 }

@@ -10,13 +10,16 @@ use polars::prelude::*;
 use tokio::sync::Semaphore;
 
 use super::ahead::Item;
-use super::get_all::{self, GetAllOptions, OnShort, SchemaChoice, documented_layout, visits};
+use super::get_all::{
+    self, GetAllOptions, OnShort, SchemaChoice, documented_layout, explode, visits,
+};
 use super::input::Keys;
+use super::own::ended;
 use super::request::Rows;
 use super::walk::{Decoders, District, Made, Make, Piece, Pieces, Scanning};
 use crate::client::session::CallContext;
 use crate::client::{Control, EdFiClient};
-use crate::columns::{self, Layout, Page, PageDecoder, Plan, Record};
+use crate::columns::{Layout, Page, PageDecoder, Plan, Record};
 use crate::{Error, Failure, Result};
 
 /// The options of [`EdFiClient::pages`], [`EdFiClient::record_batches`], [`EdFiClient::scan`] and
@@ -203,7 +206,7 @@ impl Scan {
         let layout = sources.layout(read, &endpoint).await?;
         let reserved: Vec<&str> = key_col.as_deref().into_iter().collect();
         let plan = layout.plan(&read.separator, &reserved);
-        let empty = exploded(DataFrame::empty_with_schema(plan.schema()), read)?;
+        let empty = explode(DataFrame::empty_with_schema(plan.schema()), read)?;
         let mut schema = Schema::with_capacity(empty.width() + 1);
         if let Some(key) = first_key {
             schema.with_column(key.name().clone(), key.dtype().clone());
@@ -272,7 +275,7 @@ impl Scan {
                 Some(unknown) => frame.height() - frame.column(unknown)?.null_count(),
                 None => 0,
             };
-            let mut frame = exploded(frame, &read)?;
+            let mut frame = explode(frame, &read)?;
             if let Some(key) = &keys[district] {
                 frame.insert_column(0, key.new_from_index(0, frame.height()))?;
             }
@@ -347,15 +350,15 @@ impl Scan {
         };
         let mut names: Vec<&str> = Vec::new();
         // A list that is exploded makes rows, whether anyone looks at it or not.
-        let exploded_names: Vec<&str> = read.explode.iter().map(String::as_str).collect();
+        let exploded = as_strs(&read.explode);
         for name in plan.schema().iter_names() {
             let name = name.as_str();
-            if exploded_names.contains(&name) || columns.iter().any(|column| column == name) {
+            if exploded.contains(&name) || columns.iter().any(|column| column == name) {
                 names.push(name);
             }
         }
         let selected = plan.select(&names)?;
-        let made = exploded(DataFrame::empty_with_schema(selected.schema()), read)?;
+        let made = explode(DataFrame::empty_with_schema(selected.schema()), read)?;
         // A name may have got its suffix from a column that would be missing now.
         let is_there = |name: &String| {
             let own = self
@@ -416,14 +419,6 @@ fn chosen(frame: &DataFrame, columns: &[String]) -> Result<DataFrame> {
         frame.height(),
         chosen.collect::<PolarsResult<_>>()?,
     )?)
-}
-
-fn exploded(frame: DataFrame, read: &GetAllOptions) -> Result<DataFrame> {
-    if read.explode.is_empty() {
-        return Ok(frame);
-    }
-    let present: Vec<&str> = as_strs(&read.explode);
-    columns::flatten(&frame, None, &read.separator, Some(&present))
 }
 
 impl Sources {
@@ -561,11 +556,8 @@ impl Sources {
 
 /// The error of a failure, with the resource and the district that it is about.
 fn told(mut failure: Failure, control: &Control, endpoint: &str, label: &str) -> Error {
-    if control.is_cancelled() {
-        return Error::Interrupted;
-    }
     failure.message = format!("{endpoint}: {label}{}", failure.message);
-    Error::from_failure(failure)
+    ended(failure, control)
 }
 
 /// Rows that can be cut off.

@@ -4,12 +4,12 @@
 //! that was taken, so a record that comes again later is not noticed, and the rows are counted.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 
 use super::ahead::{Item, Lane, Out, Places, Task};
+use super::district::digest;
 use crate::client::paging::{
     Collection, FirstPage, PageError, PageRequest, Paging, RawPage, Walk as Tokens, Way,
 };
@@ -454,10 +454,4 @@ impl<T: Send + 'static> Count<T> {
     pub(super) fn district(&self) -> usize {
         self.walk.district.number
     }
-}
-
-fn digest(body: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(body);
-    hasher.finish()
 }

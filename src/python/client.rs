@@ -20,12 +20,6 @@ use crate::{
 #[pyclass(frozen, module = "polars_edfi._native")]
 pub(crate) struct Client(pub(super) EdFiClient);
 
-impl Client {
-    pub(crate) fn inner(&self) -> &EdFiClient {
-        &self.0
-    }
-}
-
 /// Takes a named argument out of the keyword arguments of a call.
 pub(super) fn get<'py, T: FromPyObjectOwned<'py>>(
     arguments: &Bound<'py, PyDict>,

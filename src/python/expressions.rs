@@ -285,8 +285,7 @@ fn post_payload(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
             ..PostOptions::default()
         };
         let mut rows = kwargs.rows(inputs, Some(PAYLOAD))?;
-        let df = rows.df.with_row_index("key".into(), None)?;
-        rows.df = df;
+        rows.df = rows.df.with_row_index("key".into(), None)?;
         let client = kwargs.client()?;
         let out = client.batch_post_payload(&rows.df, PAYLOAD, "key", &options);
         rows.fields(&out.await?, &WRITE_FIELDS)

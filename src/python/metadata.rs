@@ -10,7 +10,7 @@ use crate::SchemaOptions;
 /// See `EdFiClient.resources`.
 #[pyfunction]
 pub(crate) fn resources(py: Python<'_>, client: &Client, call: &Call) -> PyResult<PyDataFrame> {
-    let future = client.inner().resources_under(&call.control);
+    let future = client.0.resources_under(&call.control);
     run(py, &call.control, None, future).map(PyDataFrame)
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn schema(
         links,
         control: call.control.clone(),
     };
-    let future = client.inner().schema(endpoint, &options);
+    let future = client.0.schema(endpoint, &options);
     run(py, &call.control, None, future).map(|schema| PySchema(schema.into()))
 }
 
@@ -42,6 +42,6 @@ pub(crate) fn count(
     endpoint: &str,
     params: Vec<(String, String)>,
 ) -> PyResult<u64> {
-    let future = client.inner().count_under(endpoint, &params, &call.control);
+    let future = client.0.count_under(endpoint, &params, &call.control);
     run(py, &call.control, None, future)
 }
