@@ -13,12 +13,14 @@ use super::interop::string_array;
 use super::number::EXACT;
 use super::page::{Lists, Node, Values};
 use super::shape::ObjectBuilder;
+use super::sizes::Sizes;
 use super::text::TextBuilder;
 
 /// Collects the values of one path. A row that gets no value is null: missing and null keys cost
 /// nothing here.
-#[derive(Debug, Default)]
-pub(super) struct NodeBuilder {
+#[derive(Debug)]
+pub(super) struct NodeBuilder<'s> {
+    sizes: &'s Sizes,
     first: u32,
     wide: bool,
     booleans: Option<Box<BooleanBuilder>>,
@@ -27,16 +29,25 @@ pub(super) struct NodeBuilder {
     exact: Option<Box<TextBuilder>>,
     numbers: Option<Box<TextBuilder>>,
     strings: Option<Box<TextBuilder>>,
-    objects: Option<Box<ObjectBuilder>>,
-    lists: Option<Box<ListBuilder>>,
+    objects: Option<Box<ObjectBuilder<'s>>>,
+    lists: Option<Box<ListBuilder<'s>>>,
 }
 
-impl NodeBuilder {
+impl<'s> NodeBuilder<'s> {
     /// A node that is the `first`th to appear in the page.
-    pub(super) fn new(first: u32) -> Self {
+    pub(super) fn new(first: u32, sizes: &'s Sizes) -> Self {
         Self {
+            sizes,
             first,
-            ..Self::default()
+            wide: false,
+            booleans: None,
+            integers: None,
+            floats: None,
+            exact: None,
+            numbers: None,
+            strings: None,
+            objects: None,
+            lists: None,
         }
     }
 
@@ -48,12 +59,16 @@ impl NodeBuilder {
     #[inline]
     pub(super) fn push_integer(&mut self, row: usize, value: i64) {
         self.wide |= value.unsigned_abs() > EXACT;
-        self.integers.get_or_insert_default().push(row, value);
+        self.integers
+            .get_or_insert_with(|| Box::new(PrimitiveBuilder::new(self.sizes)))
+            .push(row, value);
     }
 
     #[inline]
     pub(super) fn push_float(&mut self, row: usize, value: f64) {
-        self.floats.get_or_insert_default().push(row, value);
+        self.floats
+            .get_or_insert_with(|| Box::new(PrimitiveBuilder::new(self.sizes)))
+            .push(row, value);
     }
 
     /// The text of a float that has more digits than the float holds.
@@ -64,22 +79,28 @@ impl NodeBuilder {
 
     /// A number that neither an integer nor a float holds.
     pub(super) fn push_number(&mut self, row: usize, text: &str) {
-        self.numbers.get_or_insert_default().push(row, text);
+        self.numbers
+            .get_or_insert_with(|| Box::new(TextBuilder::new(self.sizes)))
+            .push(row, text);
     }
 
     #[inline]
     pub(super) fn push_string(&mut self, row: usize, text: &str) {
-        self.strings.get_or_insert_default().push(row, text);
+        self.strings
+            .get_or_insert_with(|| Box::new(TextBuilder::new(self.sizes)))
+            .push(row, text);
     }
 
     #[inline]
-    pub(super) fn objects(&mut self) -> &mut ObjectBuilder {
-        self.objects.get_or_insert_default()
+    pub(super) fn objects(&mut self) -> &mut ObjectBuilder<'s> {
+        self.objects
+            .get_or_insert_with(|| Box::new(ObjectBuilder::new(self.sizes)))
     }
 
     #[inline]
-    pub(super) fn lists(&mut self) -> &mut ListBuilder {
-        self.lists.get_or_insert_default()
+    pub(super) fn lists(&mut self) -> &mut ListBuilder<'s> {
+        self.lists
+            .get_or_insert_with(|| Box::new(ListBuilder::new(self.sizes)))
     }
 
     /// The finished node in a space of `rows` rows.
@@ -122,16 +143,14 @@ struct PrimitiveBuilder<T: ArrowPrimitiveType> {
     nulls: NullBufferBuilder,
 }
 
-impl<T: ArrowPrimitiveType> Default for PrimitiveBuilder<T> {
-    fn default() -> Self {
+impl<T: ArrowPrimitiveType> PrimitiveBuilder<T> {
+    fn new(sizes: &Sizes) -> Self {
         Self {
-            values: Vec::new(),
-            nulls: NullBufferBuilder::new(0),
+            values: Vec::with_capacity(sizes.rows),
+            nulls: NullBufferBuilder::new(sizes.rows),
         }
     }
-}
 
-impl<T: ArrowPrimitiveType> PrimitiveBuilder<T> {
     #[inline]
     fn push(&mut self, row: usize, value: T::Native) {
         if self.values.len() < row {
@@ -195,26 +214,26 @@ impl BooleanBuilder {
 
 /// Lists. Their elements are a space of rows of their own.
 #[derive(Debug)]
-pub(super) struct ListBuilder {
+pub(super) struct ListBuilder<'s> {
     offsets: Vec<i64>,
     nulls: NullBufferBuilder,
-    child: NodeBuilder,
+    child: NodeBuilder<'s>,
 }
 
-impl Default for ListBuilder {
-    fn default() -> Self {
+impl<'s> ListBuilder<'s> {
+    fn new(sizes: &'s Sizes) -> Self {
+        let mut offsets = Vec::with_capacity(sizes.rows + 1);
+        offsets.push(0);
         Self {
-            offsets: vec![0],
-            nulls: NullBufferBuilder::new(0),
-            child: NodeBuilder::new(0),
+            offsets,
+            nulls: NullBufferBuilder::new(sizes.rows),
+            child: NodeBuilder::new(0, sizes.elements()),
         }
     }
-}
 
-impl ListBuilder {
     /// The node of the elements, and the row there of the next element.
     #[inline]
-    pub(super) fn open(&mut self) -> (&mut NodeBuilder, usize) {
+    pub(super) fn open(&mut self) -> (&mut NodeBuilder<'s>, usize) {
         let next = self.end() as usize;
         (&mut self.child, next)
     }

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::page::Page;
 use super::plan::Plan;
 use super::shred::{Body, shred};
+use super::sizes::Sizes;
 use super::wanted::Wanted;
 use crate::{Error, Result};
 
@@ -51,6 +52,8 @@ impl PageDecoder {
             wanted,
             expected: Body::Array,
             page: None,
+            length: 0,
+            sizes: Sizes::default(),
         })));
         Self {
             decoder: tape_decoder(&shared),
@@ -81,6 +84,10 @@ impl PageDecoder {
             let mut state = self.shared.lock();
             state.expected = expected;
             state.page = None;
+            if text.len() < state.length / 2 {
+                state.sizes = Sizes::default();
+            }
+            state.length = text.len();
         }
         let page = self.tape(text);
         if page.is_err() {
@@ -160,6 +167,9 @@ struct State {
     wanted: Option<Wanted>,
     expected: Body,
     page: Option<Result<Page>>,
+    /// The bytes and the sizes of the last body.
+    length: usize,
+    sizes: Sizes,
 }
 
 #[derive(Debug, Clone)]
@@ -200,7 +210,11 @@ impl ArrayDecoder for Aside {
         let mut state = self.0.lock();
         if let [root] = pos {
             let (expected, links) = (state.expected, state.links);
-            let page = shred(tape, *root, expected, links, state.wanted.as_ref());
+            let wanted = state.wanted.as_ref();
+            let page = shred(tape, *root, expected, links, wanted, &state.sizes);
+            if let Ok(page) = &page {
+                state.sizes = Sizes::of(page);
+            }
             state.page = Some(page);
         }
         Ok(Arc::new(NullArray::new(pos.len())))

@@ -48,6 +48,7 @@ mod rest;
 mod schema;
 mod shape;
 mod shred;
+mod sizes;
 mod temporal;
 mod text;
 mod unflatten;
@@ -109,9 +110,18 @@ pub fn decode_pages<'a>(
         decoded.push(page);
     }
     let plan = layout.plan(&options.separator, &[]);
-    let mut frame = DataFrame::empty_with_schema(plan.schema());
-    for page in decoded {
-        frame.vstack_mut_owned(plan.frame(&page)?)?;
+    let frames: Result<Vec<DataFrame>> = decoded.iter().map(|page| plan.frame(page)).collect();
+    stack(frames?, &plan)
+}
+
+/// Frames of a plan below each other; without any, its columns without rows.
+pub(crate) fn stack(frames: impl IntoIterator<Item = DataFrame>, plan: &Plan) -> Result<DataFrame> {
+    let mut frames = frames.into_iter();
+    let Some(mut whole) = frames.next() else {
+        return Ok(DataFrame::empty_with_schema(plan.schema()));
+    };
+    for frame in frames {
+        whole.vstack_mut_owned(frame)?;
     }
-    Ok(frame)
+    Ok(whole)
 }

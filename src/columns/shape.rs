@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use super::builder::NodeBuilder;
 use super::names::Names;
 use super::page::{Node, Objects};
+use super::sizes::Sizes;
 
 /// How many ways on from a shape are tried before the names are looked up.
 const WAYS: usize = 4;
@@ -39,9 +40,10 @@ struct Shape {
 
 /// Collects the objects of one path.
 #[derive(Debug)]
-pub(super) struct ObjectBuilder {
+pub(super) struct ObjectBuilder<'s> {
+    sizes: &'s Sizes,
     names: Names,
-    children: Vec<NodeBuilder>,
+    children: Vec<NodeBuilder<'s>>,
     shapes: Vec<Shape>,
     /// The ways that a shape itself does not hold: (shape, field) -> shape.
     ways: HashMap<(u32, u32), u32>,
@@ -49,19 +51,6 @@ pub(super) struct ObjectBuilder {
     last: (u32, HashSet<u32>),
     /// Per row the shape of the object plus one, 0 where there is no object.
     rows: Vec<u32>,
-}
-
-impl Default for ObjectBuilder {
-    fn default() -> Self {
-        Self {
-            names: Names::default(),
-            children: Vec::new(),
-            shapes: vec![Shape::new(0, u32::MAX)],
-            ways: HashMap::new(),
-            last: (0, HashSet::new()),
-            rows: Vec::new(),
-        }
-    }
 }
 
 impl Shape {
@@ -75,7 +64,19 @@ impl Shape {
     }
 }
 
-impl ObjectBuilder {
+impl<'s> ObjectBuilder<'s> {
+    pub(super) fn new(sizes: &'s Sizes) -> Self {
+        Self {
+            sizes,
+            names: Names::default(),
+            children: Vec::new(),
+            shapes: vec![Shape::new(0, u32::MAX)],
+            ways: HashMap::new(),
+            last: (0, HashSet::new()),
+            rows: Vec::with_capacity(sizes.rows),
+        }
+    }
+
     /// The next key of the object that is being read: moves `shape` on and gives the node of the
     /// key. `created` numbers the nodes in the order of their first appearance.
     #[inline]
@@ -84,7 +85,7 @@ impl ObjectBuilder {
         shape: &mut u32,
         key: &str,
         created: &mut u32,
-    ) -> Result<&mut NodeBuilder, Duplicate> {
+    ) -> Result<&mut NodeBuilder<'s>, Duplicate> {
         let state = &self.shapes[*shape as usize];
         for &(field, next) in &state.ways[..state.known] {
             if self.names.is(field as usize, key) {
@@ -101,12 +102,13 @@ impl ObjectBuilder {
         shape: &mut u32,
         key: &str,
         created: &mut u32,
-    ) -> Result<&mut NodeBuilder, Duplicate> {
+    ) -> Result<&mut NodeBuilder<'s>, Duplicate> {
         let key = &*without_nul(key);
         let field = match self.names.find(key, 0) {
             Some(field) => field,
             None => {
-                self.children.push(NodeBuilder::new(*created));
+                let sizes = self.sizes.child(self.children.len());
+                self.children.push(NodeBuilder::new(*created, sizes));
                 *created += 1;
                 self.names.push(key)
             }

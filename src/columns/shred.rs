@@ -10,6 +10,7 @@ use super::decimal;
 use super::number::{self, Number};
 use super::page::Page;
 use super::shape::{Duplicate, ObjectBuilder, without_nul};
+use super::sizes::Sizes;
 use super::wanted::Wanted;
 use crate::{Error, Result};
 
@@ -47,18 +48,21 @@ impl From<Duplicate> for Fault {
     }
 }
 
-/// Takes the records at `root` of the tape apart; only what is `wanted`, if that is given.
+/// Takes the records at `root` of the tape apart; only what is `wanted`, if that is given. The
+/// page is expected to have `sizes`.
 pub(super) fn shred(
     tape: &Tape<'_>,
     root: u32,
     body: Body,
     links: bool,
     wanted: Option<&Wanted>,
+    sizes: &Sizes,
 ) -> Result<Page> {
     let mut walk = Walk {
         tape,
         links,
         wanted,
+        sizes,
         duplicates: false,
         created: 0,
         record: 0,
@@ -89,6 +93,7 @@ struct Walk<'t> {
     tape: &'t Tape<'t>,
     links: bool,
     wanted: Option<&'t Wanted>,
+    sizes: &'t Sizes,
     /// Whether objects may have a key twice; the last value counts, at the place of the first.
     duplicates: bool,
     created: u32,
@@ -97,7 +102,7 @@ struct Walk<'t> {
 
 impl<'t> Walk<'t> {
     fn records(&mut self, root: u32, body: Body) -> Result<Page, Fault> {
-        let mut objects = ObjectBuilder::default();
+        let mut objects = ObjectBuilder::new(self.sizes);
         self.record = 0;
         match (body, self.tape.get(root)) {
             (Body::Array, TapeElement::StartList(end)) => {
@@ -126,7 +131,7 @@ impl<'t> Walk<'t> {
     fn value(
         &mut self,
         at: u32,
-        node: &mut NodeBuilder,
+        node: &mut NodeBuilder<'_>,
         row: usize,
         wanted: Option<&'t Wanted>,
         depth: usize,
@@ -151,7 +156,7 @@ impl<'t> Walk<'t> {
         Ok(at + 1)
     }
 
-    fn number(&self, text: &str, node: &mut NodeBuilder, row: usize) -> Result<(), Fault> {
+    fn number(&self, text: &str, node: &mut NodeBuilder<'_>, row: usize) -> Result<(), Fault> {
         match number::parse(text) {
             Some(Number::Integer(value)) => node.push_integer(row, value),
             Some(Number::Float(value)) => {
@@ -171,7 +176,7 @@ impl<'t> Walk<'t> {
         &mut self,
         start: u32,
         end: u32,
-        node: &mut NodeBuilder,
+        node: &mut NodeBuilder<'_>,
         row: usize,
         wanted: Option<&'t Wanted>,
         depth: usize,
@@ -195,7 +200,7 @@ impl<'t> Walk<'t> {
         &mut self,
         start: u32,
         end: u32,
-        objects: &mut ObjectBuilder,
+        objects: &mut ObjectBuilder<'_>,
         row: usize,
         wanted: Option<&'t Wanted>,
         depth: usize,
@@ -230,7 +235,7 @@ impl<'t> Walk<'t> {
         &mut self,
         start: u32,
         end: u32,
-        objects: &mut ObjectBuilder,
+        objects: &mut ObjectBuilder<'_>,
         row: usize,
         wanted: &'t Wanted,
         depth: usize,
@@ -259,7 +264,7 @@ impl<'t> Walk<'t> {
         &mut self,
         start: u32,
         end: u32,
-        objects: &mut ObjectBuilder,
+        objects: &mut ObjectBuilder<'_>,
         row: usize,
         wanted: Option<&'t Wanted>,
         depth: usize,

@@ -4,6 +4,8 @@ use arrow::array::NullBufferBuilder;
 use arrow::array::builder::make_view;
 use arrow::buffer::{Buffer, NullBuffer};
 
+use super::sizes::Sizes;
+
 /// A view holds up to so many bytes itself.
 const INLINE: usize = 12;
 /// How many different long values are remembered, to be stored once.
@@ -35,6 +37,15 @@ impl Default for TextBuilder {
 }
 
 impl TextBuilder {
+    pub(super) fn new(sizes: &Sizes) -> Self {
+        Self {
+            views: Vec::with_capacity(sizes.rows),
+            block: Vec::with_capacity(sizes.text),
+            nulls: NullBufferBuilder::new(sizes.rows),
+            ..Self::default()
+        }
+    }
+
     /// Sets the value of a row, which lies after all rows set before.
     #[inline]
     pub(super) fn push(&mut self, row: usize, text: &str) {
@@ -92,7 +103,10 @@ impl TextBuilder {
         }
         self.views.shrink_to_fit();
         if !self.block.is_empty() {
-            self.block.shrink_to_fit();
+            // Less than that is not worth a copy.
+            if self.block.capacity() - self.block.len() > self.block.len() / 4 {
+                self.block.shrink_to_fit();
+            }
             self.full.push(Buffer::from_vec(self.block));
         }
         (self.views, self.full, self.nulls.build())

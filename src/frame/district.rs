@@ -265,7 +265,7 @@ impl<'a> Reader<'a> {
         let mut pages = Vec::new();
         loop {
             let fetch = collection.fetch_at(self.context, access, walk.token(), size);
-            let page = match self.decoded(fetch).await {
+            let page = match self.decoded(fetch, false).await {
                 Ok(page) => page,
                 Err(PageError::LimitTooLarge(allowed)) if allowed < size => {
                     size = allowed;
@@ -365,7 +365,7 @@ impl<'a> Reader<'a> {
             limit,
             count: true,
         };
-        self.decoded(collection.fetch(self.context, access, page))
+        self.decoded(collection.fetch(self.context, access, page), page.count)
             .await
     }
 
@@ -383,16 +383,18 @@ impl<'a> Reader<'a> {
             count,
         };
         let page = self
-            .decoded(collection.fetch(self.context, access, page))
+            .decoded(collection.fetch(self.context, access, page), page.count)
             .await?;
         self.context.control.add_records(page.page.len());
         Ok(page)
     }
 
-    /// Fetches a page when its turn has come, and takes it apart.
+    /// Fetches a page when its turn has come, and takes it apart. Where a count was asked for and
+    /// none came, pages are told apart by what they hold.
     async fn decoded(
         &self,
         fetch: impl Future<Output = Result<RawPage, PageError>>,
+        counted: bool,
     ) -> Result<CountedPage, PageError> {
         let _place = self.pages.acquire().await.map_err(|_| over())?;
         let RawPage {
@@ -405,9 +407,10 @@ impl<'a> Reader<'a> {
         };
         let links = self.links;
         let by_offset = self.paging == Paging::Offset || next.is_none();
+        let digested = counted && total.is_none() && by_offset;
         let decoded = runtime::compute(move || match decode(&answer.body, links) {
             Ok(page) => Ok(CountedPage {
-                digest: (total.is_none() && by_offset).then(|| digest(&answer.body)),
+                digest: digested.then(|| digest(&answer.body)),
                 page,
                 total,
                 next,

@@ -271,7 +271,7 @@ pub(super) struct Visit {
 }
 
 /// The districts of a frame: each key once; the same key with another URL is a failed visit.
-pub(super) fn visits(keys: &Keys, rows: &Rows<'_>) -> Vec<Visit> {
+pub(super) fn visits(keys: &Keys, rows: &Rows) -> Vec<Visit> {
     let mut seen: HashMap<&str, Vec<Option<&str>>> = HashMap::new();
     let mut visits = Vec::new();
     let mut blank = 0;
@@ -390,7 +390,7 @@ impl<'a> Reading<'a> {
     async fn checked_params(
         &self,
         visits: &[Visit],
-        rows: &Rows<'_>,
+        rows: &Rows,
     ) -> Result<Vec<Option<Result<Described, Failure>>>> {
         if self.options.params.is_empty() {
             return Ok(visits.iter().map(|_| None).collect());
@@ -496,7 +496,6 @@ fn assemble(districts: Vec<District>, options: &GetAllOptions, reserved: &[&str]
         layout.add(page);
     }
     let plan = layout.plan(&options.separator, reserved);
-    let mut records = DataFrame::empty_with_schema(plan.schema());
     let mut spans = Vec::with_capacity(districts.len());
     let mut read = Vec::with_capacity(districts.len());
     for District { row, outcome, .. } in districts {
@@ -505,16 +504,15 @@ fn assemble(districts: Vec<District>, options: &GetAllOptions, reserved: &[&str]
         spans.push(Span { row, rows, failure });
     }
     let mut frames = frames(&plan, read)?.into_iter();
-    for span in &mut spans {
-        match span.failure {
-            Some(_) => records.vstack_mut_owned(DataFrame::full_null(plan.schema(), 1))?,
-            None => {
-                let frame = frames.next().unwrap_or_default();
-                span.rows = frame.height();
-                records.vstack_mut_owned(frame)?
-            }
-        };
-    }
+    let parts = spans.iter_mut().map(|span| match span.failure {
+        Some(_) => DataFrame::full_null(plan.schema(), 1),
+        None => {
+            let frame = frames.next().unwrap_or_default();
+            span.rows = frame.height();
+            frame
+        }
+    });
+    let records = columns::stack(parts, &plan)?;
     if let (Some(_), Some(name)) = (documented, plan.unknown()) {
         warn_of_unknown(records.column(name)?, &options.batch.control)?;
     }
@@ -560,7 +558,7 @@ fn warn_of_unknown(unknown: &Column, control: &Control) -> Result<()> {
 
 /// What each of several readings brought as a frame of the same columns; on all cores.
 pub(super) fn frames(plan: &Plan, read: Vec<Records>) -> Result<Vec<DataFrame>> {
-    let mut frames = vec![DataFrame::empty_with_schema(plan.schema()); read.len()];
+    let count = read.len();
     let mut pages: Vec<(usize, Page, Vec<usize>)> = Vec::new();
     for (number, records) in read.into_iter().enumerate() {
         let mut repeated: HashMap<usize, Vec<usize>> = HashMap::new();
@@ -585,10 +583,13 @@ pub(super) fn frames(plan: &Plan, read: Vec<Records>) -> Result<Vec<DataFrame>> 
     };
     let parts: Result<Vec<(usize, DataFrame)>> =
         Threads::get()?.on_all_cores(|| pages.into_par_iter().map(put).collect());
-    for (number, part) in parts? {
-        frames[number].vstack_mut_owned(part)?;
-    }
-    Ok(frames)
+    let mut parts = parts?.into_iter().peekable();
+    (0..count)
+        .map(|number| {
+            let own = std::iter::from_fn(|| parts.next_if(|(of, _)| *of == number));
+            columns::stack(own.map(|(_, part)| part), plan)
+        })
+        .collect()
 }
 
 /// The rows of one district.
