@@ -1,16 +1,61 @@
-//! The runtime of the blocking faces, and a pool of threads for decoding.
+//! The runtimes of the blocking faces, and a pool of threads for decoding.
 //!
-//! Threads do not survive a fork (Airflow, gunicorn): both are made anew in each process.
+//! A *lane* is a runtime of one thread with connections of its own: to wake another thread for
+//! each answer takes more than a small request itself. A call is driven by the thread that waits
+//! for it, lane 0; one of many rows shares them with other lanes, which have threads that stay.
+//!
+//! Threads do not survive a fork (Airflow, gunicorn): all are made anew in each process.
 
+use std::cell::Cell;
+use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{Error, Result};
 
 static THREADS: Mutex<Option<(u32, Arc<Threads>)>> = Mutex::new(None);
 
+thread_local! {
+    static LANE: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// The lane that this thread drives; none where the runtime is somebody else's.
+pub(crate) fn lane() -> Option<usize> {
+    LANE.get()
+}
+
+/// Up to `most` lanes beside this one, as many as there are cores; none where the runtime is
+/// somebody else's, who decides about threads.
+pub(crate) fn other_lanes(most: usize) -> Vec<Handle> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    match (lane(), most.min(cores - 1)) {
+        (None, _) | (_, 0) => Vec::new(),
+        (Some(_), count) => Threads::get().map_or_else(|_| Vec::new(), |all| all.lanes(count)),
+    }
+}
+
+/// Makes this thread drive a lane until it is dropped.
+struct Driving(Option<usize>);
+
+impl Driving {
+    fn lane(number: usize) -> Self {
+        Self(LANE.replace(Some(number)))
+    }
+}
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        LANE.set(self.0);
+    }
+}
+
 /// What one process has.
 pub(crate) struct Threads {
-    runtime: tokio::runtime::Runtime,
+    runtime: Runtime,
+    /// Lane 1 and those after it.
+    lanes: Mutex<Vec<Handle>>,
     decoding: rayon::ThreadPool,
 }
 
@@ -33,12 +78,8 @@ impl Threads {
     fn start() -> Result<Self> {
         let failed = |error: &dyn std::fmt::Display| Error::Config(format!("no threads: {error}"));
         Ok(Self {
-            // One thread for a call and all its connections: to wake another one for each answer
-            // takes more than a small request itself.
-            runtime: tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .map_err(|error| failed(&error))?,
+            runtime: single().map_err(|error| failed(&error))?,
+            lanes: Mutex::default(),
             decoding: rayon::ThreadPoolBuilder::new()
                 .thread_name(|i| format!("polars-edfi-decode-{i}"))
                 .build()
@@ -48,6 +89,7 @@ impl Threads {
 
     /// Waits for a call, on the thread that calls.
     pub(crate) fn block_on<T>(&self, call: impl Future<Output = T>) -> T {
+        let _driving = Driving::lane(0);
         self.runtime.block_on(async {
             // Between calls nobody looks after idle connections: what a server closed in the
             // meantime has to be seen before it is used. One turn hears of it, one acts on it.
@@ -65,15 +107,46 @@ impl Threads {
         self.decoding.install(work)
     }
 
+    /// The first lanes beside lane 0; fewer where the system gives no more threads.
+    fn lanes(&self, count: usize) -> Vec<Handle> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        while lanes.len() < count {
+            let Ok(lane) = start_lane(lanes.len() + 1) else {
+                break;
+            };
+            lanes.push(lane);
+        }
+        lanes.iter().take(count).cloned().collect()
+    }
+
     /// Looks after the runtime from a thread of its own.
     pub(crate) fn keep_at_work(self: Arc<Self>) -> Result<AtWork> {
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        std::thread::Builder::new()
+        thread::Builder::new()
             .name("polars-edfi".into())
-            .spawn(move || self.runtime.block_on(stopped))
+            .spawn(move || {
+                let _driving = Driving::lane(0);
+                self.runtime.block_on(stopped)
+            })
             .map_err(|error| Error::Config(format!("no threads: {error}")))?;
         Ok(AtWork { _stop: stop })
     }
+}
+
+fn single() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+fn start_lane(number: usize) -> std::io::Result<Handle> {
+    let runtime = single()?;
+    let handle = runtime.handle().clone();
+    thread::Builder::new()
+        .name(format!("polars-edfi-{number}"))
+        .spawn(move || {
+            let _driving = Driving::lane(number);
+            runtime.block_on(pending::<()>());
+        })?;
+    Ok(handle)
 }
 
 /// Keeps the runtime at work between calls, so that what a call began goes on; until dropped.

@@ -1,6 +1,7 @@
 //! One call's right to ask one ODS: which token a request carries, and what a 401 leads to.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reqwest::{StatusCode, Url};
 use tokio::sync::OnceCell;
@@ -27,6 +28,16 @@ pub(crate) struct CallContext {
     pub(crate) accepts_401: bool,
     /// The token of the client's own credentials, fetched once for the whole call.
     own: OnceCell<Result<Token, Failure>>,
+    /// The resources that rows have asked for so far: few ODSs serve many rows.
+    resources: Mutex<HashMap<BaseUrl, Vec<Resource>>>,
+}
+
+/// Where one ODS has one resource.
+#[derive(Debug)]
+struct Resource {
+    api_version: Option<String>,
+    endpoint: String,
+    url: BaseUrl,
 }
 
 /// One ODS, and what may be shown to it.
@@ -67,6 +78,7 @@ impl CallContext {
             buffers: Arc::default(),
             accepts_401: false,
             own: OnceCell::new(),
+            resources: Mutex::default(),
         }
     }
 
@@ -127,8 +139,38 @@ impl CallContext {
         id: &str,
     ) -> Result<Url, Failure> {
         let segment = urls::id_segment(id).map_err(Failure::new)?;
-        let root = self.data_root(access).await?;
-        Ok(root.join(&format!("{endpoint}/{segment}")))
+        Ok(self.resource(access, endpoint).await?.join(&segment))
+    }
+
+    /// The URL of a resource.
+    pub(crate) async fn resource(
+        &self,
+        access: &Access,
+        endpoint: &str,
+    ) -> Result<BaseUrl, Failure> {
+        let known = |resource: &&Resource| {
+            resource.api_version == access.api_version && resource.endpoint == endpoint
+        };
+        if let Some(resources) = self.resources().get(&access.base)
+            && let Some(resource) = resources.iter().find(known)
+        {
+            return Ok(resource.url.clone());
+        }
+        let url = self.data_root(access).await?.below(endpoint);
+        let mut all = self.resources();
+        let resources = all.entry(access.base.clone()).or_default();
+        resources.push(Resource {
+            api_version: access.api_version.clone(),
+            endpoint: endpoint.to_owned(),
+            url: url.clone(),
+        });
+        Ok(url)
+    }
+
+    fn resources(&self) -> MutexGuard<'_, HashMap<BaseUrl, Vec<Resource>>> {
+        self.resources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The data URL of an ODS.

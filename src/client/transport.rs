@@ -19,7 +19,7 @@ use super::control::Control;
 use super::problem;
 use super::retry::{self, Again, NoMoreTries, RetryPolicy};
 use super::urls;
-use crate::{Error, Failure, Result};
+use crate::{Error, Failure, Result, runtime};
 
 /// A read follows this many redirects at most.
 const MOST_REDIRECTS: usize = 5;
@@ -28,7 +28,7 @@ const SMALL_BODY: u64 = 1 << 20;
 /// A larger buffer than this is not kept for the next page.
 const LARGEST_KEPT: usize = 8 << 20;
 /// How many buffers wait for a next page.
-const MOST_KEPT: usize = 3;
+const MOST_KEPT: usize = 16;
 
 /// How to talk HTTP, whoever with.
 #[derive(Debug, Clone)]
@@ -88,6 +88,13 @@ impl Gates {
 #[derive(Debug, Default)]
 struct Clients {
     process: u32,
+    tls: Option<ClientConfig>,
+    /// By lane: a connection lives on the runtime where it was opened.
+    lanes: Vec<Lane>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
     plain_loopback: Option<Client>,
     tls_loopback: Option<Client>,
     remote: Option<Client>,
@@ -461,38 +468,55 @@ impl Transport {
         }
         let loopback = urls::is_loopback(url);
         let tls = url.scheme() == "https";
+        let number = runtime::lane().map_or(0, |lane| lane + 1);
+        let Clients {
+            lanes, tls: known, ..
+        } = &mut *clients;
+        if lanes.len() <= number {
+            lanes.resize_with(number + 1, Lane::default);
+        }
+        let lane = &mut lanes[number];
         let slot = match (loopback, tls) {
-            (true, false) => &mut clients.plain_loopback,
-            (true, true) => &mut clients.tls_loopback,
-            (false, _) => &mut clients.remote,
+            (true, false) => &mut lane.plain_loopback,
+            (true, true) => &mut lane.tls_loopback,
+            (false, _) => &mut lane.remote,
         };
         if let Some(client) = slot {
             return Ok(client.clone());
         }
-        let client = self.build(loopback, tls || !loopback)?;
+        let config = match (tls || !loopback, &known) {
+            (false, _) => self.tls_config(false)?,
+            (true, Some(config)) => config.clone(),
+            (true, None) => known.insert(self.tls_config(true)?).clone(),
+        };
+        let client = self.build(loopback, config)?;
         *slot = Some(client.clone());
         Ok(client)
     }
 
-    fn build(&self, loopback: bool, tls: bool) -> Result<Client, String> {
+    /// What TLS trusts; nobody where there is to be none.
+    fn tls_config(&self, tls: bool) -> Result<ClientConfig, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
-        let tls_config = if tls {
+        if tls {
             let verifier = Verifier::new_with_extra_roots(self.roots.iter().cloned(), provider)
                 .map_err(|error| format!("no trusted certificates: {error}"))?;
-            versions
+            Ok(versions
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(verifier))
-                .with_no_client_auth()
+                .with_no_client_auth())
         } else {
-            versions
+            Ok(versions
                 .with_root_certificates(rustls::RootCertStore::empty())
-                .with_no_client_auth()
-        };
+                .with_no_client_auth())
+        }
+    }
+
+    fn build(&self, loopback: bool, tls: ClientConfig) -> Result<Client, String> {
         let mut builder = Client::builder()
-            .tls_backend_preconfigured(tls_config)
+            .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .connect_timeout(self.config.connect_timeout)

@@ -66,6 +66,12 @@ impl BaseUrl {
     }
 }
 
+impl From<BaseUrl> for Url {
+    fn from(base: BaseUrl) -> Self {
+        base.0
+    }
+}
+
 /// An absolute http or https URL without credentials in it.
 pub(crate) fn parse_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text.trim()).map_err(|error| format!("not a URL: {error}"))?;

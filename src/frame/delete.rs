@@ -1,13 +1,15 @@
 //! Items deleted by id: each row with a result of its own.
 
-use futures_util::future::{FutureExt, ready};
+use std::sync::Arc;
+
+use futures_util::future::FutureExt;
 use polars::prelude::*;
 use reqwest::{Method, StatusCode};
 
 use super::input::Keys;
 use super::options::BatchOptions;
 use super::outcome::{DELETED, Outcome, Report};
-use super::request::Rows;
+use super::request::ItemRows;
 use super::run::for_each_row;
 use crate::Result;
 use crate::client::EdFiClient;
@@ -57,27 +59,32 @@ impl EdFiClient {
         let ids = Keys::required(df, "id_col", id_col)?;
         let keys = Keys::required(df, "key_col", key_col)?;
         let endpoint = self.endpoint_or(batch.endpoint.as_deref())?;
-        let rows = Rows::new(df, self, batch)?;
+        let items = Arc::new(ItemRows::new(df, self, ids, endpoint, batch)?);
+        let kept = &items.rows.kept;
         let outcomes = if options.commit {
-            rows.check_complete(df)?;
-            let context = rows.context();
-            let (context, endpoint) = (&context, &endpoint);
-            let work = |row| match rows.item(&ids, row) {
-                Ok((access, id)) => {
-                    async move { delete(context, &access, endpoint, id).await }.boxed()
+            items.rows.check_complete(df)?;
+            let (workers, control) = (batch.workers, &batch.control);
+            for_each_row(&items, kept, None, workers, control, |items, row| {
+                async move {
+                    match items.item(row) {
+                        Ok((access, id)) => {
+                            delete(&items.context, &access, &items.endpoint, id).await
+                        }
+                        Err(failure) => failure.into(),
+                    }
                 }
-                Err(failure) => ready(failure.into()).boxed(),
-            };
-            for_each_row(&rows.kept, None, batch.workers, &batch.control, work).await
+                .boxed()
+            })
+            .await
         } else {
-            vec![Outcome::dry_run(); rows.kept.len()]
+            vec![Outcome::dry_run(); kept.len()]
         };
         let report = Report {
             df,
-            rows: &rows.kept,
+            rows: kept,
             outcomes: &outcomes,
         };
-        let mut columns = vec![report.keys(&ids, "id")?, report.keys(&keys, "key")?];
+        let mut columns = vec![report.keys(&items.ids, "id")?, report.keys(&keys, "key")?];
         columns.extend(report.answers());
         columns.extend(report.places(batch.row_id_col.as_deref())?);
         report.frame(columns)

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use futures_util::future::{FutureExt, ready};
+use futures_util::stream::{self, StreamExt};
 use polars::chunked_array::builder::AnonymousOwnedListBuilder;
 use polars::prelude::*;
 
@@ -10,7 +10,6 @@ use super::district::Records;
 use super::get_all::{GetAllOptions, Reading, frames};
 use super::outcome::Outcome;
 use super::request::Rows;
-use super::run::for_each_row;
 use crate::client::EdFiClient;
 use crate::columns::{self, Layout};
 use crate::{Failure, Result};
@@ -31,13 +30,20 @@ impl Collections {
         let context = rows.context();
         let reading = Reading::new(&context, options)?;
         let reading = &reading;
-        let work = |row| match rows.access(row) {
-            Ok(access) => async move { reading.alone(&access).await }.boxed(),
-            Err(failure) => ready(Err(failure)).boxed(),
-        };
-        let (workers, control) = (options.batch.workers, &options.batch.control);
-        let read = for_each_row(&rows.kept, None, workers, control, work).await;
-        Ok(Self(read))
+        let control = &options.batch.control;
+        control.begin(rows.kept.len());
+        let read = stream::iter(rows.kept.iter().map(|row| rows.access(*row)))
+            .map(|access| async move {
+                let read = match access {
+                    Ok(access) => reading.alone(&access).await,
+                    Err(failure) => Err(failure),
+                };
+                control.one_done();
+                read
+            })
+            .buffered(options.batch.workers)
+            .collect();
+        Ok(Self(read.await))
     }
 
     /// What became of each.

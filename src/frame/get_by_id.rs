@@ -1,6 +1,8 @@
 //! Items read by id: each row with a result and a record of its own.
 
-use futures_util::future::{FutureExt, ready};
+use std::sync::Arc;
+
+use futures_util::future::FutureExt;
 use polars::prelude::*;
 use rayon::prelude::*;
 use reqwest::StatusCode;
@@ -10,7 +12,7 @@ use super::input::Keys;
 use super::json::check_object;
 use super::options::BatchOptions;
 use super::outcome::{Outcome, Report};
-use super::request::Rows;
+use super::request::ItemRows;
 use super::run::for_each_row;
 use crate::client::EdFiClient;
 use crate::client::session::{Access, CallContext};
@@ -114,23 +116,25 @@ impl Items {
     ) -> Result<Self> {
         let ids = Keys::required(df, "id_col", id_col)?;
         let endpoint = client.endpoint_or(batch.endpoint.as_deref())?;
-        let rows = Rows::new(df, client, batch)?;
-        rows.check_complete(df)?;
-        let context = rows.context();
-        let (shared, endpoint) = (&context, &endpoint);
-        let work = |row| match rows.item(&ids, row) {
-            Ok((access, id)) => async move { get(shared, &access, endpoint, id).await }.boxed(),
-            Err(failure) => ready(Err(failure)).boxed(),
-        };
-        let answers = for_each_row(&rows.kept, None, batch.workers, &batch.control, work).await;
+        let items = Arc::new(ItemRows::new(df, client, ids, endpoint, batch)?);
+        items.rows.check_complete(df)?;
+        let (kept, workers, control) = (&items.rows.kept, batch.workers, &batch.control);
+        let answers = for_each_row(&items, kept, None, workers, control, |items, row| {
+            async move {
+                let (access, id) = items.item(row)?;
+                get(&items.context, &access, &items.endpoint, id).await
+            }
+            .boxed()
+        });
+        let answers = answers.await;
         let answers = answers.into_iter().map(|answer| match answer {
             Ok(answer) => (Outcome::success(&answer), Some(answer.body.into_vec())),
             Err(failure) => (failure.into(), None),
         });
         let (outcomes, bodies) = answers.unzip();
         Ok(Self {
-            rows: rows.kept,
-            ids,
+            rows: items.rows.kept.clone(),
+            ids: items.ids.clone(),
             outcomes,
             bodies,
         })
@@ -220,11 +224,7 @@ impl Items {
             let frames = pages.into_par_iter().map(|page| plan.frame(page));
             frames.collect()
         });
-        let mut frame = DataFrame::empty_with_schema(plan.schema());
-        for part in frames? {
-            frame.vstack_mut_owned(part)?;
-        }
-        Ok(frame)
+        columns::stack(frames?, &plan)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Payloads to an ODS: each row an upsert with a result of its own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{FutureExt, ready};
+use futures_util::future::FutureExt;
 use polars::prelude::*;
 use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
@@ -144,29 +145,25 @@ impl EdFiClient {
         };
         let payloads = Payloads::new(df, payload_col, options.keep_server_fields)?;
         let rows = Rows::new(df, self, batch)?;
-        let poster = Poster::new(rows.context(), options)?;
+        let posts = Arc::new(Posts {
+            poster: Poster::new(rows.context(), options)?,
+            rows,
+            payloads,
+        });
+        let kept = &posts.rows.kept;
         let outcomes = if options.commit {
-            rows.check_complete(df)?;
-            let payload = |row| rows.access(row).and_then(|a| Ok((a, payloads.get(row)?)));
-            let poster = &poster;
-            let post = |row| match payload(row) {
-                Ok((access, payload)) => async move { poster.post(&access, payload).await }.boxed(),
-                Err(failure) => ready(failure.into()).boxed(),
-            };
-            for_each_row(
-                &rows.kept,
-                order_by.as_ref(),
-                batch.workers,
-                &batch.control,
-                post,
-            )
+            posts.rows.check_complete(df)?;
+            let (order, workers, control) = (order_by.as_ref(), batch.workers, &batch.control);
+            for_each_row(&posts, kept, order, workers, control, |posts, row| {
+                async move { posts.send(row).await }.boxed()
+            })
             .await
         } else {
-            vec![Outcome::dry_run(); rows.kept.len()]
+            vec![Outcome::dry_run(); kept.len()]
         };
         let report = Report {
             df,
-            rows: &rows.kept,
+            rows: kept,
             outcomes: &outcomes,
         };
         let mut columns = vec![report.keys(&keys, "key")?];
@@ -174,6 +171,23 @@ impl EdFiClient {
         columns.extend(report.writes());
         columns.extend(report.places(batch.row_id_col.as_deref())?);
         report.frame(columns)
+    }
+}
+
+/// The rows of one batch.
+struct Posts {
+    rows: Rows,
+    payloads: Payloads,
+    poster: Poster,
+}
+
+impl Posts {
+    async fn send(&self, row: usize) -> Outcome {
+        let access = self.rows.access(row);
+        match access.and_then(|access| Ok((access, self.payloads.get(row)?))) {
+            Ok((access, payload)) => self.poster.post(&access, payload).await,
+            Err(failure) => failure.into(),
+        }
     }
 }
 
@@ -224,21 +238,21 @@ fn check_json(text: &str) -> Result<(), Failure> {
 }
 
 /// One resource to post to, and how.
-struct Poster<'a> {
+struct Poster {
     context: CallContext,
     endpoint: String,
-    options: &'a PostOptions,
+    options: PostOptions,
 }
 
-impl<'a> Poster<'a> {
-    fn new(mut context: CallContext, options: &'a PostOptions) -> Result<Self> {
+impl Poster {
+    fn new(mut context: CallContext, options: &PostOptions) -> Result<Self> {
         context.accepts_401 = options.allowed(StatusCode::UNAUTHORIZED).is_some();
         Ok(Self {
             endpoint: context
                 .client
                 .endpoint_or(options.batch.endpoint.as_deref())?,
             context,
-            options,
+            options: options.clone(),
         })
     }
 
@@ -297,13 +311,13 @@ impl<'a> Poster<'a> {
     }
 
     async fn call(&self, access: &Access, payload: Bytes) -> Result<Call, Failure> {
-        let root = self.context.data_root(access).await?;
+        let resource = self.context.resource(access, &self.endpoint).await?;
         Ok(Call {
             method: Method::POST,
             headers: vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
             body: Some(payload),
             small: true,
-            ..Call::get(root.join(&self.endpoint))
+            ..Call::get(resource.into())
         })
     }
 

@@ -15,11 +15,11 @@ use crate::client::{Auth, Credentials, EdFiClient, Renewals, Secret};
 use crate::{Error, Failure, Result};
 
 /// The rows of a frame that take part, and the credentials of each.
-pub(crate) struct Rows<'a> {
+pub(crate) struct Rows {
     /// All rows but those whose status says that they are done with.
     pub(crate) kept: Vec<usize>,
-    client: &'a EdFiClient,
-    options: &'a BatchOptions,
+    client: EdFiClient,
+    options: BatchOptions,
     url: Option<Texts>,
     token: Option<Texts>,
     api_version: Option<Texts>,
@@ -31,13 +31,9 @@ pub(crate) struct Rows<'a> {
     credentials: Mutex<HashMap<[String; 3], Result<Credentials, String>>>,
 }
 
-impl<'a> Rows<'a> {
+impl Rows {
     /// Finds the columns that there are, and checks their types.
-    pub(crate) fn new(
-        df: &DataFrame,
-        client: &'a EdFiClient,
-        options: &'a BatchOptions,
-    ) -> Result<Self> {
+    pub(crate) fn new(df: &DataFrame, client: &EdFiClient, options: &BatchOptions) -> Result<Self> {
         if options.workers == 0 {
             return Err(Error::Config("workers must be at least 1".into()));
         }
@@ -48,8 +44,8 @@ impl<'a> Rows<'a> {
             |argument: &str, name: &Option<String>| Texts::optional(df, argument, name.as_deref());
         Ok(Self {
             kept: input::kept_rows(df, &options.status_col, STATUS_COL, &options.skip_statuses)?,
-            client,
-            options,
+            client: client.clone(),
+            options: options.clone(),
             url: Texts::defaulted(df, "url_col", &options.url_col, URL_COL)?,
             token: Texts::defaulted(df, "token_col", &options.token_col, TOKEN_COL)?,
             api_version: optional("api_version_col", &options.api_version_col)?,
@@ -66,7 +62,7 @@ impl<'a> Rows<'a> {
 
     /// Checks that every row can have a URL and a token: what a call needs that sends something.
     pub(crate) fn check_complete(&self, df: &DataFrame) -> Result<()> {
-        let (client, options) = (self.client, self.options);
+        let (client, options) = (&self.client, &self.options);
         if self.url.is_none() && client.base().is_none() {
             return Err(input::missing(
                 df,
@@ -91,7 +87,7 @@ impl<'a> Rows<'a> {
     /// What all requests of this batch share.
     pub(crate) fn context(&self) -> CallContext {
         let renewals = Renewals::new(self.options.refresh_cooldown, self.client.policy());
-        CallContext::new(self.client, self.options.control.clone(), renewals)
+        CallContext::new(&self.client, self.options.control.clone(), renewals)
     }
 
     /// The base URL of a row as text, to tell districts apart.
@@ -100,12 +96,6 @@ impl<'a> Rows<'a> {
             Some(urls) => Some(urls.get(row)?.trim_end_matches('/')),
             None => self.client.base().map(|base| base.as_url().as_str()),
         }
-    }
-
-    /// One row's ODS and credentials, and the id of its item.
-    pub(crate) fn item<'k>(&self, ids: &'k Keys, row: usize) -> Result<(Access, &'k str), Failure> {
-        let access = self.access(row)?;
-        Ok((access, ids.need(row)?))
     }
 
     /// One row's ODS and credentials, or what is the matter with the row.
@@ -172,7 +162,7 @@ impl<'a> Rows<'a> {
     }
 
     fn renewal(&self, row: usize, base: &BaseUrl) -> Result<Renewal, Failure> {
-        let options = self.options;
+        let options = &self.options;
         let settings = [
             ("auth_key_col", &options.auth_key_col),
             ("auth_secret_col", &options.auth_secret_col),
@@ -221,6 +211,37 @@ impl<'a> Rows<'a> {
             }
             _ => Renewal::NotConfigured,
         }
+    }
+}
+
+/// The rows of a frame that name an item each.
+pub(crate) struct ItemRows {
+    pub(crate) rows: Rows,
+    pub(crate) context: CallContext,
+    pub(crate) endpoint: String,
+    pub(crate) ids: Keys,
+}
+
+impl ItemRows {
+    pub(crate) fn new(
+        df: &DataFrame,
+        client: &EdFiClient,
+        ids: Keys,
+        endpoint: String,
+        options: &BatchOptions,
+    ) -> Result<Self> {
+        let rows = Rows::new(df, client, options)?;
+        Ok(Self {
+            context: rows.context(),
+            rows,
+            endpoint,
+            ids,
+        })
+    }
+
+    /// One row's ODS and credentials, and the id of its item.
+    pub(crate) fn item(&self, row: usize) -> Result<(Access, &str), Failure> {
+        Ok((self.rows.access(row)?, self.ids.need(row)?))
     }
 }
 

@@ -78,6 +78,10 @@ class Server(ThreadingHTTPServer):
         self.closed.release()
 
 
+#: The library remembers for the whole process what an ODS is like: no two may share an address.
+PORTS: set[int] = set()
+
+
 class ScriptedOds:
     """One district: tokens, pages and items by default, anything else by ``script``.
 
@@ -140,6 +144,10 @@ class ScriptedOds:
             do_GET = do_POST = do_PUT = do_DELETE = handle_any
 
         self._server = Server(("127.0.0.1", 0), Handler)
+        while self._server.server_address[1] in PORTS:
+            self._server.server_close()
+            self._server = Server(("127.0.0.1", 0), Handler)
+        PORTS.add(self._server.server_address[1])
         self.closed = self._server.closed = threading.Semaphore(0)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))

@@ -537,9 +537,9 @@ def test_tokens_are_renewed(ods: ScriptedOds, runner: edfi.StudentAssessment) ->
     assert ods.items == {}
 
 
-@pytest.mark.parametrize("workers", [1, 7])
+@pytest.mark.parametrize(("workers", "rows"), [(1, 21), (7, 21), (8, 64)])
 def test_so_many_requests_are_in_flight(
-    ods: ScriptedOds, runner: edfi.StudentAssessment, workers: int
+    ods: ScriptedOds, runner: edfi.StudentAssessment, workers: int, rows: int
 ) -> None:
     barrier = threading.Barrier(workers)
 
@@ -549,7 +549,7 @@ def test_so_many_requests_are_in_flight(
         return Answer(200, {"id": name}) if request.method == "GET" else Answer(204)
 
     ods.script, ods.one_at_a_time = script, False
-    df = frame(ods, [f"{n}" for n in range(21)])
+    df = frame(ods, [f"{n}" for n in range(rows)])
     out = read(runner, df, workers=workers, flatten=True)
     assert out["id_record"].to_list() == df["id"].to_list()
     out = delete(runner, df, workers=workers)

@@ -774,9 +774,9 @@ def test_single_posts(ods: ScriptedOds) -> None:
 # Workers
 
 
-@pytest.mark.parametrize("workers", [1, 3, 12])
+@pytest.mark.parametrize(("workers", "rows"), [(1, 36), (3, 36), (12, 36), (16, 96)])
 def test_so_many_requests_are_in_flight(
-    ods: ScriptedOds, runner: edfi.StudentAssessment, workers: int
+    ods: ScriptedOds, runner: edfi.StudentAssessment, workers: int, rows: int
 ) -> None:
     barrier = threading.Barrier(workers)
     flying, most = 0, 0
@@ -793,12 +793,13 @@ def test_so_many_requests_are_in_flight(
         return Answer(201)
 
     ods.script, ods.one_at_a_time = script, False
-    out = post(runner, frame(ods, numbered(36)), workers=workers)
-    assert out["status"].null_count() == 36
+    out = post(runner, frame(ods, numbered(rows)), workers=workers)
+    assert out["key"].to_list() == list(range(rows))
+    assert out["status"].null_count() == rows
     assert most == workers
     connections = len({request.port for request in ods.requests})
     assert connections <= workers + 10, "connections stay open"
-    assert sorted(map(number, ods.requests)) == list(range(36))
+    assert sorted(map(number, ods.requests)) == list(range(rows))
 
 
 def test_rows_of_one_key_go_one_after_another(
@@ -1288,8 +1289,11 @@ def test_a_token_that_no_header_can_carry(ods: ScriptedOds, runner: edfi.Student
 # Ctrl-C
 
 
-def test_ctrl_c_accounts_for_every_row(ods: ScriptedOds, runner: edfi.StudentAssessment) -> None:
-    workers = 3
+@pytest.mark.parametrize(("workers", "rows"), [(3, 20), (8, 100)])
+def test_ctrl_c_accounts_for_every_row(
+    ods: ScriptedOds, runner: edfi.StudentAssessment, workers: int, rows: int
+) -> None:
+    unsent = rows - workers
     barrier = threading.Barrier(workers)
     with interruptible() as seen:
 
@@ -1302,15 +1306,15 @@ def test_ctrl_c_accounts_for_every_row(ods: ScriptedOds, runner: edfi.StudentAss
 
         ods.script, ods.one_at_a_time = script, False
         with pytest.raises(KeyboardInterrupt):
-            post(runner, frame(ods, numbered(20)), workers=workers)
+            post(runner, frame(ods, numbered(rows)), workers=workers)
     out = runner.rows
     assert out is not None
-    assert out["row_index"].to_list() == list(range(20))
-    assert out["resource_id"].to_list() == ["0", "1", "2", *[None] * 17]
-    assert out["status"].to_list() == [None] * 3 + ["error"] * 17
-    assert out["message"].to_list()[3:] == ["not sent: interrupted"] * 17
-    assert out["attempts"].to_list() == [1] * 3 + [0] * 17
-    assert len(ods.requests) == 3
+    assert out["row_index"].to_list() == list(range(rows))
+    assert out["resource_id"].to_list() == [*map(str, range(workers)), *[None] * unsent]
+    assert out["status"].to_list() == [None] * workers + ["error"] * unsent
+    assert out["message"].to_list()[workers:] == ["not sent: interrupted"] * unsent
+    assert out["attempts"].to_list() == [1] * workers + [0] * unsent
+    assert len(ods.requests) == workers
 
 
 def test_ctrl_c_does_not_make_unsent_what_was_sent(
