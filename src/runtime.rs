@@ -17,12 +17,19 @@ use crate::{Error, Result};
 
 static THREADS: Mutex<Option<(u32, Arc<Threads>)>> = Mutex::new(None);
 
+/// A lane, and the process that it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lane {
+    pub(crate) number: usize,
+    pub(crate) process: u32,
+}
+
 thread_local! {
-    static LANE: Cell<Option<usize>> = const { Cell::new(None) };
+    static LANE: Cell<Option<Lane>> = const { Cell::new(None) };
 }
 
 /// The lane that this thread drives; none where the runtime is somebody else's.
-pub(crate) fn lane() -> Option<usize> {
+pub(crate) fn lane() -> Option<Lane> {
     LANE.get()
 }
 
@@ -37,11 +44,12 @@ pub(crate) fn other_lanes(most: usize) -> Vec<Handle> {
 }
 
 /// Makes this thread drive a lane until it is dropped.
-struct Driving(Option<usize>);
+struct Driving(Option<Lane>);
 
 impl Driving {
     fn lane(number: usize) -> Self {
-        Self(LANE.replace(Some(number)))
+        let process = std::process::id();
+        Self(LANE.replace(Some(Lane { number, process })))
     }
 }
 

@@ -89,12 +89,12 @@ impl Gates {
 struct Clients {
     process: u32,
     tls: Option<ClientConfig>,
-    /// By lane: a connection lives on the runtime where it was opened.
-    lanes: Vec<Lane>,
+    /// By lane, after that of other runtimes: a connection lives where it was opened.
+    lanes: Vec<LaneClients>,
 }
 
 #[derive(Debug, Default)]
-struct Lane {
+struct LaneClients {
     plain_loopback: Option<Client>,
     tls_loopback: Option<Client>,
     remote: Option<Client>,
@@ -459,7 +459,10 @@ impl Transport {
     /// The connections that serve a URL: loopback never goes through a proxy.
     fn client(&self, url: &Url) -> Result<Client, String> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let process = std::process::id();
+        let (number, process) = match runtime::lane() {
+            Some(lane) => (lane.number + 1, lane.process),
+            None => (0, std::process::id()),
+        };
         if clients.process != process {
             *clients = Clients {
                 process,
@@ -468,12 +471,11 @@ impl Transport {
         }
         let loopback = urls::is_loopback(url);
         let tls = url.scheme() == "https";
-        let number = runtime::lane().map_or(0, |lane| lane + 1);
         let Clients {
             lanes, tls: known, ..
         } = &mut *clients;
         if lanes.len() <= number {
-            lanes.resize_with(number + 1, Lane::default);
+            lanes.resize_with(number + 1, LaneClients::default);
         }
         let lane = &mut lanes[number];
         let slot = match (loopback, tls) {
@@ -518,6 +520,8 @@ impl Transport {
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())
+            // What is sent again is decided here; and each request would be copied for it.
+            .retry(reqwest::retry::never().max_retries_per_request(0))
             .referer(false)
             .connect_timeout(self.config.connect_timeout)
             .read_timeout(self.config.timeout)
