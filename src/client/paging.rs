@@ -297,7 +297,7 @@ impl Collection {
         let mut call = Call::get(url);
         call.headers
             .push((ACCEPT, HeaderValue::from_static("application/json")));
-        call.buffers = Some(context.buffers.clone());
+        call.page = true;
         self.snapshot.apply(&mut call);
         let policy = context.client.policy();
         context.send(access, &mut call, policy).await

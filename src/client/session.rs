@@ -1,7 +1,7 @@
 //! One call's right to ask one ODS: which token a request carries, and what a 401 leads to.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reqwest::{StatusCode, Url};
 use tokio::sync::OnceCell;
@@ -12,7 +12,7 @@ use super::control::Control;
 use super::renewal::{Renewals, Renewed};
 use super::retry::RetryPolicy;
 use super::secret::Secret;
-use super::transport::{Answer, Buffers, Call};
+use super::transport::{Answer, Call};
 use super::urls::{self, BaseUrl};
 use crate::Failure;
 
@@ -22,8 +22,6 @@ pub(crate) struct CallContext {
     pub(crate) client: EdFiClient,
     pub(crate) control: Control,
     pub(crate) renewals: Renewals,
-    /// The memory of its pages.
-    pub(crate) buffers: Arc<Buffers>,
     /// Whether a 401 is an answer like others, and leads to no renewal.
     pub(crate) accepts_401: bool,
     /// The token of the client's own credentials, fetched once for the whole call.
@@ -75,7 +73,6 @@ impl CallContext {
             client: client.clone(),
             control,
             renewals,
-            buffers: Arc::default(),
             accepts_401: false,
             own: OnceCell::new(),
             resources: Mutex::default(),

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::error::Error as _;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Method, Request, StatusCode, Url};
 use rustls::ClientConfig;
@@ -25,10 +26,6 @@ use crate::{Error, Failure, Result, runtime};
 const MOST_REDIRECTS: usize = 5;
 /// Error bodies, tokens and discovery documents are small; more than this is not read.
 const SMALL_BODY: u64 = 1 << 20;
-/// A larger buffer than this is not kept for the next page.
-const LARGEST_KEPT: usize = 8 << 20;
-/// How many buffers wait for a next page.
-const MOST_KEPT: usize = 16;
 
 /// How to talk HTTP, whoever with.
 #[derive(Debug, Clone)]
@@ -107,11 +104,11 @@ pub(crate) struct Call {
     pub(crate) url: Url,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) authorization: Option<HeaderValue>,
-    pub(crate) body: Option<bytes::Bytes>,
+    pub(crate) body: Option<Bytes>,
     /// Whether a body with a success status is small, too.
     pub(crate) small: bool,
-    /// Where the memory for a body comes from that is not small.
-    pub(crate) buffers: Option<Arc<Buffers>>,
+    /// Whether a body with a success status is a page, which is left in parts.
+    pub(crate) page: bool,
     /// How often it was sent.
     pub(crate) sent: u32,
     /// Whether a connection broke after it was sent.
@@ -127,7 +124,7 @@ impl Call {
             authorization: None,
             body: None,
             small: false,
-            buffers: None,
+            page: false,
             sent: 0,
             broke: false,
         }
@@ -142,16 +139,34 @@ pub(crate) struct Answer {
     pub(crate) body: Body,
 }
 
-/// The bytes of an answer. Their memory goes back to where it came from.
+/// The bytes of an answer. Those of a page stay in the parts that they came in: to put them
+/// together would copy all of them once more.
 #[derive(Debug, Default)]
 pub(crate) struct Body {
-    bytes: Vec<u8>,
-    home: Option<Arc<Buffers>>,
+    parts: Vec<Bytes>,
+    whole: OnceLock<Vec<u8>>,
 }
 
 impl Body {
-    pub(crate) fn into_vec(mut self) -> Vec<u8> {
-        std::mem::take(&mut self.bytes)
+    pub(crate) fn parts(&self) -> &[Bytes] {
+        &self.parts
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<u8> {
+        match <[Bytes; 1]>::try_from(self.parts) {
+            // Free of copies where nobody else has it.
+            Ok([one]) => one.into(),
+            Err(parts) => parts.concat(),
+        }
+    }
+}
+
+impl From<Vec<Bytes>> for Body {
+    fn from(parts: Vec<Bytes>) -> Self {
+        Self {
+            parts,
+            whole: OnceLock::new(),
+        }
     }
 }
 
@@ -159,36 +174,10 @@ impl Deref for Body {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Body {
-    fn drop(&mut self) {
-        if let Some(home) = &self.home {
-            home.put(std::mem::take(&mut self.bytes));
-        }
-    }
-}
-
-/// Memory that the pages of one call take turns in: a page is large enough that new memory for
-/// each would be asked of the system, and given back to it, again and again.
-#[derive(Debug, Default)]
-pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
-
-impl Buffers {
-    fn take(&self) -> Vec<u8> {
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.pop().unwrap_or_default()
-    }
-
-    fn put(&self, mut buffer: Vec<u8>) {
-        if (1..=LARGEST_KEPT).contains(&buffer.capacity()) {
-            buffer.clear();
-            let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < MOST_KEPT {
-                idle.push(buffer);
-            }
+        match &*self.parts {
+            [] => &[],
+            [one] => one,
+            parts => self.whole.get_or_init(|| parts.concat()),
         }
     }
 }
@@ -396,11 +385,16 @@ impl Transport {
             true => self.config.max_body,
             false => SMALL_BODY,
         };
-        let home = call.buffers.clone().filter(|_| most > SMALL_BODY);
-        let mut body = home.as_ref().map_or_else(Vec::new, |home| home.take());
-        body.reserve(response.content_length().unwrap_or(0).min(most) as usize);
+        let in_parts = status.is_success() && call.page;
+        let mut parts = Vec::new();
+        let mut body = Vec::new();
+        if !in_parts {
+            body.reserve(response.content_length().unwrap_or(0).min(most) as usize);
+        }
+        let mut length = 0;
         while let Some(chunk) = response.chunk().await.map_err(|e| self.broken(&e))? {
-            if (body.len() + chunk.len()) as u64 > most {
+            length += chunk.len();
+            if length as u64 > most {
                 if !status.is_success() {
                     break;
                 }
@@ -412,12 +406,18 @@ impl Transport {
                     },
                 });
             }
-            body.extend_from_slice(&chunk);
+            match in_parts {
+                true => parts.push(chunk),
+                false => body.extend_from_slice(&chunk),
+            }
+        }
+        if !in_parts {
+            parts.push(body.into());
         }
         Ok(Answer {
             status,
             headers,
-            body: Body { bytes: body, home },
+            body: parts.into(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Page bytes -> [`Page`]: arrow-json's tape decoder, and what it does not check.
 
+use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{ArrayRef, NullArray};
@@ -8,6 +9,7 @@ use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 use arrow::json::reader::{ArrayDecoder, Decoder, DecoderContext, DecoderFactory, Tape};
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::page::Page;
@@ -19,6 +21,9 @@ use crate::{Error, Result};
 
 /// The offsets of an Arrow view count in a signed 32-bit integer.
 const LARGEST: usize = i32::MAX as usize;
+/// What some servers put before UTF-8.
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+const EMPTY: &[u8] = b"";
 
 /// Reads the bodies of pages, one after another. Reuse one for each thread: it keeps its memory.
 ///
@@ -66,7 +71,13 @@ impl PageDecoder {
     /// # Errors
     /// [`Error::Json`] if the body is anything else.
     pub fn decode(&mut self, body: &[u8]) -> Result<Page> {
-        self.read(body, Body::Array)
+        self.read(&[body], Body::Array)
+    }
+
+    /// The same for a body that came in parts.
+    pub(crate) fn decode_parts(&mut self, parts: &[Bytes]) -> Result<Page> {
+        let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
+        self.read(&parts, Body::Array)
     }
 
     /// Reads the body of a single item: one JSON object, as a page of one record.
@@ -74,22 +85,32 @@ impl PageDecoder {
     /// # Errors
     /// [`Error::Json`] if the body is anything else.
     pub fn decode_object(&mut self, body: &[u8]) -> Result<Page> {
-        self.read(body, Body::Object)
+        self.read(&[body], Body::Object)
     }
 
-    fn read(&mut self, body: &[u8], expected: Body) -> Result<Page> {
-        let text = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
-        expect(text, expected)?;
+    fn read(&mut self, parts: &[&[u8]], expected: Body) -> Result<Page> {
+        let (first, rest) = parts.split_first().unwrap_or((&EMPTY, &[]));
+        let first = first.strip_prefix(BOM).unwrap_or(first);
+        match (expect(first, expected), rest) {
+            (Ok(()), _) => {}
+            (Err(error), []) => return Err(error),
+            // The first part may be too small to show what the body is.
+            (Err(_), _) => return self.read(&[&parts.concat()], expected),
+        }
+        let length = parts.iter().map(|part| part.len()).sum();
+        if length > LARGEST {
+            return Err(Error::Json("a body of more than 2 GiB".to_owned()));
+        }
         {
             let mut state = self.shared.lock();
             state.expected = expected;
             state.page = None;
-            if text.len() < state.length / 2 {
+            if length < state.length / 2 {
                 state.sizes = Sizes::default();
             }
-            state.length = text.len();
+            state.length = length;
         }
-        let page = self.tape(text);
+        let page = self.tape(first, rest);
         if page.is_err() {
             // What is left of the body would be taken for the start of the next one.
             self.decoder = tape_decoder(&self.shared);
@@ -97,21 +118,24 @@ impl PageDecoder {
         page
     }
 
-    fn tape(&mut self, text: &[u8]) -> Result<Page> {
-        let Ok(read) = self.decoder.decode(text) else {
-            return Err(not_json(text));
-        };
-        if self.decoder.has_partial_record() {
-            return Err(not_json(text));
+    fn tape(&mut self, first: &[u8], rest: &[&[u8]]) -> Result<Page> {
+        let whole = || [first, &rest.concat()].concat();
+        for part in iter::once(first).chain(rest.iter().copied()) {
+            let Ok(read) = self.decoder.decode(part) else {
+                return Err(not_json(&whole()));
+            };
+            if !part[read..].trim_ascii().is_empty() {
+                return Err(Error::Json("not JSON: more text after its end".to_owned()));
+            }
         }
-        if !text[read..].trim_ascii().is_empty() {
-            return Err(Error::Json("not JSON: more text after its end".to_owned()));
+        if self.decoder.has_partial_record() {
+            return Err(not_json(&whole()));
         }
         if self.decoder.flush().is_err() {
             return Err(Error::Json("not JSON: text that is not UTF-8".to_owned()));
         }
         let page = self.shared.lock().page.take();
-        page.unwrap_or_else(|| Err(not_json(text)))
+        page.unwrap_or_else(|| Err(not_json(&whole())))
     }
 }
 
@@ -126,12 +150,7 @@ impl Default for PageDecoder {
 fn expect(text: &[u8], expected: Body) -> Result<()> {
     let trimmed = text.trim_ascii();
     let got = match (expected, trimmed.first()) {
-        (Body::Array, Some(b'[')) | (Body::Object, Some(b'{')) => {
-            if text.len() > LARGEST {
-                return Err(Error::Json("a body of more than 2 GiB".to_owned()));
-            }
-            return Ok(());
-        }
+        (Body::Array, Some(b'[')) | (Body::Object, Some(b'{')) => return Ok(()),
         (_, None) => "an empty body",
         (_, Some(b'[')) => "an array",
         (_, Some(b'{')) => "an object",

@@ -17,6 +17,7 @@ use crate::client::paging::{
     Collection, FirstPage, PageError, PageRequest, Paging, RawPage, Walk, Way,
 };
 use crate::client::session::{Access, CallContext};
+use crate::client::transport::Body;
 use crate::client::urls::BaseUrl;
 use crate::columns::{Page, PageDecoder};
 use crate::{Failure, runtime};
@@ -423,14 +424,14 @@ impl<'a> Reader<'a> {
 }
 
 /// Decodes a page with the decoder that this thread keeps.
-fn decode(body: &[u8], links: bool) -> crate::Result<Page> {
+fn decode(body: &Body, links: bool) -> crate::Result<Page> {
     thread_local! {
         static DECODERS: RefCell<[Option<PageDecoder>; 2]> = const { RefCell::new([None, None]) };
     }
     DECODERS.with_borrow_mut(|decoders| {
         decoders[usize::from(links)]
             .get_or_insert_with(|| PageDecoder::new(links))
-            .decode(body)
+            .decode_parts(body.parts())
     })
 }
 

@@ -14,6 +14,7 @@ use crate::client::paging::{
     Collection, FirstPage, PageError, PageRequest, Paging, RawPage, Walk as Tokens, Way,
 };
 use crate::client::session::{Access, CallContext};
+use crate::client::transport::Body;
 use crate::columns::{Page, PageDecoder};
 use crate::{Failure, Result, runtime};
 
@@ -95,10 +96,10 @@ impl Decoders {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn decode(&self, body: &[u8]) -> Result<Page> {
+    fn decode(&self, body: &Body) -> Result<Page> {
         let idle = self.idle().pop();
         let mut decoder = idle.unwrap_or_else(&self.make);
-        let page = decoder.decode(body);
+        let page = decoder.decode_parts(body.parts());
         self.idle().push(decoder);
         page
     }
@@ -401,14 +402,17 @@ impl<T: Send + 'static> Walk<T> {
             next,
         } = {
             let _request = scanning.requests.acquire().await;
-            match ask {
-                Ask::Offset(page) => self.collection.fetch(context, access, page).await?,
+            match &ask {
+                Ask::Offset(page) => self.collection.fetch(context, access, *page).await?,
                 Ask::Token(token, size) => {
-                    let fetch = self.collection.fetch_at(context, access, &token, size);
+                    let fetch = self.collection.fetch_at(context, access, token, *size);
                     fetch.await?
                 }
             }
         };
+        // Without a count, pages are told apart by what they hold.
+        let counted = matches!(ask, Ask::Offset(page) if page.count || page.offset == 0);
+        let digested = counted && total.is_none();
         let walk = self.clone();
         let made = runtime::compute(move || {
             let scanning = &walk.scanning;
@@ -419,11 +423,7 @@ impl<T: Send + 'static> Walk<T> {
             Ok(Piece {
                 made: made.map_err(|error| Failure::new(error.to_string()))?,
                 records: records as u64,
-                digest: if total.is_none() {
-                    digest(&answer.body)
-                } else {
-                    0
-                },
+                digest: digested.then(|| digest(&answer.body)).unwrap_or_default(),
                 total,
                 next,
             })
