@@ -423,7 +423,7 @@ impl<T: Send + 'static> Walk<T> {
             Ok(Piece {
                 made: made.map_err(|error| Failure::new(error.to_string()))?,
                 records: records as u64,
-                digest: digested.then(|| digest(&answer.body)).unwrap_or_default(),
+                digest: if digested { digest(&answer.body) } else { 0 },
                 total,
                 next,
             })
