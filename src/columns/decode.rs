@@ -9,7 +9,6 @@ use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 use arrow::json::reader::{ArrayDecoder, Decoder, DecoderContext, DecoderFactory, Tape};
 
-use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::page::Page;
@@ -74,8 +73,11 @@ impl PageDecoder {
         self.read(&[body], Body::Array)
     }
 
-    /// The same for a body that came in parts.
-    pub(crate) fn decode_parts(&mut self, parts: &[Bytes]) -> Result<Page> {
+    /// The same for a body in the parts that it came in, which need not be put together for it.
+    ///
+    /// # Errors
+    /// [`Error::Json`] if the body is anything else.
+    pub fn decode_parts(&mut self, parts: &[impl AsRef<[u8]>]) -> Result<Page> {
         let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
         self.read(&parts, Body::Array)
     }

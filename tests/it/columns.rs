@@ -4,6 +4,7 @@ mod encode;
 mod errors;
 mod flatten;
 mod given;
+mod parts;
 mod projection;
 mod property;
 mod reference;

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,3 +42,35 @@ def test_a_connection_serves_call_after_call(
     for _ in range(5):
         runner.batch_get_by_id(district(ods, id="a"), id_col="id")
     assert len({request.port for request in ods.requests}) == 1
+
+
+FORKING = """
+import os, sys
+import polars as pl
+import polars_edfi as edfi
+
+runner = edfi.StudentAssessment(api_version="v3")
+ids = [str(n) for n in range(64)]
+df = pl.DataFrame({"id": ids, "targetUrl": sys.argv[1], "EdFi Token": "token"})
+
+def is_read():
+    return runner.batch_get_by_id(df, id_col="id", workers=8)["http_status"].to_list() == [404] * 64
+
+assert is_read()
+child = os.fork()
+if child == 0:
+    os._exit(0 if is_read() else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert is_read()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_fork_has_connections_and_threads_of_its_own(ods: ScriptedOds) -> None:
+    """Airflow and gunicorn fork processes that may have used this library before."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, ods.url]
+    subprocess.run(command, timeout=60, check=True)
+    assert len(ods.requests) == 3 * 64
+    ports = [{request.port for request in ods.requests[n : n + 64]} for n in range(0, 192, 64)]
+    assert not ports[0] & ports[1], "the child opens connections of its own"
+    assert ports[2] & ports[0], "the parent keeps those that it has"
