@@ -13,7 +13,7 @@ use super::interop::string_array;
 use super::number::EXACT;
 use super::page::{Lists, Node, Values};
 use super::shape::ObjectBuilder;
-use super::sizes::Sizes;
+use super::sizes::{Sizes, trim};
 use super::text::TextBuilder;
 
 /// Collects the values of one path. A row that gets no value is null: missing and null keys cost
@@ -170,7 +170,7 @@ impl<T: ArrowPrimitiveType> PrimitiveBuilder<T> {
         if self.values.len() < rows {
             self.pad(rows);
         }
-        self.values.shrink_to_fit();
+        trim(&mut self.values);
         PrimitiveArray::new(ScalarBuffer::from(self.values), self.nulls.build())
     }
 }
@@ -260,7 +260,7 @@ impl<'s> ListBuilder<'s> {
 
     fn finish(mut self, rows: usize) -> Lists {
         self.pad(rows);
-        self.offsets.shrink_to_fit();
+        trim(&mut self.offsets);
         let elements = self.end() as usize;
         Lists {
             offsets: OffsetBuffer::new(ScalarBuffer::from(self.offsets)),

@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use super::builder::NodeBuilder;
 use super::names::Names;
 use super::page::{Node, Objects};
-use super::sizes::Sizes;
+use super::sizes::{Sizes, trim};
 
 /// How many ways on from a shape are tried before the names are looked up.
 const WAYS: usize = 4;
@@ -161,7 +161,7 @@ impl<'s> ObjectBuilder<'s> {
     /// The finished objects in a space of `rows` rows.
     pub(super) fn finish(mut self, rows: usize) -> Objects {
         self.rows.resize(rows, 0);
-        self.rows.shrink_to_fit();
+        trim(&mut self.rows);
         let children = self.children.into_iter();
         let children: Vec<Node> = children.map(|child| child.finish(rows)).collect();
         let shapes = self.shapes.iter().map(|shape| (shape.before, shape.field));

@@ -71,7 +71,14 @@ fn stored(array: &StringViewArray) -> usize {
     with_room(array.data_buffers().iter().map(|block| block.len()).sum())
 }
 
-/// What differs from page to page differs by less than an eighth, most often.
+/// What differs from page to page differs by less than this, most often.
 fn with_room(size: usize) -> usize {
-    size + size / 8
+    size + size / 16
+}
+
+/// Gives back memory that was not needed, where it is worth a copy.
+pub(super) fn trim<T>(values: &mut Vec<T>) {
+    if values.capacity() - values.len() > values.len() / 6 {
+        values.shrink_to_fit();
+    }
 }

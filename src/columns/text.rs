@@ -4,7 +4,7 @@ use arrow::array::NullBufferBuilder;
 use arrow::array::builder::make_view;
 use arrow::buffer::{Buffer, NullBuffer};
 
-use super::sizes::Sizes;
+use super::sizes::{Sizes, trim};
 
 /// A view holds up to so many bytes itself.
 const INLINE: usize = 12;
@@ -101,12 +101,9 @@ impl TextBuilder {
         if self.views.len() < rows {
             self.pad(rows);
         }
-        self.views.shrink_to_fit();
+        trim(&mut self.views);
         if !self.block.is_empty() {
-            // Less than that is not worth a copy.
-            if self.block.capacity() - self.block.len() > self.block.len() / 4 {
-                self.block.shrink_to_fit();
-            }
+            trim(&mut self.block);
             self.full.push(Buffer::from_vec(self.block));
         }
         (self.views, self.full, self.nulls.build())
