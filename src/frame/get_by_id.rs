@@ -119,19 +119,10 @@ impl Items {
         let items = Arc::new(ItemRows::new(df, client, ids, endpoint, batch)?);
         items.rows.check_complete(df)?;
         let (kept, workers, control) = (&items.rows.kept, batch.workers, &batch.control);
-        let answers = for_each_row(&items, kept, None, workers, control, |items, row| {
-            async move {
-                let (access, id) = items.item(row)?;
-                get(&items.context, &access, &items.endpoint, id).await
-            }
-            .boxed()
+        let read = for_each_row(&items, kept, None, workers, control, |items, row| {
+            async move { read(&items, row).await }.boxed()
         });
-        let answers = answers.await;
-        let answers = answers.into_iter().map(|answer| match answer {
-            Ok(answer) => (Outcome::success(&answer), Some(answer.body.into_vec())),
-            Err(failure) => (failure.into(), None),
-        });
-        let (outcomes, bodies) = answers.unzip();
+        let (outcomes, bodies) = read.await.into_iter().unzip();
         Ok(Self {
             rows: items.rows.kept.clone(),
             ids: items.ids.clone(),
@@ -225,6 +216,18 @@ impl Items {
             frames.collect()
         });
         columns::stack(frames?, &plan)
+    }
+}
+
+/// The item of a row. Its headers go: they would keep the memory that they were read into.
+async fn read(items: &ItemRows, row: usize) -> (Outcome, Option<Vec<u8>>) {
+    let answer = match items.item(row) {
+        Ok((access, id)) => get(&items.context, &access, &items.endpoint, id).await,
+        Err(failure) => Err(failure),
+    };
+    match answer {
+        Ok(answer) => (Outcome::success(&answer), Some(answer.body.into_vec())),
+        Err(failure) => (failure.into(), None),
     }
 }
 

@@ -20,6 +20,9 @@ pub struct BatchOptions {
     /// The resource; the client's own by default.
     pub endpoint: Option<String>,
     /// How many requests are in flight at once.
+    ///
+    /// In a blocking call of many rows that are posted, read by id or deleted, as many threads as
+    /// there are cores send them, each at least four at once and together no more than this.
     pub workers: usize,
     /// Rows whose status is one of these are left out.
     pub skip_statuses: Vec<String>,
