@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
-use arrow::json::ReaderBuilder;
-use arrow::json::reader::infer_json_schema_from_iterator;
+use arrow_json::ReaderBuilder;
+use arrow_json::reader::infer_json_schema_from_iterator;
 use serde_json::Value;
 
 use crate::http::{all, exchange, request};

@@ -23,6 +23,7 @@ pub(super) struct NodeBuilder<'s> {
     sizes: &'s Sizes,
     first: u32,
     wide: bool,
+    by_text: bool,
     booleans: Option<Box<BooleanBuilder>>,
     integers: Option<Box<PrimitiveBuilder<Int64Type>>>,
     floats: Option<Box<PrimitiveBuilder<Float64Type>>>,
@@ -40,6 +41,7 @@ impl<'s> NodeBuilder<'s> {
             sizes,
             first,
             wide: false,
+            by_text: sizes.by_text,
             booleans: None,
             integers: None,
             floats: None,
@@ -49,6 +51,12 @@ impl<'s> NodeBuilder<'s> {
             objects: None,
             lists: None,
         }
+    }
+
+    /// Whether there may be numbers here of which the text is needed.
+    #[inline]
+    pub(super) fn by_text(&self) -> bool {
+        self.by_text
     }
 
     #[inline]

@@ -13,6 +13,7 @@
 //! - Integers with floats become `Float64`; if one of the integers is beyond 2^53, `String`.
 //!   Values that do not agree become `String`: strings as they are, other values as JSON.
 //! - Of a key that stands in an object twice, the last value counts.
+//! - Half of a surrogate pair, as an escape, is U+FFFD; a NUL in a key is U+2400.
 //! - Only nulls become `Null`, only empty arrays `List(Null)`, only empty objects `Null`.
 //!
 //! ```
@@ -29,6 +30,7 @@
 //! ```
 
 mod builder;
+mod careful;
 mod decimal;
 mod decode;
 mod encode;

@@ -15,9 +15,6 @@ pub(super) enum Number {
 }
 
 /// Reads a number; `None` if the text is none by the grammar of RFC 8259.
-///
-/// The tape decoder takes any run of the characters that occur in numbers, so the grammar is
-/// checked here.
 #[inline]
 pub(super) fn parse(text: &str) -> Option<Number> {
     let bytes = text.as_bytes();

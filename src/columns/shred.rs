@@ -1,9 +1,14 @@
-//! The walk over the tape of one body: every value goes to the node of its path.
+//! The walk over the text of one body, as it is parsed: every value goes to the node of its path.
+//!
+//! Nothing is built in between. What this walk cannot do as it goes ends it: a key that stands
+//! twice in an object, a number whose digits no float keeps, bad JSON. Such bodies are rare, and
+//! are read again, with all the care they need, by [`super::careful`].
 
-use std::borrow::Cow;
-use std::collections::HashMap;
+use std::fmt;
 
-use arrow::json::reader::{Tape, TapeElement};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::builder::NodeBuilder;
 use super::decimal;
@@ -12,10 +17,9 @@ use super::page::Page;
 use super::shape::{Duplicate, ObjectBuilder, without_nul};
 use super::sizes::Sizes;
 use super::wanted::Wanted;
-use crate::{Error, Result};
 
 /// Objects and arrays nested deeper than this are refused, as most JSON parsers do.
-const DEPTH: usize = 128;
+pub(super) const DEPTH: usize = 128;
 
 /// What a body is expected to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,282 +40,354 @@ impl Body {
     }
 }
 
-/// Why a walk ends early.
-enum Fault {
-    Error(&'static str),
-    Duplicate,
+/// What of a body is stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part<'a> {
+    /// Whether members named `link` are, whose value is an object.
+    pub(super) links: bool,
+    /// The properties that are; `None` is all.
+    pub(super) wanted: Option<&'a Wanted>,
 }
 
-impl From<Duplicate> for Fault {
-    fn from(_: Duplicate) -> Self {
-        Self::Duplicate
-    }
-}
-
-/// Takes the records at `root` of the tape apart; only what is `wanted`, if that is given. The
-/// page is expected to have `sizes`.
-pub(super) fn shred(
-    tape: &Tape<'_>,
-    root: u32,
-    body: Body,
-    links: bool,
-    wanted: Option<&Wanted>,
-    sizes: &Sizes,
-) -> Result<Page> {
+/// Takes the records of a body apart. The page is expected to have `sizes`.
+///
+/// `None`: the body is to be read with care, and may not be what it should be.
+pub(super) fn shred(text: &str, body: Body, part: Part<'_>, sizes: &Sizes) -> Option<Page> {
+    let mut objects = ObjectBuilder::new(sizes);
     let mut walk = Walk {
-        tape,
-        links,
-        wanted,
-        sizes,
-        duplicates: false,
+        links: part.links,
         created: 0,
-        record: 0,
     };
-    // An object with a key twice shows itself only when half of it is stored. Such pages are so
-    // rare that they are read again from the start, with a look ahead into every object.
-    let page = walk.records(root, body).or_else(|fault| match fault {
-        Fault::Duplicate => {
-            walk.duplicates = true;
-            walk.created = 0;
-            walk.records(root, body)
+    let mut json = serde_json::Deserializer::from_str(text);
+    let rows = match body {
+        Body::Array => json.deserialize_seq(Records {
+            walk: &mut walk,
+            objects: &mut objects,
+            wanted: part.wanted,
+        }),
+        Body::Object => {
+            let record = Object::record(&mut walk, &mut objects, part.wanted, 0);
+            record.deserialize(&mut json).map(|()| 1)
         }
-        fault => Err(fault),
-    });
-    page.map_err(|fault| {
-        let text = match fault {
-            Fault::Error(text) => text,
-            Fault::Duplicate => "a key that cannot be read",
-        };
-        Error::Json(match body {
-            Body::Array => format!("{text} in record {} of the page", walk.record + 1),
-            Body::Object => text.to_owned(),
-        })
-    })
+    };
+    let rows = rows.ok()?;
+    json.end().ok()?;
+    Some(Page::new(rows, objects.finish(rows)))
 }
 
-struct Walk<'t> {
-    tape: &'t Tape<'t>,
+/// Stores a number; `None` if it is none.
+pub(super) fn push_number(node: &mut NodeBuilder<'_>, row: usize, text: &str) -> Option<()> {
+    match number::parse(text)? {
+        Number::Integer(value) => node.push_integer(row, value),
+        Number::Float(value) => {
+            node.push_float(row, value);
+            // Fewer characters than this are always read back.
+            if text.len() > 16 && !decimal::equal(text, &value.to_string()) {
+                node.push_exact(row, text);
+            }
+        }
+        Number::Text => node.push_number(row, text),
+    }
+    Some(())
+}
+
+/// Whether a JSON value is a number, by its text.
+pub(super) fn is_number(text: &str) -> bool {
+    text.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+}
+
+/// Ends a walk. Nobody reads the words.
+fn with_care<E: Error>() -> E {
+    E::custom("to be read with care")
+}
+
+/// What all values of a walk share.
+struct Walk {
     links: bool,
-    wanted: Option<&'t Wanted>,
-    sizes: &'t Sizes,
-    /// Whether objects may have a key twice; the last value counts, at the place of the first.
-    duplicates: bool,
+    /// The number of nodes up to here.
     created: u32,
-    record: usize,
 }
 
-impl<'t> Walk<'t> {
-    fn records(&mut self, root: u32, body: Body) -> Result<Page, Fault> {
-        let mut objects = ObjectBuilder::new(self.sizes);
-        self.record = 0;
-        match (body, self.tape.get(root)) {
-            (Body::Array, TapeElement::StartList(end)) => {
-                let mut at = root + 1;
-                while at < end {
-                    let TapeElement::StartObject(close) = self.tape.get(at) else {
-                        return Err(Fault::Error("expected an object, got something else"));
-                    };
-                    self.object(at, close, &mut objects, self.record, self.wanted, 1)?;
-                    at = close + 1;
-                    self.record += 1;
-                }
-            }
-            (Body::Object, TapeElement::StartObject(close)) => {
-                self.object(root, close, &mut objects, 0, self.wanted, 1)?;
-                self.record = 1;
-            }
-            // The first byte of the body was looked at before.
-            _ => return Err(Fault::Error("something else than a record")),
-        }
-        Ok(Page::new(self.record, objects.finish(self.record)))
+/// An array of records; gives their number.
+struct Records<'n, 's, 'w> {
+    walk: &'n mut Walk,
+    objects: &'n mut ObjectBuilder<'s>,
+    wanted: Option<&'w Wanted>,
+}
+
+impl<'de> Visitor<'de> for Records<'_, '_, '_> {
+    type Value = usize;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("records")
     }
 
-    /// Stores the value at a place of the tape; gives the place after it.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<usize, A::Error> {
+        let mut row = 0;
+        loop {
+            let record = Object::record(self.walk, self.objects, self.wanted, row);
+            if records.next_element_seed(record)?.is_none() {
+                return Ok(row);
+            }
+            row += 1;
+        }
+    }
+}
+
+/// The members of one object.
+struct Object<'n, 's, 'w> {
+    walk: &'n mut Walk,
+    objects: &'n mut ObjectBuilder<'s>,
+    wanted: Option<&'w Wanted>,
+    row: usize,
+    depth: usize,
+}
+
+impl<'n, 's, 'w> Object<'n, 's, 'w> {
+    fn record(
+        walk: &'n mut Walk,
+        objects: &'n mut ObjectBuilder<'s>,
+        wanted: Option<&'w Wanted>,
+        row: usize,
+    ) -> Self {
+        Self {
+            walk,
+            objects,
+            wanted,
+            row,
+            depth: 1,
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Object<'_, '_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Object<'_, '_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
     #[inline]
-    fn value(
-        &mut self,
-        at: u32,
-        node: &mut NodeBuilder<'_>,
-        row: usize,
-        wanted: Option<&'t Wanted>,
-        depth: usize,
-    ) -> Result<u32, Fault> {
-        match self.tape.get(at) {
-            TapeElement::String(text) => node.push_string(row, self.tape.get_string(text)),
-            TapeElement::Number(text) => self.number(self.tape.get_string(text), node, row)?,
-            TapeElement::True => node.push_boolean(row, true),
-            TapeElement::False => node.push_boolean(row, false),
-            TapeElement::Null => {}
-            TapeElement::StartObject(end) => {
-                self.object(at, end, node.objects(), row, wanted, depth + 1)?;
-                return Ok(end + 1);
-            }
-            TapeElement::StartList(end) => {
-                self.list(at, end, node, row, wanted, depth + 1)?;
-                return Ok(end + 1);
-            }
-            // A tape of JSON text has no other elements.
-            _ => return Err(Fault::Error("a value that cannot be read")),
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        if self.depth > DEPTH {
+            return Err(with_care());
         }
-        Ok(at + 1)
-    }
-
-    fn number(&self, text: &str, node: &mut NodeBuilder<'_>, row: usize) -> Result<(), Fault> {
-        match number::parse(text) {
-            Some(Number::Integer(value)) => node.push_integer(row, value),
-            Some(Number::Float(value)) => {
-                node.push_float(row, value);
-                // Fewer characters than this are always read back.
-                if text.len() > 16 && !decimal::equal(text, &value.to_string()) {
-                    node.push_exact(row, text);
-                }
-            }
-            Some(Number::Text) => node.push_number(row, text),
-            None => return Err(Fault::Error("not JSON: an invalid number")),
-        }
-        Ok(())
-    }
-
-    fn list(
-        &mut self,
-        start: u32,
-        end: u32,
-        node: &mut NodeBuilder<'_>,
-        row: usize,
-        wanted: Option<&'t Wanted>,
-        depth: usize,
-    ) -> Result<(), Fault> {
-        if depth > DEPTH {
-            return Err(Fault::Error("nested deeper than 128 levels"));
-        }
-        let lists = node.lists();
-        let (child, mut element) = lists.open();
-        let mut at = start + 1;
-        while at < end {
-            at = self.value(at, child, element, wanted, depth)?;
-            element += 1;
-        }
-        lists.close(row, element);
-        Ok(())
-    }
-
-    /// Stores the object between two places of the tape.
-    fn object(
-        &mut self,
-        start: u32,
-        end: u32,
-        objects: &mut ObjectBuilder<'_>,
-        row: usize,
-        wanted: Option<&'t Wanted>,
-        depth: usize,
-    ) -> Result<(), Fault> {
-        if depth > DEPTH {
-            return Err(Fault::Error("nested deeper than 128 levels"));
-        }
-        if self.duplicates {
-            return self.object_once(start, end, objects, row, wanted, depth);
-        }
-        if let Some(wanted) = wanted {
-            return self.object_part(start, end, objects, row, wanted, depth);
-        }
-        let mut shape = 0;
-        let mut at = start + 1;
-        while at < end {
-            let key = self.key(at)?;
-            at += 1;
-            if self.is_left_out(key, at) {
-                at = self.after(at)?;
-                continue;
-            }
-            let node = objects.enter(&mut shape, key, &mut self.created)?;
-            at = self.value(at, node, row, None, depth)?;
-        }
-        objects.close(row, shape);
-        Ok(())
-    }
-
-    /// The same for an object of which some properties only are wanted.
-    fn object_part(
-        &mut self,
-        start: u32,
-        end: u32,
-        objects: &mut ObjectBuilder<'_>,
-        row: usize,
-        wanted: &'t Wanted,
-        depth: usize,
-    ) -> Result<(), Fault> {
-        let mut shape = 0;
-        let mut guess = 0;
-        let mut at = start + 1;
-        while at < end {
-            let key = self.key(at)?;
-            at += 1;
-            match wanted.find(&without_nul(key), guess) {
-                Some((position, wanted)) if !self.is_left_out(key, at) => {
-                    guess = position + 1;
-                    let node = objects.enter(&mut shape, key, &mut self.created)?;
-                    at = self.value(at, node, row, wanted.some(), depth)?;
-                }
-                _ => at = self.after(at)?,
-            }
-        }
-        objects.close(row, shape);
-        Ok(())
-    }
-
-    /// The same for an object that may have a key twice.
-    fn object_once(
-        &mut self,
-        start: u32,
-        end: u32,
-        objects: &mut ObjectBuilder<'_>,
-        row: usize,
-        wanted: Option<&'t Wanted>,
-        depth: usize,
-    ) -> Result<(), Fault> {
-        let mut members: Vec<(Cow<'_, str>, u32)> = Vec::new();
-        let mut places = HashMap::new();
-        let mut at = start + 1;
-        while at < end {
-            let key = without_nul(self.key(at)?);
-            let place = *places.entry(key.clone()).or_insert(members.len());
-            match members.get_mut(place) {
-                Some(member) => member.1 = at + 1,
-                None => members.push((key, at + 1)),
-            }
-            at = self.after(at + 1)?;
-        }
-        let mut shape = 0;
-        for (key, at) in members {
-            let wanted = match wanted.map(|wanted| wanted.find(&key, 0)) {
-                None => None,
-                Some(Some((_, wanted))) => wanted.some(),
-                Some(None) => continue,
+        let mut state = State::default();
+        loop {
+            let key = Key {
+                links: self.walk.links,
+                created: &mut self.walk.created,
+                state: &mut state,
+                objects: self.objects,
+                wanted: self.wanted,
             };
-            if !self.is_left_out(&key, at) {
-                let node = objects.enter(&mut shape, &key, &mut self.created)?;
-                self.value(at, node, row, wanted, depth)?;
+            let Some(member) = members.next_key_seed(key)? else {
+                break;
+            };
+            match member {
+                Member::Wanted(node, wanted) => members.next_value_seed(Value {
+                    walk: self.walk,
+                    node,
+                    wanted,
+                    row: self.row,
+                    depth: self.depth,
+                })?,
+                Member::Unwanted => {
+                    members.next_value::<IgnoredAny>()?;
+                }
+                Member::Link => {
+                    let link: &RawValue = members.next_value()?;
+                    // Rare: most links are objects.
+                    if !link.get().starts_with('{') {
+                        return Err(with_care());
+                    }
+                }
             }
         }
-        objects.close(row, shape);
+        self.objects.close(self.row, state.shape);
+        Ok(())
+    }
+}
+
+/// How far the keys of an object were followed.
+#[derive(Default)]
+struct State {
+    shape: u32,
+    /// Which of the wanted properties the next one may be.
+    guess: usize,
+}
+
+/// The key of a member.
+struct Key<'k, 'n, 's, 'w> {
+    links: bool,
+    created: &'k mut u32,
+    state: &'k mut State,
+    objects: &'n mut ObjectBuilder<'s>,
+    wanted: Option<&'w Wanted>,
+}
+
+/// What is to be done with the value of a key.
+enum Member<'n, 's, 'w> {
+    Wanted(&'n mut NodeBuilder<'s>, Option<&'w Wanted>),
+    Unwanted,
+    /// Unwanted if it is an object.
+    Link,
+}
+
+impl<'n, 's, 'w> Key<'_, 'n, 's, 'w> {
+    #[inline]
+    fn member(self, key: &str) -> Result<Member<'n, 's, 'w>, Duplicate> {
+        let mut below = None;
+        if let Some(wanted) = self.wanted {
+            let Some((position, member)) = wanted.find(&without_nul(key), self.state.guess) else {
+                return Ok(Member::Unwanted);
+            };
+            self.state.guess = position + 1;
+            below = member.some();
+        }
+        if !self.links && key == "link" {
+            return Ok(Member::Link);
+        }
+        let node = self
+            .objects
+            .enter(&mut self.state.shape, key, self.created)?;
+        Ok(Member::Wanted(node, below))
+    }
+}
+
+impl<'de, 'n, 's, 'w> DeserializeSeed<'de> for Key<'_, 'n, 's, 'w> {
+    type Value = Member<'n, 's, 'w>;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl<'n, 's, 'w> Visitor<'_> for Key<'_, 'n, 's, 'w> {
+    type Value = Member<'n, 's, 'w>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    #[inline]
+    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
+        self.member(key).map_err(|Duplicate| with_care())
+    }
+}
+
+/// One value, for the node of its path.
+struct Value<'n, 's, 'w> {
+    walk: &'n mut Walk,
+    node: &'n mut NodeBuilder<'s>,
+    wanted: Option<&'w Wanted>,
+    row: usize,
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Value<'_, '_, '_> {
+    type Value = ();
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        if !self.node.by_text() {
+            return json.deserialize_any(self);
+        }
+        let text = <&RawValue>::deserialize(json)?.get();
+        if is_number(text) {
+            push_number(self.node, self.row, text).ok_or_else(with_care)
+        } else {
+            let mut json = serde_json::Deserializer::from_str(text);
+            json.deserialize_any(self).map_err(|_| with_care())
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Value<'_, '_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    #[inline]
+    fn visit_unit<E>(self) -> Result<(), E> {
         Ok(())
     }
 
     #[inline]
-    fn is_left_out(&self, key: &str, value: u32) -> bool {
-        !self.links && key == "link" && matches!(self.tape.get(value), TapeElement::StartObject(_))
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.node.push_boolean(self.row, value);
+        Ok(())
     }
 
     #[inline]
-    fn key(&self, at: u32) -> Result<&'t str, Fault> {
-        match self.tape.get(at) {
-            TapeElement::String(key) => Ok(self.tape.get_string(key)),
-            _ => Err(Fault::Error("a key that cannot be read")),
-        }
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        let value = value.try_into().map_err(|_| with_care())?;
+        self.node.push_integer(self.row, value);
+        Ok(())
     }
 
-    fn after(&self, at: u32) -> Result<u32, Fault> {
-        let next = self.tape.next(at, "value");
-        next.map_err(|_| Fault::Error("a value that cannot be read"))
+    #[inline]
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.node.push_integer(self.row, value);
+        Ok(())
+    }
+
+    #[cold]
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        Err(with_care())
+    }
+
+    #[inline]
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        self.node.push_string(self.row, text);
+        Ok(())
+    }
+
+    #[inline]
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<(), A::Error> {
+        Object {
+            walk: self.walk,
+            objects: self.node.objects(),
+            wanted: self.wanted,
+            row: self.row,
+            depth: self.depth + 1,
+        }
+        .visit_map(members)
+    }
+
+    #[inline]
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        let depth = self.depth + 1;
+        if depth > DEPTH {
+            return Err(with_care());
+        }
+        let lists = self.node.lists();
+        let (child, mut next) = lists.open();
+        loop {
+            let element = Value {
+                walk: self.walk,
+                node: child,
+                wanted: self.wanted,
+                row: next,
+                depth,
+            };
+            if elements.next_element_seed(element)?.is_none() {
+                break;
+            }
+            next += 1;
+        }
+        lists.close(self.row, next);
+        Ok(())
     }
 }

@@ -13,6 +13,8 @@ pub(super) struct Sizes {
     pub(super) rows: usize,
     /// The bytes of strings that are stored beside their views.
     pub(super) text: usize,
+    /// Whether there were numbers, ever, that are no 64-bit integers.
+    pub(super) by_text: bool,
     /// By the position among the properties of an object.
     children: Vec<Sizes>,
     elements: Option<Box<Sizes>>,
@@ -21,33 +23,41 @@ pub(super) struct Sizes {
 static UNKNOWN: Sizes = Sizes {
     rows: 0,
     text: 0,
+    by_text: false,
     children: Vec::new(),
     elements: None,
 };
 
 impl Sizes {
-    pub(super) fn of(page: &Page) -> Self {
+    /// The sizes of a page, and what was known `before`.
+    pub(super) fn of(page: &Page, before: &Self) -> Self {
         Self {
             rows: page.len(),
-            children: children(&page.root, page.len()),
+            children: children(&page.root, page.len(), before),
             ..Self::default()
         }
     }
 
-    fn of_node(node: &Node, rows: usize) -> Self {
+    fn of_node(node: &Node, rows: usize, before: &Self) -> Self {
         let mut sizes = Self {
             rows,
+            by_text: before.by_text,
             ..Self::default()
         };
         for values in &node.values {
             match values {
-                Values::Strings(array) | Values::Numbers(array) => sizes.text = stored(array),
-                Values::Objects(objects) => sizes.children = children(objects, rows),
+                Values::Strings(array) => sizes.text = stored(array),
+                Values::Objects(objects) => sizes.children = children(objects, rows, before),
                 Values::Lists(lists) => {
                     let elements = with_room(lists.elements());
-                    sizes.elements = Some(Box::new(Self::of_node(&lists.child, elements)));
+                    sizes.elements = Some(Box::new(Self::of_node(
+                        &lists.child,
+                        elements,
+                        before.elements(),
+                    )));
                 }
-                Values::Booleans(_) | Values::Integers(_) | Values::Floats(_) => {}
+                Values::Floats(_) | Values::Numbers(_) => sizes.by_text = true,
+                Values::Booleans(_) | Values::Integers(_) => {}
             }
         }
         sizes
@@ -62,9 +72,11 @@ impl Sizes {
     }
 }
 
-fn children(objects: &Objects, rows: usize) -> Vec<Sizes> {
-    let nodes = objects.children.iter();
-    nodes.map(|node| Sizes::of_node(node, rows)).collect()
+fn children(objects: &Objects, rows: usize, before: &Sizes) -> Vec<Sizes> {
+    let nodes = objects.children.iter().enumerate();
+    nodes
+        .map(|(position, node)| Sizes::of_node(node, rows, before.child(position)))
+        .collect()
 }
 
 fn stored(array: &StringViewArray) -> usize {

@@ -49,15 +49,15 @@ fn the_error_says_what_the_body_is() {
         ("[{}]}", "not JSON: more text after its end"),
         (
             r#"[{"a": 01}]"#,
-            "not JSON: an invalid number in record 1 of the page",
+            "not JSON: invalid number at line 1 column 9",
         ),
         (
             r#"[{}, {"a": [1.]}]"#,
-            "not JSON: an invalid number in record 2 of the page",
+            "not JSON: invalid number at line 1 column 15",
         ),
         (
             r#"[{"a": 1-2}]"#,
-            "not JSON: an invalid number in record 1 of the page",
+            "not JSON: expected `,` or `}` at line 1 column 9",
         ),
     ] {
         assert_eq!(
@@ -77,7 +77,8 @@ fn the_error_never_quotes_the_body() {
         r#"[{"name": "x" SECRET}]"#,
         r#"[{"name": 12SECRET}]"#,
         r#"[{"name": "\xSECRET"}]"#,
-        r#"[{"name": "\udc00SECRET"}]"#,
+        r#"[{"name": "\udc0SECRET"}]"#,
+        r#"[{"SECRET": 1, "SECRET" 2}]"#,
         r#"["SECRET"]"#,
         r#"[{"name": nulSECRET}]"#,
         "SECRET",
@@ -91,6 +92,29 @@ fn the_error_never_quotes_the_body() {
     }
     let error = decode(b"[{\"name\": \"\xff\xfe\"}]").unwrap_err();
     assert_eq!(error, "not JSON: text that is not UTF-8");
+}
+
+#[test]
+fn commas_and_colons_stand_where_they_belong() {
+    for body in [
+        r#"[{"a": 1,}]"#,
+        r#"[{,"a": 1}]"#,
+        r#"[{"a": 1,, "b": 2}]"#,
+        r#"[{"a": 1 "b": 2}]"#,
+        r#"[{"a" 1}]"#,
+        r#"[{"a":: 1}]"#,
+        r#"[{"a": }]"#,
+        r#"[{"a": [1,]}]"#,
+        r#"[{"a": [1 2]}]"#,
+        r#"[{"a": [,]}]"#,
+        "[{},]",
+        "[{} {}]",
+        "[,]",
+        "[{}, ]",
+    ] {
+        let error = decode(body.as_bytes()).unwrap_err();
+        assert!(error.starts_with("not JSON: "), "{body}: {error}");
+    }
 }
 
 #[test]

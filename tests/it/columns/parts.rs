@@ -72,6 +72,14 @@ fn a_page_does_not_depend_on_the_one_before() {
         ),
         many(r#"{"id": "a"}"#, 1),
         many(r#"{"id": 1, "id": 2}"#, 40),
+        many(
+            r#"{"n": 0.1, "id": 18446744073709551616, "l": [1e400, {"x": -0}]}"#,
+            45,
+        ),
+        many(
+            r#"{"n": {"n": [0.12345678901234567890]}, "id": "é\n", "l": [{"x": true}, [null]]}"#,
+            45,
+        ),
         many(r#"{"id": "0123456789abcdef", "l": [{"x": 1}], "n": 1}"#, 55),
     ];
     let decoder = &mut PageDecoder::default();

@@ -262,6 +262,19 @@ fn odd_keys_are_kept_as_they_are() {
 }
 
 #[test]
+fn half_a_surrogate_pair_stands_for_no_character() {
+    let df = frame(&[
+        r#"[{"a": "x\ud800y", "b": 1}, {"a": "\udc00\ud83d\ude00é\ud83d", "\udfff": "c"}]"#,
+    ]);
+    assert_eq!(names(&df), ["a", "b", "\u{fffd}"]);
+    let expected = ["x\u{fffd}y", "\u{fffd}😀é\u{fffd}"];
+    assert_eq!(
+        strings(&df, "a"),
+        expected.map(|text| Some(text.to_owned()))
+    );
+}
+
+#[test]
 fn the_last_of_two_equal_keys_counts() {
     let df = frame(&[
         r#"[{"a": "x", "b": {"p": 1}, "a": 1, "b": {"q": 2}}, {"a": 2, "b": {"q": 3, "q": 4}}]"#,
