@@ -1,5 +1,6 @@
 //! A page that has been read: its records as a tree of nodes, one per path.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::ops::Range;
 
 use arrow::array::{Array, BooleanArray, Float64Array, Int64Array, StringViewArray};
@@ -17,12 +18,19 @@ pub struct Page {
     len: usize,
     pub(super) root: Objects,
     id: Option<usize>,
+    id_hashes: Option<Vec<u64>>,
 }
 
 impl Page {
     pub(super) fn new(len: usize, root: Objects) -> Self {
-        let id = root.names.find("id", 0);
-        Self { len, root, id }
+        let mut page = Self {
+            len,
+            id: root.names.find("id", 0),
+            root,
+            id_hashes: None,
+        };
+        page.id_hashes = (0..len).map(|row| page.id(row).map(hash)).collect();
+        page
     }
 
     /// The number of records.
@@ -55,6 +63,14 @@ impl Page {
 }
 
 impl Page {
+    /// A hash of the `id` of each record, if all have one that is a string.
+    ///
+    /// Different hashes prove different ids. They are made while the ids lie in the cache, by the
+    /// thread that reads the page: to compare all ids of a district would keep one core waiting.
+    pub(crate) fn id_hashes(&self) -> Option<&[u64]> {
+        self.id_hashes.as_deref()
+    }
+
     /// The `changeVersion` of a record, if it has one that is an integer.
     pub(crate) fn change_version(&self, row: usize) -> Option<i64> {
         let node = self.root.names.find("changeVersion", 0)?;
@@ -63,6 +79,12 @@ impl Page {
             _ => None,
         }
     }
+}
+
+fn hash(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(id.as_bytes());
+    hasher.finish()
 }
 
 /// All values of one path. A row has a value of one kind at most; null and missing have none.

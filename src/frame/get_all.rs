@@ -608,28 +608,20 @@ struct Parts {
 impl Parts {
     /// The frame with the key and the columns about the request before the records.
     fn with_result_columns(self, keys: &Keys) -> Result<DataFrame> {
-        let height = self.records.height();
-        let mut owners: Vec<IdxSize> = Vec::with_capacity(height);
-        for span in &self.spans {
-            owners.extend(std::iter::repeat_n(span.row as IdxSize, span.rows));
-        }
-        let per_row = || {
-            self.spans
-                .iter()
-                .flat_map(|span| std::iter::repeat_n(span.failure.as_ref(), span.rows))
-        };
+        let rows: Vec<IdxSize> = self.spans.iter().map(|span| span.row as IdxSize).collect();
+        let failures = || self.spans.iter().map(|span| span.failure.as_ref());
         let text = |name: &str, get: fn(&Failure) -> Option<&str>| {
-            let values = per_row().map(|failure| get(failure?));
+            let values = failures().map(|failure| get(failure?));
             StringChunked::from_iter_options(name.into(), values).into_column()
         };
-        let http_status: Int32Chunked = per_row()
+        let http_status: Int32Chunked = failures()
             .map(|failure| match failure {
                 Some(failure) => failure.http_status.map(i32::from),
                 None => Some(200),
             })
             .collect();
-        let mut columns = vec![
-            keys.take(&owners)?,
+        let of_districts = [
+            keys.take(&rows)?,
             text("status", |_| Some("error")),
             text("message", |failure| Some(&failure.message)),
             http_status.with_name("http_status".into()).into_column(),
@@ -637,6 +629,14 @@ impl Parts {
                 failure.correlation_id.as_deref()
             }),
         ];
+        let height = self.records.height();
+        let mut owners: Vec<IdxSize> = Vec::with_capacity(height);
+        for (number, span) in self.spans.iter().enumerate() {
+            owners.extend(std::iter::repeat_n(number as IdxSize, span.rows));
+        }
+        let owners = IdxCa::from_vec(PlSmallStr::EMPTY, owners);
+        let columns = of_districts.iter().map(|column| column.take(&owners));
+        let mut columns = columns.collect::<PolarsResult<Vec<Column>>>()?;
         columns.extend(self.records.into_columns());
         Ok(DataFrame::new(height, columns)?)
     }
