@@ -36,7 +36,8 @@ pub(crate) struct Reader<'a> {
     requests: Semaphore,
     /// Pages between the network and their columns; they bound the memory.
     pages: Semaphore,
-    workers: usize,
+    /// How many of these there may be.
+    under_way: usize,
 }
 
 /// The records of one district, in order, each id once.
@@ -93,6 +94,7 @@ impl<'a> Reader<'a> {
         short_is_error: bool,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let under_way = workers + cores;
         Self {
             context,
             limit,
@@ -101,8 +103,8 @@ impl<'a> Reader<'a> {
             short_is_error,
             by_version: false,
             requests: Semaphore::new(workers),
-            pages: Semaphore::new(workers + cores),
-            workers,
+            pages: Semaphore::new(under_way),
+            under_way,
         }
     }
 
@@ -246,7 +248,7 @@ impl<'a> Reader<'a> {
                 let pages = self.walk(access, collection, size, token).await?;
                 Ok::<_, Failure>((i, pages))
             })
-            .buffer_unordered(self.workers)
+            .buffer_unordered(self.under_way)
             .try_collect()
             .await?;
         parts.sort_unstable_by_key(|(i, _)| *i);
@@ -338,14 +340,19 @@ impl<'a> Reader<'a> {
             let offsets: Vec<u64> = (offset..total).step_by(step as usize).collect();
             let last = offsets.len() - 1;
             offset += step * offsets.len() as u64;
-            let batch: Vec<CountedPage> = stream::iter(offsets.into_iter().enumerate())
-                .map(|(i, at)| self.page(access, collection, at, step, i == last))
-                .buffered(self.workers)
-                .try_collect()
-                .await
-                .map_err(PageError::into_failure)?;
-            let counted = batch.last().and_then(|page| page.total);
-            batch.into_iter().for_each(|page| reading.add(page));
+            let mut batch: Vec<(usize, CountedPage)> =
+                stream::iter(offsets.into_iter().enumerate())
+                    .map(|(i, at)| async move {
+                        let page = self.page(access, collection, at, step, i == last).await?;
+                        Ok((i, page))
+                    })
+                    .buffer_unordered(self.under_way)
+                    .try_collect()
+                    .await
+                    .map_err(PageError::into_failure)?;
+            batch.sort_unstable_by_key(|(i, _)| *i);
+            let counted = batch.last().and_then(|(_, page)| page.total);
+            batch.into_iter().for_each(|(_, page)| reading.add(page));
             match counted {
                 Some(counted) => total = counted,
                 None => break,
