@@ -4,7 +4,7 @@
 
 use arrow::array::{Array, ArrayRef, StringViewArray, make_array};
 use arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi, to_ffi};
-use polars::prelude::{CompatLevel, PlSmallStr, Series};
+use polars::prelude::{ArrowDataType, CompatLevel, DataType, PlSmallStr, Series};
 use polars_arrow::ffi as polars_ffi;
 
 use super::text::TextBuilder;
@@ -30,6 +30,24 @@ pub(super) fn to_series(name: PlSmallStr, array: &dyn Array) -> Result<Series> {
     };
     // SAFETY: `dtype` is the dtype that the array was imported with.
     let series = unsafe { Series::_try_from_arrow_unchecked(name, vec![array], &dtype)? };
+    Ok(series)
+}
+
+/// The same where the dtype is known: `array` is of the Arrow type that Polars has for `dtype`,
+/// which is `arrow`.
+pub(super) fn to_series_of(
+    name: PlSmallStr,
+    array: &dyn Array,
+    dtype: &DataType,
+    arrow: &ArrowDataType,
+) -> Result<Series> {
+    let array = FFI_ArrowArray::new(&array.to_data());
+    // SAFETY: as in `to_series`.
+    let series = unsafe {
+        let array = std::mem::transmute::<FFI_ArrowArray, polars_ffi::ArrowArray>(array);
+        let array = polars_ffi::import_array_from_c(array, arrow.clone())?;
+        Series::from_chunks_and_dtype_unchecked(name, vec![array], dtype)
+    };
     Ok(series)
 }
 

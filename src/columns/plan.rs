@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes as arrow_types;
-use polars::prelude::{Column, DataFrame, DataType, PlSmallStr, Schema};
+use polars::prelude::{
+    ArrowDataType, Column, CompatLevel, DataFrame, DataType, PlSmallStr, Schema, Series,
+};
 
 use super::given::Given;
 use super::page::{Node, Page};
@@ -34,6 +36,8 @@ enum Columns {
 struct Leaf {
     path: Vec<Box<str>>,
     dtype: Type,
+    /// The same for Polars' arrays.
+    arrow: ArrowDataType,
 }
 
 impl Layout {
@@ -70,8 +74,10 @@ impl Layout {
         for (seen, path) in leaves {
             let name = free_name(path.join(separator), &mut taken);
             let dtype = seen.resolve();
-            schema.with_column(name, dtype.to_polars());
-            columns.push(Leaf { path, dtype });
+            let polars = dtype.to_polars();
+            let arrow = polars.to_arrow(CompatLevel::newest());
+            schema.with_column(name, polars);
+            columns.push(Leaf { path, dtype, arrow });
         }
         Plan {
             columns: Columns::Inferred(columns),
@@ -210,14 +216,12 @@ impl Plan {
     /// [`Error::Polars`](crate::Error::Polars) if Polars refuses a column.
     pub fn frame(&self, page: impl Borrow<Page>) -> Result<DataFrame> {
         let page = page.borrow();
-        let mut columns = Vec::with_capacity(self.schema.len());
-        for ((name, dtype), array) in self.schema.iter().zip(self.arrays(page)) {
-            let mut series = interop::to_series(name.clone(), &array)?;
-            if self.is_cast(columns.len()) {
-                series = series.strict_cast(dtype)?;
-            }
-            columns.push(Column::from(series));
-        }
+        let fields = self.schema.iter().zip(self.arrays(page)).enumerate();
+        let columns = fields.map(|(place, ((name, dtype), array))| {
+            let series = self.series(place, name.clone(), dtype, &array)?;
+            Ok(Column::from(series))
+        });
+        let columns = columns.collect::<Result<Vec<Column>>>()?;
         Ok(DataFrame::new(page.len(), columns)?)
     }
 
@@ -249,13 +253,26 @@ impl Plan {
         }
     }
 
-    fn is_cast(&self, column: usize) -> bool {
+    /// One of the columns, from its array.
+    fn series(
+        &self,
+        place: usize,
+        name: PlSmallStr,
+        dtype: &DataType,
+        array: &ArrayRef,
+    ) -> Result<Series> {
         match &self.columns {
-            Columns::Inferred(_) => false,
-            Columns::Given(given, picks) => given
-                .columns
-                .get(picks[column])
-                .is_some_and(|place| place.is_cast()),
+            Columns::Inferred(leaves) => {
+                interop::to_series_of(name, array, dtype, &leaves[place].arrow)
+            }
+            Columns::Given(given, picks) => {
+                let series = interop::to_series(name, array)?;
+                let column = given.columns.get(picks[place]);
+                Ok(match column.is_some_and(|column| column.is_cast()) {
+                    true => series.strict_cast(dtype)?,
+                    false => series,
+                })
+            }
         }
     }
 }
