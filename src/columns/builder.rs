@@ -59,6 +59,11 @@ impl<'s> NodeBuilder<'s> {
         self.by_text
     }
 
+    /// Whether there were objects or lists.
+    pub(super) fn is_nested(&self) -> bool {
+        self.objects.is_some() || self.lists.is_some()
+    }
+
     #[inline]
     pub(super) fn push_boolean(&mut self, row: usize, value: bool) {
         self.booleans.get_or_insert_default().push(row, value);

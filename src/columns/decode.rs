@@ -118,7 +118,7 @@ impl PageDecoder {
             None => careful::shred(text, expected, part, &self.sizes)?,
         };
         self.length = body.len();
-        self.sizes = Sizes::of(&page, &self.sizes);
+        self.sizes = Sizes::of(&page, std::mem::take(&mut self.sizes));
         Ok(page)
     }
 }

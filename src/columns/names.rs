@@ -12,6 +12,12 @@ pub(super) struct Names {
     index: HashMap<Box<str>, usize>,
 }
 
+impl PartialEq for Names {
+    fn eq(&self, other: &Self) -> bool {
+        self.list == other.list
+    }
+}
+
 impl Names {
     pub(super) fn len(&self) -> usize {
         self.list.len()

@@ -107,7 +107,7 @@ impl<'s> ObjectBuilder<'s> {
         let field = match self.names.find(key, 0) {
             Some(field) => field,
             None => {
-                let sizes = self.sizes.child(self.children.len());
+                let sizes = self.sizes.child(key, self.children.len());
                 self.children.push(NodeBuilder::new(*created, sizes));
                 *created += 1;
                 self.names.push(key)

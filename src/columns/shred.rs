@@ -1,8 +1,10 @@
 //! The walk over the text of one body, as it is parsed: every value goes to the node of its path.
 //!
-//! Nothing is built in between. What this walk cannot do as it goes ends it: a key that stands
-//! twice in an object, a number whose digits no float keeps, bad JSON. Such bodies are rare, and
-//! are read again, with all the care they need, by [`super::careful`].
+//! Nothing is built in between. A number that is no 64-bit integer is taken by its text, which
+//! serde_json gives only if asked for it before: where none is expected, one ends the walk, and it
+//! begins again with the texts of all scalars. What it cannot do as it goes ends it as well: a key
+//! that stands twice in an object, bad JSON. Such bodies are rare, and are read again, with all the
+//! care they need, by [`super::careful`].
 
 use std::fmt;
 
@@ -53,9 +55,14 @@ pub(super) struct Part<'a> {
 ///
 /// `None`: the body is to be read with care, and may not be what it should be.
 pub(super) fn shred(text: &str, body: Body, part: Part<'_>, sizes: &Sizes) -> Option<Page> {
+    walk(text, body, part, sizes, false).or_else(|| walk(text, body, part, sizes, true))
+}
+
+fn walk(text: &str, body: Body, part: Part<'_>, sizes: &Sizes, by_text: bool) -> Option<Page> {
     let mut objects = ObjectBuilder::new(sizes);
     let mut walk = Walk {
         links: part.links,
+        by_text,
         created: 0,
     };
     let mut json = serde_json::Deserializer::from_str(text);
@@ -104,6 +111,7 @@ fn with_care<E: Error>() -> E {
 /// What all values of a walk share.
 struct Walk {
     links: bool,
+    by_text: bool,
     /// The number of nodes up to here.
     created: u32,
 }
@@ -299,7 +307,7 @@ impl<'de> DeserializeSeed<'de> for Value<'_, '_, '_> {
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        if !self.node.by_text() {
+        if !(self.node.by_text() || self.walk.by_text && !self.node.is_nested()) {
             return json.deserialize_any(self);
         }
         let text = <&RawValue>::deserialize(json)?.get();

@@ -3,8 +3,12 @@
 //! The pages of a resource are much alike. To let each column of each page grow from nothing
 //! would copy it again and again. A guess that is wrong costs some memory until the page is done.
 
+use std::mem;
+use std::sync::LazyLock;
+
 use arrow::array::StringViewArray;
 
+use super::names::Names;
 use super::page::{Node, Objects, Page, Values};
 
 /// What to expect of a node and of those below it; nothing, where nothing is known.
@@ -13,48 +17,46 @@ pub(super) struct Sizes {
     pub(super) rows: usize,
     /// The bytes of strings that are stored beside their views.
     pub(super) text: usize,
-    /// Whether there were numbers, ever, that are no 64-bit integers.
+    /// Whether there were numbers, in page after page with this node, that are no 64-bit integers.
     pub(super) by_text: bool,
-    /// By the position among the properties of an object.
+    /// The properties of objects.
+    names: Names,
     children: Vec<Sizes>,
     elements: Option<Box<Sizes>>,
 }
 
-static UNKNOWN: Sizes = Sizes {
-    rows: 0,
-    text: 0,
-    by_text: false,
-    children: Vec::new(),
-    elements: None,
-};
+static UNKNOWN: LazyLock<Sizes> = LazyLock::new(Sizes::default);
 
 impl Sizes {
     /// The sizes of a page, and what was known `before`.
-    pub(super) fn of(page: &Page, before: &Self) -> Self {
-        Self {
+    pub(super) fn of(page: &Page, before: Self) -> Self {
+        let mut sizes = Self {
             rows: page.len(),
-            children: children(&page.root, page.len(), before),
             ..Self::default()
-        }
+        };
+        sizes.set_children(&page.root, before.names, before.children);
+        sizes
     }
 
-    fn of_node(node: &Node, rows: usize, before: &Self) -> Self {
+    fn of_node(node: &Node, rows: usize, before: Self) -> Self {
         let mut sizes = Self {
             rows,
             by_text: before.by_text,
             ..Self::default()
         };
+        let (mut names, mut children) = (before.names, before.children);
+        let mut elements_before = before.elements;
         for values in &node.values {
             match values {
                 Values::Strings(array) => sizes.text = stored(array),
-                Values::Objects(objects) => sizes.children = children(objects, rows, before),
+                Values::Objects(objects) => {
+                    sizes.set_children(objects, mem::take(&mut names), mem::take(&mut children));
+                }
                 Values::Lists(lists) => {
-                    let elements = with_room(lists.elements());
-                    sizes.elements = Some(Box::new(Self::of_node(
-                        &lists.child,
-                        elements,
-                        before.elements(),
-                    )));
+                    let before = elements_before.take().map(|elements| *elements);
+                    let count = with_room(lists.elements());
+                    let elements = Self::of_node(&lists.child, count, before.unwrap_or_default());
+                    sizes.elements = Some(Box::new(elements));
                 }
                 Values::Floats(_) | Values::Numbers(_) => sizes.by_text = true,
                 Values::Booleans(_) | Values::Integers(_) => {}
@@ -63,20 +65,32 @@ impl Sizes {
         sizes
     }
 
-    pub(super) fn child(&self, position: usize) -> &Self {
-        self.children.get(position).unwrap_or(&UNKNOWN)
+    fn set_children(&mut self, objects: &Objects, before: Names, mut known: Vec<Self>) {
+        let children = objects.names.iter().zip(&objects.children).enumerate();
+        let children = children.map(|(position, (name, node))| {
+            let known = before
+                .find(name, position)
+                .map(|at| mem::take(&mut known[at]));
+            Self::of_node(node, self.rows, known.unwrap_or_default())
+        });
+        self.children = children.collect();
+        self.names = match before == objects.names {
+            true => before,
+            false => objects.names.clone(),
+        };
+    }
+
+    /// What to expect of a property; `guess` is the position looked at first.
+    pub(super) fn child(&self, name: &str, guess: usize) -> &Self {
+        match self.names.find(name, guess) {
+            Some(position) => &self.children[position],
+            None => &UNKNOWN,
+        }
     }
 
     pub(super) fn elements(&self) -> &Self {
         self.elements.as_deref().unwrap_or(&UNKNOWN)
     }
-}
-
-fn children(objects: &Objects, rows: usize, before: &Sizes) -> Vec<Sizes> {
-    let nodes = objects.children.iter().enumerate();
-    nodes
-        .map(|(position, node)| Sizes::of_node(node, rows, before.child(position)))
-        .collect()
 }
 
 fn stored(array: &StringViewArray) -> usize {
