@@ -33,6 +33,8 @@ struct Request<'a> {
     path: &'a str,
     query: &'a str,
     authorized: bool,
+    /// Where it ends, its body included.
+    end: usize,
 }
 
 impl Server {
@@ -62,28 +64,26 @@ impl Server {
 
     fn connection(&self, mut stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let mut buffer = Vec::with_capacity(64 << 10);
+        let mut buffer = vec![0; 64 << 10];
+        let mut filled = 0;
         loop {
-            let head = loop {
-                if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
-                    break end + 4;
+            let Some(request) = Request::parse(&buffer[..filled]) else {
+                if filled == buffer.len() {
+                    buffer.resize(2 * filled, 0);
                 }
-                if more(&mut stream, &mut buffer)? == 0 {
-                    return Ok(());
+                match stream.read(&mut buffer[filled..])? {
+                    0 => return Ok(()),
+                    read => filled += read,
                 }
+                continue;
             };
-            let text = String::from_utf8_lossy(&buffer[..head]).into_owned();
-            let body = header(&text, "content-length").map_or(0, |text| text.parse().unwrap_or(0));
-            while buffer.len() < head + body {
-                if more(&mut stream, &mut buffer)? == 0 {
-                    return Ok(());
-                }
-            }
-            buffer.drain(..head + body);
             if !self.latency.is_zero() {
                 thread::sleep(self.latency);
             }
-            self.answer(&mut stream, &request(&text))?;
+            self.answer(&mut stream, &request)?;
+            let end = request.end;
+            buffer.copy_within(end..filled, 0);
+            filled -= end;
         }
     }
 
@@ -151,33 +151,29 @@ impl Server {
     }
 }
 
-fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<usize> {
-    let mut chunk = [0; 16 << 10];
-    let read = stream.read(&mut chunk)?;
-    buffer.extend_from_slice(&chunk[..read]);
-    Ok(read)
-}
-
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines().find_map(|line| {
-        let (key, value) = line.split_once(':')?;
-        key.eq_ignore_ascii_case(name).then(|| value.trim())
-    })
-}
-
-fn request(head: &str) -> Request<'_> {
-    let mut words = head.split(' ');
-    let (method, target) = (
-        words.next().unwrap_or_default(),
-        words.next().unwrap_or("/"),
-    );
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let token = header(head, "authorization").and_then(|value| value.split(' ').next_back());
-    Request {
-        method,
-        path,
-        query,
-        authorized: token == Some(TOKEN),
+impl<'a> Request<'a> {
+    /// The request at the start of some bytes, once all of it is there.
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+        let mut lines = str::from_utf8(&bytes[..head]).ok()?.split("\r\n");
+        let mut words = lines.next()?.split(' ');
+        let (method, target) = (words.next()?, words.next()?);
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let (mut authorized, mut end) = (false, head + 4);
+        for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+            if name.eq_ignore_ascii_case("content-length") {
+                end += value.trim().parse::<usize>().ok()?;
+            } else if name.eq_ignore_ascii_case("authorization") {
+                authorized = value.split(' ').next_back() == Some(TOKEN);
+            }
+        }
+        (end <= bytes.len()).then_some(Self {
+            method,
+            path,
+            query,
+            authorized,
+            end,
+        })
     }
 }
 
