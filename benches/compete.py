@@ -45,7 +45,8 @@ class Race:
         fast = self.rounds or cell.rounds
         outcomes: Outcomes = {who.name: [] for who in contestants if job.name in who.jobs}
         for number in range(fast):
-            for who in contestants:
+            # There and back again, so that nobody always comes after the same one.
+            for who in contestants if number % 2 == 0 else reversed(contestants):
                 if who.name not in outcomes:
                     continue
                 runs = outcomes[who.name]
