@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pyo3_polars::PyDataFrame;
 
-use super::client::{Client, get, read_options, whole};
+use super::client::{Client, get, keywords, read_options, whole};
 use super::errors::raise;
 use super::run::{Call, run};
 use crate::{BatchOptions, ChangeOptions, Error, GetAllOptions};
@@ -64,8 +64,7 @@ pub(crate) fn changes(
     since: &Bound<'_, PyAny>,
     arguments: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<(PyDataFrame, PyDataFrame, PyDataFrame, i64)> {
-    let empty = PyDict::new(py);
-    let a = arguments.unwrap_or(&empty);
+    let a = &keywords(py, arguments);
     let since: Option<i64> = since.extract().map_err(|error: PyErr| {
         let text = format!("since: {}", error.value(py));
         raise(py, Error::Config(text))
@@ -93,8 +92,7 @@ fn options(
     call: &Call,
     arguments: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<ChangeOptions> {
-    let empty = PyDict::new(py);
-    let a = arguments.unwrap_or(&empty);
+    let a = &keywords(py, arguments);
     Ok(ChangeOptions {
         min_change_version: get(a, "min_change_version")?,
         max_change_version: get(a, "max_change_version")?,

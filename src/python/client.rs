@@ -37,6 +37,14 @@ pub(super) fn get<'py, T: FromPyObjectOwned<'py>>(
         })
 }
 
+/// The keyword arguments of a call, where it has some or not.
+pub(super) fn keywords<'py>(
+    py: Python<'py>,
+    arguments: Option<&Bound<'py, PyDict>>,
+) -> Bound<'py, PyDict> {
+    arguments.map_or_else(|| PyDict::new(py), Bound::clone)
+}
+
 fn seconds(arguments: &Bound<'_, PyDict>, name: &str) -> PyResult<Duration> {
     let value: f64 = get(arguments, name)?;
     Duration::try_from_secs_f64(value).map_err(|_| {
@@ -66,8 +74,7 @@ impl Client {
     #[new]
     #[pyo3(signature = (**arguments))]
     fn new(py: Python<'_>, arguments: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        let empty = PyDict::new(py);
-        let a = arguments.unwrap_or(&empty);
+        let a = &keywords(py, arguments);
         let mut builder = EdFiClient::builder()
             .base_url(get::<String>(a, "base_url")?)
             .endpoint(get::<String>(a, "endpoint")?)
@@ -125,8 +132,7 @@ impl Client {
         on_tick: Option<&Bound<'_, PyAny>>,
         arguments: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyDataFrame> {
-        let empty = PyDict::new(py);
-        let a = arguments.unwrap_or(&empty);
+        let a = &keywords(py, arguments);
         let options = TokenOptions {
             workers: whole(a, "workers", 1)?,
             skip_statuses: get(a, "skip_statuses")?,
@@ -155,8 +161,7 @@ impl Client {
         on_tick: Option<&Bound<'_, PyAny>>,
         arguments: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<GetAllResult> {
-        let empty = PyDict::new(py);
-        let a = arguments.unwrap_or(&empty);
+        let a = &keywords(py, arguments);
         let options = GetAllOptions {
             batch: BatchOptions {
                 endpoint: get(a, "endpoint")?,
@@ -192,8 +197,7 @@ impl Client {
         on_tick: Option<&Bound<'_, PyAny>>,
         arguments: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyDataFrame> {
-        let empty = PyDict::new(py);
-        let a = arguments.unwrap_or(&empty);
+        let a = &keywords(py, arguments);
         let options = GetAllOptions {
             batch: batch_options(a, call)?,
             ..read_options(a)?
@@ -211,8 +215,7 @@ impl Client {
         call: &Call,
         arguments: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<OutcomeResult> {
-        let empty = PyDict::new(py);
-        let a = arguments.unwrap_or(&empty);
+        let a = &keywords(py, arguments);
         let options = post_options(a, own_options(a, call)?)?;
         let future = self.0.post_payload(payload, &options);
         run(py, &call.control, None, future).map(outcome)
@@ -227,8 +230,7 @@ impl Client {
         on_tick: Option<&Bound<'_, PyAny>>,
         arguments: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyDataFrame> {
-        let empty = PyDict::new(py);
-        let a = arguments.unwrap_or(&empty);
+        let a = &keywords(py, arguments);
         let options = PostOptions {
             order_by_col: get(a, "order_by_col")?,
             keep_server_fields: get(a, "keep_server_fields")?,
@@ -279,8 +281,7 @@ impl Client {
         on_tick: Option<&Bound<'_, PyAny>>,
         arguments: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyDataFrame> {
-        let empty = PyDict::new(py);
-        let a = arguments.unwrap_or(&empty);
+        let a = &keywords(py, arguments);
         let options = GetByIdOptions {
             batch: batch_options(a, call)?,
             flatten: get(a, "flatten")?,
@@ -299,8 +300,7 @@ impl Client {
         call: &Call,
         arguments: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<OutcomeResult> {
-        let empty = PyDict::new(py);
-        let a = arguments.unwrap_or(&empty);
+        let a = &keywords(py, arguments);
         let options = DeleteOptions {
             batch: own_options(a, call)?,
             commit: get(a, "commit")?,
@@ -318,8 +318,7 @@ impl Client {
         on_tick: Option<&Bound<'_, PyAny>>,
         arguments: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyDataFrame> {
-        let empty = PyDict::new(py);
-        let a = arguments.unwrap_or(&empty);
+        let a = &keywords(py, arguments);
         let options = DeleteOptions {
             batch: batch_options(a, call)?,
             commit: get(a, "commit")?,

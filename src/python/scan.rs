@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pyo3_polars::PyDataFrame;
 
-use super::client::{Client, batch_options, get, read_options, whole};
+use super::client::{Client, batch_options, get, keywords, read_options, whole};
 use super::errors::raise;
 use super::run::{Call, TICK, run};
 use crate::runtime::{AtWork, Threads};
@@ -38,8 +38,7 @@ impl Scan {
         df: Option<PyDataFrame>,
         arguments: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let empty = PyDict::new(py);
-        let a = arguments.unwrap_or(&empty);
+        let a = &keywords(py, arguments);
         let call = Call::new();
         let batch = match &df {
             Some(_) => batch_options(a, &call)?,
