@@ -279,7 +279,8 @@ url_col, token_col, api_version_col, auth_key_col, auth_secret_col, oauth_endpoi
 refresh_cooldown, row_id_col, separator, links, explode, paging, min_change_version, \
 max_change_version, snapshot
         As in :meth:`EdFiClient.batch_get_all`. The first pages of up to ``workers`` districts are
-        fetched ahead.
+        fetched ahead, and as many other pages: those of the next district once all those of the one
+        before are on their way.
 
     Returns
     -------

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::Failure;
@@ -44,7 +44,7 @@ impl<T> Drop for Task<T> {
 /// So many places there are in any case: while one result is taken, others are worked at.
 const FEWEST: usize = 3;
 
-/// The places of one row.
+/// The places of one row, or of several that take them one after another.
 #[derive(Debug)]
 pub(super) struct Places {
     free: Arc<Semaphore>,
@@ -121,7 +121,6 @@ pub(super) enum Item<T, E> {
 pub(super) struct Lane<T, E> {
     items: mpsc::UnboundedReceiver<Item<T, E>>,
     task: Task<Result<E, Failure>>,
-    turn: Option<oneshot::Sender<()>>,
     place: Option<(Place, bool)>,
 }
 
@@ -129,8 +128,8 @@ pub(super) struct Lane<T, E> {
 #[derive(Debug)]
 pub(super) struct Out<T, E> {
     items: mpsc::UnboundedSender<Item<T, E>>,
-    places: Arc<Places>,
-    turn: Option<oneshot::Receiver<()>>,
+    /// The lane's own places.
+    pub(super) places: Arc<Places>,
 }
 
 impl<T: Send + 'static, E: Send + 'static> Lane<T, E> {
@@ -140,25 +139,14 @@ impl<T: Send + 'static, E: Send + 'static> Lane<T, E> {
         F: Future<Output = Result<E, Failure>> + Send + 'static,
     {
         let (sender, items) = mpsc::unbounded_channel();
-        let (turn, receiver) = oneshot::channel();
         let out = Out {
             items: sender,
             places: Places::new(places),
-            turn: Some(receiver),
         };
         Self {
             items,
             task: Task::spawn(work(out)),
-            turn: Some(turn),
             place: None,
-        }
-    }
-
-    /// Tells the task that its results are being taken now.
-    pub(super) fn begin(&mut self) {
-        if let Some(turn) = self.turn.take() {
-            // The task may have ended already.
-            let _ = turn.send(());
         }
     }
 
@@ -187,19 +175,6 @@ impl<T: Send + 'static, E: Send + 'static> Lane<T, E> {
 }
 
 impl<T, E> Out<T, E> {
-    /// Waits for a free place.
-    pub(super) async fn place(&self) -> Place {
-        self.places.place().await
-    }
-
-    /// Waits until the results of this lane are being taken.
-    pub(super) async fn turn(&mut self) {
-        if let Some(turn) = self.turn.take() {
-            // An error means that nobody takes any, and that this task is about to be stopped.
-            let _ = turn.await;
-        }
-    }
-
     pub(super) fn put(&self, item: Item<T, E>) {
         // Without a receiver this task is about to be stopped.
         let _ = self.items.send(item);

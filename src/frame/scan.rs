@@ -9,7 +9,7 @@ use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use polars::prelude::*;
 use tokio::sync::Semaphore;
 
-use super::ahead::Item;
+use super::ahead::{Item, Places};
 use super::get_all::{
     self, GetAllOptions, OnShort, SchemaChoice, documented_layout, explode, visits,
 };
@@ -109,7 +109,8 @@ impl EdFiClient {
     /// `status`: a district that fails ends the stream with an error that names its key, and so
     /// does, at once, a row that cannot be visited. Without a given schema the columns are those
     /// of the first pages of all districts together. A property named as the key column is kept
-    /// as `<name>_record`.
+    /// as `<name>_record`. The first pages of as many districts as there are workers are fetched
+    /// ahead, and as many other pages.
     ///
     /// # Errors
     /// As [`EdFiClient::scan`], and those of a wrong frame.
@@ -483,6 +484,8 @@ impl Sources {
             decoders,
             make,
             requests: Semaphore::new(read.batch.workers),
+            pages: Places::new(read.batch.workers),
+            partitions: Places::new(read.batch.workers),
         };
         (Arc::new(scanning), self.districts, self.labels)
     }
@@ -636,7 +639,6 @@ impl<T: Table> Reading<T> {
             let waited = !lane.is_ready();
             match lane.next().await {
                 Some(Item::Lane(mut lane, place)) => {
-                    lane.begin();
                     let waited = !lane.is_ready();
                     lane.keep(place, waited);
                     if self.lanes.len() == 1 {

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::ahead::{Item, Lane, Out, Places, Task};
 use super::district::digest;
@@ -47,6 +47,35 @@ pub(super) struct Scanning<T> {
     pub(super) make: Make<T>,
     /// Requests in flight.
     pub(super) requests: Semaphore,
+    /// Pages ahead, the first ones of districts aside. Whose turn it is takes these places, so that
+    /// nobody waits for one that is held by something to be taken later.
+    pub(super) pages: Arc<Places>,
+    /// Partitions ahead; their pages have places of their own.
+    pub(super) partitions: Arc<Places>,
+}
+
+/// The right to fetch more than a first page. It goes from district to district.
+struct Turn {
+    before: Option<oneshot::Receiver<()>>,
+    after: Option<oneshot::Sender<()>>,
+}
+
+impl Turn {
+    async fn come(&mut self) {
+        if let Some(before) = self.before.take() {
+            // Nothing is ever sent: the other side goes away.
+            let _ = before.await;
+        }
+    }
+
+    /// Lets the next district begin: all that this one needs has its place.
+    fn pass(&mut self) {
+        self.after = None;
+    }
+
+    fn has_passed(&self) -> bool {
+        self.after.is_none()
+    }
 }
 
 /// One page, made into something.
@@ -73,6 +102,8 @@ pub(super) struct Count<T> {
     /// Whether that was said with the first of many pages.
     early: bool,
     walk: Arc<Walk<T>>,
+    /// Where so many records may be enough, the next district begins when this one was counted.
+    _turn: Option<Turn>,
 }
 
 pub(super) type Pieces<T> = Lane<Piece<T>, Option<Count<T>>>;
@@ -109,14 +140,19 @@ impl<T: Send + 'static> Scanning<T> {
     /// The pages of all these districts, one district after another.
     ///
     /// The first pages of as many districts as there are workers are fetched ahead; the others of
-    /// a district when it is its turn.
+    /// a district when all those of the one before have been begun.
     pub(super) fn districts(self: Arc<Self>, districts: Vec<District>) -> Pieces<T> {
-        let workers = self.workers;
-        Lane::spawn(workers, |out| async move {
+        Lane::spawn(self.workers, |out| async move {
+            let mut before = None;
             for district in districts {
-                let place = out.place().await;
+                let place = out.places.place().await;
                 let scanning = self.clone();
-                let lane = Lane::spawn(workers, |out| scanning.district(district, out));
+                let (after, next) = oneshot::channel();
+                let turn = Turn {
+                    before: before.replace(next),
+                    after: Some(after),
+                };
+                let lane = Lane::spawn(1, |out| scanning.district(district, out, turn));
                 out.put(Item::Lane(lane, place));
             }
             Ok(None)
@@ -127,11 +163,20 @@ impl<T: Send + 'static> Scanning<T> {
         self: Arc<Self>,
         district: District,
         out: Pieced<T>,
+        mut turn: Turn,
     ) -> Result<Option<Count<T>>, Failure> {
-        Arc::new(self.walk(district).await?)
-            .all(out)
-            .await
-            .map(Some)
+        let is_part = self.need.is_some();
+        let count = async {
+            let walk = Arc::new(self.walk(district).await?);
+            walk.all(&out, &mut turn).await
+        };
+        let count = count.await;
+        // However it ended: the next is not to begin before the one before this.
+        turn.come().await;
+        Ok(Some(Count {
+            _turn: is_part.then_some(turn),
+            ..count?
+        }))
     }
 
     /// The first page of a district, with or without the count.
@@ -174,8 +219,8 @@ enum Ask {
 
 impl<T: Send + 'static> Walk<T> {
     /// Puts all pages out; gives back what they can be counted by.
-    async fn all(self: Arc<Self>, mut out: Pieced<T>) -> Result<Count<T>, Failure> {
-        let place = out.place().await;
+    async fn all(self: Arc<Self>, out: &Pieced<T>, turn: &mut Turn) -> Result<Count<T>, Failure> {
+        let place = out.places.place().await;
         let need = self.scanning.need;
         let count = need.is_none_or(|need| need > self.scanning.limit);
         let (mut limit, mut first) = self.first(count).await?;
@@ -215,25 +260,26 @@ impl<T: Send + 'static> Walk<T> {
         };
         if let Way::Partitions(tokens) = way {
             drop((first, place));
-            out.turn().await;
-            self.partitions(&out, limit, tokens).await;
+            turn.come().await;
+            self.partitions(out, limit, tokens).await;
             return Ok(self.counted(total, true));
         }
         let digest = first.digest;
         out.put(Item::Ready(first, place));
-        out.turn().await;
+        turn.come().await;
         match (way, total) {
             (Way::Done | Way::Partitions(_), _) => Ok(self.counted(total, false)),
             (Way::Token(token), _) => {
-                self.by_token(&out, limit, came, token).await?;
+                self.by_token(out, &self.scanning.pages, limit, came, token)
+                    .await?;
                 Ok(self.counted(total, true))
             }
             (Way::Offset, Some(total)) => {
-                let total = self.by_offset(&out, limit, came, total).await?;
+                let total = self.by_offset(out, turn, limit, came, total).await?;
                 Ok(self.counted(Some(total), false))
             }
             (Way::Offset, None) => {
-                self.one_by_one(&out, limit, came, digest).await?;
+                self.one_by_one(out, limit, came, digest).await?;
                 Ok(self.counted(None, false))
             }
         }
@@ -244,6 +290,7 @@ impl<T: Send + 'static> Walk<T> {
             total,
             early,
             walk: self,
+            _turn: None,
         }
     }
 
@@ -272,6 +319,7 @@ impl<T: Send + 'static> Walk<T> {
     async fn by_offset(
         self: &Arc<Self>,
         out: &Pieced<T>,
+        turn: &mut Turn,
         limit: u64,
         came: u64,
         mut total: u64,
@@ -281,8 +329,14 @@ impl<T: Send + 'static> Walk<T> {
         let need = self.scanning.need.unwrap_or(u64::MAX);
         let mut offset = step;
         while offset < total.min(need) {
-            let place = out.place().await;
             let is_last = offset + step >= total;
+            let place = match turn.has_passed() {
+                false => self.scanning.pages.place().await,
+                true => out.places.place().await,
+            };
+            if is_last && self.scanning.need.is_none() {
+                turn.pass();
+            }
             let page = PageRequest {
                 offset,
                 limit: step,
@@ -324,7 +378,7 @@ impl<T: Send + 'static> Walk<T> {
         let mut digests = HashSet::from([digest]);
         let mut offset = limit;
         while came >= limit && offset < need {
-            let place = out.place().await;
+            let place = self.scanning.pages.place().await;
             let page = PageRequest {
                 offset,
                 limit,
@@ -349,12 +403,11 @@ impl<T: Send + 'static> Walk<T> {
 
     /// The partitions, side by side, each after the one before.
     async fn partitions(self: &Arc<Self>, out: &Pieced<T>, size: u64, tokens: Vec<String>) {
-        let places = Places::new(self.scanning.workers);
         for token in tokens {
-            let place = places.place().await;
+            let place = self.scanning.partitions.place().await;
             let walk = self.clone();
             let lane = Lane::spawn(PARTITION_PAGES, |out| async move {
-                walk.by_token(&out, size, 0, token).await?;
+                walk.by_token(&out, &out.places, size, 0, token).await?;
                 Ok(None)
             });
             out.put(Item::Lane(lane, place));
@@ -366,6 +419,7 @@ impl<T: Send + 'static> Walk<T> {
     async fn by_token(
         self: &Arc<Self>,
         out: &Pieced<T>,
+        places: &Arc<Places>,
         mut size: u64,
         mut came: u64,
         token: String,
@@ -373,7 +427,7 @@ impl<T: Send + 'static> Walk<T> {
         let need = self.scanning.need.unwrap_or(u64::MAX);
         let mut tokens = Tokens::new(token);
         while came < need {
-            let place = out.place().await;
+            let place = places.place().await;
             let mut page = loop {
                 match self.page(Ask::Token(tokens.token().to_owned(), size)).await {
                     Ok(page) => break page,
@@ -436,7 +490,9 @@ impl<T: Send + 'static> Walk<T> {
 impl<T: Send + 'static> Count<T> {
     /// What is to be said where this many records came, and the server counts more.
     pub(super) async fn missing(&self, records: u64) -> Result<Option<String>, Failure> {
-        let Self { total, early, walk } = self;
+        let Self {
+            total, early, walk, ..
+        } = self;
         let mut total = total.unwrap_or(0);
         if *early && records < total {
             // Records may have gone since that count.

@@ -363,6 +363,83 @@ async fn a_district_that_fails_is_named() {
     );
 }
 
+/// Districts with so many records each.
+async fn with_records(counts: [usize; 3]) -> (Sandbox, DataFrame) {
+    let ods = start();
+    for (district, count) in DISTRICTS.into_iter().zip(counts) {
+        load(&ods, district, count);
+    }
+    let districts = with_tokens(&ods).await;
+    (ods, districts)
+}
+
+fn load(ods: &Sandbox, district: &str, count: usize) {
+    ods.load(district, RESULTS, (0..count).map(|n| json!({"n": n})))
+        .expect("records");
+}
+
+#[tokio::test]
+async fn a_district_goes_on_while_the_last_pages_of_another_come() {
+    let (ods, districts) = with_records([20, 30, 10]).await;
+    let scan = scan_of(&districts, &paged(10, 2, Paging::Offset)).await;
+    ods.clear_requests();
+    let mut pages = scan.pages().expect("pages");
+    soon(pages.try_next())
+        .await
+        .expect("no error")
+        .expect("a page");
+    // Two pages ahead beside the first pages of two districts.
+    let asked = || DISTRICTS.map(|district| data_requests(&ods, district).len());
+    until("the pages ahead", || asked() == [2, 2, 0]).await;
+    assert_nothing_more(&ods).await;
+    let rest = collected(pages).await;
+    assert_eq!(rest.height(), 50);
+    assert_eq!(asked(), [2, 3, 1]);
+    assert!(ods.max_in_flight() <= 2);
+}
+
+#[tokio::test]
+async fn a_head_of_one_district_leaves_the_others_alone() {
+    let (ods, districts) = with_records([30, 30, 30]).await;
+    let options = paged(10, 8, Paging::Offset);
+    let scan = scan_of(&districts, &options).await;
+    let given = SchemaChoice::Given(without_unknown(scan.schema()));
+    let options = ScanOptions {
+        n_rows: Some(30),
+        ..with_schema(options, given)
+    };
+    let scan = scan_of(&districts, &options).await;
+    ods.clear_requests();
+    assert_eq!(collected(scan.pages().expect("pages")).await.height(), 30);
+    let asked = DISTRICTS.map(|district| data_requests(&ods, district).len());
+    assert_eq!(asked[0], 3);
+    // Their first pages are fetched ahead.
+    assert!(asked[1] <= 1 && asked[2] <= 1, "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_district_that_grows_while_it_is_read_ends() {
+    let (ods, districts) = with_records([20, 60, 10]).await;
+    let scan = scan_of(&districts, &paged(10, 2, Paging::Offset)).await;
+    let slow = Faults {
+        latency: Duration::from_millis(200),
+        ..Faults::default()
+    };
+    ods.set_faults(DISTRICTS[0], slow);
+    ods.clear_requests();
+    let mut pages = scan.pages().expect("pages");
+    let first = soon(pages.try_next()).await.expect("no error");
+    assert_eq!(first.expect("a page").height(), 10);
+    // Its last page is on its way, and the other district holds the places that are left.
+    until("the last page", || {
+        data_requests(&ods, DISTRICTS[0]).len() == 2
+    })
+    .await;
+    load(&ods, DISTRICTS[0], 45);
+    assert_eq!(collected(pages).await.height(), 35 + 60 + 10);
+    assert_eq!(data_requests(&ods, DISTRICTS[0]).len(), 5);
+}
+
 #[tokio::test]
 async fn one_district_does_not_wait_for_another_to_begin() {
     let ods = sandbox()
@@ -380,7 +457,7 @@ async fn one_district_does_not_wait_for_another_to_begin() {
         .expect("a page");
     let first = |district: &&str| !data_requests(&ods, district).is_empty();
     until("all begun", || DISTRICTS.iter().all(&first)).await;
-    // The others' first pages alone, until it is their turn.
+    // The others' first pages alone, while the first one needs all places.
     assert_eq!(data_requests(&ods, DISTRICTS[2]).len(), 1);
     let rows: usize = soon(pages.try_collect::<Vec<_>>())
         .await
