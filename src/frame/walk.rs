@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, oneshot};
 
-use super::ahead::{Item, Lane, Out, Places, Task};
+use super::ahead::{Item, Lane, Out, Place, Places, Task};
 use super::district::digest;
 use crate::client::paging::{
     Collection, FirstPage, PageError, PageRequest, Paging, RawPage, Walk as Tokens, Way,
@@ -47,34 +47,49 @@ pub(super) struct Scanning<T> {
     pub(super) make: Make<T>,
     /// Requests in flight.
     pub(super) requests: Semaphore,
-    /// Pages ahead, the first ones of districts aside. Whose turn it is takes these places, so that
-    /// nobody waits for one that is held by something to be taken later.
+    /// Pages ahead. Only the district whose turn it is takes these places, so that nobody waits for
+    /// one that is held by something to be taken later.
     pub(super) pages: Arc<Places>,
     /// Partitions ahead; their pages have places of their own.
     pub(super) partitions: Arc<Places>,
 }
 
-/// The right to fetch more than a first page. It goes from district to district.
+/// The right to take places that all districts share. It goes from one to the next.
 struct Turn {
-    before: Option<oneshot::Receiver<()>>,
-    after: Option<oneshot::Sender<()>>,
+    before: Option<Before>,
+    after: Option<oneshot::Sender<Option<Before>>>,
+    passed: bool,
 }
 
+/// The district before; where it ends early, it hands over whom it waited for itself.
+struct Before(oneshot::Receiver<Option<Before>>);
+
 impl Turn {
+    fn is_here(&self) -> bool {
+        self.before.is_none() && !self.passed
+    }
+
     async fn come(&mut self) {
-        if let Some(before) = self.before.take() {
-            // Nothing is ever sent: the other side goes away.
-            let _ = before.await;
+        while let Some(before) = &mut self.before {
+            self.before = (&mut before.0).await.ok().flatten();
         }
     }
 
-    /// Lets the next district begin: all that this one needs has its place.
+    /// Lets the next district begin, if there is one: all that this one needs has its place.
     fn pass(&mut self) {
-        self.after = None;
+        if let Some(after) = self.after.take() {
+            self.passed = true;
+            // The next may have been stopped.
+            let _ = after.send(None);
+        }
     }
+}
 
-    fn has_passed(&self) -> bool {
-        self.after.is_none()
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(after) = self.after.take() {
+            let _ = after.send(self.before.take());
+        }
     }
 }
 
@@ -144,13 +159,15 @@ impl<T: Send + 'static> Scanning<T> {
     pub(super) fn districts(self: Arc<Self>, districts: Vec<District>) -> Pieces<T> {
         Lane::spawn(self.workers, |out| async move {
             let mut before = None;
-            for district in districts {
+            let mut districts = districts.into_iter().peekable();
+            while let Some(district) = districts.next() {
                 let place = out.places.place().await;
                 let scanning = self.clone();
                 let (after, next) = oneshot::channel();
                 let turn = Turn {
-                    before: before.replace(next),
-                    after: Some(after),
+                    before: before.replace(Before(next)),
+                    after: districts.peek().map(|_| after),
+                    passed: false,
                 };
                 let lane = Lane::spawn(1, |out| scanning.district(district, out, turn));
                 out.put(Item::Lane(lane, place));
@@ -166,16 +183,11 @@ impl<T: Send + 'static> Scanning<T> {
         mut turn: Turn,
     ) -> Result<Option<Count<T>>, Failure> {
         let is_part = self.need.is_some();
-        let count = async {
-            let walk = Arc::new(self.walk(district).await?);
-            walk.all(&out, &mut turn).await
-        };
-        let count = count.await;
-        // However it ended: the next is not to begin before the one before this.
-        turn.come().await;
+        let walk = Arc::new(self.walk(district).await?);
+        let count = walk.all(&out, &mut turn).await?;
         Ok(Some(Count {
             _turn: is_part.then_some(turn),
-            ..count?
+            ..count
         }))
     }
 
@@ -220,7 +232,7 @@ enum Ask {
 impl<T: Send + 'static> Walk<T> {
     /// Puts all pages out; gives back what they can be counted by.
     async fn all(self: Arc<Self>, out: &Pieced<T>, turn: &mut Turn) -> Result<Count<T>, Failure> {
-        let place = out.places.place().await;
+        let place = self.place(out, turn).await;
         let need = self.scanning.need;
         let count = need.is_none_or(|need| need > self.scanning.limit);
         let (mut limit, mut first) = self.first(count).await?;
@@ -285,6 +297,14 @@ impl<T: Send + 'static> Walk<T> {
         }
     }
 
+    /// A place for a page: the lane's own one while others have the right to those that are shared.
+    async fn place(&self, out: &Pieced<T>, turn: &Turn) -> Place {
+        match turn.is_here() {
+            true => self.scanning.pages.place().await,
+            false => out.places.place().await,
+        }
+    }
+
     fn counted(self: Arc<Self>, total: Option<u64>, early: bool) -> Count<T> {
         Count {
             total,
@@ -330,10 +350,7 @@ impl<T: Send + 'static> Walk<T> {
         let mut offset = step;
         while offset < total.min(need) {
             let is_last = offset + step >= total;
-            let place = match turn.has_passed() {
-                false => self.scanning.pages.place().await,
-                true => out.places.place().await,
-            };
+            let place = self.place(out, turn).await;
             if is_last && self.scanning.need.is_none() {
                 turn.pass();
             }

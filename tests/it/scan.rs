@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt};
 use polars::prelude::*;
 use polars_edfi::sandbox::{Faults, Sandbox};
 use polars_edfi::{
@@ -92,11 +92,14 @@ async fn no_more_is_fetched_than_workers_ahead() {
         let scan = soon(client.scan(RESULTS, &options)).await.expect("a scan");
         ods.clear_requests();
         let mut pages = scan.pages().expect("pages");
+        let seen = || data_requests(&ods, BAD).len();
+        assert!(pages.next().now_or_never().is_none());
+        until("the first pages", || seen() == workers).await;
+        assert_nothing_more(&ods).await;
         soon(pages.try_next())
             .await
             .expect("no error")
             .expect("a page");
-        let seen = || data_requests(&ods, BAD).len();
         until("the pages ahead", || seen() == workers + 1).await;
         assert_nothing_more(&ods).await;
         soon(pages.try_next())
@@ -378,6 +381,14 @@ fn load(ods: &Sandbox, district: &str, count: usize) {
         .expect("records");
 }
 
+/// Long enough for what has to happen meanwhile.
+fn slow() -> Faults {
+    Faults {
+        latency: Duration::from_millis(500),
+        ..Faults::default()
+    }
+}
+
 #[tokio::test]
 async fn a_district_goes_on_while_the_last_pages_of_another_come() {
     let (ods, districts) = with_records([20, 30, 10]).await;
@@ -421,11 +432,7 @@ async fn a_head_of_one_district_leaves_the_others_alone() {
 async fn a_district_that_grows_while_it_is_read_ends() {
     let (ods, districts) = with_records([20, 60, 10]).await;
     let scan = scan_of(&districts, &paged(10, 2, Paging::Offset)).await;
-    let slow = Faults {
-        latency: Duration::from_millis(200),
-        ..Faults::default()
-    };
-    ods.set_faults(DISTRICTS[0], slow);
+    ods.set_faults(DISTRICTS[0], slow());
     ods.clear_requests();
     let mut pages = scan.pages().expect("pages");
     let first = soon(pages.try_next()).await.expect("no error");
@@ -436,8 +443,55 @@ async fn a_district_that_grows_while_it_is_read_ends() {
     })
     .await;
     load(&ods, DISTRICTS[0], 45);
+    ods.set_faults(DISTRICTS[0], Faults::default());
     assert_eq!(collected(pages).await.height(), 35 + 60 + 10);
     assert_eq!(data_requests(&ods, DISTRICTS[0]).len(), 5);
+}
+
+#[tokio::test]
+async fn what_has_grown_is_fetched_ahead_too() {
+    let (ods, _) = with_records([0, 20, 0]).await;
+    let scan = soon(client_of(&ods).scan(RESULTS, &paged(10, 4, Paging::Offset)))
+        .await
+        .expect("a scan");
+    ods.set_faults(BAD, slow());
+    ods.clear_requests();
+    let mut pages = scan.pages().expect("pages");
+    let first = soon(pages.try_next()).await.expect("no error");
+    assert_eq!(first.expect("a page").height(), 10);
+    let seen = || data_requests(&ods, BAD).len();
+    until("the last page", || seen() == 2).await;
+    load(&ods, BAD, 100);
+    ods.set_faults(BAD, Faults::default());
+    until("the pages ahead", || seen() == 1 + 4).await;
+    assert_eq!(collected(pages).await.height(), 90);
+}
+
+#[tokio::test]
+async fn a_district_that_ends_early_lets_nobody_jump_the_queue() {
+    for status in [None, Some(404)] {
+        let (ods, districts) = with_records([40, 0, 60]).await;
+        let scan = scan_of(&districts, &paged(10, 3, Paging::Offset)).await;
+        ods.set_faults(DISTRICTS[0], slow());
+        let ended = Faults {
+            always_status: status,
+            ..Faults::default()
+        };
+        ods.set_faults(DISTRICTS[1], ended);
+        ods.clear_requests();
+        let mut pages = scan.pages().expect("pages");
+        assert!(pages.next().now_or_never().is_none());
+        // What the one in the middle has to say is known; it is not the turn of the last for that.
+        let asked = || DISTRICTS.map(|district| data_requests(&ods, district).len());
+        until("all first pages", || asked() == [1, 1, 1]).await;
+        assert_nothing_more(&ods).await;
+        ods.set_faults(DISTRICTS[0], Faults::default());
+        let rows = soon(pages.try_fold(0, async |rows, page| Ok(rows + page.height()))).await;
+        match status {
+            None => assert_eq!(rows.expect("no error"), 100),
+            Some(_) => assert!(matches!(rows, Err(Error::Http(_))), "{rows:?}"),
+        }
+    }
 }
 
 #[tokio::test]
