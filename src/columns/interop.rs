@@ -42,7 +42,7 @@ pub(super) fn to_series_of(
     arrow: &ArrowDataType,
 ) -> Result<Series> {
     let array = FFI_ArrowArray::new(&array.to_data());
-    // SAFETY: as in `to_series`.
+    // SAFETY: as in `to_series`; that `dtype` and `arrow` are those of the array is the caller's word.
     let series = unsafe {
         let array = std::mem::transmute::<FFI_ArrowArray, polars_ffi::ArrowArray>(array);
         let array = polars_ffi::import_array_from_c(array, arrow.clone())?;

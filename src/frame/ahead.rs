@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::Failure;
@@ -103,6 +103,60 @@ impl Place {
         } else if in_a_row > *most && places > FEWEST {
             now.store(places - 1, Ordering::Relaxed);
             self.permit.forget();
+        }
+    }
+}
+
+/// The right to take places that several share. It goes from one to the next.
+#[derive(Debug)]
+pub(super) struct Turn {
+    before: Option<Before>,
+    after: Option<oneshot::Sender<Option<Before>>>,
+    passed: bool,
+}
+
+/// The one before; where it ends early, it hands over whom it waited for itself.
+#[derive(Debug)]
+struct Before(oneshot::Receiver<Option<Before>>);
+
+impl Turn {
+    /// The turns of so many.
+    pub(super) fn row(count: usize) -> impl Iterator<Item = Self> {
+        let mut before = None;
+        (1..=count).map(move |number| {
+            let (after, next) = oneshot::channel();
+            Self {
+                before: before.replace(Before(next)),
+                after: (number < count).then_some(after),
+                passed: false,
+            }
+        })
+    }
+
+    pub(super) fn is_here(&self) -> bool {
+        self.before.is_none() && !self.passed
+    }
+
+    pub(super) async fn come(&mut self) {
+        while let Some(before) = &mut self.before {
+            self.before = (&mut before.0).await.ok().flatten();
+        }
+    }
+
+    /// Lets the next one begin, if there is one: all that this one needs has its place.
+    pub(super) fn pass(&mut self) {
+        if let Some(after) = self.after.take() {
+            self.passed = true;
+            // The next may have been stopped.
+            let _ = after.send(None);
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(after) = self.after.take() {
+            let _ = after.send(self.before.take());
         }
     }
 }

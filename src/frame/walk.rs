@@ -6,9 +6,9 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
-use super::ahead::{Item, Lane, Out, Place, Places, Task};
+use super::ahead::{Item, Lane, Out, Place, Places, Task, Turn};
 use super::district::digest;
 use crate::client::paging::{
     Collection, FirstPage, PageError, PageRequest, Paging, RawPage, Walk as Tokens, Way,
@@ -52,45 +52,6 @@ pub(super) struct Scanning<T> {
     pub(super) pages: Arc<Places>,
     /// Partitions ahead; their pages have places of their own.
     pub(super) partitions: Arc<Places>,
-}
-
-/// The right to take places that all districts share. It goes from one to the next.
-struct Turn {
-    before: Option<Before>,
-    after: Option<oneshot::Sender<Option<Before>>>,
-    passed: bool,
-}
-
-/// The district before; where it ends early, it hands over whom it waited for itself.
-struct Before(oneshot::Receiver<Option<Before>>);
-
-impl Turn {
-    fn is_here(&self) -> bool {
-        self.before.is_none() && !self.passed
-    }
-
-    async fn come(&mut self) {
-        while let Some(before) = &mut self.before {
-            self.before = (&mut before.0).await.ok().flatten();
-        }
-    }
-
-    /// Lets the next district begin, if there is one: all that this one needs has its place.
-    fn pass(&mut self) {
-        if let Some(after) = self.after.take() {
-            self.passed = true;
-            // The next may have been stopped.
-            let _ = after.send(None);
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        if let Some(after) = self.after.take() {
-            let _ = after.send(self.before.take());
-        }
-    }
 }
 
 /// One page, made into something.
@@ -158,17 +119,10 @@ impl<T: Send + 'static> Scanning<T> {
     /// a district when all those of the one before have been begun.
     pub(super) fn districts(self: Arc<Self>, districts: Vec<District>) -> Pieces<T> {
         Lane::spawn(self.workers, |out| async move {
-            let mut before = None;
-            let mut districts = districts.into_iter().peekable();
-            while let Some(district) = districts.next() {
+            let turns = Turn::row(districts.len());
+            for (district, turn) in districts.into_iter().zip(turns) {
                 let place = out.places.place().await;
                 let scanning = self.clone();
-                let (after, next) = oneshot::channel();
-                let turn = Turn {
-                    before: before.replace(Before(next)),
-                    after: districts.peek().map(|_| after),
-                    passed: false,
-                };
                 let lane = Lane::spawn(1, |out| scanning.district(district, out, turn));
                 out.put(Item::Lane(lane, place));
             }
@@ -180,15 +134,12 @@ impl<T: Send + 'static> Scanning<T> {
         self: Arc<Self>,
         district: District,
         out: Pieced<T>,
-        mut turn: Turn,
+        turn: Turn,
     ) -> Result<Option<Count<T>>, Failure> {
-        let is_part = self.need.is_some();
-        let walk = Arc::new(self.walk(district).await?);
-        let count = walk.all(&out, &mut turn).await?;
-        Ok(Some(Count {
-            _turn: is_part.then_some(turn),
-            ..count
-        }))
+        Arc::new(self.walk(district).await?)
+            .all(&out, turn)
+            .await
+            .map(Some)
     }
 
     /// The first page of a district, with or without the count.
@@ -231,8 +182,8 @@ enum Ask {
 
 impl<T: Send + 'static> Walk<T> {
     /// Puts all pages out; gives back what they can be counted by.
-    async fn all(self: Arc<Self>, out: &Pieced<T>, turn: &mut Turn) -> Result<Count<T>, Failure> {
-        let place = self.place(out, turn).await;
+    async fn all(self: Arc<Self>, out: &Pieced<T>, mut turn: Turn) -> Result<Count<T>, Failure> {
+        let place = self.place(out, &turn).await;
         let need = self.scanning.need;
         let count = need.is_none_or(|need| need > self.scanning.limit);
         let (mut limit, mut first) = self.first(count).await?;
@@ -241,7 +192,7 @@ impl<T: Send + 'static> Walk<T> {
         {
             if first.records == 0 || first.records >= need {
                 out.put(Item::Ready(first, place));
-                return Ok(self.counted(None, false));
+                return Ok(self.counted(turn, None, false));
             }
             // Either these are all records, or the server gives smaller pages without a word.
             (limit, first) = self.first(true).await?;
@@ -274,25 +225,25 @@ impl<T: Send + 'static> Walk<T> {
             drop((first, place));
             turn.come().await;
             self.partitions(out, limit, tokens).await;
-            return Ok(self.counted(total, true));
+            return Ok(self.counted(turn, total, true));
         }
         let digest = first.digest;
         out.put(Item::Ready(first, place));
         turn.come().await;
         match (way, total) {
-            (Way::Done | Way::Partitions(_), _) => Ok(self.counted(total, false)),
+            (Way::Done | Way::Partitions(_), _) => Ok(self.counted(turn, total, false)),
             (Way::Token(token), _) => {
                 self.by_token(out, &self.scanning.pages, limit, came, token)
                     .await?;
-                Ok(self.counted(total, true))
+                Ok(self.counted(turn, total, true))
             }
             (Way::Offset, Some(total)) => {
-                let total = self.by_offset(out, turn, limit, came, total).await?;
-                Ok(self.counted(Some(total), false))
+                let total = self.by_offset(out, &mut turn, limit, came, total).await?;
+                Ok(self.counted(turn, Some(total), false))
             }
             (Way::Offset, None) => {
                 self.one_by_one(out, limit, came, digest).await?;
-                Ok(self.counted(None, false))
+                Ok(self.counted(turn, None, false))
             }
         }
     }
@@ -305,12 +256,13 @@ impl<T: Send + 'static> Walk<T> {
         }
     }
 
-    fn counted(self: Arc<Self>, total: Option<u64>, early: bool) -> Count<T> {
+    fn counted(self: Arc<Self>, turn: Turn, total: Option<u64>, early: bool) -> Count<T> {
+        let is_part = self.scanning.need.is_some();
         Count {
             total,
             early,
             walk: self,
-            _turn: None,
+            _turn: is_part.then_some(turn),
         }
     }
 
