@@ -33,6 +33,12 @@ fn paged(limit: usize, workers: usize, paging: Paging) -> ScanOptions {
     }
 }
 
+/// The next page.
+async fn page_of<T>(pages: &mut (impl Stream<Item = Result<T, Error>> + Unpin)) -> T {
+    let page = soon(pages.try_next()).await.expect("no error");
+    page.expect("a page")
+}
+
 async fn collected(pages: impl Stream<Item = Result<DataFrame, Error>> + Unpin) -> DataFrame {
     let pages: Vec<DataFrame> = soon(pages.try_collect()).await.expect("pages");
     stacked(pages)
@@ -96,16 +102,10 @@ async fn no_more_is_fetched_than_workers_ahead() {
         assert!(pages.next().now_or_never().is_none());
         until("the first pages", || seen() == workers).await;
         assert_nothing_more(&ods).await;
-        soon(pages.try_next())
-            .await
-            .expect("no error")
-            .expect("a page");
+        page_of(&mut pages).await;
         until("the pages ahead", || seen() == workers + 1).await;
         assert_nothing_more(&ods).await;
-        soon(pages.try_next())
-            .await
-            .expect("no error")
-            .expect("a page");
+        page_of(&mut pages).await;
         until("one more", || seen() == workers + 2).await;
         // Nobody wants the rest.
         drop(pages);
@@ -131,10 +131,7 @@ async fn partitions_are_bounded_too() {
         .expect("a scan");
     ods.clear_requests();
     let mut pages = scan.pages().expect("pages");
-    soon(pages.try_next())
-        .await
-        .expect("no error")
-        .expect("a page");
+    page_of(&mut pages).await;
     // The first page, the partitions, one page taken, and four waiting in each of two partitions.
     let seen = || data_requests(&ods, BAD).len();
     until("the pages ahead", || seen() == 2 + 1 + 2 * 4).await;
@@ -381,6 +378,11 @@ fn load(ods: &Sandbox, district: &str, count: usize) {
         .expect("records");
 }
 
+/// How many requests for data each district had.
+fn asked(ods: &Sandbox) -> [usize; 3] {
+    DISTRICTS.map(|district| data_requests(ods, district).len())
+}
+
 /// Long enough for what has to happen meanwhile.
 fn slow() -> Faults {
     Faults {
@@ -395,12 +397,9 @@ async fn a_district_goes_on_while_the_last_pages_of_another_come() {
     let scan = scan_of(&districts, &paged(10, 2, Paging::Offset)).await;
     ods.clear_requests();
     let mut pages = scan.pages().expect("pages");
-    soon(pages.try_next())
-        .await
-        .expect("no error")
-        .expect("a page");
+    page_of(&mut pages).await;
     // Two pages ahead beside the first pages of two districts.
-    let asked = || DISTRICTS.map(|district| data_requests(&ods, district).len());
+    let asked = || asked(&ods);
     until("the pages ahead", || asked() == [2, 2, 0]).await;
     assert_nothing_more(&ods).await;
     let rest = collected(pages).await;
@@ -422,7 +421,7 @@ async fn a_head_of_one_district_leaves_the_others_alone() {
     let scan = scan_of(&districts, &options).await;
     ods.clear_requests();
     assert_eq!(collected(scan.pages().expect("pages")).await.height(), 30);
-    let asked = DISTRICTS.map(|district| data_requests(&ods, district).len());
+    let asked = asked(&ods);
     assert_eq!(asked[0], 3);
     // Their first pages are fetched ahead.
     assert!(asked[1] <= 1 && asked[2] <= 1, "{asked:?}");
@@ -435,8 +434,7 @@ async fn a_district_that_grows_while_it_is_read_ends() {
     ods.set_faults(DISTRICTS[0], slow());
     ods.clear_requests();
     let mut pages = scan.pages().expect("pages");
-    let first = soon(pages.try_next()).await.expect("no error");
-    assert_eq!(first.expect("a page").height(), 10);
+    assert_eq!(page_of(&mut pages).await.height(), 10);
     // Its last page is on its way, and the other district holds the places that are left.
     until("the last page", || {
         data_requests(&ods, DISTRICTS[0]).len() == 2
@@ -457,8 +455,7 @@ async fn what_has_grown_is_fetched_ahead_too() {
     ods.set_faults(BAD, slow());
     ods.clear_requests();
     let mut pages = scan.pages().expect("pages");
-    let first = soon(pages.try_next()).await.expect("no error");
-    assert_eq!(first.expect("a page").height(), 10);
+    assert_eq!(page_of(&mut pages).await.height(), 10);
     let seen = || data_requests(&ods, BAD).len();
     until("the last page", || seen() == 2).await;
     load(&ods, BAD, 100);
@@ -482,7 +479,7 @@ async fn a_district_that_ends_early_lets_nobody_jump_the_queue() {
         let mut pages = scan.pages().expect("pages");
         assert!(pages.next().now_or_never().is_none());
         // What the one in the middle has to say is known; it is not the turn of the last for that.
-        let asked = || DISTRICTS.map(|district| data_requests(&ods, district).len());
+        let asked = || asked(&ods);
         until("all first pages", || asked() == [1, 1, 1]).await;
         assert_nothing_more(&ods).await;
         ods.set_faults(DISTRICTS[0], Faults::default());
@@ -505,10 +502,7 @@ async fn one_district_does_not_wait_for_another_to_begin() {
     let scan = scan_of(&districts, &paged(10, 3, Paging::Offset)).await;
     ods.clear_requests();
     let mut pages = scan.pages().expect("pages");
-    soon(pages.try_next())
-        .await
-        .expect("no error")
-        .expect("a page");
+    page_of(&mut pages).await;
     let first = |district: &&str| !data_requests(&ods, district).is_empty();
     until("all begun", || DISTRICTS.iter().all(&first)).await;
     // The others' first pages alone, while the first one needs all places.
