@@ -4,8 +4,6 @@
 //! cargo run --example quickstart --features examples
 //! ```
 
-use std::fs::File;
-
 use polars::prelude::*;
 use polars_edfi::sandbox::Sandbox;
 use polars_edfi::{BatchOptions, EdFiClient, GetAllOptions, TokenOptions, columns};
@@ -57,7 +55,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         links: false,
         ..GetAllOptions::default()
     };
-    let mut records = client
+    let records = client
         .batch_get_all(&districts, "District BK", &options)
         .await?;
     println!("Every record of every district: {:?}", records.shape());
@@ -92,9 +90,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .mean()?;
     println!("Mean score by assessment and grade:");
     println!("{}", means.sort(by, SortMultipleOptions::default())?);
-
-    let path = std::env::temp_dir().join("student_assessments_rust.parquet");
-    let bytes = ParquetWriter::new(File::create(&path)?).finish(&mut records)?;
-    println!("Written to {}: {bytes} bytes", path.display());
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The same client without `await`, on threads of this library.
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use futures_core::Stream;
 use futures_util::StreamExt;
 use polars::prelude::{DataFrame, Schema};

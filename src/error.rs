@@ -29,7 +29,7 @@ pub enum Error {
     /// Polars could not do its part.
     Polars(PolarsError),
     /// Arrow could not do its part.
-    Arrow(arrow::error::ArrowError),
+    Arrow(arrow_schema::ArrowError),
 }
 
 impl Error {
@@ -73,8 +73,8 @@ impl From<PolarsError> for Error {
     }
 }
 
-impl From<arrow::error::ArrowError> for Error {
-    fn from(error: arrow::error::ArrowError) -> Self {
+impl From<arrow_schema::ArrowError> for Error {
+    fn from(error: arrow_schema::ArrowError) -> Self {
         Self::Arrow(error)
     }
 }

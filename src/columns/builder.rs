@@ -4,10 +4,10 @@
 //! a kind when the first value of that kind comes. What they become together is decided when all
 //! pages are there (see [`super::schema`]).
 
-use arrow::array::types::ArrowPrimitiveType;
-use arrow::array::{BooleanArray, BooleanBufferBuilder, NullBufferBuilder, PrimitiveArray};
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{Float64Type, Int64Type};
+use arrow_array::types::ArrowPrimitiveType;
+use arrow_array::{BooleanArray, PrimitiveArray};
+use arrow_buffer::{BooleanBufferBuilder, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_array::types::{Float64Type, Int64Type};
 
 use super::interop::string_array;
 use super::number::EXACT;

@@ -3,11 +3,11 @@
 use std::fmt::Display;
 use std::io::Write;
 
-use arrow::array::cast::AsArray;
-use arrow::array::types::ArrowPrimitiveType;
-use arrow::array::{Array, ArrayRef, PrimitiveArray, StructArray};
-use arrow::datatypes as arrow_types;
-use arrow::datatypes::{DataType as ArrowType, TimeUnit};
+use arrow_array::cast::AsArray;
+use arrow_array::types::ArrowPrimitiveType;
+use arrow_array::{Array, ArrayRef, PrimitiveArray, StructArray};
+use arrow_schema as arrow_types;
+use arrow_schema::{DataType as ArrowType, TimeUnit};
 use polars::prelude::{DataType, Field, Series};
 
 use super::decode::PageDecoder;
@@ -266,49 +266,49 @@ impl<'a> Writer<'a> {
                 self.out.push(b']');
             }
             ArrowType::Float32 => {
-                let value = value::<arrow_types::Float32Type>(array, row);
+                let value = value::<arrow_array::types::Float32Type>(array, row);
                 self.float(value.is_finite(), serde_json::to_string(&value))?;
             }
             ArrowType::Float64 => {
-                let value = value::<arrow_types::Float64Type>(array, row);
+                let value = value::<arrow_array::types::Float64Type>(array, row);
                 self.float(value.is_finite(), serde_json::to_string(&value))?;
             }
             ArrowType::Utf8View => {
                 json::write_string(&mut self.out, array.as_string_view().value(row));
             }
             ArrowType::Boolean => self.print(array.as_boolean().value(row)),
-            ArrowType::Int8 => self.print(value::<arrow_types::Int8Type>(array, row)),
-            ArrowType::Int16 => self.print(value::<arrow_types::Int16Type>(array, row)),
-            ArrowType::Int32 => self.print(value::<arrow_types::Int32Type>(array, row)),
-            ArrowType::Int64 => self.print(value::<arrow_types::Int64Type>(array, row)),
-            ArrowType::UInt8 => self.print(value::<arrow_types::UInt8Type>(array, row)),
-            ArrowType::UInt16 => self.print(value::<arrow_types::UInt16Type>(array, row)),
-            ArrowType::UInt32 => self.print(value::<arrow_types::UInt32Type>(array, row)),
-            ArrowType::UInt64 => self.print(value::<arrow_types::UInt64Type>(array, row)),
+            ArrowType::Int8 => self.print(value::<arrow_array::types::Int8Type>(array, row)),
+            ArrowType::Int16 => self.print(value::<arrow_array::types::Int16Type>(array, row)),
+            ArrowType::Int32 => self.print(value::<arrow_array::types::Int32Type>(array, row)),
+            ArrowType::Int64 => self.print(value::<arrow_array::types::Int64Type>(array, row)),
+            ArrowType::UInt8 => self.print(value::<arrow_array::types::UInt8Type>(array, row)),
+            ArrowType::UInt16 => self.print(value::<arrow_array::types::UInt16Type>(array, row)),
+            ArrowType::UInt32 => self.print(value::<arrow_array::types::UInt32Type>(array, row)),
+            ArrowType::UInt64 => self.print(value::<arrow_array::types::UInt64Type>(array, row)),
             ArrowType::Decimal128(..) => {
-                let decimals: &PrimitiveArray<arrow_types::Decimal128Type> = array.as_primitive();
+                let decimals: &PrimitiveArray<arrow_array::types::Decimal128Type> = array.as_primitive();
                 self.print(decimals.value_as_string(row));
             }
             ArrowType::Date32 => {
-                let days = value::<arrow_types::Date32Type>(array, row);
+                let days = value::<arrow_array::types::Date32Type>(array, row);
                 self.quote(&temporal::format_date(days.into()));
             }
             ArrowType::Time64(TimeUnit::Nanosecond) => {
-                let time = value::<arrow_types::Time64NanosecondType>(array, row);
+                let time = value::<arrow_array::types::Time64NanosecondType>(array, row);
                 self.quote(&temporal::format_time(time));
             }
             ArrowType::Timestamp(unit, zone) => {
                 let (moment, per_second) = match unit {
                     TimeUnit::Millisecond => (
-                        value::<arrow_types::TimestampMillisecondType>(array, row),
+                        value::<arrow_array::types::TimestampMillisecondType>(array, row),
                         1_000,
                     ),
                     TimeUnit::Microsecond => (
-                        value::<arrow_types::TimestampMicrosecondType>(array, row),
+                        value::<arrow_array::types::TimestampMicrosecondType>(array, row),
                         1_000_000,
                     ),
                     _ => (
-                        value::<arrow_types::TimestampNanosecondType>(array, row),
+                        value::<arrow_array::types::TimestampNanosecondType>(array, row),
                         1_000_000_000,
                     ),
                 };

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::types::ArrowPrimitiveType;
-use arrow::array::{
+use arrow_array::types::ArrowPrimitiveType;
+use arrow_array::{
     Array, ArrayRef, BooleanArray, BooleanBufferBuilder, Decimal128Array, NullArray,
     PrimitiveArray, StringViewArray, TimestampMicrosecondArray, TimestampMillisecondArray,
     TimestampNanosecondArray,
 };
-use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes as arrow_types;
+use arrow_buffer::{NullBuffer, OffsetBuffer};
+use arrow_schema as arrow_types;
 use polars::prelude::{CategoricalMapping, DataType, TimeUnit};
 
 use super::infer::{list_array, strings, struct_array};
@@ -150,33 +150,33 @@ impl Fit {
                 (Arc::new(NullArray::new(rows)), rest)
             }
             (Self::Boolean, _) => column.booleans(),
-            (Self::Int8, _) => column.integers::<arrow_types::Int8Type>(),
-            (Self::Int16, _) => column.integers::<arrow_types::Int16Type>(),
-            (Self::Int32, _) => column.integers::<arrow_types::Int32Type>(),
-            (Self::Int64, _) => column.integers::<arrow_types::Int64Type>(),
-            (Self::UInt8, _) => column.integers::<arrow_types::UInt8Type>(),
-            (Self::UInt16, _) => column.integers::<arrow_types::UInt16Type>(),
-            (Self::UInt32, _) => column.integers::<arrow_types::UInt32Type>(),
-            (Self::UInt64, _) => column.integers::<arrow_types::UInt64Type>(),
+            (Self::Int8, _) => column.integers::<arrow_array::types::Int8Type>(),
+            (Self::Int16, _) => column.integers::<arrow_array::types::Int16Type>(),
+            (Self::Int32, _) => column.integers::<arrow_array::types::Int32Type>(),
+            (Self::Int64, _) => column.integers::<arrow_array::types::Int64Type>(),
+            (Self::UInt8, _) => column.integers::<arrow_array::types::UInt8Type>(),
+            (Self::UInt16, _) => column.integers::<arrow_array::types::UInt16Type>(),
+            (Self::UInt32, _) => column.integers::<arrow_array::types::UInt32Type>(),
+            (Self::UInt64, _) => column.integers::<arrow_array::types::UInt64Type>(),
             (Self::Float32, _) => {
-                boxed(column.primitives::<arrow_types::Float32Type>(|value, _| {
+                boxed(column.primitives::<arrow_array::types::Float32Type>(|value, _| {
                     let float = float(&value)? as f32;
                     float.is_finite().then_some(float)
                 }))
             }
             (Self::Float64, _) => {
-                boxed(column.primitives::<arrow_types::Float64Type>(|value, _| float(&value)))
+                boxed(column.primitives::<arrow_array::types::Float64Type>(|value, _| float(&value)))
             }
             (Self::String, _) => column.strings(|_| true),
             (Self::Category(categories), _) => {
                 column.strings(|text| categories.get_cat(text).is_some())
             }
             (Self::Date, _) => {
-                boxed(column.primitives::<arrow_types::Date32Type>(|value, _| {
+                boxed(column.primitives::<arrow_array::types::Date32Type>(|value, _| {
                     temporal::date(string(&value)?)
                 }))
             }
-            (Self::Time, _) => boxed(column.primitives::<arrow_types::Time64NanosecondType>(
+            (Self::Time, _) => boxed(column.primitives::<arrow_array::types::Time64NanosecondType>(
                 |value, _| temporal::time(string(&value)?),
             )),
             (Self::Datetime(unit, zone), _) => column.moments(*unit, zone.clone()),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringViewArray};
+use arrow_array::{ArrayRef, StringViewArray};
 use polars::prelude::{DataType, Field, PlSmallStr, Schema};
 
 use super::fit::Fit;

@@ -3,8 +3,8 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::ops::Range;
 
-use arrow::array::{Array, BooleanArray, Float64Array, Int64Array, StringViewArray};
-use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow_array::{Array, BooleanArray, Float64Array, Int64Array, StringViewArray};
+use arrow_buffer::{NullBuffer, OffsetBuffer};
 
 use super::names::Names;
 

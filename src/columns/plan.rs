@@ -4,8 +4,8 @@ use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::datatypes as arrow_types;
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_schema as arrow_types;
 use polars::prelude::{
     ArrowDataType, Column, CompatLevel, DataFrame, DataType, PlSmallStr, Schema, Series,
 };

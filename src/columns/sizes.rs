@@ -6,7 +6,7 @@
 use std::mem;
 use std::sync::LazyLock;
 
-use arrow::array::StringViewArray;
+use arrow_array::StringViewArray;
 
 use super::names::Names;
 use super::page::{Node, Objects, Page, Values};

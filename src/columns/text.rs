@@ -1,8 +1,8 @@
 //! The strings of one column as Arrow views: 16 bytes each, the long ones in a block beside them.
 
-use arrow::array::NullBufferBuilder;
-use arrow::array::builder::make_view;
-use arrow::buffer::{Buffer, NullBuffer};
+use arrow_buffer::NullBufferBuilder;
+use arrow_array::builder::make_view;
+use arrow_buffer::{Buffer, NullBuffer};
 
 use super::sizes::{Sizes, trim};
 

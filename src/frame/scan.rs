@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
+use arrow_array::{Array, RecordBatch};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use polars::prelude::*;
 use tokio::sync::Semaphore;

@@ -6,10 +6,10 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use polars::prelude::*;
-use pyo3_polars::derive::polars_expr;
 use serde::Deserialize;
 
 use super::kept;
+use super::plugin::export_expression;
 use crate::client::Limiter;
 use crate::frame::{Collections, Items};
 use crate::runtime::Threads;
@@ -18,8 +18,6 @@ use crate::{
     Result, SchemaChoice, TokenOptions,
 };
 
-/// The longest text of an error that crosses into Polars.
-const LONGEST_ERROR: usize = 2_000;
 const WRITE_FIELDS: [&str; 5] = [
     "status",
     "message",
@@ -38,7 +36,7 @@ const SECRET: &str = "oAuthSecret";
 
 /// What an expression says beside its columns.
 #[derive(Deserialize, Hash)]
-struct Call {
+pub(super) struct Call {
     /// A kept client, or 0.
     client: u64,
     has_url: bool,
@@ -216,14 +214,11 @@ impl Rows {
     }
 }
 
-/// Waits for a call, and turns its error into one of Polars: without NUL bytes, which a C string
-/// cannot hold, and of a sane length.
+/// Waits for a call, and turns its error into one of Polars.
 fn wait(call: impl Future<Output = Result<Series>>) -> PolarsResult<Series> {
     let run = || Threads::get()?.block_on(call);
     run().map_err(|error| {
-        let text = error.to_string().replace('\0', "");
-        let text: String = text.chars().take(LONGEST_ERROR).collect();
-        PolarsError::ComputeError(text.into())
+        PolarsError::ComputeError(error.to_string().into())
     })
 }
 
@@ -244,7 +239,7 @@ fn answer_type(last: &'static str, dtype: DataType) -> Field {
     ])
 }
 
-fn write_type(_: &[Field]) -> PolarsResult<Field> {
+fn write_type(_: &[Field], _: Call) -> PolarsResult<Field> {
     Ok(answer_type("resource_id", DataType::String))
 }
 
@@ -260,7 +255,7 @@ fn list_type(inputs: &[Field], kwargs: Call) -> PolarsResult<Field> {
     Ok(answer_type("data", data))
 }
 
-fn token_type(_: &[Field]) -> PolarsResult<Field> {
+fn token_type(_: &[Field], _: Call) -> PolarsResult<Field> {
     let moment = DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC));
     Ok(fields_to_struct(vec![
         ("token", DataType::String),
@@ -270,7 +265,6 @@ fn token_type(_: &[Field]) -> PolarsResult<Field> {
     ]))
 }
 
-#[polars_expr(output_type_func=write_type)]
 fn post_payload(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
     wait(async {
         let options = PostOptions {
@@ -292,7 +286,6 @@ fn post_payload(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
     })
 }
 
-#[polars_expr(output_type_func=write_type)]
 fn delete_by_id(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
     wait(async {
         let options = DeleteOptions {
@@ -309,7 +302,6 @@ fn delete_by_id(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
     })
 }
 
-#[polars_expr(output_type_func_with_kwargs=item_type)]
 fn get_by_id(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
     wait(async {
         let rows = kwargs.rows(inputs, Some(ID))?;
@@ -322,7 +314,6 @@ fn get_by_id(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
     })
 }
 
-#[polars_expr(output_type_func_with_kwargs=list_type)]
 fn get_all(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
     wait(async {
         let options = GetAllOptions {
@@ -343,7 +334,6 @@ fn get_all(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
     })
 }
 
-#[polars_expr(output_type_func=token_type)]
 fn fetch_token(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
     wait(async {
         let rows = Rows::new(inputs, &[URL, KEY, SECRET])?;
@@ -381,3 +371,39 @@ fn fetch_token(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
         rows.fields(&out, &TOKEN_FIELDS)
     })
 }
+
+export_expression!(
+    "_polars_plugin_post_payload",
+    "_polars_plugin_field_post_payload",
+    post_payload_export,
+    post_payload,
+    write_type
+);
+export_expression!(
+    "_polars_plugin_delete_by_id",
+    "_polars_plugin_field_delete_by_id",
+    delete_by_id_export,
+    delete_by_id,
+    write_type
+);
+export_expression!(
+    "_polars_plugin_get_by_id",
+    "_polars_plugin_field_get_by_id",
+    get_by_id_export,
+    get_by_id,
+    item_type
+);
+export_expression!(
+    "_polars_plugin_get_all",
+    "_polars_plugin_field_get_all",
+    get_all_export,
+    get_all,
+    list_type
+);
+export_expression!(
+    "_polars_plugin_fetch_token",
+    "_polars_plugin_field_fetch_token",
+    fetch_token_export,
+    fetch_token,
+    token_type
+);

@@ -12,6 +12,7 @@ mod expressions;
 mod frames;
 mod kept;
 mod metadata;
+mod plugin;
 mod run;
 #[cfg(feature = "sandbox")]
 mod sandbox;
