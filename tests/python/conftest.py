@@ -8,7 +8,7 @@ import json
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -249,6 +249,31 @@ def district(ods: ScriptedOds, bk: str = "a", /, **columns: object) -> pl.DataFr
     """A frame of one district."""
     row = {"District BK": bk, "targetUrl": ods.url, "EdFi Token": "token"} | columns
     return pl.DataFrame({name: [value] for name, value in row.items()})
+
+
+def rows(ods: ScriptedOds, column: pl.Series, **columns: object) -> pl.DataFrame:
+    """One row per value of a column, numbered by ``key``, all for one district."""
+    cells = {"targetUrl": ods.url, "EdFi Token": "token"} | columns
+    lits = {name: pl.lit(cell) for name, cell in cells.items() if not isinstance(cell, list)}
+    lists = {name: pl.Series(cell) for name, cell in cells.items() if isinstance(cell, list)}
+    key = pl.int_range(pl.len(), dtype=pl.Int64).alias("key")
+    return pl.DataFrame(column).with_columns(key, **lits).with_columns(**lists)
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Tells when Ctrl-C has reached Python."""
+    seen = threading.Event()
+
+    def handler(number: int, frame: object) -> None:
+        seen.set()
+        signal.default_int_handler(number, frame)  # type: ignore[arg-type]
+
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

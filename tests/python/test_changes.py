@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -276,22 +275,3 @@ def test_an_empty_list_of_snapshots_is_an_error(ods: ScriptedOds) -> None:
     assert out["status"] == "error"
     assert "no snapshot" in str(out["message"])
     assert ods.paths() == []
-
-
-def test_the_guide_runs(tmp_path: Path) -> None:
-    guide = Path(__file__).parents[2] / "docs" / "incremental.md"
-    blocks = re.findall(r"```python\n(.*?)```", guide.read_text(), flags=re.DOTALL)
-    periods = {"oldKeyValues.classPeriodName": ["1"], "newKeyValues.classPeriodName": ["2"]}
-    renamed = edfi.Changes(pl.DataFrame(), pl.DataFrame(), pl.DataFrame(periods), 1)
-    names = {
-        "folder": tmp_path,
-        "pl": pl,
-        "changes": renamed,
-        "timetable": pl.DataFrame({"period": ["1", "5"]}),
-    }
-    for block in blocks[1:]:
-        exec(block, names)
-    timetable = names["timetable"]
-    assert isinstance(timetable, pl.DataFrame)
-    assert timetable["period"].to_list() == ["2", "5"]
-    assert json.loads((tmp_path / "state.json").read_text())["since"] > 1

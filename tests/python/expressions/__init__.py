@@ -1,0 +1,1 @@
+"""The expression plugin, by what a server sees of it."""

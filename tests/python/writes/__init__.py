@@ -1,0 +1,1 @@
+"""Posting payloads: what goes over the wire, and what is said of each row."""
