@@ -1,4 +1,4 @@
-"""The Python of the guides in ``docs`` runs as it stands there."""
+"""The Python of the README and of the guides runs as it stands there."""
 
 import json
 import re
@@ -6,21 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 
 import polars_edfi as edfi
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
 
 
 def blocks(name: str) -> list[str]:
-    """The blocks of Python in a guide."""
-    text = (DOCS / name).read_text("utf-8")
+    """The blocks of Python in a document."""
+    text = (ROOT / name).read_text("utf-8")
     return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def test_from_row_dicts() -> None:
     names: dict[str, Any] = {}
-    found = blocks("from_row_dicts.md")
+    found = blocks("docs/from_row_dicts.md")
     for block in found:
         exec(block, names)
     assert names["expanded"].height == names["records"].height == 120
@@ -36,7 +37,57 @@ def test_incremental(tmp_path: Path) -> None:
         "changes": renamed,
         "timetable": pl.DataFrame({"period": ["1", "5"]}),
     }
-    for block in blocks("incremental.md")[1:]:
+    for block in blocks("docs/incremental.md")[1:]:
         exec(block, names)
     assert names["timetable"]["period"].to_list() == ["2", "5"]
     assert json.loads((tmp_path / "state.json").read_text())["since"] > 1
+
+
+def test_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with edfi.Sandbox(["255901"], 20) as ods:
+        url, key, secret = ods.districts().row(0)[1:]
+        own: dict[str, Any] = {"base_url": url, "client_id": key, "client_secret": secret}
+        assessments, students = (
+            edfi.StudentAssessment(**own),
+            edfi.Resource("ed-fi/students", **own),
+        )
+        taken = assessments.get_all(key="a")["data"], students.get_all(key="a")["data"]
+        flat = taken[1].with_columns(pl.col("studentUniqueId").alias("Student BK"))
+        names: dict[str, Any] = {
+            "districts": ods.districts(),
+            "scores": edfi.unflatten(taken[0]).with_columns(
+                pl.lit("a").alias("Student BK"),
+                pl.lit(url).alias("targetUrl"),
+                pl.lit(assessments.fetch_token()["token"]).alias("EdFi Token"),
+            ),
+            "flat": flat,
+            "ids": flat.select("id", pl.lit("Ninth grade").alias("grade")),
+            "url": url,
+            "key": key,
+            "secret": secret,
+        }
+
+        def run(block: str) -> None:
+            block = block.replace("https://ods.example.org/api", url)
+            block = block.replace('client_id="..."', f'client_id="{key}"')
+            exec(block.replace('client_secret="..."', f'client_secret="{secret}"'), names)
+
+        first, quick_start, *others = blocks("README.md")
+        run(first)
+        assert names["records"].height == names["results"].height == 20
+        assert names["results"]["message"].drop_nulls().to_list() == []
+        districts = names["districts"]
+
+        run(quick_start)
+        assert names["records"].height == names["summary"]["records"].sum() == 3600
+        assert names["scores"].height > 3600
+
+        # The sandbox of the quick start is gone, and its districts with it.
+        names["districts"] = districts
+        for block in others:
+            run(block)
+        assert names["failed"].height == 0
+        assert names["students"]["studentUniqueId"].equals(flat["studentUniqueId"])
+        assert names["rosters"].height == flat.height
+        assert names["results"]["message"].drop_nulls().to_list() == []
