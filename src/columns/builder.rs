@@ -5,9 +5,9 @@
 //! pages are there (see [`super::schema`]).
 
 use arrow_array::types::ArrowPrimitiveType;
+use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{BooleanArray, PrimitiveArray};
 use arrow_buffer::{BooleanBufferBuilder, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
-use arrow_array::types::{Float64Type, Int64Type};
 
 use super::interop::string_array;
 use super::number::EXACT;

@@ -286,7 +286,8 @@ impl<'a> Writer<'a> {
             ArrowType::UInt32 => self.print(value::<arrow_array::types::UInt32Type>(array, row)),
             ArrowType::UInt64 => self.print(value::<arrow_array::types::UInt64Type>(array, row)),
             ArrowType::Decimal128(..) => {
-                let decimals: &PrimitiveArray<arrow_array::types::Decimal128Type> = array.as_primitive();
+                let decimals: &PrimitiveArray<arrow_array::types::Decimal128Type> =
+                    array.as_primitive();
                 self.print(decimals.value_as_string(row));
             }
             ArrowType::Date32 => {

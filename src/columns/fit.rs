@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use arrow_array::types::ArrowPrimitiveType;
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, BooleanBufferBuilder, Decimal128Array, NullArray,
-    PrimitiveArray, StringViewArray, TimestampMicrosecondArray, TimestampMillisecondArray,
-    TimestampNanosecondArray,
+    Array, ArrayRef, BooleanArray, Decimal128Array, NullArray, PrimitiveArray, StringViewArray,
+    TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
 };
-use arrow_buffer::{NullBuffer, OffsetBuffer};
+use arrow_buffer::{BooleanBufferBuilder, NullBuffer, OffsetBuffer};
 use arrow_schema as arrow_types;
 use polars::prelude::{CategoricalMapping, DataType, TimeUnit};
 
@@ -158,27 +157,27 @@ impl Fit {
             (Self::UInt16, _) => column.integers::<arrow_array::types::UInt16Type>(),
             (Self::UInt32, _) => column.integers::<arrow_array::types::UInt32Type>(),
             (Self::UInt64, _) => column.integers::<arrow_array::types::UInt64Type>(),
-            (Self::Float32, _) => {
-                boxed(column.primitives::<arrow_array::types::Float32Type>(|value, _| {
+            (Self::Float32, _) => boxed(column.primitives::<arrow_array::types::Float32Type>(
+                |value, _| {
                     let float = float(&value)? as f32;
                     float.is_finite().then_some(float)
-                }))
-            }
-            (Self::Float64, _) => {
-                boxed(column.primitives::<arrow_array::types::Float64Type>(|value, _| float(&value)))
-            }
+                },
+            )),
+            (Self::Float64, _) => boxed(
+                column.primitives::<arrow_array::types::Float64Type>(|value, _| float(&value)),
+            ),
             (Self::String, _) => column.strings(|_| true),
             (Self::Category(categories), _) => {
                 column.strings(|text| categories.get_cat(text).is_some())
             }
-            (Self::Date, _) => {
-                boxed(column.primitives::<arrow_array::types::Date32Type>(|value, _| {
-                    temporal::date(string(&value)?)
-                }))
-            }
-            (Self::Time, _) => boxed(column.primitives::<arrow_array::types::Time64NanosecondType>(
-                |value, _| temporal::time(string(&value)?),
+            (Self::Date, _) => boxed(column.primitives::<arrow_array::types::Date32Type>(
+                |value, _| temporal::date(string(&value)?),
             )),
+            (Self::Time, _) => boxed(
+                column.primitives::<arrow_array::types::Time64NanosecondType>(|value, _| {
+                    temporal::time(string(&value)?)
+                }),
+            ),
             (Self::Datetime(unit, zone), _) => column.moments(*unit, zone.clone()),
             (Self::Moment, _) => {
                 let (array, rest): (TimestampMicrosecondArray, _) =

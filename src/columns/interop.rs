@@ -2,8 +2,8 @@
 
 #![allow(unsafe_code)]
 
-use arrow_array::{Array, ArrayRef, StringViewArray, make_array};
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi, to_ffi};
+use arrow_array::{Array, ArrayRef, StringViewArray, make_array};
 use polars::prelude::{ArrowDataType, CompatLevel, DataType, PlSmallStr, Series};
 use polars_arrow::ffi as polars_ffi;
 

@@ -1,7 +1,7 @@
 //! The strings of one column as Arrow views: 16 bytes each, the long ones in a block beside them.
 
-use arrow_buffer::NullBufferBuilder;
 use arrow_array::builder::make_view;
+use arrow_buffer::NullBufferBuilder;
 use arrow_buffer::{Buffer, NullBuffer};
 
 use super::sizes::{Sizes, trim};

@@ -217,9 +217,7 @@ impl Rows {
 /// Waits for a call, and turns its error into one of Polars.
 fn wait(call: impl Future<Output = Result<Series>>) -> PolarsResult<Series> {
     let run = || Threads::get()?.block_on(call);
-    run().map_err(|error| {
-        PolarsError::ComputeError(error.to_string().into())
-    })
+    run().map_err(|error| PolarsError::ComputeError(error.to_string().into()))
 }
 
 fn fields_to_struct(fields: Vec<(&str, DataType)>) -> Field {

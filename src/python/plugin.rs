@@ -137,7 +137,12 @@ macro_rules! export_expression {
                 // SAFETY: Polars keeps to its ABI, which is what `evaluate` asks for.
                 unsafe {
                     crate::python::plugin::evaluate(
-                        $function, inputs, len, pickled, pickled_len, out,
+                        $function,
+                        inputs,
+                        len,
+                        pickled,
+                        pickled_len,
+                        out,
                     );
                 }
             }
