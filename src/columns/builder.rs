@@ -2,28 +2,26 @@
 //!
 //! Nothing is known about the types beforehand, and nothing is guessed: a node opens a buffer for
 //! a kind when the first value of that kind comes. What they become together is decided when all
-//! pages are there (see [`super::schema`]).
+//! pages are there (see [`super::statistics`]).
 
-use arrow_array::types::ArrowPrimitiveType;
-use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::types::{ArrowPrimitiveType, Float64Type, Int64Type};
 use arrow_array::{BooleanArray, PrimitiveArray};
 use arrow_buffer::{BooleanBufferBuilder, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 
-use super::interop::string_array;
+use super::capacity::{CapacityHints, trim};
 use super::number::EXACT;
 use super::page::{Lists, Node, Values};
 use super::shape::ObjectBuilder;
-use super::sizes::{Sizes, trim};
 use super::text::TextBuilder;
 
 /// Collects the values of one path. A row that gets no value is null: missing and null keys cost
 /// nothing here.
 #[derive(Debug)]
 pub(super) struct NodeBuilder<'s> {
-    sizes: &'s Sizes,
+    hints: &'s CapacityHints,
     first: u32,
     wide: bool,
-    by_text: bool,
+    raw_numbers: bool,
     booleans: Option<Box<BooleanBuilder>>,
     integers: Option<Box<PrimitiveBuilder<Int64Type>>>,
     floats: Option<Box<PrimitiveBuilder<Float64Type>>>,
@@ -36,12 +34,12 @@ pub(super) struct NodeBuilder<'s> {
 
 impl<'s> NodeBuilder<'s> {
     /// A node that is the `first`th to appear in the page.
-    pub(super) fn new(first: u32, sizes: &'s Sizes) -> Self {
+    pub(super) fn new(first: u32, hints: &'s CapacityHints) -> Self {
         Self {
-            sizes,
+            hints,
             first,
             wide: false,
-            by_text: sizes.by_text,
+            raw_numbers: hints.raw_numbers,
             booleans: None,
             integers: None,
             floats: None,
@@ -55,8 +53,8 @@ impl<'s> NodeBuilder<'s> {
 
     /// Whether there may be numbers here of which the text is needed.
     #[inline]
-    pub(super) fn by_text(&self) -> bool {
-        self.by_text
+    pub(super) fn raw_numbers(&self) -> bool {
+        self.raw_numbers
     }
 
     /// Whether there were objects or lists.
@@ -73,14 +71,14 @@ impl<'s> NodeBuilder<'s> {
     pub(super) fn push_integer(&mut self, row: usize, value: i64) {
         self.wide |= value.unsigned_abs() > EXACT;
         self.integers
-            .get_or_insert_with(|| Box::new(PrimitiveBuilder::new(self.sizes)))
+            .get_or_insert_with(|| Box::new(PrimitiveBuilder::new(self.hints)))
             .push(row, value);
     }
 
     #[inline]
     pub(super) fn push_float(&mut self, row: usize, value: f64) {
         self.floats
-            .get_or_insert_with(|| Box::new(PrimitiveBuilder::new(self.sizes)))
+            .get_or_insert_with(|| Box::new(PrimitiveBuilder::new(self.hints)))
             .push(row, value);
     }
 
@@ -93,27 +91,27 @@ impl<'s> NodeBuilder<'s> {
     /// A number that neither an integer nor a float holds.
     pub(super) fn push_number(&mut self, row: usize, text: &str) {
         self.numbers
-            .get_or_insert_with(|| Box::new(TextBuilder::new(self.sizes)))
+            .get_or_insert_with(|| Box::new(TextBuilder::new(self.hints)))
             .push(row, text);
     }
 
     #[inline]
     pub(super) fn push_string(&mut self, row: usize, text: &str) {
         self.strings
-            .get_or_insert_with(|| Box::new(TextBuilder::new(self.sizes)))
+            .get_or_insert_with(|| Box::new(TextBuilder::new(self.hints)))
             .push(row, text);
     }
 
     #[inline]
     pub(super) fn objects(&mut self) -> &mut ObjectBuilder<'s> {
         self.objects
-            .get_or_insert_with(|| Box::new(ObjectBuilder::new(self.sizes)))
+            .get_or_insert_with(|| Box::new(ObjectBuilder::new(self.hints)))
     }
 
     #[inline]
     pub(super) fn lists(&mut self) -> &mut ListBuilder<'s> {
         self.lists
-            .get_or_insert_with(|| Box::new(ListBuilder::new(self.sizes)))
+            .get_or_insert_with(|| Box::new(ListBuilder::new(self.hints)))
     }
 
     /// The finished node in a space of `rows` rows.
@@ -129,10 +127,10 @@ impl<'s> NodeBuilder<'s> {
             values.push(Values::Floats(floats.finish(rows)));
         }
         if let Some(numbers) = self.numbers {
-            values.push(Values::Numbers(string_array(*numbers, rows)));
+            values.push(Values::Numbers(numbers.finish(rows)));
         }
         if let Some(strings) = self.strings {
-            values.push(Values::Strings(string_array(*strings, rows)));
+            values.push(Values::Strings(strings.finish(rows)));
         }
         if let Some(objects) = self.objects {
             values.push(Values::Objects(objects.finish(rows)));
@@ -143,7 +141,7 @@ impl<'s> NodeBuilder<'s> {
         Node {
             first: self.first,
             wide: self.wide,
-            exact: self.exact.map(|exact| string_array(*exact, rows)),
+            exact: self.exact.map(|exact| exact.finish(rows)),
             values,
         }
     }
@@ -157,10 +155,10 @@ struct PrimitiveBuilder<T: ArrowPrimitiveType> {
 }
 
 impl<T: ArrowPrimitiveType> PrimitiveBuilder<T> {
-    fn new(sizes: &Sizes) -> Self {
+    fn new(hints: &CapacityHints) -> Self {
         Self {
-            values: Vec::with_capacity(sizes.rows),
-            nulls: NullBufferBuilder::new(sizes.rows),
+            values: Vec::with_capacity(hints.rows),
+            nulls: NullBufferBuilder::new(hints.rows),
         }
     }
 
@@ -234,13 +232,13 @@ pub(super) struct ListBuilder<'s> {
 }
 
 impl<'s> ListBuilder<'s> {
-    fn new(sizes: &'s Sizes) -> Self {
-        let mut offsets = Vec::with_capacity(sizes.rows + 1);
+    fn new(hints: &'s CapacityHints) -> Self {
+        let mut offsets = Vec::with_capacity(hints.rows + 1);
         offsets.push(0);
         Self {
             offsets,
-            nulls: NullBufferBuilder::new(sizes.rows),
-            child: NodeBuilder::new(0, sizes.elements()),
+            nulls: NullBufferBuilder::new(hints.rows),
+            child: NodeBuilder::new(0, hints.elements()),
         }
     }
 

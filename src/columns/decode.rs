@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use super::careful;
+use super::capacity::CapacityHints;
 use super::page::Page;
+use super::parse::{Body, Selection, parse};
 use super::plan::Plan;
-use super::shred::{Body, Part, shred};
-use super::sizes::Sizes;
-use super::wanted::Wanted;
+use super::projection::Projection;
 use crate::{Error, Result};
 
 /// The offsets of an Arrow view count in a signed 32-bit integer.
@@ -22,10 +21,10 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 /// good as new after it.
 pub struct PageDecoder {
     links: bool,
-    wanted: Option<Wanted>,
-    /// The bytes and the sizes of the last body.
+    projection: Option<Projection>,
+    /// The bytes and the hints of the last body.
     length: usize,
-    sizes: Sizes,
+    hints: CapacityHints,
     /// Where the parts of a body are put together.
     whole: Vec<u8>,
 }
@@ -49,15 +48,15 @@ impl PageDecoder {
     ///
     /// A plan with a column `_unknown` needs everything.
     pub fn for_plan(links: bool, plan: &Plan) -> Self {
-        Self::of(links, plan.wanted())
+        Self::of(links, plan.projection())
     }
 
-    fn of(links: bool, wanted: Option<Wanted>) -> Self {
+    fn of(links: bool, projection: Option<Projection>) -> Self {
         Self {
             links,
-            wanted,
+            projection,
             length: 0,
-            sizes: Sizes::default(),
+            hints: CapacityHints::default(),
             whole: Vec::new(),
         }
     }
@@ -107,18 +106,15 @@ impl PageDecoder {
             return Err(Error::Json("not JSON: text that is not UTF-8".to_owned()));
         };
         if body.len() < self.length / 2 {
-            self.sizes = Sizes::default();
+            self.hints = CapacityHints::default();
         }
-        let part = Part {
+        let selection = Selection {
             links: self.links,
-            wanted: self.wanted.as_ref(),
+            projection: self.projection.as_ref(),
         };
-        let page = match shred(text, expected, part, &self.sizes) {
-            Some(page) => page,
-            None => careful::shred(text, expected, part, &self.sizes)?,
-        };
+        let page = parse(text, expected, selection, &self.hints)?;
         self.length = body.len();
-        self.sizes = Sizes::of(&page, std::mem::take(&mut self.sizes));
+        self.hints = CapacityHints::of(&page, std::mem::take(&mut self.hints));
         Ok(page)
     }
 }

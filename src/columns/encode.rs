@@ -11,8 +11,8 @@ use arrow_schema::{DataType as ArrowType, TimeUnit};
 use polars::prelude::{DataType, Field, Series};
 
 use super::decode::PageDecoder;
-use super::given::UNKNOWN;
 use super::page::{Node, Objects, Value};
+use super::paths::UNKNOWN;
 use super::{interop, json, temporal};
 use crate::{Error, Result};
 
@@ -299,7 +299,7 @@ impl<'a> Writer<'a> {
                 self.quote(&temporal::format_time(time));
             }
             ArrowType::Timestamp(unit, zone) => {
-                let (moment, per_second) = match unit {
+                let (parts, per_second) = match unit {
                     TimeUnit::Millisecond => (
                         value::<arrow_array::types::TimestampMillisecondType>(array, row),
                         1_000,
@@ -314,7 +314,7 @@ impl<'a> Writer<'a> {
                     ),
                 };
                 let zulu = if zone.is_some() { "Z" } else { "" };
-                self.quote(&(temporal::format_moment(moment, per_second) + zulu));
+                self.quote(&(temporal::format_datetime(parts, per_second) + zulu));
             }
             other => return self.fail(&format!("{other} cannot be written")),
         }

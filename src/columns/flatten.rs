@@ -1,10 +1,8 @@
 //! Nested columns of a frame -> one column per leaf, and lists -> rows.
 
-use std::collections::HashSet;
-
 use polars::prelude::{Column, DataFrame, DataType, ExplodeOptions, PlSmallStr, Series};
 
-use super::plan::free_name;
+use super::paths::FreeNames;
 use crate::{Error, Result};
 
 /// Flattens the Struct columns of a frame.
@@ -84,12 +82,9 @@ pub(super) fn find<'a>(df: &'a DataFrame, name: &str) -> Result<&'a Column> {
 /// Replaces the Struct columns of which `chosen` says so.
 fn unnest(df: &DataFrame, separator: &str, chosen: impl Fn(&str) -> bool) -> Result<DataFrame> {
     let is_chosen = |column: &Column| column.dtype().is_struct() && chosen(column.name());
-    let mut taken: HashSet<String> = df
-        .columns()
-        .iter()
-        .filter(|column| !is_chosen(column))
-        .map(|column| column.name().to_string())
-        .collect();
+    let stay = df.columns().iter().filter(|column| !is_chosen(column));
+    let stay: Vec<&str> = stay.map(|column| column.name().as_str()).collect();
+    let mut names = FreeNames::new(&stay);
     let mut flat = Vec::with_capacity(df.width());
     for column in df.columns() {
         if is_chosen(column) {
@@ -97,7 +92,7 @@ fn unnest(df: &DataFrame, separator: &str, chosen: impl Fn(&str) -> bool) -> Res
             let series = column.as_materialized_series();
             gather(series, column.name().to_string(), separator, &mut leaves)?;
             flat.extend(leaves.into_iter().map(|(name, mut leaf)| {
-                leaf.rename(free_name(name, &mut taken));
+                leaf.rename(names.take(name));
                 Column::from(leaf)
             }));
         } else {

@@ -1,13 +1,12 @@
-//! Arrow <-> Polars by the C data interface, without a copy: the only unsafe code of the crate.
+//! Arrow <-> Polars by the C data interface, without a copy.
 
 #![allow(unsafe_code)]
 
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi, to_ffi};
-use arrow_array::{Array, ArrayRef, StringViewArray, make_array};
+use arrow_array::{Array, ArrayRef, make_array};
 use polars::prelude::{ArrowDataType, CompatLevel, DataType, PlSmallStr, Series};
 use polars_arrow::ffi as polars_ffi;
 
-use super::text::TextBuilder;
 use crate::Result;
 
 /// An Arrow array as a Polars Series that shares its memory.
@@ -33,16 +32,18 @@ pub(super) fn to_series(name: PlSmallStr, array: &dyn Array) -> Result<Series> {
     Ok(series)
 }
 
-/// The same where the dtype is known: `array` is of the Arrow type that Polars has for `dtype`,
-/// which is `arrow`.
-pub(super) fn to_series_of(
+/// The same where the dtype is known, without a schema on the way.
+///
+/// # Safety
+/// `array` must be of the Arrow type that Polars has for `dtype`, and `arrow` must be that type.
+pub(super) unsafe fn to_series_of(
     name: PlSmallStr,
     array: &dyn Array,
     dtype: &DataType,
     arrow: &ArrowDataType,
 ) -> Result<Series> {
     let array = FFI_ArrowArray::new(&array.to_data());
-    // SAFETY: as in `to_series`; that `dtype` and `arrow` are those of the array is the caller's word.
+    // SAFETY: as in `to_series`; `dtype` and `arrow` are those of the array, by the caller's promise.
     let series = unsafe {
         let array = std::mem::transmute::<FFI_ArrowArray, polars_ffi::ArrowArray>(array);
         let array = polars_ffi::import_array_from_c(array, arrow.clone())?;
@@ -70,13 +71,4 @@ pub(super) fn to_arrow(series: &Series) -> Result<ArrayRef> {
     // SAFETY: Polars has just made both of one valid array.
     let data = unsafe { from_ffi(array, &schema)? };
     Ok(make_array(data))
-}
-
-/// The finished string column of a builder.
-pub(super) fn string_array(builder: TextBuilder, rows: usize) -> StringViewArray {
-    let (views, blocks, nulls) = builder.finish(rows);
-    // SAFETY: a `TextBuilder` makes views only itself, of whole `&str` values: short ones inline,
-    // long ones with their length, prefix, block and offset. `finish` gives as many views as
-    // validity bits. Checking that again would cost a pass over all text.
-    unsafe { StringViewArray::new_unchecked(views.into(), blocks.into(), nulls) }
 }

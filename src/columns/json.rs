@@ -2,7 +2,18 @@
 
 use std::io::Write;
 
-use super::page::{Node, Objects, Value};
+use arrow_array::StringViewArray;
+
+use super::page::{Node, Objects, Page, Value};
+use super::text::TextBuilder;
+
+impl Page {
+    /// Appends a record as JSON: compact, its keys as they came.
+    #[cfg(feature = "python")]
+    pub(crate) fn write_json(&self, row: usize, out: &mut Vec<u8>) {
+        write_object(out, &self.root, row);
+    }
+}
 
 /// Appends the value of a row, null if there is none.
 pub(super) fn write(out: &mut Vec<u8>, node: &Node, row: usize) {
@@ -52,6 +63,26 @@ pub(super) fn write_object(out: &mut Vec<u8>, objects: &Objects, row: usize) {
 /// Appends a JSON string.
 pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
     append(serde_json::to_writer(out, text));
+}
+
+/// The values as text: strings as they are, everything else as JSON.
+pub(super) fn texts(node: Option<&Node>, rows: usize) -> StringViewArray {
+    let mut texts = TextBuilder::default();
+    if let Some(node) = node.filter(|node| !node.values.is_empty()) {
+        let mut json = Vec::new();
+        for row in 0..rows {
+            match node.get(row) {
+                None => {}
+                Some(Value::String(text) | Value::Number(text)) => texts.push(row, text),
+                Some(value) => {
+                    json.clear();
+                    write_value(&mut json, value, row);
+                    texts.push(row, std::str::from_utf8(&json).unwrap_or_default());
+                }
+            }
+        }
+    }
+    texts.finish(rows)
 }
 
 /// Writing to memory does not fail.

@@ -29,40 +29,43 @@
 //! # Ok::<(), polars_edfi::Error>(())
 //! ```
 
+mod arrays;
 mod builder;
-mod careful;
+mod capacity;
+mod cast;
 mod decimal;
+mod declared;
 mod decode;
 mod encode;
-mod fit;
 mod flatten;
-mod given;
 mod infer;
 mod interop;
 mod json;
+mod layout;
 mod names;
 mod number;
 pub(crate) mod openapi;
+mod overflow;
 mod page;
+mod parse;
+mod paths;
 mod plan;
+mod projection;
 mod record;
-mod rest;
-mod schema;
 mod shape;
-mod shred;
-mod sizes;
+mod statistics;
 mod temporal;
 mod text;
+mod types;
 mod unflatten;
-mod wanted;
 
 pub use decode::PageDecoder;
 pub use encode::Encoder;
 pub use flatten::flatten;
+pub use layout::Layout;
 pub use page::Page;
 pub use plan::Plan;
 pub(crate) use record::{Kind, Record};
-pub use schema::Layout;
 pub(crate) use unflatten::nest;
 pub use unflatten::unflatten;
 

@@ -43,12 +43,6 @@ impl Page {
         self.len == 0
     }
 
-    /// Appends a record as JSON: compact, its keys as they came.
-    #[cfg(feature = "python")]
-    pub(crate) fn write_json(&self, row: usize, out: &mut Vec<u8>) {
-        super::json::write_object(out, &self.root, row);
-    }
-
     /// The `id` of a record, if it has one that is a string.
     ///
     /// # Panics

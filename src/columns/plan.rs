@@ -1,7 +1,6 @@
 //! The columns of the result, and each page as a frame of them.
 
 use std::borrow::Borrow;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -10,14 +9,15 @@ use polars::prelude::{
     ArrowDataType, Column, CompatLevel, DataFrame, DataType, PlSmallStr, Schema, Series,
 };
 
-use super::given::Given;
+use super::declared::DeclaredSchema;
 use super::page::{Node, Page};
-use super::schema::{Layout, Seen, Type};
-use super::wanted::Wanted;
+use super::paths::{FreeNames, UNKNOWN};
+use super::projection::Projection;
+use super::types::Type;
 use super::{infer, interop};
 use crate::{Error, Result};
 
-/// The columns that the records of a [`Layout`] become: the same for every page.
+/// The columns that the records of a [`Layout`](super::Layout) become: the same for every page.
 #[derive(Debug, Clone)]
 pub struct Plan {
     columns: Columns,
@@ -28,7 +28,7 @@ pub struct Plan {
 enum Columns {
     Inferred(Vec<Leaf>),
     /// These, and which of its arrays the columns are.
-    Given(Given, Vec<usize>),
+    Declared(DeclaredSchema, Vec<usize>),
 }
 
 /// One inferred column: where its values are in a record, and what they become.
@@ -40,114 +40,54 @@ struct Leaf {
     arrow: ArrowDataType,
 }
 
-impl Layout {
-    /// The columns of these pages.
-    ///
-    /// Objects outside of lists become a column for each of their leaves, named by the path joined
-    /// with `separator`, in the order in which the leaves were first seen. A name that is
-    /// `reserved`, or taken by an earlier leaf, gets `_record` appended.
-    ///
-    /// A layout of a given schema has its columns in its order, and `_unknown` after them: null, or
-    /// one JSON object of what the schema has no place for. These are the properties that it does
-    /// not know, and the values that do not fit and so are null in their column, nested as they
-    /// are in the record; a list of which some elements are left over has null for the others.
-    ///
-    /// What fits: null everywhere; `true` and `false` a Boolean; a number without fraction and
-    /// exponent, within range, an integer; any number a Float, except integers beyond 2^53 and
-    /// numbers beyond its range; a number, or a string of one, a Decimal that holds it exactly; a
-    /// string a String, Categorical, and an Enum that has it; `YYYY-MM-DD` a Date; an ISO 8601
-    /// date-time, or date, a Datetime that holds all its decimals (without offset it is UTC);
-    /// `HH:MM:SS` with decimals a Time; lists and objects a List and a Struct.
-    pub fn plan(&self, separator: &str, reserved: &[&str]) -> Plan {
-        if let Some(given) = &self.given {
-            let dtypes = given.columns.iter().map(|place| place.dtype.clone());
-            let dtypes = dtypes.chain([DataType::String]);
-            return Plan {
-                schema: given.names(reserved).into_iter().zip(dtypes).collect(),
-                columns: Columns::Given(given.clone(), (0..=given.columns.len()).collect()),
-            };
-        }
-        let leaves = self.leaves();
-        let mut taken: HashSet<String> = reserved.iter().map(|&name| name.to_owned()).collect();
+impl Plan {
+    /// The plan of inferred columns, each with its path and type.
+    pub(super) fn inferred(
+        leaves: Vec<(Vec<Box<str>>, Type)>,
+        separator: &str,
+        reserved: &[&str],
+    ) -> Self {
+        let mut names = FreeNames::new(reserved);
         let mut schema = Schema::with_capacity(leaves.len());
         let mut columns = Vec::with_capacity(leaves.len());
-        for (seen, path) in leaves {
-            let name = free_name(path.join(separator), &mut taken);
-            let dtype = seen.resolve();
+        for (path, dtype) in leaves {
             let polars = dtype.to_polars();
             let arrow = polars.to_arrow(CompatLevel::newest());
-            schema.with_column(name, polars);
+            schema.with_column(names.take(path.join(separator)), polars);
             columns.push(Leaf { path, dtype, arrow });
         }
-        Plan {
+        Self {
             columns: Columns::Inferred(columns),
             schema,
         }
     }
 
-    /// The layout of the columns seen so far, which no later page changes.
-    ///
-    /// Its plan has `_unknown` after these columns, as that of a given schema. Strings stand for
-    /// anything, as they do in inferred columns; what does not fit the other types, and properties
-    /// that come up later, go to `_unknown`.
-    #[must_use]
-    pub fn freeze(&self, separator: &str) -> Self {
-        let given = self.given.clone().unwrap_or_else(|| {
-            let leaves = self.leaves().into_iter();
-            Given::of_leaves(leaves.map(|(seen, path)| (path, seen.resolve())), separator)
-        });
-        Self::of_given(given)
-    }
-
-    /// The leaves in the order in which they were first seen, each with its path.
-    fn leaves(&self) -> Vec<(&Seen, Vec<Box<str>>)> {
-        let mut leaves = Vec::new();
-        gather(&self.root, &mut Vec::new(), &mut leaves);
-        leaves.sort_by_key(|(seen, _)| seen.first);
-        leaves
-    }
-}
-
-/// Collects the leaves below a path that is an object.
-fn gather<'a>(
-    seen: &'a Seen,
-    path: &mut Vec<Box<str>>,
-    leaves: &mut Vec<(&'a Seen, Vec<Box<str>>)>,
-) {
-    for (name, child) in seen.names.iter().zip(&seen.children) {
-        path.push(name.into());
-        if child.is_flattened() {
-            gather(child, path, leaves);
-        } else {
-            leaves.push((child, path.clone()));
+    /// The plan of all columns of a declared schema and of `_unknown`.
+    pub(super) fn declared(declared: &DeclaredSchema, reserved: &[&str]) -> Self {
+        let mut names = FreeNames::new(reserved);
+        let columns = declared.columns.iter();
+        let columns = columns.map(|column| (column.name.as_str(), &column.dtype));
+        let columns = columns.chain([(UNKNOWN, &DataType::String)]);
+        Self {
+            schema: columns
+                .map(|(name, dtype)| (names.take(name.to_owned()), dtype.clone()))
+                .collect(),
+            columns: Columns::Declared(declared.clone(), (0..=declared.columns.len()).collect()),
         }
-        path.pop();
     }
-}
 
-/// A name that is not taken yet, and is from now on.
-pub(super) fn free_name(mut name: String, taken: &mut HashSet<String>) -> PlSmallStr {
-    while taken.contains(&name) {
-        name.push_str("_record");
-    }
-    let free = PlSmallStr::from_str(&name);
-    taken.insert(name);
-    free
-}
-
-impl Plan {
     /// The columns of every frame that this plan makes.
     pub fn schema(&self) -> &Schema {
         &self.schema
     }
 
-    /// The name of the column of what a given schema has no place for, the last column; `None`
+    /// The name of the column of what a declared schema has no place for, the last column; `None`
     /// for inferred columns. Its values that are not null count the records with such a thing.
     pub fn unknown(&self) -> Option<&str> {
-        let Columns::Given(given, picks) = &self.columns else {
+        let Columns::Declared(declared, picks) = &self.columns else {
             return None;
         };
-        let last = given.columns.len();
+        let last = declared.columns.len();
         let place = picks.iter().position(|pick| *pick == last)?;
         self.schema
             .get_at_index(place)
@@ -179,14 +119,14 @@ impl Plan {
                     .map(|place| leaves[place].clone())
                     .collect(),
             ),
-            Columns::Given(given, picks) => {
+            Columns::Declared(declared, picks) => {
                 let picks: Vec<usize> = places.into_iter().map(|place| picks[place]).collect();
-                match picks.contains(&given.columns.len()) {
+                match picks.contains(&declared.columns.len()) {
                     // What is left over is known only where everything else was looked at.
-                    true => Columns::Given(given.clone(), picks),
+                    true => Columns::Declared(declared.clone(), picks),
                     false => {
                         let count = picks.len();
-                        Columns::Given(given.select(&picks), (0..count).collect())
+                        Columns::Declared(declared.select(&picks), (0..count).collect())
                     }
                 }
             }
@@ -195,18 +135,18 @@ impl Plan {
     }
 
     /// What the columns are made of; `None` is everything.
-    pub(super) fn wanted(&self) -> Option<Wanted> {
+    pub(super) fn projection(&self) -> Option<Projection> {
         match &self.columns {
             Columns::Inferred(leaves) => {
-                let mut wanted = Wanted::default();
+                let mut projection = Projection::default();
                 for leaf in leaves {
                     let path = leaf.path.iter();
-                    path.fold(&mut wanted, |at, name| at.member(name))
+                    path.fold(&mut projection, |at, name| at.member(name))
                         .add_type(&leaf.dtype);
                 }
-                Some(wanted)
+                Some(projection)
             }
-            Columns::Given(given, _) => given.wanted(),
+            Columns::Declared(declared, _) => declared.projection(),
         }
     }
 
@@ -246,14 +186,18 @@ impl Plan {
                 .iter()
                 .map(|leaf| infer::array(find(page, &leaf.path), &leaf.dtype, page.len()))
                 .collect(),
-            Columns::Given(given, picks) => {
-                let arrays = given.arrays(page);
+            Columns::Declared(declared, picks) => {
+                let arrays = declared.arrays(page);
                 picks.iter().map(|pick| arrays[*pick].clone()).collect()
             }
         }
     }
 
     /// One of the columns, from its array.
+    #[allow(
+        unsafe_code,
+        reason = "to find out the dtype of each column of each page takes long"
+    )]
     fn series(
         &self,
         place: usize,
@@ -262,12 +206,14 @@ impl Plan {
         array: &ArrayRef,
     ) -> Result<Series> {
         match &self.columns {
-            Columns::Inferred(leaves) => {
+            // SAFETY: `infer::array` makes the array of the type of the leaf, which is that of
+            // `dtype` and, in Arrow, `arrow`.
+            Columns::Inferred(leaves) => unsafe {
                 interop::to_series_of(name, array, dtype, &leaves[place].arrow)
-            }
-            Columns::Given(given, picks) => {
+            },
+            Columns::Declared(declared, picks) => {
                 let series = interop::to_series(name, array)?;
-                let column = given.columns.get(picks[place]);
+                let column = declared.columns.get(picks[place]);
                 Ok(match column.is_some_and(|column| column.is_cast()) {
                     true => series.strict_cast(dtype)?,
                     false => series,

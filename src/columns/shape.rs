@@ -2,7 +2,7 @@
 //!
 //! A *shape* is a sequence of keys, those with a null among them. Records of one resource have
 //! few shapes, so a shape is a state and each key leads from state to state: following the last
-//! known ways, a key costs one comparison of bytes, and an object costs four bytes beside its
+//! known transitions, a key costs one comparison of bytes, and an object costs four bytes beside its
 //! values. With its shape an object can be written again exactly: missing is not null, and the
 //! keys keep their order.
 
@@ -10,12 +10,12 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::builder::NodeBuilder;
+use super::capacity::{CapacityHints, trim};
 use super::names::Names;
 use super::page::{Node, Objects};
-use super::sizes::{Sizes, trim};
 
-/// How many ways on from a shape are tried before the names are looked up.
-const WAYS: usize = 4;
+/// How many transitions from a shape are tried before the names are looked up.
+const TRANSITIONS: usize = 4;
 
 /// The C data interface, by which columns reach Polars and Python, has no NUL in names.
 pub(super) fn without_nul(key: &str) -> Cow<'_, str> {
@@ -34,19 +34,19 @@ pub(super) struct Duplicate;
 struct Shape {
     before: u32,
     field: u32,
-    ways: [(u32, u32); WAYS],
+    transitions: [(u32, u32); TRANSITIONS],
     known: usize,
 }
 
 /// Collects the objects of one path.
 #[derive(Debug)]
 pub(super) struct ObjectBuilder<'s> {
-    sizes: &'s Sizes,
+    hints: &'s CapacityHints,
     names: Names,
     children: Vec<NodeBuilder<'s>>,
     shapes: Vec<Shape>,
-    /// The ways that a shape itself does not hold: (shape, field) -> shape.
-    ways: HashMap<(u32, u32), u32>,
+    /// The transitions that a shape itself does not hold: (shape, field) -> shape.
+    transitions: HashMap<(u32, u32), u32>,
     /// The shape that was added last, and its fields.
     last: (u32, HashSet<u32>),
     /// Per row the shape of the object plus one, 0 where there is no object.
@@ -58,22 +58,22 @@ impl Shape {
         Self {
             before,
             field,
-            ways: [(0, 0); WAYS],
+            transitions: [(0, 0); TRANSITIONS],
             known: 0,
         }
     }
 }
 
 impl<'s> ObjectBuilder<'s> {
-    pub(super) fn new(sizes: &'s Sizes) -> Self {
+    pub(super) fn new(hints: &'s CapacityHints) -> Self {
         Self {
-            sizes,
+            hints,
             names: Names::default(),
             children: Vec::new(),
             shapes: vec![Shape::new(0, u32::MAX)],
-            ways: HashMap::new(),
+            transitions: HashMap::new(),
             last: (0, HashSet::new()),
-            rows: Vec::with_capacity(sizes.rows),
+            rows: Vec::with_capacity(hints.rows),
         }
     }
 
@@ -87,7 +87,7 @@ impl<'s> ObjectBuilder<'s> {
         created: &mut u32,
     ) -> Result<&mut NodeBuilder<'s>, Duplicate> {
         let state = &self.shapes[*shape as usize];
-        for &(field, next) in &state.ways[..state.known] {
+        for &(field, next) in &state.transitions[..state.known] {
             if self.names.is(field as usize, key) {
                 *shape = next;
                 return Ok(&mut self.children[field as usize]);
@@ -107,23 +107,26 @@ impl<'s> ObjectBuilder<'s> {
         let field = match self.names.find(key, 0) {
             Some(field) => field,
             None => {
-                let sizes = self.sizes.child(key, self.children.len());
-                self.children.push(NodeBuilder::new(*created, sizes));
+                let hints = self.hints.child(key, self.children.len());
+                self.children.push(NodeBuilder::new(*created, hints));
                 *created += 1;
                 self.names.push(key)
             }
         };
-        let way = (*shape, field as u32);
-        let next = match self.ways.get(&way) {
+        let transition = (*shape, field as u32);
+        let next = match self.transitions.get(&transition) {
             Some(&next) => next,
-            None => self.add_way(way)?,
+            None => self.add_transition(transition)?,
         };
         *shape = next;
         Ok(&mut self.children[field])
     }
 
-    fn add_way(&mut self, way @ (shape, field): (u32, u32)) -> Result<u32, Duplicate> {
-        // From a new shape on, all ways of an object are new: its fields are gathered once.
+    fn add_transition(
+        &mut self,
+        transition @ (shape, field): (u32, u32),
+    ) -> Result<u32, Duplicate> {
+        // From a new shape on, all transitions of an object are new: its fields are gathered once.
         if self.last.0 != shape {
             self.last = (shape, HashSet::new());
             let mut before = shape;
@@ -140,11 +143,11 @@ impl<'s> ObjectBuilder<'s> {
         self.last.0 = next;
         self.shapes.push(Shape::new(shape, field));
         let state = &mut self.shapes[shape as usize];
-        if state.known < WAYS {
-            state.ways[state.known] = (field, next);
+        if state.known < TRANSITIONS {
+            state.transitions[state.known] = (field, next);
             state.known += 1;
         } else {
-            self.ways.insert(way, next);
+            self.transitions.insert(transition, next);
         }
         Ok(next)
     }

@@ -22,24 +22,24 @@ pub(super) fn time(text: &str) -> Option<i64> {
     }
 }
 
-/// A moment, counted from 1970-01-01 UTC in parts of a second, of which there are `per_second`.
+/// A date-time, counted from 1970-01-01 UTC in parts of a second, of which there are `per_second`.
 ///
 /// A date, `T` and a time with `Z` or an offset; without one it is UTC, and a date alone is its
 /// midnight. Decimals that a part would cut off make it `None`.
-pub(super) fn moment(text: &str, per_second: i64) -> Option<i64> {
-    match split_moment(text, per_second)? {
-        (moment, 0) => Some(moment),
+pub(super) fn datetime(text: &str, per_second: i64) -> Option<i64> {
+    match split_datetime(text, per_second)? {
+        (parts, 0) => Some(parts),
         _ => None,
     }
 }
 
 /// The same; decimals that a part does not hold are cut off.
-pub(super) fn cut_moment(text: &str, per_second: i64) -> Option<i64> {
-    split_moment(text, per_second).map(|(moment, _)| moment)
+pub(super) fn truncated_datetime(text: &str, per_second: i64) -> Option<i64> {
+    split_datetime(text, per_second).map(|(parts, _)| parts)
 }
 
 /// Whole parts of a second, and the nanoseconds beyond.
-fn split_moment(text: &str, per_second: i64) -> Option<(i64, i64)> {
+fn split_datetime(text: &str, per_second: i64) -> Option<(i64, i64)> {
     let (days, rest) = split_date(text.as_bytes())?;
     let midnight = i64::from(days) * DAY;
     let [b'T' | b't' | b' ', rest @ ..] = rest else {
@@ -177,8 +177,8 @@ pub(super) fn format_time(nanoseconds: i64) -> String {
     }
 }
 
-/// Writes a moment of so many parts of a second since 1970-01-01 UTC.
-pub(super) fn format_moment(parts: i64, per_second: i64) -> String {
+/// Writes a date-time of so many parts of a second since 1970-01-01 UTC.
+pub(super) fn format_datetime(parts: i64, per_second: i64) -> String {
     let day = DAY * per_second;
     let (days, parts) = (parts.div_euclid(day), parts.rem_euclid(day));
     let nanoseconds = parts * (1_000_000_000 / per_second);
@@ -187,7 +187,7 @@ pub(super) fn format_moment(parts: i64, per_second: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{date, format_date, format_moment, format_time, moment, time};
+    use super::{date, datetime, format_date, format_datetime, format_time, time};
 
     #[test]
     fn what_is_written_is_read_back() {
@@ -209,8 +209,8 @@ mod tests {
             (-1, "1969-12-31T23:59:59.999999"),
             (1_638_374_400_500_000, "2021-12-01T16:00:00.500"),
         ] {
-            assert_eq!(format_moment(parts, 1_000_000), text);
-            assert_eq!(moment(text, 1_000_000), Some(parts));
+            assert_eq!(format_datetime(parts, 1_000_000), text);
+            assert_eq!(datetime(text, 1_000_000), Some(parts));
         }
     }
 
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_utc() {
+    fn datetimes_are_utc() {
         for (text, microseconds) in [
             ("1970-01-01T00:00:00Z", Some(0)),
             ("1970-01-01", Some(0)),
@@ -283,10 +283,10 @@ mod tests {
             ("1970-01-01T00:00:00*01:00", None),
             ("1970-01-01X00:00:00", None),
         ] {
-            assert_eq!(moment(text, 1_000_000), microseconds, "{text}");
+            assert_eq!(datetime(text, 1_000_000), microseconds, "{text}");
         }
-        assert_eq!(moment("2300-01-01T00:00:00Z", 1_000_000_000), None);
-        assert_eq!(moment("1970-01-01T00:00:00.5Z", 1_000), Some(500));
-        assert_eq!(moment("1970-01-01T00:00:00.5005Z", 1_000), None);
+        assert_eq!(datetime("2300-01-01T00:00:00Z", 1_000_000_000), None);
+        assert_eq!(datetime("1970-01-01T00:00:00.5Z", 1_000), Some(500));
+        assert_eq!(datetime("1970-01-01T00:00:00.5005Z", 1_000), None);
     }
 }

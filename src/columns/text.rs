@@ -1,10 +1,10 @@
 //! The strings of one column as Arrow views: 16 bytes each, the long ones in a block beside them.
 
+use arrow_array::StringViewArray;
 use arrow_array::builder::make_view;
-use arrow_buffer::NullBufferBuilder;
-use arrow_buffer::{Buffer, NullBuffer};
+use arrow_buffer::{Buffer, NullBufferBuilder};
 
-use super::sizes::{Sizes, trim};
+use super::capacity::{CapacityHints, trim};
 
 /// A view holds up to so many bytes itself.
 const INLINE: usize = 12;
@@ -37,11 +37,11 @@ impl Default for TextBuilder {
 }
 
 impl TextBuilder {
-    pub(super) fn new(sizes: &Sizes) -> Self {
+    pub(super) fn new(hints: &CapacityHints) -> Self {
         Self {
-            views: Vec::with_capacity(sizes.rows),
-            block: Vec::with_capacity(sizes.text),
-            nulls: NullBufferBuilder::new(sizes.rows),
+            views: Vec::with_capacity(hints.rows),
+            block: Vec::with_capacity(hints.text),
+            nulls: NullBufferBuilder::new(hints.rows),
             ..Self::default()
         }
     }
@@ -96,8 +96,12 @@ impl TextBuilder {
         self.views.resize(rows, 0);
     }
 
-    /// The finished parts for a column of `rows` rows: the views, their blocks, the null rows.
-    pub(super) fn finish(mut self, rows: usize) -> (Vec<u128>, Vec<Buffer>, Option<NullBuffer>) {
+    /// The finished column of `rows` rows.
+    #[allow(
+        unsafe_code,
+        reason = "to check the views again would cost a pass over all text"
+    )]
+    pub(super) fn finish(mut self, rows: usize) -> StringViewArray {
         if self.views.len() < rows {
             self.pad(rows);
         }
@@ -106,6 +110,11 @@ impl TextBuilder {
             trim(&mut self.block);
             self.full.push(Buffer::from_vec(self.block));
         }
-        (self.views, self.full, self.nulls.build())
+        // SAFETY: views are made in `push` and `pad` alone, of whole `&str` values: short ones
+        // inline, long ones with their length, prefix, block and offset. Each comes with its
+        // validity bit.
+        unsafe {
+            StringViewArray::new_unchecked(self.views.into(), self.full.into(), self.nulls.build())
+        }
     }
 }

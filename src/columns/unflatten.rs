@@ -6,8 +6,8 @@ use polars::prelude::{
 };
 
 use super::flatten::find;
-use super::given::UNKNOWN;
 use super::names::Names;
+use super::paths::{UNKNOWN, split};
 use crate::{Error, Result};
 
 /// Puts columns together as one Struct column named `into`, after the columns not taken.
@@ -73,7 +73,7 @@ pub fn unflatten(
 /// Puts the leaves that a given schema was decoded into together as its fields again.
 ///
 /// `leaves` are the columns of a plan of this schema: one for each of its leaves, in their order,
-/// and `_unknown`, which becomes one more field where it is wanted. An inner Struct of which every
+/// and `_unknown`, which becomes one more field where it is asked for. An inner Struct of which every
 /// field is null is null.
 pub(crate) fn nest(
     leaves: DataFrame,
@@ -156,10 +156,7 @@ enum Member {
 impl Group {
     fn add(&mut self, column: &Column, separator: &str) -> Result<()> {
         let name = column.name().as_str();
-        let path: Vec<&str> = match separator {
-            "" => vec![name],
-            _ => name.split(separator).collect(),
-        };
+        let path = split(name, separator);
         let both = || {
             Error::Config(format!(
                 "unflatten: column '{name}' and another one are one path, as a value and a Struct"

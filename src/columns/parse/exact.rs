@@ -1,6 +1,7 @@
-//! The walk over a body of which something is out of the ordinary: value by value, by their texts.
+//! The exact parser, for a body of which something is out of the ordinary: value by value, by
+//! their texts.
 //!
-//! Slower than [`super::shred`], but nothing is lost: a key may stand twice in an object, numbers
+//! Slower than [`super::fast`], but nothing is lost: a key may stand twice in an object, numbers
 //! may have any length, and half a surrogate pair becomes the replacement character U+FFFD.
 
 use std::collections::HashMap;
@@ -9,16 +10,21 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::builder::NodeBuilder;
-use super::page::Page;
-use super::shape::{Duplicate, ObjectBuilder, without_nul};
-use super::shred::{Body, DEPTH, Part, is_number, push_number};
-use super::sizes::Sizes;
-use super::wanted::Wanted;
+use super::{Body, DEPTH, Selection, is_number, push_number};
+use crate::columns::builder::NodeBuilder;
+use crate::columns::capacity::CapacityHints;
+use crate::columns::page::Page;
+use crate::columns::projection::Projection;
+use crate::columns::shape::{Duplicate, ObjectBuilder, without_nul};
 use crate::{Error, Result};
 
 /// Takes the records of a body apart, or says what is wrong with it.
-pub(super) fn shred(text: &str, body: Body, part: Part<'_>, sizes: &Sizes) -> Result<Page> {
+pub(super) fn parse(
+    text: &str,
+    body: Body,
+    selection: Selection<'_>,
+    hints: &CapacityHints,
+) -> Result<Page> {
     // serde_json's words for bad syntax have a place in them, and nothing of the text.
     let whole: &RawValue = serde_json::from_str(text).map_err(|error| {
         let trailing = error.classify() == serde_json::error::Category::Syntax
@@ -35,9 +41,9 @@ pub(super) fn shred(text: &str, body: Body, part: Part<'_>, sizes: &Sizes) -> Re
         Body::Array => elements(whole.get()),
         Body::Object => Ok(vec![whole]),
     };
-    let mut objects = ObjectBuilder::new(sizes);
-    let mut walk = Walk {
-        links: part.links,
+    let mut objects = ObjectBuilder::new(hints);
+    let mut parser = Parser {
+        links: selection.links,
         created: 0,
     };
     let mut rows = 0;
@@ -46,7 +52,7 @@ pub(super) fn shred(text: &str, body: Body, part: Part<'_>, sizes: &Sizes) -> Re
             if !record.get().starts_with('{') {
                 return Err(Fault("expected an object, got something else"));
             }
-            walk.object(record.get(), &mut objects, rows, part.wanted, 1)?;
+            parser.object(record.get(), &mut objects, rows, selection.projection, 1)?;
             rows += 1;
             Ok(())
         })
@@ -60,7 +66,7 @@ pub(super) fn shred(text: &str, body: Body, part: Part<'_>, sizes: &Sizes) -> Re
     Ok(Page::new(rows, objects.finish(rows)))
 }
 
-/// Why a walk ends early.
+/// Why a parser ends early.
 struct Fault(&'static str);
 
 impl From<serde_json::Error> for Fault {
@@ -75,18 +81,18 @@ impl From<Duplicate> for Fault {
     }
 }
 
-struct Walk {
+struct Parser {
     links: bool,
     created: u32,
 }
 
-impl Walk {
+impl Parser {
     fn object(
         &mut self,
         text: &str,
         objects: &mut ObjectBuilder<'_>,
         row: usize,
-        wanted: Option<&Wanted>,
+        projection: Option<&Projection>,
         depth: usize,
     ) -> Result<(), Fault> {
         if depth > DEPTH {
@@ -94,9 +100,9 @@ impl Walk {
         }
         let mut shape = 0;
         for (key, value) in members(text)? {
-            let below = match wanted.map(|wanted| wanted.find(&key, 0)) {
+            let below = match projection.map(|projection| projection.find(&key, 0)) {
                 None => None,
-                Some(Some((_, wanted))) => wanted.some(),
+                Some(Some((_, projection))) => projection.some(),
                 Some(None) => continue,
             };
             if self.links || key != "link" || !value.starts_with('{') {
@@ -113,13 +119,13 @@ impl Walk {
         text: &str,
         node: &mut NodeBuilder<'_>,
         row: usize,
-        wanted: Option<&Wanted>,
+        projection: Option<&Projection>,
         depth: usize,
     ) -> Result<(), Fault> {
         match text.as_bytes() {
             [b'"', ..] => node.push_string(row, &string(text)?),
-            [b'{', ..] => self.object(text, node.objects(), row, wanted, depth + 1)?,
-            [b'[', ..] => self.list(text, node, row, wanted, depth + 1)?,
+            [b'{', ..] => self.object(text, node.objects(), row, projection, depth + 1)?,
+            [b'[', ..] => self.list(text, node, row, projection, depth + 1)?,
             b"true" => node.push_boolean(row, true),
             b"false" => node.push_boolean(row, false),
             b"null" => {}
@@ -136,7 +142,7 @@ impl Walk {
         text: &str,
         node: &mut NodeBuilder<'_>,
         row: usize,
-        wanted: Option<&Wanted>,
+        projection: Option<&Projection>,
         depth: usize,
     ) -> Result<(), Fault> {
         if depth > DEPTH {
@@ -145,7 +151,7 @@ impl Walk {
         let lists = node.lists();
         let (child, mut next) = lists.open();
         for element in elements(text)? {
-            self.value(element.get(), child, next, wanted, depth)?;
+            self.value(element.get(), child, next, projection, depth)?;
             next += 1;
         }
         lists.close(row, next);

@@ -1,4 +1,4 @@
-//! A dtype that values have to fit, and one column of it from the node of a page.
+//! Casts of JSON values to declared dtypes: exact or not at all, what does not fit is left over.
 
 use std::sync::Arc;
 
@@ -11,19 +11,18 @@ use arrow_buffer::{BooleanBufferBuilder, NullBuffer, OffsetBuffer};
 use arrow_schema as arrow_types;
 use polars::prelude::{CategoricalMapping, DataType, TimeUnit};
 
-use super::infer::{list_array, strings, struct_array};
-use super::interop::string_array;
+use super::arrays::{list_array, struct_array};
 use super::number::EXACT;
+use super::overflow::{FieldOverflow, Overflow};
 use super::page::{Node, Value, Values};
 use super::record::Kind;
-use super::rest::{Rest, Rests};
-use super::schema::Type;
 use super::text::TextBuilder;
-use super::{decimal, temporal};
+use super::types::Type;
+use super::{decimal, json, temporal};
 
-/// What a value must be to stand in a column of a given dtype.
+/// How values become a declared dtype, and so which of them fit.
 #[derive(Debug, Clone)]
-pub(super) enum Fit {
+pub(super) enum Cast {
     Null,
     Boolean,
     Int8,
@@ -42,17 +41,17 @@ pub(super) enum Fit {
     Date,
     Datetime(TimeUnit, Option<Arc<str>>),
     /// Microseconds, UTC; decimals beyond are cut off.
-    Moment,
+    Timestamp,
     /// Anything; what is no string as JSON.
     Text,
     Time,
     Decimal(usize, usize),
-    List(Box<Fit>),
-    Struct(Vec<(Box<str>, Fit)>),
+    List(Box<Cast>),
+    Struct(Vec<(Box<str>, Cast)>),
 }
 
-impl Fit {
-    /// What fits a dtype; `None` for a dtype that no JSON value has.
+impl Cast {
+    /// The cast to a dtype; `None` for a dtype that no JSON value has.
     pub(super) fn new(dtype: &DataType) -> Option<Self> {
         Some(match dtype {
             DataType::Null => Self::Null,
@@ -87,7 +86,7 @@ impl Fit {
         })
     }
 
-    /// What fits the type that a document tells.
+    /// The cast to the type that a document tells.
     pub(super) fn of_kind(kind: &Kind) -> Self {
         match kind {
             Kind::Boolean => Self::Boolean,
@@ -96,7 +95,7 @@ impl Fit {
             Kind::Float64 => Self::Float64,
             Kind::String => Self::String,
             Kind::Date => Self::Date,
-            Kind::Datetime => Self::Moment,
+            Kind::Datetime => Self::Timestamp,
             Kind::Text => Self::Text,
             Kind::List(inner) => Self::List(Box::new(Self::of_kind(inner))),
             Kind::Struct(record) if record.fields().is_empty() => Self::Null,
@@ -111,7 +110,7 @@ impl Fit {
         }
     }
 
-    /// What fits an inferred type.
+    /// The cast to an inferred type.
     pub(super) fn of_type(dtype: &Type) -> Self {
         match dtype {
             Type::Null => Self::Null,
@@ -130,23 +129,27 @@ impl Fit {
     }
 
     /// The values of a node that fit, the others null, and which these are.
-    pub(super) fn array(&self, node: Option<&Node>, rows: usize) -> (ArrayRef, Rest) {
+    pub(super) fn array(&self, node: Option<&Node>, rows: usize) -> (ArrayRef, Overflow) {
         let values: &[Values] = node.map_or(&[], |node| &node.values);
         let column = Column { node, rows };
         match (self, values) {
             // What fits as it is, is shared.
             (Self::Boolean, [Values::Booleans(array)]) => {
-                (Arc::new(array.clone()), Rest::default())
+                (Arc::new(array.clone()), Overflow::default())
             }
-            (Self::Int64, [Values::Integers(array)]) => (Arc::new(array.clone()), Rest::default()),
-            (Self::Float64, [Values::Floats(array)]) => (Arc::new(array.clone()), Rest::default()),
+            (Self::Int64, [Values::Integers(array)]) => {
+                (Arc::new(array.clone()), Overflow::default())
+            }
+            (Self::Float64, [Values::Floats(array)]) => {
+                (Arc::new(array.clone()), Overflow::default())
+            }
             (Self::String | Self::Text, [Values::Strings(array)]) => {
-                (Arc::new(array.clone()), Rest::default())
+                (Arc::new(array.clone()), Overflow::default())
             }
             (Self::Null, _) => {
-                let mut rest = Rest::default();
-                column.each(&mut rest, |_, _| None::<()>);
-                (Arc::new(NullArray::new(rows)), rest)
+                let mut overflow = Overflow::default();
+                column.each(&mut overflow, |_, _| None::<()>);
+                (Arc::new(NullArray::new(rows)), overflow)
             }
             (Self::Boolean, _) => column.booleans(),
             (Self::Int8, _) => column.integers::<arrow_array::types::Int8Type>(),
@@ -178,13 +181,15 @@ impl Fit {
                     temporal::time(string(&value)?)
                 }),
             ),
-            (Self::Datetime(unit, zone), _) => column.moments(*unit, zone.clone()),
-            (Self::Moment, _) => {
-                let (array, rest): (TimestampMicrosecondArray, _) =
-                    column.primitives(|value, _| temporal::cut_moment(string(&value)?, 1_000_000));
-                (Arc::new(array.with_timezone("UTC")), rest)
+            (Self::Datetime(unit, zone), _) => column.datetimes(*unit, zone.clone()),
+            (Self::Timestamp, _) => {
+                let (array, overflow): (TimestampMicrosecondArray, _) =
+                    column.primitives(|value, _| {
+                        temporal::truncated_datetime(string(&value)?, 1_000_000)
+                    });
+                (Arc::new(array.with_timezone("UTC")), overflow)
             }
-            (Self::Text, _) => (Arc::new(strings(node, rows)), Rest::default()),
+            (Self::Text, _) => (Arc::new(json::texts(node, rows)), Overflow::default()),
             (Self::Decimal(precision, scale), _) => column.decimals(*precision, *scale),
             (Self::List(inner), values) => column.lists(inner, values),
             (Self::Struct(fields), values) => column.structs(fields, values),
@@ -192,8 +197,8 @@ impl Fit {
     }
 }
 
-fn boxed<A: Array + 'static>((array, rest): (A, Rest)) -> (ArrayRef, Rest) {
-    (Arc::new(array), rest)
+fn boxed<A: Array + 'static>((array, overflow): (A, Overflow)) -> (ArrayRef, Overflow) {
+    (Arc::new(array), overflow)
 }
 
 fn string<'a>(value: &Value<'a>) -> Option<&'a str> {
@@ -219,7 +224,11 @@ struct Column<'a> {
 
 impl<'a> Column<'a> {
     /// Gives each value to `take`; what it does not take is left over.
-    fn each<T>(&self, rest: &mut Rest, mut take: impl FnMut(Value<'a>, usize) -> Option<T>) {
+    fn each<T>(
+        &self,
+        overflow: &mut Overflow,
+        mut take: impl FnMut(Value<'a>, usize) -> Option<T>,
+    ) {
         let Some(node) = self.node.filter(|node| !node.values.is_empty()) else {
             return;
         };
@@ -227,7 +236,7 @@ impl<'a> Column<'a> {
             if let Some(value) = node.get(row)
                 && take(value, row).is_none()
             {
-                rest.mark(row, self.rows);
+                overflow.mark(row, self.rows);
             }
         }
     }
@@ -235,15 +244,15 @@ impl<'a> Column<'a> {
     fn primitives<T: ArrowPrimitiveType>(
         &self,
         convert: impl Fn(Value<'a>, usize) -> Option<T::Native>,
-    ) -> (PrimitiveArray<T>, Rest) {
-        let mut rest = Rest::default();
+    ) -> (PrimitiveArray<T>, Overflow) {
+        let mut overflow = Overflow::default();
         if self.node.is_none_or(|node| node.values.is_empty()) {
-            return (PrimitiveArray::new_null(self.rows), rest);
+            return (PrimitiveArray::new_null(self.rows), overflow);
         }
         let mut values = vec![T::Native::default(); self.rows];
         let mut valid = BooleanBufferBuilder::new(self.rows);
         valid.append_n(self.rows, false);
-        self.each(&mut rest, |value, row| {
+        self.each(&mut overflow, |value, row| {
             let value = convert(value, row)?;
             values[row] = value;
             valid.set_bit(row, true);
@@ -251,10 +260,10 @@ impl<'a> Column<'a> {
         });
         let nulls = NullBuffer::new(valid.finish());
         let nulls = (nulls.null_count() > 0).then_some(nulls);
-        (PrimitiveArray::new(values.into(), nulls), rest)
+        (PrimitiveArray::new(values.into(), nulls), overflow)
     }
 
-    fn integers<T: ArrowPrimitiveType>(&self) -> (ArrayRef, Rest)
+    fn integers<T: ArrowPrimitiveType>(&self) -> (ArrayRef, Overflow)
     where
         T::Native: TryFrom<i64> + std::str::FromStr,
     {
@@ -262,7 +271,7 @@ impl<'a> Column<'a> {
             && let Ok(array) =
                 integers.try_unary::<_, T, ()>(|value| value.try_into().map_err(drop))
         {
-            return (Arc::new(array), Rest::default());
+            return (Arc::new(array), Overflow::default());
         }
         boxed(self.primitives::<T>(|value, _| match value {
             Value::Integer(value) => value.try_into().ok(),
@@ -272,56 +281,57 @@ impl<'a> Column<'a> {
         }))
     }
 
-    fn booleans(&self) -> (ArrayRef, Rest) {
-        let mut rest = Rest::default();
+    fn booleans(&self) -> (ArrayRef, Overflow) {
+        let mut overflow = Overflow::default();
         let mut values = vec![None; self.rows];
-        self.each(&mut rest, |value, row| match value {
+        self.each(&mut overflow, |value, row| match value {
             Value::Boolean(value) => {
                 values[row] = Some(value);
                 Some(())
             }
             _ => None,
         });
-        (Arc::new(BooleanArray::from(values)), rest)
+        (Arc::new(BooleanArray::from(values)), overflow)
     }
 
-    fn strings(&self, fits: impl Fn(&str) -> bool) -> (ArrayRef, Rest) {
-        let mut rest = Rest::default();
+    fn strings(&self, fits: impl Fn(&str) -> bool) -> (ArrayRef, Overflow) {
+        let mut overflow = Overflow::default();
         let mut texts = TextBuilder::default();
-        self.each(&mut rest, |value, row| {
+        self.each(&mut overflow, |value, row| {
             let text = string(&value).filter(|text| fits(text))?;
             texts.push(row, text);
             Some(())
         });
-        let array: StringViewArray = string_array(texts, self.rows);
-        (Arc::new(array), rest)
+        let array: StringViewArray = texts.finish(self.rows);
+        (Arc::new(array), overflow)
     }
 
-    fn moments(&self, unit: TimeUnit, zone: Option<Arc<str>>) -> (ArrayRef, Rest) {
+    fn datetimes(&self, unit: TimeUnit, zone: Option<Arc<str>>) -> (ArrayRef, Overflow) {
         let parse = |per_second| {
-            move |value: Value<'a>, _: usize| temporal::moment(string(&value)?, per_second)
+            move |value: Value<'a>, _: usize| temporal::datetime(string(&value)?, per_second)
         };
         match unit {
             TimeUnit::Milliseconds => {
-                let (array, rest): (TimestampMillisecondArray, _) = self.primitives(parse(1_000));
-                (Arc::new(array.with_timezone_opt(zone)), rest)
+                let (array, overflow): (TimestampMillisecondArray, _) =
+                    self.primitives(parse(1_000));
+                (Arc::new(array.with_timezone_opt(zone)), overflow)
             }
             TimeUnit::Microseconds => {
-                let (array, rest): (TimestampMicrosecondArray, _) =
+                let (array, overflow): (TimestampMicrosecondArray, _) =
                     self.primitives(parse(1_000_000));
-                (Arc::new(array.with_timezone_opt(zone)), rest)
+                (Arc::new(array.with_timezone_opt(zone)), overflow)
             }
             TimeUnit::Nanoseconds => {
-                let (array, rest): (TimestampNanosecondArray, _) =
+                let (array, overflow): (TimestampNanosecondArray, _) =
                     self.primitives(parse(1_000_000_000));
-                (Arc::new(array.with_timezone_opt(zone)), rest)
+                (Arc::new(array.with_timezone_opt(zone)), overflow)
             }
         }
     }
 
-    fn decimals(&self, precision: usize, scale: usize) -> (ArrayRef, Rest) {
+    fn decimals(&self, precision: usize, scale: usize) -> (ArrayRef, Overflow) {
         let exact = self.node.and_then(|node| node.exact.as_ref());
-        let (array, rest): (Decimal128Array, _) = self.primitives(|value, row| {
+        let (array, overflow): (Decimal128Array, _) = self.primitives(|value, row| {
             let text = match value {
                 Value::Integer(value) => value.to_string(),
                 Value::Float(value) => match exact {
@@ -334,17 +344,17 @@ impl<'a> Column<'a> {
             decimal::parse(&text, precision, scale)
         });
         let dtype = arrow_types::DataType::Decimal128(precision as u8, scale as i8);
-        (Arc::new(array.with_data_type(dtype)), rest)
+        (Arc::new(array.with_data_type(dtype)), overflow)
     }
 
-    fn lists(&self, inner: &Fit, values: &[Values]) -> (ArrayRef, Rest) {
-        let mut rest = Rest::default();
+    fn lists(&self, inner: &Cast, values: &[Values]) -> (ArrayRef, Overflow) {
+        let mut overflow = Overflow::default();
         let lists = values.iter().find_map(|values| match values {
             Values::Lists(lists) => Some(lists),
             _ => None,
         });
         if values.len() > usize::from(lists.is_some()) {
-            self.each(&mut rest, |value, _| {
+            self.each(&mut overflow, |value, _| {
                 matches!(value, Value::List(..)).then_some(())
             });
         }
@@ -360,39 +370,39 @@ impl<'a> Column<'a> {
                 inner.array(None, 0),
             ),
         };
-        rest.set_elements(within);
-        (Arc::new(list_array(offsets, array, nulls)), rest)
+        overflow.set_elements(within);
+        (Arc::new(list_array(offsets, array, nulls)), overflow)
     }
 
-    fn structs(&self, fields: &[(Box<str>, Fit)], values: &[Values]) -> (ArrayRef, Rest) {
-        let mut rest = Rest::default();
+    fn structs(&self, fields: &[(Box<str>, Cast)], values: &[Values]) -> (ArrayRef, Overflow) {
+        let mut overflow = Overflow::default();
         let objects = self.node.and_then(Node::objects);
         if values.len() > usize::from(objects.is_some()) {
-            self.each(&mut rest, |value, _| {
+            self.each(&mut overflow, |value, _| {
                 matches!(value, Value::Object(_)).then_some(())
             });
         }
-        let mut rests = Rests::new(objects);
+        let mut left_over = FieldOverflow::new(objects);
         let mut arrays = Vec::with_capacity(fields.len());
-        for (guess, (name, fit)) in fields.iter().enumerate() {
+        for (guess, (name, cast)) in fields.iter().enumerate() {
             let place = objects.and_then(|objects| objects.names.find(name, guess));
             let node = objects
                 .zip(place)
                 .map(|(objects, place)| &objects.children[place]);
-            let (array, within) = fit.array(node, self.rows);
+            let (array, within) = cast.array(node, self.rows);
             if let Some(place) = place {
-                rests.set(place, within);
+                left_over.set(place, within);
             }
             arrays.push((&**name, array));
         }
-        rest.set_fields(rests);
+        overflow.set_fields(left_over);
         let nulls = match objects {
             Some(objects) => objects.nulls(),
             None => Some(NullBuffer::new_null(self.rows)),
         };
         (
             Arc::new(struct_array(arrays.into_iter(), nulls, self.rows)),
-            rest,
+            overflow,
         )
     }
 }

@@ -1,44 +1,39 @@
-//! A schema that is given: columns that never depend on the data, and `_unknown` for the rest.
+//! A declared schema: columns that never depend on the data, and `_unknown` for the overflow.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, StringViewArray};
-use polars::prelude::{DataType, Field, PlSmallStr, Schema};
+use polars::prelude::{DataType, Field, Schema};
 
-use super::fit::Fit;
-use super::interop::string_array;
+use super::cast::Cast;
 use super::names::Names;
+use super::overflow::{FieldOverflow, Overflow};
 use super::page::{Node, Objects, Page, Value};
-use super::plan::free_name;
+use super::paths::{UNKNOWN, split};
+use super::projection::Projection;
 use super::record::{Kind, Record};
-use super::rest::{Rest, Rests};
-use super::schema::Type;
 use super::text::TextBuilder;
-use super::wanted::Wanted;
+use super::types::Type;
 use crate::{Error, Result};
 
-/// The name of the column of what the schema has no place for.
-pub(super) const UNKNOWN: &str = "_unknown";
-
-/// A given schema, ready for pages.
+/// A declared schema, ready for pages.
 #[derive(Debug, Clone)]
-pub(super) struct Given {
-    pub(super) columns: Vec<Place>,
-    root: Group,
+pub(super) struct DeclaredSchema {
+    pub(super) columns: Vec<DeclaredColumn>,
+    root: PathNode,
     /// Whether `_unknown` is one of the arrays.
     unknown: bool,
 }
 
 /// One column of the schema.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct DeclaredColumn {
     pub(super) name: String,
     pub(super) dtype: DataType,
-    fit: Fit,
+    cast: Cast,
 }
 
-impl Place {
+impl DeclaredColumn {
     /// Whether the array that is built has another dtype than the column, one that Polars casts.
     pub(super) fn is_cast(&self) -> bool {
         fn contains(dtype: &DataType) -> bool {
@@ -55,13 +50,13 @@ impl Place {
 
 /// What the schema knows of one path: a column, properties below it, or both.
 #[derive(Debug, Clone, Default)]
-struct Group {
+struct PathNode {
     column: Option<usize>,
     names: Names,
-    members: Vec<Group>,
+    members: Vec<PathNode>,
 }
 
-impl Group {
+impl PathNode {
     fn member(&mut self, name: &str) -> &mut Self {
         let position = self.names.find(name, 0).unwrap_or_else(|| {
             self.members.push(Self::default());
@@ -88,83 +83,79 @@ impl Group {
         selected
     }
 
-    fn add_wanted(&self, columns: &[Place], wanted: &mut Wanted) {
+    fn add_to_projection(&self, columns: &[DeclaredColumn], projection: &mut Projection) {
         if let Some(column) = self.column {
-            wanted.add_fit(&columns[column].fit);
+            projection.add_cast(&columns[column].cast);
         }
         for (name, member) in self.names.iter().zip(&self.members) {
-            member.add_wanted(columns, wanted.member(name));
+            member.add_to_projection(columns, projection.member(name));
         }
     }
 }
 
-impl Given {
-    pub(super) fn new(schema: &Schema, separator: &str) -> Result<Self> {
-        let mut given = Self {
+impl DeclaredSchema {
+    /// Of `_unknown` alone.
+    fn empty() -> Self {
+        Self {
             columns: Vec::new(),
-            root: Group::default(),
+            root: PathNode::default(),
             unknown: true,
-        };
+        }
+    }
+
+    pub(super) fn new(schema: &Schema, separator: &str) -> Result<Self> {
+        let mut declared = Self::empty();
         for (name, dtype) in schema.iter() {
             // A schema that was taken from an earlier result has it already.
             if name == UNKNOWN && *dtype == DataType::String {
                 continue;
             }
-            let path: Vec<&str> = match separator {
-                "" => vec![name],
-                _ => name.split(separator).collect(),
-            };
-            let mut group = &mut given.root;
-            for name in path {
-                group = group.member(name);
+            let mut at = &mut declared.root;
+            for name in split(name, separator) {
+                at = at.member(name);
             }
             add(
-                &mut given.columns,
-                group,
+                &mut declared.columns,
+                at,
                 name.to_string(),
                 dtype,
                 separator,
             )?;
         }
-        Ok(given)
+        Ok(declared)
     }
 
     /// The leaves of a record, each found by its own path: a separator within a name is no matter.
     pub(super) fn of_record(record: &Record, separator: &str) -> Self {
-        let mut given = Self {
-            columns: Vec::new(),
-            root: Group::default(),
-            unknown: true,
-        };
-        add_record(&mut given.columns, &mut given.root, "", record, separator);
-        given
+        let mut declared = Self::empty();
+        add_record(
+            &mut declared.columns,
+            &mut declared.root,
+            "",
+            record,
+            separator,
+        );
+        declared
     }
 
     /// Inferred columns, each with its path.
-    pub(super) fn of_leaves(
-        leaves: impl Iterator<Item = (Vec<Box<str>>, Type)>,
-        separator: &str,
-    ) -> Self {
-        let mut given = Self {
-            columns: Vec::new(),
-            root: Group::default(),
-            unknown: true,
-        };
+    pub(super) fn of_leaves(leaves: Vec<(Vec<Box<str>>, Type)>, separator: &str) -> Self {
+        let mut declared = Self::empty();
         for (path, dtype) in leaves {
-            let root = &mut given.root;
-            let group = path.iter().fold(root, |group, name| group.member(name));
-            group.column = Some(given.columns.len());
+            let root = &mut declared.root;
+            let at = path.iter().fold(root, |at, name| at.member(name));
+            at.column = Some(declared.columns.len());
             let mut name = path.join(separator);
             if name == UNKNOWN {
                 name.push_str("_record");
             }
-            given.columns.push(Place {
+            declared.columns.push(DeclaredColumn {
                 name,
                 dtype: dtype.to_polars(),
-                fit: Fit::of_type(&dtype),
+                cast: Cast::of_type(&dtype),
             });
         }
-        given
+        declared
     }
 
     /// Some of the columns, without `_unknown`.
@@ -180,111 +171,103 @@ impl Given {
     }
 
     /// What the columns are made of; `None` is everything.
-    pub(super) fn wanted(&self) -> Option<Wanted> {
+    pub(super) fn projection(&self) -> Option<Projection> {
         (!self.unknown).then(|| {
-            let mut wanted = Wanted::default();
-            self.root.add_wanted(&self.columns, &mut wanted);
-            wanted
+            let mut projection = Projection::default();
+            self.root.add_to_projection(&self.columns, &mut projection);
+            projection
         })
-    }
-
-    /// The names of the columns and of `_unknown`, none of which is `reserved`.
-    pub(super) fn names(&self, reserved: &[&str]) -> Vec<PlSmallStr> {
-        let mut taken: HashSet<String> = reserved.iter().map(|&name| name.to_owned()).collect();
-        let columns = self.columns.iter().map(|place| place.name.clone());
-        let names = columns.chain([UNKNOWN.to_owned()]);
-        names.map(|name| free_name(name, &mut taken)).collect()
     }
 
     /// The columns of a page, `_unknown` the last of them if there is one.
     pub(super) fn arrays(&self, page: &Page) -> Vec<ArrayRef> {
         let mut columns = vec![None; self.columns.len()];
-        let rests = self.split_objects(&self.root, &page.root, page.len(), &mut columns);
+        let overflow = self.split_objects(&self.root, &page.root, page.len(), &mut columns);
         let mut arrays: Vec<ArrayRef> = columns
             .into_iter()
             .zip(&self.columns)
-            .map(|(array, place)| array.unwrap_or_else(|| place.fit.array(None, page.len()).0))
+            .map(|(array, column)| array.unwrap_or_else(|| column.cast.array(None, page.len()).0))
             .collect();
         if self.unknown {
-            arrays.push(Arc::new(unknown(&rests, page)));
+            arrays.push(Arc::new(unknown(&overflow, page)));
         }
         arrays
     }
 
     fn split_objects(
         &self,
-        group: &Group,
+        at: &PathNode,
         objects: &Objects,
         rows: usize,
         columns: &mut [Option<ArrayRef>],
-    ) -> Rests {
-        let mut rests = Rests::new(Some(objects));
-        for (guess, (name, group)) in group.names.iter().zip(&group.members).enumerate() {
+    ) -> FieldOverflow {
+        let mut overflow = FieldOverflow::new(Some(objects));
+        for (guess, (name, at)) in at.names.iter().zip(&at.members).enumerate() {
             if let Some(position) = objects.names.find(name, guess) {
-                let rest = self.split(group, &objects.children[position], rows, columns);
-                rests.set(position, rest);
+                let node = &objects.children[position];
+                overflow.set(position, self.split_node(at, node, rows, columns));
             }
         }
-        rests
+        overflow
     }
 
-    fn split(
+    fn split_node(
         &self,
-        group: &Group,
+        at: &PathNode,
         node: &Node,
         rows: usize,
         columns: &mut [Option<ArrayRef>],
-    ) -> Rest {
-        let mut rest = Rest::default();
-        if let Some(column) = group.column {
-            let (array, left) = self.columns[column].fit.array(Some(node), rows);
+    ) -> Overflow {
+        let mut overflow = Overflow::default();
+        if let Some(column) = at.column {
+            let (array, left) = self.columns[column].cast.array(Some(node), rows);
             columns[column] = Some(array);
-            rest = left;
+            overflow = left;
         }
-        if group.members.is_empty() {
-            return rest;
+        if at.members.is_empty() {
+            return overflow;
         }
         // Objects go to the properties below, everything else to the column, if there is one.
         if !self.unknown {
-            // Nobody asks for the rest.
-        } else if group.column.is_some() {
-            rest.unmark(|row| matches!(node.get(row), Some(Value::Object(_))));
+            // Nobody asks for what is left over.
+        } else if at.column.is_some() {
+            overflow.unmark(|row| matches!(node.get(row), Some(Value::Object(_))));
         } else {
             for row in 0..rows {
                 if !matches!(node.get(row), None | Some(Value::Object(_))) {
-                    rest.mark(row, rows);
+                    overflow.mark(row, rows);
                 }
             }
         }
         if let Some(objects) = node.objects() {
-            rest.set_fields(self.split_objects(group, objects, rows, columns));
+            overflow.set_fields(self.split_objects(at, objects, rows, columns));
         }
-        rest
+        overflow
     }
 }
 
 /// Adds a column for each leaf of a record.
 fn add_record(
-    columns: &mut Vec<Place>,
-    group: &mut Group,
+    columns: &mut Vec<DeclaredColumn>,
+    at: &mut PathNode,
     prefix: &str,
     record: &Record,
     separator: &str,
 ) {
     for (name, kind) in record.fields() {
-        let group = group.member(name);
+        let at = at.member(name);
         let name = match prefix {
             "" => name.to_string(),
             prefix => format!("{prefix}{separator}{name}"),
         };
         match kind {
-            Kind::Struct(record) => add_record(columns, group, &name, record, separator),
+            Kind::Struct(record) => add_record(columns, at, &name, record, separator),
             kind => {
-                group.column = Some(columns.len());
-                columns.push(Place {
+                at.column = Some(columns.len());
+                columns.push(DeclaredColumn {
                     name,
                     dtype: kind.dtype(),
-                    fit: Fit::of_kind(kind),
+                    cast: Cast::of_kind(kind),
                 });
             }
         }
@@ -293,8 +276,8 @@ fn add_record(
 
 /// Adds a column for each leaf of a dtype.
 fn add(
-    columns: &mut Vec<Place>,
-    group: &mut Group,
+    columns: &mut Vec<DeclaredColumn>,
+    at: &mut PathNode,
     name: String,
     dtype: &DataType,
     separator: &str,
@@ -302,28 +285,28 @@ fn add(
     match dtype {
         DataType::Struct(fields) if !fields.is_empty() => {
             for field in fields {
-                let group = group.member(field.name());
+                let at = at.member(field.name());
                 let name = format!("{name}{separator}{}", field.name());
-                add(columns, group, name, field.dtype(), separator)?;
+                add(columns, at, name, field.dtype(), separator)?;
             }
         }
         _ => {
-            let Some(fit) = Fit::new(dtype) else {
+            let Some(cast) = Cast::new(dtype) else {
                 return Err(Error::Config(format!(
                     "schema: column '{name}' has the dtype {dtype}, which JSON values cannot be \
                      read into"
                 )));
             };
-            if group.column.is_some() {
+            if at.column.is_some() {
                 return Err(Error::Config(format!(
                     "schema: '{name}' stands in it twice, once as a field of a Struct"
                 )));
             }
-            group.column = Some(columns.len());
-            columns.push(Place {
+            at.column = Some(columns.len());
+            columns.push(DeclaredColumn {
                 name,
                 dtype: without_empty_structs(dtype),
-                fit,
+                cast,
             });
         }
     }
@@ -345,16 +328,16 @@ fn without_empty_structs(dtype: &DataType) -> DataType {
     }
 }
 
-fn unknown(rests: &Rests, page: &Page) -> StringViewArray {
+fn unknown(overflow: &FieldOverflow, page: &Page) -> StringViewArray {
     let mut texts = TextBuilder::default();
-    if !rests.is_empty() {
+    if !overflow.is_empty() {
         let mut json = Vec::new();
         for row in 0..page.len() {
             json.clear();
-            if rests.write(&mut json, &page.root, row) {
+            if overflow.write(&mut json, &page.root, row) {
                 texts.push(row, std::str::from_utf8(&json).unwrap_or_default());
             }
         }
     }
-    string_array(texts, page.len())
+    texts.finish(page.len())
 }

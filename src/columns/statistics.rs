@@ -1,76 +1,18 @@
-//! What all pages have together: the kinds of value of every path, and the types these become.
+//! Type statistics: the kinds of value of every path of all pages, and the type that holds them.
 
-use polars::prelude::{DataType, Field, Schema};
-
-use super::given::Given;
 use super::names::Names;
 use super::page::{Node, Objects, Page, Values};
-use super::record::Record;
-use crate::Result;
+use super::types::Type;
 
-/// The union of what pages have: paths, kinds of value, order of first appearance.
-///
-/// Add the pages in the order of their records: then columns and types depend on the records
-/// alone, not on where a page ends or which came first over the network.
+/// What was seen at one path.
 #[derive(Debug, Default)]
-pub struct Layout {
-    pub(super) root: Seen,
-    pub(super) given: Option<Given>,
-    pages: u64,
-}
-
-impl Layout {
-    /// A layout of nothing: a plan of it has no columns.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// A layout of given columns, which no page changes.
-    ///
-    /// A field is found in a record by the path that its name is, split at `separator`; the
-    /// fields of a `Struct` become columns of their own, of which the name is the path. Its plan
-    /// has one more column at the end, `_unknown`, see [`Layout::plan`].
-    ///
-    /// # Errors
-    /// [`Error::Config`](crate::Error::Config) names a column whose dtype no JSON value has
-    /// (Binary, Duration, Array, Object, 128-bit integers, 16-bit floats).
-    pub fn from_schema(schema: &Schema, separator: &str) -> Result<Self> {
-        Ok(Self::of_given(Given::new(schema, separator)?))
-    }
-
-    pub(super) fn of_given(given: Given) -> Self {
-        Self {
-            given: Some(given),
-            ..Self::default()
-        }
-    }
-
-    /// A layout of the columns of a record, which no page changes; `_unknown` stands at the end as
-    /// in [`Layout::from_schema`].
-    pub(crate) fn from_record(record: &Record, separator: &str) -> Self {
-        Self::of_given(Given::of_record(record, separator))
-    }
-
-    /// Adds what a page has, the page that follows all those added before.
-    pub fn add(&mut self, page: &Page) {
-        if self.given.is_some() {
-            return;
-        }
-        self.root.kinds.objects |= !page.is_empty();
-        self.root.add_objects(&page.root, self.pages << 32);
-        self.pages += 1;
-    }
-}
-
-/// Everything that was seen at one path.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct Statistics {
     /// When the path was first seen: the page in the upper half, its node in the lower.
-    pub(super) first: u64,
+    first: u64,
     kinds: Kinds,
-    pub(super) names: Names,
-    pub(super) children: Vec<Seen>,
-    element: Option<Box<Seen>>,
+    names: Names,
+    children: Vec<Statistics>,
+    element: Option<Box<Statistics>>,
 }
 
 /// Which kinds of value were seen. Nulls need no mention: they go with everything.
@@ -88,7 +30,35 @@ struct Kinds {
     lists: bool,
 }
 
-impl Seen {
+impl Statistics {
+    /// Adds the records of a page, the one after those added before.
+    pub(super) fn add_page(&mut self, page: &Page, number: u64) {
+        self.kinds.objects |= !page.is_empty();
+        self.add_objects(&page.root, number << 32);
+    }
+
+    /// The columns that the records become, in the order in which they were first seen: the path of
+    /// each, and its type.
+    pub(super) fn leaves(&self) -> Vec<(Vec<Box<str>>, Type)> {
+        let mut leaves = Vec::new();
+        self.gather(&mut Vec::new(), &mut leaves);
+        leaves.sort_by_key(|(_, leaf)| leaf.first);
+        let leaves = leaves.into_iter();
+        leaves.map(|(path, leaf)| (path, leaf.resolve())).collect()
+    }
+
+    fn gather<'a>(&'a self, path: &mut Vec<Box<str>>, leaves: &mut Vec<(Vec<Box<str>>, &'a Self)>) {
+        for (name, child) in self.names.iter().zip(&self.children) {
+            path.push(name.into());
+            if child.is_flattened() {
+                child.gather(path, leaves);
+            } else {
+                leaves.push((path.clone(), child));
+            }
+            path.pop();
+        }
+    }
+
     fn add(&mut self, node: &Node, page: u64) {
         self.kinds.wide |= node.wide;
         for values in &node.values {
@@ -125,7 +95,7 @@ impl Seen {
 
     /// Whether the path is an object wherever it is not null, and one with properties: then its
     /// place is taken by the columns of these.
-    pub(super) fn is_flattened(&self) -> bool {
+    fn is_flattened(&self) -> bool {
         let objects = Kinds {
             objects: true,
             ..Kinds::default()
@@ -134,7 +104,7 @@ impl Seen {
     }
 
     /// The type that holds every value of the path.
-    pub(super) fn resolve(&self) -> Type {
+    fn resolve(&self) -> Type {
         let seen = self.kinds;
         let kinds = [
             seen.booleans,
@@ -163,38 +133,6 @@ impl Seen {
                 Type::List(Box::new(element.map_or(Type::Null, |seen| seen.resolve())))
             }
             _ => Type::String,
-        }
-    }
-}
-
-/// The type of a column that was inferred.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Type {
-    Null,
-    Boolean,
-    Integer,
-    Float,
-    /// Strings as they are, everything else as canonical JSON.
-    String,
-    List(Box<Type>),
-    Struct(Vec<(Box<str>, Type)>),
-}
-
-impl Type {
-    pub(super) fn to_polars(&self) -> DataType {
-        match self {
-            Self::Null => DataType::Null,
-            Self::Boolean => DataType::Boolean,
-            Self::Integer => DataType::Int64,
-            Self::Float => DataType::Float64,
-            Self::String => DataType::String,
-            Self::List(element) => DataType::List(Box::new(element.to_polars())),
-            Self::Struct(fields) => {
-                let fields = fields.iter();
-                let fields =
-                    fields.map(|(name, dtype)| Field::new(name.as_ref().into(), dtype.to_polars()));
-                DataType::Struct(fields.collect())
-            }
         }
     }
 }

@@ -1,10 +1,9 @@
-//! The walk over the text of one body, as it is parsed: every value goes to the node of its path.
+//! The fast parser: values are stored as serde_json comes upon them, in one pass.
 //!
 //! Nothing is built in between. A number that is no 64-bit integer is taken by its text, which
-//! serde_json gives only if asked for it before: where none is expected, one ends the walk, and it
-//! begins again with the texts of all scalars. What it cannot do as it goes ends it as well: a key
-//! that stands twice in an object, bad JSON. Such bodies are rare, and are read again, with all the
-//! care they need, by [`super::careful`].
+//! serde_json gives only if asked for it before: where none is expected, one ends the pass, and
+//! another begins with the texts of all scalars. What cannot be done in passing ends it as well: a
+//! key that stands twice in an object, bad JSON. Such bodies are rare; [`super::exact`] reads them.
 
 use std::fmt;
 
@@ -12,68 +11,47 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::builder::NodeBuilder;
-use super::decimal;
-use super::number::{self, Number};
-use super::page::Page;
-use super::shape::{Duplicate, ObjectBuilder, without_nul};
-use super::sizes::Sizes;
-use super::wanted::Wanted;
+use super::{Body, DEPTH, Selection, is_number, push_number};
+use crate::columns::builder::NodeBuilder;
+use crate::columns::capacity::CapacityHints;
+use crate::columns::page::Page;
+use crate::columns::projection::Projection;
+use crate::columns::shape::{Duplicate, ObjectBuilder, without_nul};
 
-/// Objects and arrays nested deeper than this are refused, as most JSON parsers do.
-pub(super) const DEPTH: usize = 128;
-
-/// What a body is expected to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Body {
-    /// An array of objects, each a record.
-    Array,
-    /// One object, the only record.
-    Object,
-}
-
-impl Body {
-    /// The words for it in errors.
-    pub(super) fn words(self) -> &'static str {
-        match self {
-            Self::Array => "a JSON array",
-            Self::Object => "a JSON object",
-        }
-    }
-}
-
-/// What of a body is stored.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Part<'a> {
-    /// Whether members named `link` are, whose value is an object.
-    pub(super) links: bool,
-    /// The properties that are; `None` is all.
-    pub(super) wanted: Option<&'a Wanted>,
-}
-
-/// Takes the records of a body apart. The page is expected to have `sizes`.
+/// Takes the records of a body apart.
 ///
-/// `None`: the body is to be read with care, and may not be what it should be.
-pub(super) fn shred(text: &str, body: Body, part: Part<'_>, sizes: &Sizes) -> Option<Page> {
-    walk(text, body, part, sizes, false).or_else(|| walk(text, body, part, sizes, true))
+/// `None`: the body is one for the exact parser, and may not be what it should be.
+pub(super) fn parse(
+    text: &str,
+    body: Body,
+    selection: Selection<'_>,
+    hints: &CapacityHints,
+) -> Option<Page> {
+    pass(text, body, selection, hints, false).or_else(|| pass(text, body, selection, hints, true))
 }
 
-fn walk(text: &str, body: Body, part: Part<'_>, sizes: &Sizes, by_text: bool) -> Option<Page> {
-    let mut objects = ObjectBuilder::new(sizes);
-    let mut walk = Walk {
-        links: part.links,
-        by_text,
+fn pass(
+    text: &str,
+    body: Body,
+    selection: Selection<'_>,
+    hints: &CapacityHints,
+    raw_numbers: bool,
+) -> Option<Page> {
+    let mut objects = ObjectBuilder::new(hints);
+    let mut parser = Parser {
+        links: selection.links,
+        raw_numbers,
         created: 0,
     };
     let mut json = serde_json::Deserializer::from_str(text);
     let rows = match body {
         Body::Array => json.deserialize_seq(Records {
-            walk: &mut walk,
+            parser: &mut parser,
             objects: &mut objects,
-            wanted: part.wanted,
+            projection: selection.projection,
         }),
         Body::Object => {
-            let record = Object::record(&mut walk, &mut objects, part.wanted, 0);
+            let record = Object::record(&mut parser, &mut objects, selection.projection, 0);
             record.deserialize(&mut json).map(|()| 1)
         }
     };
@@ -82,45 +60,24 @@ fn walk(text: &str, body: Body, part: Part<'_>, sizes: &Sizes, by_text: bool) ->
     Some(Page::new(rows, objects.finish(rows)))
 }
 
-/// Stores a number; `None` if it is none.
-pub(super) fn push_number(node: &mut NodeBuilder<'_>, row: usize, text: &str) -> Option<()> {
-    match number::parse(text)? {
-        Number::Integer(value) => node.push_integer(row, value),
-        Number::Float(value) => {
-            node.push_float(row, value);
-            // Fewer characters than this are always read back.
-            if text.len() > 16 && !decimal::equal(text, &value.to_string()) {
-                node.push_exact(row, text);
-            }
-        }
-        Number::Text => node.push_number(row, text),
-    }
-    Some(())
+/// Ends a pass. Nobody reads the words.
+fn give_up<E: Error>() -> E {
+    E::custom("not for the fast parser")
 }
 
-/// Whether a JSON value is a number, by its text.
-pub(super) fn is_number(text: &str) -> bool {
-    text.starts_with(|first: char| first == '-' || first.is_ascii_digit())
-}
-
-/// Ends a walk. Nobody reads the words.
-fn with_care<E: Error>() -> E {
-    E::custom("to be read with care")
-}
-
-/// What all values of a walk share.
-struct Walk {
+/// What all values of a pass share.
+struct Parser {
     links: bool,
-    by_text: bool,
+    raw_numbers: bool,
     /// The number of nodes up to here.
     created: u32,
 }
 
 /// An array of records; gives their number.
-struct Records<'n, 's, 'w> {
-    walk: &'n mut Walk,
+struct Records<'n, 's, 'p> {
+    parser: &'n mut Parser,
     objects: &'n mut ObjectBuilder<'s>,
-    wanted: Option<&'w Wanted>,
+    projection: Option<&'p Projection>,
 }
 
 impl<'de> Visitor<'de> for Records<'_, '_, '_> {
@@ -133,7 +90,7 @@ impl<'de> Visitor<'de> for Records<'_, '_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<usize, A::Error> {
         let mut row = 0;
         loop {
-            let record = Object::record(self.walk, self.objects, self.wanted, row);
+            let record = Object::record(self.parser, self.objects, self.projection, row);
             if records.next_element_seed(record)?.is_none() {
                 return Ok(row);
             }
@@ -143,25 +100,25 @@ impl<'de> Visitor<'de> for Records<'_, '_, '_> {
 }
 
 /// The members of one object.
-struct Object<'n, 's, 'w> {
-    walk: &'n mut Walk,
+struct Object<'n, 's, 'p> {
+    parser: &'n mut Parser,
     objects: &'n mut ObjectBuilder<'s>,
-    wanted: Option<&'w Wanted>,
+    projection: Option<&'p Projection>,
     row: usize,
     depth: usize,
 }
 
-impl<'n, 's, 'w> Object<'n, 's, 'w> {
+impl<'n, 's, 'p> Object<'n, 's, 'p> {
     fn record(
-        walk: &'n mut Walk,
+        parser: &'n mut Parser,
         objects: &'n mut ObjectBuilder<'s>,
-        wanted: Option<&'w Wanted>,
+        projection: Option<&'p Projection>,
         row: usize,
     ) -> Self {
         Self {
-            walk,
+            parser,
             objects,
-            wanted,
+            projection,
             row,
             depth: 1,
         }
@@ -186,36 +143,36 @@ impl<'de> Visitor<'de> for Object<'_, '_, '_> {
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         if self.depth > DEPTH {
-            return Err(with_care());
+            return Err(give_up());
         }
         let mut state = State::default();
         loop {
             let key = Key {
-                links: self.walk.links,
-                created: &mut self.walk.created,
+                links: self.parser.links,
+                created: &mut self.parser.created,
                 state: &mut state,
                 objects: self.objects,
-                wanted: self.wanted,
+                projection: self.projection,
             };
             let Some(member) = members.next_key_seed(key)? else {
                 break;
             };
             match member {
-                Member::Wanted(node, wanted) => members.next_value_seed(Value {
-                    walk: self.walk,
+                Member::Selected(node, projection) => members.next_value_seed(Value {
+                    parser: self.parser,
                     node,
-                    wanted,
+                    projection,
                     row: self.row,
                     depth: self.depth,
                 })?,
-                Member::Unwanted => {
+                Member::Skipped => {
                     members.next_value::<IgnoredAny>()?;
                 }
                 Member::Link => {
                     let link: &RawValue = members.next_value()?;
                     // Rare: most links are objects.
                     if !link.get().starts_with('{') {
-                        return Err(with_care());
+                        return Err(give_up());
                     }
                 }
             }
@@ -229,34 +186,35 @@ impl<'de> Visitor<'de> for Object<'_, '_, '_> {
 #[derive(Default)]
 struct State {
     shape: u32,
-    /// Which of the wanted properties the next one may be.
+    /// Which of the projected properties the next one may be.
     guess: usize,
 }
 
 /// The key of a member.
-struct Key<'k, 'n, 's, 'w> {
+struct Key<'k, 'n, 's, 'p> {
     links: bool,
     created: &'k mut u32,
     state: &'k mut State,
     objects: &'n mut ObjectBuilder<'s>,
-    wanted: Option<&'w Wanted>,
+    projection: Option<&'p Projection>,
 }
 
 /// What is to be done with the value of a key.
-enum Member<'n, 's, 'w> {
-    Wanted(&'n mut NodeBuilder<'s>, Option<&'w Wanted>),
-    Unwanted,
-    /// Unwanted if it is an object.
+enum Member<'n, 's, 'p> {
+    Selected(&'n mut NodeBuilder<'s>, Option<&'p Projection>),
+    Skipped,
+    /// Skipped if it is an object.
     Link,
 }
 
-impl<'n, 's, 'w> Key<'_, 'n, 's, 'w> {
+impl<'n, 's, 'p> Key<'_, 'n, 's, 'p> {
     #[inline]
-    fn member(self, key: &str) -> Result<Member<'n, 's, 'w>, Duplicate> {
+    fn member(self, key: &str) -> Result<Member<'n, 's, 'p>, Duplicate> {
         let mut below = None;
-        if let Some(wanted) = self.wanted {
-            let Some((position, member)) = wanted.find(&without_nul(key), self.state.guess) else {
-                return Ok(Member::Unwanted);
+        if let Some(projection) = self.projection {
+            let Some((position, member)) = projection.find(&without_nul(key), self.state.guess)
+            else {
+                return Ok(Member::Skipped);
             };
             self.state.guess = position + 1;
             below = member.some();
@@ -267,12 +225,12 @@ impl<'n, 's, 'w> Key<'_, 'n, 's, 'w> {
         let node = self
             .objects
             .enter(&mut self.state.shape, key, self.created)?;
-        Ok(Member::Wanted(node, below))
+        Ok(Member::Selected(node, below))
     }
 }
 
-impl<'de, 'n, 's, 'w> DeserializeSeed<'de> for Key<'_, 'n, 's, 'w> {
-    type Value = Member<'n, 's, 'w>;
+impl<'de, 'n, 's, 'p> DeserializeSeed<'de> for Key<'_, 'n, 's, 'p> {
+    type Value = Member<'n, 's, 'p>;
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
@@ -280,8 +238,8 @@ impl<'de, 'n, 's, 'w> DeserializeSeed<'de> for Key<'_, 'n, 's, 'w> {
     }
 }
 
-impl<'n, 's, 'w> Visitor<'_> for Key<'_, 'n, 's, 'w> {
-    type Value = Member<'n, 's, 'w>;
+impl<'n, 's, 'p> Visitor<'_> for Key<'_, 'n, 's, 'p> {
+    type Value = Member<'n, 's, 'p>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
@@ -289,15 +247,15 @@ impl<'n, 's, 'w> Visitor<'_> for Key<'_, 'n, 's, 'w> {
 
     #[inline]
     fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
-        self.member(key).map_err(|Duplicate| with_care())
+        self.member(key).map_err(|Duplicate| give_up())
     }
 }
 
 /// One value, for the node of its path.
-struct Value<'n, 's, 'w> {
-    walk: &'n mut Walk,
+struct Value<'n, 's, 'p> {
+    parser: &'n mut Parser,
     node: &'n mut NodeBuilder<'s>,
-    wanted: Option<&'w Wanted>,
+    projection: Option<&'p Projection>,
     row: usize,
     depth: usize,
 }
@@ -307,15 +265,15 @@ impl<'de> DeserializeSeed<'de> for Value<'_, '_, '_> {
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        if !(self.node.by_text() || self.walk.by_text && !self.node.is_nested()) {
+        if !(self.node.raw_numbers() || self.parser.raw_numbers && !self.node.is_nested()) {
             return json.deserialize_any(self);
         }
         let text = <&RawValue>::deserialize(json)?.get();
         if is_number(text) {
-            push_number(self.node, self.row, text).ok_or_else(with_care)
+            push_number(self.node, self.row, text).ok_or_else(give_up)
         } else {
             let mut json = serde_json::Deserializer::from_str(text);
-            json.deserialize_any(self).map_err(|_| with_care())
+            json.deserialize_any(self).map_err(|_| give_up())
         }
     }
 }
@@ -340,7 +298,7 @@ impl<'de> Visitor<'de> for Value<'_, '_, '_> {
 
     #[inline]
     fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
-        let value = value.try_into().map_err(|_| with_care())?;
+        let value = value.try_into().map_err(|_| give_up())?;
         self.node.push_integer(self.row, value);
         Ok(())
     }
@@ -353,7 +311,7 @@ impl<'de> Visitor<'de> for Value<'_, '_, '_> {
 
     #[cold]
     fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        Err(with_care())
+        Err(give_up())
     }
 
     #[inline]
@@ -365,9 +323,9 @@ impl<'de> Visitor<'de> for Value<'_, '_, '_> {
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<(), A::Error> {
         Object {
-            walk: self.walk,
+            parser: self.parser,
             objects: self.node.objects(),
-            wanted: self.wanted,
+            projection: self.projection,
             row: self.row,
             depth: self.depth + 1,
         }
@@ -378,15 +336,15 @@ impl<'de> Visitor<'de> for Value<'_, '_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         let depth = self.depth + 1;
         if depth > DEPTH {
-            return Err(with_care());
+            return Err(give_up());
         }
         let lists = self.node.lists();
         let (child, mut next) = lists.open();
         loop {
             let element = Value {
-                walk: self.walk,
+                parser: self.parser,
                 node: child,
-                wanted: self.wanted,
+                projection: self.projection,
                 row: next,
                 depth,
             };

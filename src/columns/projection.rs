@@ -1,19 +1,19 @@
 //! Which properties of a record are needed, so that all others can be passed by.
 
-use super::fit::Fit;
+use super::cast::Cast;
 use super::names::Names;
-use super::schema::Type;
+use super::types::Type;
 
 /// What is needed of the values of one path. Scalars always are; elements of lists as their list.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Wanted {
+pub(super) struct Projection {
     /// Objects are needed as they are, whatever is in them.
     everything: bool,
     names: Names,
-    members: Vec<Wanted>,
+    members: Vec<Projection>,
 }
 
-impl Wanted {
+impl Projection {
     /// What is needed of a property, and its position; `guess` is the position looked at first.
     #[inline]
     pub(super) fn find(&self, key: &str, guess: usize) -> Option<(usize, &Self)> {
@@ -49,14 +49,14 @@ impl Wanted {
         }
     }
 
-    /// Adds what can fit.
-    pub(super) fn add_fit(&mut self, fit: &Fit) {
-        match fit {
-            Fit::Text => self.everything = true,
-            Fit::List(element) => self.add_fit(element),
-            Fit::Struct(fields) => {
-                for (name, fit) in fields {
-                    self.member(name).add_fit(fit);
+    /// Adds what a cast looks at.
+    pub(super) fn add_cast(&mut self, cast: &Cast) {
+        match cast {
+            Cast::Text => self.everything = true,
+            Cast::List(element) => self.add_cast(element),
+            Cast::Struct(fields) => {
+                for (name, cast) in fields {
+                    self.member(name).add_cast(cast);
                 }
             }
             _ => {}

@@ -1,31 +1,31 @@
-//! What a given schema has no place for: which values these are, and one JSON object of them.
+//! What a declared schema has no place for: which values these are, and one JSON object of them.
 
 use super::json;
 use super::page::{Node, Objects, Value};
 
 /// Which values of a node are left over.
 #[derive(Debug, Default)]
-pub(super) struct Rest {
+pub(super) struct Overflow {
     /// The rows whose whole value is left over.
     rows: Vec<bool>,
     /// The fields of its objects of which something is left over.
-    fields: Option<Rests>,
+    fields: Option<FieldOverflow>,
     /// The same for the elements of its lists.
-    elements: Option<Box<Rest>>,
+    elements: Option<Box<Overflow>>,
 }
 
 /// What is left over of the fields of objects.
 #[derive(Debug)]
-pub(super) struct Rests(Vec<Field>);
+pub(super) struct FieldOverflow(Vec<Field>);
 
 #[derive(Debug)]
 enum Field {
     /// The schema does not know the property.
     Unknown,
-    Known(Rest),
+    Known(Overflow),
 }
 
-impl Rest {
+impl Overflow {
     /// The value of a row is left over.
     pub(super) fn mark(&mut self, row: usize, rows: usize) {
         self.rows.resize(rows, false);
@@ -42,12 +42,12 @@ impl Rest {
         }
     }
 
-    pub(super) fn set_elements(&mut self, rest: Self) {
-        self.elements = (!rest.is_empty()).then(|| Box::new(rest));
+    pub(super) fn set_elements(&mut self, overflow: Self) {
+        self.elements = (!overflow.is_empty()).then(|| Box::new(overflow));
     }
 
-    pub(super) fn set_fields(&mut self, rests: Rests) {
-        self.fields = (!rests.is_empty()).then_some(rests);
+    pub(super) fn set_fields(&mut self, fields: FieldOverflow) {
+        self.fields = (!fields.is_empty()).then_some(fields);
     }
 
     /// Whether everything fits.
@@ -65,7 +65,7 @@ impl Rest {
             return true;
         }
         match (value, &self.fields, &self.elements) {
-            (Value::Object(objects), Some(rests), _) => rests.write(out, objects, row),
+            (Value::Object(objects), Some(fields), _) => fields.write(out, objects, row),
             (Value::List(child, range), _, Some(elements)) => {
                 let start = out.len();
                 let mut any = false;
@@ -90,7 +90,7 @@ impl Rest {
     }
 }
 
-impl Rests {
+impl FieldOverflow {
     /// All fields are unknown until they are set.
     pub(super) fn new(objects: Option<&Objects>) -> Self {
         let fields = objects.map_or(0, |objects| objects.children.len());
@@ -98,14 +98,14 @@ impl Rests {
     }
 
     /// The schema knows the field at this position.
-    pub(super) fn set(&mut self, position: usize, rest: Rest) {
-        self.0[position] = Field::Known(rest);
+    pub(super) fn set(&mut self, position: usize, overflow: Overflow) {
+        self.0[position] = Field::Known(overflow);
     }
 
     /// Whether everything fits.
     pub(super) fn is_empty(&self) -> bool {
         let mut fields = self.0.iter();
-        fields.all(|field| matches!(field, Field::Known(rest) if rest.is_empty()))
+        fields.all(|field| matches!(field, Field::Known(overflow) if overflow.is_empty()))
     }
 
     /// Appends an object of what is left over in the object of a row; says whether there is
@@ -116,15 +116,15 @@ impl Rests {
         for field in objects.fields(row) {
             let before = out.len();
             let node = &objects.children[field];
-            let rest = match &self.0[field] {
-                Field::Known(rest) if rest.is_empty() => continue,
-                rest => rest,
+            let overflow = match &self.0[field] {
+                Field::Known(overflow) if overflow.is_empty() => continue,
+                overflow => overflow,
             };
             out.push(next);
             json::write_string(out, objects.names.get(field));
             out.push(b':');
-            let written = match rest {
-                Field::Known(rest) => rest.write(out, node, row),
+            let written = match overflow {
+                Field::Known(overflow) => overflow.write(out, node, row),
                 Field::Unknown => {
                     json::write(out, node, row);
                     true

@@ -1,4 +1,4 @@
-//! How large the parts of a page became: what the builders of the next one begin with.
+//! Capacity hints: how large the parts of a page became, for the builders of the next one.
 //!
 //! The pages of a resource are much alike. To let each column of each page grow from nothing
 //! would copy it again and again. A guess that is wrong costs some memory until the page is done.
@@ -13,56 +13,56 @@ use super::page::{Node, Objects, Page, Values};
 
 /// What to expect of a node and of those below it; nothing, where nothing is known.
 #[derive(Debug, Default)]
-pub(super) struct Sizes {
+pub(super) struct CapacityHints {
     pub(super) rows: usize,
     /// The bytes of strings that are stored beside their views.
     pub(super) text: usize,
     /// Whether there were numbers, in page after page with this node, that are no 64-bit integers.
-    pub(super) by_text: bool,
+    pub(super) raw_numbers: bool,
     /// The properties of objects.
     names: Names,
-    children: Vec<Sizes>,
-    elements: Option<Box<Sizes>>,
+    children: Vec<CapacityHints>,
+    elements: Option<Box<CapacityHints>>,
 }
 
-static UNKNOWN: LazyLock<Sizes> = LazyLock::new(Sizes::default);
+static NONE: LazyLock<CapacityHints> = LazyLock::new(CapacityHints::default);
 
-impl Sizes {
-    /// The sizes of a page, and what was known `before`.
+impl CapacityHints {
+    /// The hints of a page, and what was known `before`.
     pub(super) fn of(page: &Page, before: Self) -> Self {
-        let mut sizes = Self {
+        let mut hints = Self {
             rows: page.len(),
             ..Self::default()
         };
-        sizes.set_children(&page.root, before.names, before.children);
-        sizes
+        hints.set_children(&page.root, before.names, before.children);
+        hints
     }
 
     fn of_node(node: &Node, rows: usize, before: Self) -> Self {
-        let mut sizes = Self {
+        let mut hints = Self {
             rows,
-            by_text: before.by_text,
+            raw_numbers: before.raw_numbers,
             ..Self::default()
         };
         let (mut names, mut children) = (before.names, before.children);
         let mut elements_before = before.elements;
         for values in &node.values {
             match values {
-                Values::Strings(array) => sizes.text = stored(array),
+                Values::Strings(array) => hints.text = stored(array),
                 Values::Objects(objects) => {
-                    sizes.set_children(objects, mem::take(&mut names), mem::take(&mut children));
+                    hints.set_children(objects, mem::take(&mut names), mem::take(&mut children));
                 }
                 Values::Lists(lists) => {
                     let before = elements_before.take().map(|elements| *elements);
                     let count = with_room(lists.elements());
                     let elements = Self::of_node(&lists.child, count, before.unwrap_or_default());
-                    sizes.elements = Some(Box::new(elements));
+                    hints.elements = Some(Box::new(elements));
                 }
-                Values::Floats(_) | Values::Numbers(_) => sizes.by_text = true,
+                Values::Floats(_) | Values::Numbers(_) => hints.raw_numbers = true,
                 Values::Booleans(_) | Values::Integers(_) => {}
             }
         }
-        sizes
+        hints
     }
 
     fn set_children(&mut self, objects: &Objects, before: Names, mut known: Vec<Self>) {
@@ -84,12 +84,12 @@ impl Sizes {
     pub(super) fn child(&self, name: &str, guess: usize) -> &Self {
         match self.names.find(name, guess) {
             Some(position) => &self.children[position],
-            None => &UNKNOWN,
+            None => &NONE,
         }
     }
 
     pub(super) fn elements(&self) -> &Self {
-        self.elements.as_deref().unwrap_or(&UNKNOWN)
+        self.elements.as_deref().unwrap_or(&NONE)
     }
 }
 
