@@ -19,7 +19,7 @@ pub(crate) fn available_change_versions(
     let versions = run(py, &call.control, None, async {
         tokio::select! {
             versions = client.0.available_change_versions() => versions,
-            () = call.control.cancelled() => Err(Error::Interrupted),
+            () = call.control.cancellation.cancelled() => Err(Error::Interrupted),
         }
     })?;
     Ok((versions.oldest, versions.newest))

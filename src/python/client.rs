@@ -108,7 +108,7 @@ impl Client {
         let fetched = run(py, &call.control, None, async {
             tokio::select! {
                 fetched = self.0.fetch_token() => Ok(fetched),
-                () = call.control.cancelled() => Err(Error::Interrupted),
+                () = call.control.cancellation.cancelled() => Err(Error::Interrupted),
             }
         })?;
         match fetched {
