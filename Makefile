@@ -62,6 +62,7 @@ lint-python: build
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	MYPYPATH=python $(BIN)/stubtest polars_edfi._native --mypy-config-file pyproject.toml
 
 build: check-tools $(VENV)/ready
 	$(CARGO_BUILD)

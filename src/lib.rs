@@ -41,11 +41,11 @@
 #![deny(unsafe_code)]
 
 pub mod blocking;
+mod choice;
 mod client;
 pub mod columns;
 mod error;
 mod frame;
-mod openapi;
 #[cfg(feature = "python")]
 mod python;
 mod runtime;

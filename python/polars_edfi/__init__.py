@@ -5,7 +5,7 @@ every district as one flat, typed frame. The conventional import is ``import pol
 """
 
 from polars_edfi import _namespaces as _namespaces  # registers them
-from polars_edfi import endpoints
+from polars_edfi import endpoints, options
 from polars_edfi._changes import Changes
 from polars_edfi._client import EdFiClient, Resource, StudentAssessment
 from polars_edfi._errors import AuthError, EdFiError, HttpError
@@ -37,6 +37,7 @@ __all__ = [
     "flatten",
     "get_all",
     "get_by_id",
+    "options",
     "post_payload",
     "scan",
     "scan_all",

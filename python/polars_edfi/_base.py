@@ -3,54 +3,54 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
-from polars_edfi import endpoints
-from polars_edfi._progress import progress
+from polars_edfi import _native
+from polars_edfi._errors import EdFiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
     import polars as pl
 
-    from polars_edfi._native import Call, Client
 
-SKIP = ("error", "warning")
+class Batch(Protocol):
+    """A batch that is running, or that ran."""
+
+    @property
+    def rows(self) -> pl.DataFrame | None:
+        """What became of its rows."""
 
 
 class ClientBase:
-    """The native client, and the frame of the last batch."""
+    """The native client, and the last batch."""
 
-    rows: pl.DataFrame | None
-    _native: Client
-    _endpoint: str = endpoints.STUDENT_ASSESSMENTS
+    _native: _native.Client
+    _last: Batch | None = None
 
-    def _finish(self, call: Call, rows: pl.DataFrame) -> pl.DataFrame:
-        self.rows = rows
-        warn(call)
-        raise_if_interrupted(call)
+    @property
+    def rows(self) -> pl.DataFrame | None:
+        """The frame of the last batch call: ``None`` before the first, and while one runs."""
+        return None if self._last is None else self._last.rows
+
+    def _batch(
+        self, function: Callable[..., pl.DataFrame], df: pl.DataFrame, **arguments: Any
+    ) -> pl.DataFrame:
+        call = self._last = _native.Call()
+        rows = function(self._native, call, df, **arguments)
+        warn(call, stacklevel=4)
         return rows
 
 
-def raise_if_interrupted(call: Call) -> None:
-    """Raise what Ctrl-C would have, had it come at another time."""
-    if call.is_cancelled():
-        raise KeyboardInterrupt
+def native_side(client: object) -> _native.Client:
+    """Give the native side of a client, or say that it is none."""
+    if not isinstance(client, ClientBase):
+        msg = f"client must be an EdFiClient, not {type(client).__name__}"
+        raise EdFiError(msg)
+    return client._native  # noqa: SLF001
 
 
-def warn(call: Call) -> None:
+def warn(call: _native.Call | _native.Pages, *, stacklevel: int) -> None:
     """Issue what a call has to say although nothing failed."""
     for text in call.warnings():
-        warnings.warn(text, UserWarning, stacklevel=4)
-
-
-Bar = tuple[bool, str | None, str | None]
-
-
-def watched(
-    call: Call, bar: Bar, default: str, unit: str
-) -> AbstractContextManager[Callable[[], None] | None]:
-    """Draw the bar of a call if it was asked for: ``(show_progress, progress_desc, label)``."""
-    show, desc, label = bar
-    return progress(call, show=show, desc=desc, label=label, default=default, unit=unit)
+        warnings.warn(text, UserWarning, stacklevel=stacklevel)

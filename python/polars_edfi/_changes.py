@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
 
 from polars_edfi import _native
-from polars_edfi._base import ClientBase, raise_if_interrupted, warn
-from polars_edfi._reads import read_arguments
+from polars_edfi._base import ClientBase, warn
+from polars_edfi._signatures import with_options
+from polars_edfi.options import ChangesOptions, DeletesOptions
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from polars_edfi._arguments import SchemaArgument
 
 
 class ChangeVersions(TypedDict):
@@ -65,33 +64,18 @@ class ChangeQueries(ClientBase):
         """
         call = _native.Call()
         oldest, newest = _native.available_change_versions(self._native, call)
-        raise_if_interrupted(call)
         return {"oldest": oldest, "newest": newest}
 
-    def deletes(
-        self,
-        endpoint: str,
-        *,
-        min_change_version: int | None = None,
-        max_change_version: int | None = None,
-        limit: int = 500,
-        workers: int = 8,
-        snapshot: bool = False,
-    ) -> pl.DataFrame:
+    @with_options("deletes", DeletesOptions)
+    def deletes(self, endpoint: str, **options: Unpack[DeletesOptions]) -> pl.DataFrame:
         """Read which items of a resource were deleted.
 
         Parameters
         ----------
         endpoint
             The resource, such as ``"ed-fi/students"``.
-        min_change_version, max_change_version
-            Only deletions in this range, ends included.
-        limit
-            Deletions a page.
-        workers
-            Requests in flight at once.
-        snapshot
-            Read from the ODS's snapshot.
+        **options
+            Those of :class:`polars_edfi.options.DeletesOptions`.
 
         Returns
         -------
@@ -118,36 +102,18 @@ class ChangeQueries(ClientBase):
         >>> deletes.columns
         ['id', 'changeVersion']
         """
-        call = _native.Call()
-        out = _native.deletes(
-            self._native,
-            call,
-            endpoint,
-            min_change_version=min_change_version,
-            max_change_version=max_change_version,
-            limit=limit,
-            workers=workers,
-            snapshot=snapshot,
-        )
-        raise_if_interrupted(call)
-        return out
+        return _native.deletes(self._native, _native.Call(), endpoint=endpoint, **options)
 
-    def key_changes(
-        self,
-        endpoint: str,
-        *,
-        min_change_version: int | None = None,
-        max_change_version: int | None = None,
-        limit: int = 500,
-        workers: int = 8,
-        snapshot: bool = False,
-    ) -> pl.DataFrame:
+    @with_options("key_changes", DeletesOptions)
+    def key_changes(self, endpoint: str, **options: Unpack[DeletesOptions]) -> pl.DataFrame:
         """Read which items of a resource got another natural key.
 
         Parameters
         ----------
-        endpoint, min_change_version, max_change_version, limit, workers, snapshot
-            As in :meth:`deletes`.
+        endpoint
+            The resource, such as ``"ed-fi/students"``.
+        **options
+            Those of :class:`polars_edfi.options.DeletesOptions`.
 
         Returns
         -------
@@ -172,44 +138,18 @@ class ChangeQueries(ClientBase):
         >>> changed.columns
         ['id', 'changeVersion']
         """
-        call = _native.Call()
-        out = _native.key_changes(
-            self._native,
-            call,
-            endpoint,
-            min_change_version=min_change_version,
-            max_change_version=max_change_version,
-            limit=limit,
-            workers=workers,
-            snapshot=snapshot,
-        )
-        raise_if_interrupted(call)
-        return out
+        return _native.key_changes(self._native, _native.Call(), endpoint=endpoint, **options)
 
-    def changes(
-        self,
-        endpoint: str,
-        *,
-        since: int | None = None,
-        limit: int = 500,
-        workers: int = 8,
-        schema: SchemaArgument = "auto",
-        separator: str = ".",
-        links: bool = True,
-        paging: Literal["auto", "offset", "cursor"] = "auto",
-        snapshot: bool = False,
-        on_short: Literal["error", "warn"] = "error",
-    ) -> Changes:
+    @with_options("changes", ChangesOptions)
+    def changes(self, endpoint: str, **options: Unpack[ChangesOptions]) -> Changes:
         """Read what changed in a resource since a version, and where to go on from.
 
         Parameters
         ----------
         endpoint
             The resource, such as ``"ed-fi/students"``.
-        since
-            ``next_version`` of the call before; ``None`` reads everything.
-        limit, workers, schema, separator, links, paging, snapshot, on_short
-            As in :meth:`batch_get_all`.
+        **options
+            Those of :class:`polars_edfi.options.ChangesOptions`.
 
         Returns
         -------
@@ -247,23 +187,6 @@ class ChangeQueries(ClientBase):
         (10, 0, 1)
         """
         call = _native.Call()
-        arguments = read_arguments(
-            endpoint=None,
-            query=None,
-            limit=limit,
-            workers=workers,
-            wanted=schema,
-            separator=separator,
-            links=links,
-            explode=None,
-            paging=paging,
-            min_change_version=None,
-            max_change_version=None,
-            snapshot=snapshot,
-            on_short=on_short,
-        )
-        del arguments["endpoint"]
-        found = _native.changes(self._native, call, endpoint, since, **arguments)
-        warn(call)
-        raise_if_interrupted(call)
+        found = _native.changes(self._native, call, endpoint=endpoint, **options)
+        warn(call, stacklevel=3)
         return Changes(*found)

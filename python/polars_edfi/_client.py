@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn, Unpack
 
-from polars_edfi import _native
+from polars_edfi import _native, endpoints
 from polars_edfi._changes import ChangeQueries
-from polars_edfi._errors import EdFiError
 from polars_edfi._items import Items
 from polars_edfi._metadata import Metadata
 from polars_edfi._reads import Reads
+from polars_edfi._signatures import with_options
 from polars_edfi._tokens import Tokens
 from polars_edfi._writes import Writes
+from polars_edfi.options import ClientOptions
 
 
+@with_options("EdFiClient", ClientOptions)
 class EdFiClient(Tokens, Reads, Items, Writes, ChangeQueries, Metadata):
     """A client for one or many Ed-Fi ODSs.
 
@@ -24,37 +24,14 @@ class EdFiClient(Tokens, Reads, Items, Writes, ChangeQueries, Metadata):
 
     Parameters
     ----------
-    base_url
-        The ODS's base URL. Data is read from ``{base_url}/data/{version}/{endpoint}``.
-    api_version
-        ``"v3"``, or an ODS/API release such as ``"7.1"``. ``""`` means that the base URL is the
-        data URL. By default the discovery document at the base URL says; only paths are taken
-        from it. Where there is none, ``v3``.
-    client_id, client_secret
-        OAuth2 client credentials. They go only to the origins of ``base_url`` and ``token_url``.
-    token_url
-        Where tokens come from; ``{base_url}/oauth/token`` by default.
-    bearer_token
-        A token that was fetched before, instead of credentials.
-    timeout, connect_timeout
-        Seconds without a byte from the server, and seconds to connect.
-    max_retries
-        Tries after the first of a read that met 408, 429, 500, 502, 503, 504 or a broken
-        connection.
-    max_wait
-        The longest wait between two tries, in seconds. A server that asks for a longer one by
-        ``Retry-After`` is not waited for: that is an error.
-    allow_http
-        Let credentials and tokens go over plain http to other machines than this one.
-    ca_certs
-        PEM certificates to trust beside those of the system: a path, or the bytes themselves.
-    user_agent
-        The ``User-Agent`` header; ``polars-edfi/<version>`` by default.
+    **options
+        Those of :class:`polars_edfi.options.ClientOptions`.
 
     Attributes
     ----------
     rows
-        The frame that the last batch call returned; ``None`` before the first.
+        The frame of the last batch call; ``None`` before the first, and while one runs. After an
+        interrupt it holds what became of each row.
 
     Raises
     ------
@@ -85,40 +62,10 @@ class EdFiClient(Tokens, Reads, Items, Writes, ChangeQueries, Metadata):
     40
     """
 
-    def __init__(
-        self,
-        *,
-        base_url: str = "",
-        api_version: str | None = None,
-        client_id: str | None = None,
-        client_secret: str | None = None,
-        token_url: str | None = None,
-        bearer_token: str | None = None,
-        timeout: float = 60.0,
-        connect_timeout: float = 10.0,
-        max_retries: int = 5,
-        max_wait: float = 120.0,
-        allow_http: bool = False,
-        ca_certs: str | os.PathLike[str] | bytes | None = None,
-        user_agent: str | None = None,
-    ) -> None:
-        self.rows = None
-        self._native = _native.Client(
-            base_url=base_url,
-            api_version=api_version,
-            endpoint=self._endpoint,
-            client_id=client_id,
-            client_secret=client_secret,
-            token_url=token_url,
-            bearer_token=bearer_token,
-            timeout=timeout,
-            connect_timeout=connect_timeout,
-            max_retries=max_retries,
-            max_wait=max_wait,
-            allow_http=allow_http,
-            ca_certs=_pem(ca_certs),
-            user_agent=user_agent,
-        )
+    _endpoint: str = endpoints.STUDENT_ASSESSMENTS
+
+    def __init__(self, **options: Unpack[ClientOptions]) -> None:
+        self._native = _native.Client(self._endpoint, **options)
 
     def __repr__(self) -> str:
         return repr(self._native).replace("EdFiClient", type(self).__name__, 1)
@@ -140,6 +87,7 @@ class StudentAssessment(EdFiClient):
     """
 
 
+@with_options("EdFiClient", ClientOptions)
 class Resource(EdFiClient):
     """An :class:`EdFiClient` with another default endpoint.
 
@@ -147,8 +95,8 @@ class Resource(EdFiClient):
     ----------
     endpoint
         The path of a resource or a descriptor, extensions included: ``"tpdm/candidates"``.
-    **settings
-        Those of :class:`EdFiClient`.
+    **options
+        Those of :class:`polars_edfi.options.ClientOptions`.
 
     Examples
     --------
@@ -156,16 +104,6 @@ class Resource(EdFiClient):
     >>> runner = edfi.Resource(edfi.endpoints.STUDENTS, api_version="7.1")
     """
 
-    def __init__(self, endpoint: str, **settings: Any) -> None:
+    def __init__(self, endpoint: str, **options: Unpack[ClientOptions]) -> None:
         self._endpoint = endpoint
-        super().__init__(**settings)
-
-
-def _pem(ca_certs: str | os.PathLike[str] | bytes | None) -> bytes | None:
-    if ca_certs is None or isinstance(ca_certs, bytes):
-        return ca_certs
-    try:
-        return Path(ca_certs).read_bytes()
-    except OSError as error:
-        msg = f"ca_certs: {error.strerror}: {os.fspath(ca_certs)!r}"
-        raise EdFiError(msg) from None
+        super().__init__(**options)

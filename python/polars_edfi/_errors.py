@@ -15,3 +15,11 @@ class AuthError(EdFiError):
 
 class HttpError(EdFiError):
     """The server answered with an error, or not at all, where a call cannot go on."""
+
+
+class UnknownOptionError(EdFiError, TypeError):
+    """A call was given an option that it does not have; the text names the nearest that it has.
+
+    Python's own error for that is a ``TypeError``, this library's for wrong arguments an
+    ``EdFiError``: it is both.
+    """

@@ -2,66 +2,43 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import polars as pl
 from polars.plugins import register_plugin_function
 
 from polars_edfi import _native
-from polars_edfi._arguments import params as query
-from polars_edfi._arguments import retrying, whole
-from polars_edfi._arguments import schema as given
+from polars_edfi._base import native_side
 from polars_edfi._errors import EdFiError
-from polars_edfi._kept import NOBODY, keep
+from polars_edfi._signatures import with_options
+from polars_edfi.options import (
+    DeleteExpressionOptions,
+    ExpressionOptions,
+    FetchTokenExpressionOptions,
+    GetAllExpressionOptions,
+    PostExpressionOptions,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
-    from polars_edfi._arguments import SchemaArgument
     from polars_edfi._client import EdFiClient
+    from polars_edfi.options import SchemaDict
 
 _LIBRARY = Path(_native.__file__)
-_DEFAULTS: dict[str, Any] = {
-    "client": 0,
-    "has_url": False,
-    "has_token": False,
-    "has_schema": False,
-    "endpoint": "",
-    "api_version": None,
-    "workers": 8,
-    "commit": False,
-    "limit": 500,
-    "params": [],
-    "retry_statuses": [],
-    "retry_messages": [],
-    "max_retries": 0,
-    "retry_backoff_us": 0,
-    "allow_statuses": [],
-    "retry_broken": False,
-    "oauth_endpoint": "",
-}
 
 Column = str | pl.Expr
 
 
+@with_options("expression.post_payload", PostExpressionOptions)
 def post_payload(
     payload: Column,
     *,
     url: Column | None = None,
     token: Column | None = None,
     client: EdFiClient | None = None,
-    endpoint: str | None = None,
-    api_version: str | None = None,
-    workers: int = 8,
-    commit: bool = False,
-    retry_statuses: Collection[int] | None = None,
-    retry_messages: Collection[str] | None = None,
-    max_retries: int = 2,
-    retry_backoff: float = 1.0,
-    allow_statuses: Mapping[int, str | None] | None = None,
-    retry_broken: bool = False,
+    **options: Unpack[PostExpressionOptions],
 ) -> pl.Expr:
     """Post each row's payload: :meth:`EdFiClient.batch_post_payload` as an expression.
 
@@ -76,17 +53,8 @@ def post_payload(
     client
         The client whose base URL and credentials serve where there is no ``url`` or ``token``. It
         is kept for the life of the process, and the plan holds a number in its place.
-    endpoint
-        The resource; the client's own by default, else ``ed-fi/studentAssessments``.
-    api_version
-        ``"v3"``, or an ODS/API release; the client's by default, else ``"v3"``.
-    workers
-        Requests in flight at once for this client in the whole process, however many threads
-        Polars calls from; without a client, for this expression.
-    commit
-        Without it nothing is sent, and every row is ``"dry_run"``.
-    retry_statuses, retry_messages, max_retries, retry_backoff, allow_statuses, retry_broken
-        As in :meth:`EdFiClient.batch_post_payload`.
+    **options
+        Those of :class:`polars_edfi.options.PostExpressionOptions`.
 
     Returns
     -------
@@ -123,37 +91,18 @@ def post_payload(
     >>> df.select(result).unnest("result")["status"].item()
     'dry_run'
     """
-    retries = retrying(
-        retry_statuses,
-        retry_messages,
-        allow_statuses,
-        max_retries=whole("max_retries", max_retries, 0),
-        retry_broken=bool(retry_broken),
-    )
-    if 401 in retries["retry_statuses"]:  # noqa: PLR2004
-        msg = "401 cannot be in retry_statuses; batch_post_payload renews tokens"
-        raise EdFiError(msg)
-    if not isinstance(retry_backoff, int | float) or not 0 <= retry_backoff < math.inf:
-        msg = f"retry_backoff must be a number of seconds >= 0, got {retry_backoff!r}"
-        raise EdFiError(msg)
-    inputs, kwargs = _rows(
-        url, token, client, endpoint=endpoint, api_version=api_version, workers=workers
-    )
-    kwargs |= retries
-    kwargs |= {"retry_backoff_us": int(retry_backoff * 1e6), "commit": bool(commit)}
-    return _call("post_payload", [_column("payload", payload), *inputs], kwargs, elementwise=False)
+    columns = [_column("payload", payload), *_credentials(url, token)]
+    return _call("post_payload", columns, (client, url, token), None, options)
 
 
+@with_options("expression.delete_by_id", DeleteExpressionOptions)
 def delete_by_id(
     id: Column,  # noqa: A002
     *,
     url: Column | None = None,
     token: Column | None = None,
     client: EdFiClient | None = None,
-    endpoint: str | None = None,
-    api_version: str | None = None,
-    workers: int = 8,
-    commit: bool = False,
+    **options: Unpack[DeleteExpressionOptions],
 ) -> pl.Expr:
     """Delete each row's item: :meth:`EdFiClient.batch_delete_by_id` as an expression.
 
@@ -161,10 +110,10 @@ def delete_by_id(
     ----------
     id
         A column of ids; its name, or an expression.
-    url, token, client, endpoint, api_version, workers
+    url, token, client
         As in :func:`post_payload`.
-    commit
-        Without it nothing is sent, and every row is ``"dry_run"``.
+    **options
+        Those of :class:`polars_edfi.options.DeleteExpressionOptions`.
 
     Returns
     -------
@@ -191,23 +140,19 @@ def delete_by_id(
     >>> df.select(edfi.delete_by_id("id", url="targetUrl", token="t")).unnest("id")["status"].item()
     'dry_run'
     """
-    inputs, kwargs = _rows(
-        url, token, client, endpoint=endpoint, api_version=api_version, workers=workers
-    )
-    kwargs["commit"] = bool(commit)
-    return _call("delete_by_id", [_column("id", id), *inputs], kwargs, elementwise=False)
+    columns = [_column("id", id), *_credentials(url, token)]
+    return _call("delete_by_id", columns, (client, url, token), None, options)
 
 
+@with_options("expression.get_by_id", ExpressionOptions)
 def get_by_id(
     id: Column,  # noqa: A002
     *,
     url: Column | None = None,
     token: Column | None = None,
     client: EdFiClient | None = None,
-    endpoint: str | None = None,
-    api_version: str | None = None,
-    workers: int = 8,
-    schema: SchemaArgument | None = None,
+    schema: SchemaDict | None = None,
+    **options: Unpack[ExpressionOptions],
 ) -> pl.Expr:
     """Read each row's item: :meth:`EdFiClient.batch_get_by_id` as an expression.
 
@@ -215,13 +160,15 @@ def get_by_id(
     ----------
     id
         A column of ids; its name, or an expression.
-    url, token, client, endpoint, api_version, workers
+    url, token, client
         As in :func:`post_payload`.
     schema
         The fields of ``data``: a Schema, Struct or dict. A field is found by its path
         (``"studentReference.studentUniqueId"``) or as a Struct in a Struct. What has no place in
         the schema is left out, unless it has a String field ``_unknown``, which then holds it as
         one JSON object.
+    **options
+        Those of :class:`polars_edfi.options.ExpressionOptions`.
 
     Returns
     -------
@@ -261,24 +208,18 @@ def get_by_id(
     >>> items.height
     3
     """
-    inputs, kwargs = _rows(
-        url, token, client, endpoint=endpoint, api_version=api_version, workers=workers
-    )
-    inputs += _schema(schema, kwargs)
-    return _call("get_by_id", [_column("id", id), *inputs], kwargs, elementwise=True)
+    columns = [_column("id", id), *_credentials(url, token)]
+    return _call("get_by_id", columns, (client, url, token), schema, options)
 
 
+@with_options("expression.get_all", GetAllExpressionOptions)
 def get_all(
     url: Column | None = None,
     *,
     token: Column | None = None,
     client: EdFiClient | None = None,
-    endpoint: str | None = None,
-    api_version: str | None = None,
-    params: Mapping[str, object] | None = None,
-    limit: int = 500,
-    workers: int = 8,
-    schema: SchemaArgument | None = None,
+    schema: SchemaDict | None = None,
+    **options: Unpack[GetAllExpressionOptions],
 ) -> pl.Expr:
     """Read every record of one resource from each row's ODS, into one cell.
 
@@ -287,12 +228,12 @@ def get_all(
     url
         A column of base URLs; its name, or an expression. Without it, the client's ODS is read
         once, and the value is broadcast.
-    token, client, endpoint, api_version, workers
+    token, client
         As in :func:`post_payload`.
-    params, limit
-        As in :meth:`EdFiClient.batch_get_all`.
     schema
         The fields of a record, as in :func:`get_by_id`.
+    **options
+        Those of :class:`polars_edfi.options.GetAllExpressionOptions`.
 
     Returns
     -------
@@ -338,23 +279,18 @@ def get_all(
     >>> records.group_by("District BK").len().sort("District BK").rows()
     [('255901', 3), ('255902', 3)]
     """
-    inputs, kwargs = _rows(
-        url, token, client, endpoint=endpoint, api_version=api_version, workers=workers
-    )
-    kwargs |= {"params": query(params), "limit": whole("limit", limit, 1)}
-    inputs += _schema(schema, kwargs)
-    # A plugin has one input at least; its name would be that of the result.
-    inputs = inputs or [pl.lit(None)]
-    call = _call("get_all", inputs, kwargs, elementwise=True)
+    columns = _credentials(url, token)
+    call = _call("get_all", columns, (client, url, token), schema, options)
     return call.alias("get_all") if url is None else call
 
 
+@with_options("expression.fetch_token", FetchTokenExpressionOptions)
 def fetch_token(
     url: Column,
     *,
     client_id: Column,
     client_secret: Column,
-    oauth_endpoint: str = "oauth/token",
+    **options: Unpack[FetchTokenExpressionOptions],
 ) -> pl.Expr:
     """Fetch a token for each row: :meth:`EdFiClient.batch_fetch_tokens` as an expression.
 
@@ -363,8 +299,8 @@ def fetch_token(
     url, client_id, client_secret
         Columns of base URLs, keys and secrets: names, or expressions. A secret that no column holds
         is refused: it would stand in the plan.
-    oauth_endpoint
-        Where tokens come from, below each base URL, or an absolute URL.
+    **options
+        Those of :class:`polars_edfi.options.FetchTokenExpressionOptions`.
 
     Returns
     -------
@@ -389,20 +325,20 @@ def fetch_token(
     >>> tokens.unnest("targetUrl").columns
     ['token', 'expires_at', 'status', 'message']
     """
-    inputs = [
+    columns = [
         _column("url", url),
         _column("client_id", client_id),
         _without_literal("client_secret", client_secret),
     ]
-    if not isinstance(oauth_endpoint, str):
-        msg = f"oauth_endpoint must be a text, got {oauth_endpoint!r}"
-        raise EdFiError(msg)
-    kwargs = {"oauth_endpoint": oauth_endpoint}
-    return _call("fetch_token", inputs, kwargs, elementwise=False)
+    return _call("fetch_token", columns, (None, url, None), None, options)
 
 
 def _call(
-    function: str, inputs: list[pl.Expr], kwargs: dict[str, Any], *, elementwise: bool
+    function: str,
+    columns: list[pl.Expr],
+    access: tuple[EdFiClient | None, Column | None, Column | None],
+    schema: SchemaDict | None,
+    options: Mapping[str, Any],
 ) -> pl.Expr:
     """Register a call of the plugin.
 
@@ -410,49 +346,31 @@ def _call(
     once with the whole column. Both stay deterministic, so that a plan which names the same call
     twice, or joins a frame with itself, makes it once.
     """
+    client, url, token = access
+    arguments = _native.plugin_arguments(
+        function,
+        None if client is None else native_side(client),
+        url is not None,
+        token is not None,
+        schema is not None,
+        **options,
+    )
+    columns = [*columns, *_typed_null(schema)]
     return register_plugin_function(
         plugin_path=_LIBRARY,
         function_name=function,
-        args=inputs,
-        kwargs=_DEFAULTS | kwargs,
-        is_elementwise=elementwise,
+        # A plugin has one input at least; its name would be that of the result.
+        args=columns or [pl.lit(None)],
+        kwargs=arguments,
+        is_elementwise=function in ("get_by_id", "get_all"),
         use_abs_path=True,
     )
 
 
-def _rows(
-    url: Column | None,
-    token: Column | None,
-    client: EdFiClient | None,
-    *,
-    endpoint: str | None,
-    api_version: str | None,
-    workers: int,
-) -> tuple[list[pl.Expr], dict[str, Any]]:
-    """Give the columns with credentials, and what all calls on an ODS say."""
-    kept = NOBODY if client is None else keep(client)
-    if url is None and not kept.has_base_url:
-        msg = "url is missing: name a column of base URLs, or give a client with a base_url"
-        raise EdFiError(msg)
-    if token is None and not kept.has_auth:
-        msg = "token is missing: name a column of tokens, or give a client with credentials"
-        raise EdFiError(msg)
-    if not isinstance(api_version, str | None):
-        msg = f"api_version must be a text, got {api_version!r}"
-        raise EdFiError(msg)
-    inputs = []
-    if url is not None:
-        inputs.append(_column("url", url))
-    if token is not None:
-        inputs.append(_without_literal("token", token))
-    return inputs, {
-        "client": kept.number,
-        "has_url": url is not None,
-        "has_token": token is not None,
-        "endpoint": _native.endpoint(kept.endpoint if endpoint is None else endpoint),
-        "api_version": api_version,
-        "workers": whole("workers", workers, 1),
-    }
+def _credentials(url: Column | None, token: Column | None) -> list[pl.Expr]:
+    """Give the columns that say where each row goes."""
+    columns = [] if url is None else [_column("url", url)]
+    return columns if token is None else [*columns, _without_literal("token", token)]
 
 
 def _column(argument: str, value: object) -> pl.Expr:
@@ -475,14 +393,12 @@ def _without_literal(argument: str, value: object) -> pl.Expr:
     return _column(argument, value)
 
 
-def _schema(schema: SchemaArgument | None, kwargs: dict[str, Any]) -> list[pl.Expr]:
+def _typed_null(schema: SchemaDict | None) -> list[pl.Expr]:
     """Give the wanted dtype as a typed null: so it is known when a query is planned."""
     if schema is None:
         return []
-    _, frame = given(schema)
-    if frame is None or not frame.width:
+    fields = _native.columns_of(schema).schema
+    if not fields:
         msg = f"schema must be a Schema, a Struct or a dict with a field at least, got {schema!r}"
         raise EdFiError(msg)
-    _native.check_schema(frame)
-    kwargs["has_schema"] = True
-    return [pl.lit(None, dtype=pl.Struct(frame.schema))]
+    return [pl.lit(None, dtype=pl.Struct(fields))]

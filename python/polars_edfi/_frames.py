@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import polars as pl
 
 from polars_edfi import _native
-from polars_edfi._arguments import frame, names
 
 
 def flatten(
@@ -50,9 +49,7 @@ def flatten(
     >>> edfi.flatten(df, explode="scores").height
     2
     """
-    return _native.flatten(
-        frame(df), names("columns", columns), separator, names("explode", explode)
-    )
+    return _native.flatten(df, columns=columns, separator=separator, explode=explode)
 
 
 def unflatten(
@@ -96,4 +93,4 @@ def unflatten(
     >>> edfi.unflatten(df, columns=["ref.id", "ref.name"])["payload"].to_list()
     [{'ref': {'id': 1, 'name': 'a'}}]
     """
-    return _native.unflatten(frame(df), into, separator, names("columns", columns))
+    return _native.unflatten(df, into=into, separator=separator, columns=columns)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from polars_edfi import _native
-from polars_edfi._arguments import batch_arguments, frame, schema
-from polars_edfi._base import SKIP, ClientBase, raise_if_interrupted, watched
-from polars_edfi._errors import EdFiError
+from polars_edfi._base import ClientBase
+from polars_edfi._signatures import with_options
+from polars_edfi.options import (
+    BatchDeleteOptions,
+    BatchGetByIdOptions,
+    DeleteOptions,
+    EndpointOption,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import polars as pl
-
-    from polars_edfi._arguments import SchemaArgument
 
 
 class GetByIdResult(TypedDict):
@@ -43,15 +44,16 @@ class DeleteResult(TypedDict):
 class Items(ClientBase):
     """The calls that take ids."""
 
-    def get_by_id(self, resource_id: str, *, endpoint: str | None = None) -> GetByIdResult:
+    @with_options("get_by_id", EndpointOption)
+    def get_by_id(self, resource_id: str, **options: Unpack[EndpointOption]) -> GetByIdResult:
         """Read one item of the client's own ODS.
 
         Parameters
         ----------
         resource_id
             The item's id.
-        endpoint
-            The resource; the runner's own by default.
+        **options
+            Those of :class:`polars_edfi.options.EndpointOption`.
 
         Returns
         -------
@@ -64,11 +66,9 @@ class Items(ClientBase):
         EdFiError
             The client has no ``base_url`` or no credentials, or an argument is wrong.
         """
-        call = _native.Call()
-        text, message, http_status, correlation_id = self._native.get_by_id(
-            _id(resource_id), endpoint, call
+        text, message, http_status, correlation_id = _native.get_by_id(
+            self._native, _native.Call(), _id(resource_id), **options
         )
-        raise_if_interrupted(call)
         data = None
         if text is not None:
             try:
@@ -84,29 +84,9 @@ class Items(ClientBase):
             "correlation_id": correlation_id,
         }
 
+    @with_options("batch_get_by_id", BatchGetByIdOptions)
     def batch_get_by_id(
-        self,
-        df: pl.DataFrame,
-        *,
-        id_col: str,
-        endpoint: str | None = None,
-        workers: int = 8,
-        show_progress: bool = False,
-        progress_desc: str | None = None,
-        label: str | None = None,
-        skip_statuses: Sequence[str] = SKIP,
-        status_col: str = "row status",
-        url_col: str = "targetUrl",
-        token_col: str = "EdFi Token",
-        api_version_col: str | None = None,
-        auth_key_col: str | None = None,
-        auth_secret_col: str | None = None,
-        oauth_endpoint: str | None = None,
-        expires_col: str | None = None,
-        refresh_cooldown: float = 30.0,
-        row_id_col: str | None = None,
-        flatten: bool = False,
-        schema: SchemaArgument | None = None,
+        self, df: pl.DataFrame, *, id_col: str, **options: Unpack[BatchGetByIdOptions]
     ) -> pl.DataFrame:
         """Read the item of each row.
 
@@ -116,17 +96,8 @@ class Items(ClientBase):
             One row per item, each with its own credentials.
         id_col
             The items' ids. A null or blank one is an error row.
-        row_id_col
-            A column that comes back as ``row_id``.
-        flatten
-            Whether the item's properties become columns, in place of one Struct column ``data``.
-        schema
-            The properties that are wanted, named as flattened, with their dtypes; ``_unknown`` then
-            holds the rest. By default they are inferred from the items.
-        endpoint, workers, show_progress, progress_desc, label, skip_statuses, status_col, \
-url_col, token_col, api_version_col, auth_key_col, auth_secret_col, oauth_endpoint, expires_col, \
-refresh_cooldown
-            As in :meth:`batch_get_all`.
+        **options
+            Those of :class:`polars_edfi.options.BatchGetByIdOptions`.
 
         Returns
         -------
@@ -154,30 +125,11 @@ refresh_cooldown
         >>> out["status"].null_count(), "studentReference.studentUniqueId" in out.columns
         (4, True)
         """
-        call = _native.Call()
-        arguments = batch_arguments(
-            skip_statuses,
-            endpoint=endpoint,
-            workers=workers,
-            status_col=status_col,
-            url_col=url_col,
-            token_col=token_col,
-            api_version_col=api_version_col,
-            auth_key_col=auth_key_col,
-            auth_secret_col=auth_secret_col,
-            oauth_endpoint=oauth_endpoint,
-            expires_col=expires_col,
-            refresh_cooldown=refresh_cooldown,
-            row_id_col=row_id_col,
-        )
-        arguments |= {"id_col": id_col, "flatten": flatten, "schema_frame": _fixed(schema)}
-        watch = watched(call, (show_progress, progress_desc, label), "fetching by id", "items")
-        with watch as tick:
-            rows = self._native.batch_get_by_id(frame(df), call, tick, **arguments)
-        return self._finish(call, rows)
+        return self._batch(_native.batch_get_by_id, df, id_col=id_col, **options)
 
+    @with_options("delete_by_id", DeleteOptions)
     def delete_by_id(
-        self, resource_id: str, *, key: object, endpoint: str | None = None, commit: bool = False
+        self, resource_id: str, *, key: object, **options: Unpack[DeleteOptions]
     ) -> DeleteResult:
         """Delete one item of the client's own ODS.
 
@@ -187,10 +139,8 @@ refresh_cooldown
             The item's id.
         key
             Given back in the result.
-        endpoint
-            The resource; the runner's own by default.
-        commit
-            Without it nothing is sent, and the status is ``"dry_run"``.
+        **options
+            Those of :class:`polars_edfi.options.DeleteOptions`.
 
         Returns
         -------
@@ -203,43 +153,24 @@ refresh_cooldown
         EdFiError
             The client has no ``base_url`` or no credentials, or an argument is wrong.
         """
-        call = _native.Call()
-        status, message, http_status, correlation_id, _ = self._native.delete_by_id(
-            _id(resource_id), call, endpoint=endpoint, commit=commit
-        )
-        raise_if_interrupted(call)
+        answer = _native.delete_by_id(self._native, _native.Call(), _id(resource_id), **options)
         return {
             "id": resource_id,
             "key": key,
-            "status": status,
-            "message": message,
-            "http_status": http_status,
-            "correlation_id": correlation_id,
+            "status": answer["status"],
+            "message": answer["message"],
+            "http_status": answer["http_status"],
+            "correlation_id": answer["correlation_id"],
         }
 
+    @with_options("batch_delete_by_id", BatchDeleteOptions)
     def batch_delete_by_id(
         self,
         df: pl.DataFrame,
         *,
         id_col: str,
         key_col: str,
-        endpoint: str | None = None,
-        workers: int = 8,
-        show_progress: bool = False,
-        progress_desc: str | None = None,
-        label: str | None = None,
-        skip_statuses: Sequence[str] = SKIP,
-        status_col: str = "row status",
-        url_col: str = "targetUrl",
-        token_col: str = "EdFi Token",
-        api_version_col: str | None = None,
-        auth_key_col: str | None = None,
-        auth_secret_col: str | None = None,
-        oauth_endpoint: str | None = None,
-        expires_col: str | None = None,
-        refresh_cooldown: float = 30.0,
-        row_id_col: str | None = None,
-        commit: bool = False,
+        **options: Unpack[BatchDeleteOptions],
     ) -> pl.DataFrame:
         """Delete the item of each row.
 
@@ -251,14 +182,8 @@ refresh_cooldown
             The items' ids. A null or blank one is an error row.
         key_col
             A column that comes back as ``key``.
-        row_id_col
-            A column that comes back as ``row_id``.
-        commit
-            Without it nothing is sent, no token is fetched, and every row is ``"dry_run"``.
-        endpoint, workers, show_progress, progress_desc, label, skip_statuses, status_col, \
-url_col, token_col, api_version_col, auth_key_col, auth_secret_col, oauth_endpoint, expires_col, \
-refresh_cooldown
-            As in :meth:`batch_get_all`.
+        **options
+            Those of :class:`polars_edfi.options.BatchDeleteOptions`.
 
         Returns
         -------
@@ -280,38 +205,10 @@ refresh_cooldown
         A delete whose connection broke is sent again; if the item is gone then, it is
         ``"deleted"``.
         """
-        call = _native.Call()
-        arguments = batch_arguments(
-            skip_statuses,
-            endpoint=endpoint,
-            workers=workers,
-            status_col=status_col,
-            url_col=url_col,
-            token_col=token_col,
-            api_version_col=api_version_col,
-            auth_key_col=auth_key_col,
-            auth_secret_col=auth_secret_col,
-            oauth_endpoint=oauth_endpoint,
-            expires_col=expires_col,
-            refresh_cooldown=refresh_cooldown,
-            row_id_col=row_id_col,
+        return self._batch(
+            _native.batch_delete_by_id, df, id_col=id_col, key_col=key_col, **options
         )
-        arguments |= {"id_col": id_col, "key_col": key_col, "commit": commit}
-        watch = watched(call, (show_progress, progress_desc, label), "deleting by id", "items")
-        with watch as tick:
-            rows = self._native.batch_delete_by_id(frame(df), call, tick, **arguments)
-        return self._finish(call, rows)
 
 
 def _id(resource_id: object) -> str:
     return "" if resource_id is None else str(resource_id)
-
-
-def _fixed(wanted: SchemaArgument | None) -> pl.DataFrame | None:
-    if wanted is None or wanted in ("auto", "infer"):
-        return None
-    _, fixed = schema(wanted)
-    if fixed is None:
-        msg = f"schema={wanted!r} is not there for single items; give a Schema, or None"
-        raise EdFiError(msg)
-    return fixed

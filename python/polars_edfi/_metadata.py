@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Unpack
 
 import polars as pl
 
 from polars_edfi import _native
-from polars_edfi._arguments import params as pairs
-from polars_edfi._base import ClientBase, raise_if_interrupted
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from polars_edfi._base import ClientBase
+from polars_edfi._signatures import with_options
+from polars_edfi.options import ColumnOptions, ParamsOption
 
 
 class Metadata(ClientBase):
@@ -50,12 +48,10 @@ class Metadata(ClientBase):
         >>> resources.filter(endpoint="ed-fi/students")["key_fields"].to_list()
         [['studentUniqueId']]
         """
-        call = _native.Call()
-        rows = _native.resources(self._native, call)
-        raise_if_interrupted(call)
-        return rows
+        return _native.resources(self._native, _native.Call())
 
-    def schema(self, endpoint: str, *, separator: str = ".", links: bool = True) -> pl.Schema:
+    @with_options("schema", ColumnOptions)
+    def schema(self, endpoint: str, **options: Unpack[ColumnOptions]) -> pl.Schema:
         """Tell the columns of a resource's flattened records before any of them is read.
 
         They come from the ODS's own OpenAPI document, in its order: Date, Datetime(us, UTC), Int32
@@ -66,10 +62,8 @@ class Metadata(ClientBase):
         ----------
         endpoint
             The resource or descriptor, such as ``"ed-fi/students"``.
-        separator
-            What stands between the names of nested properties: ``ref.name``.
-        links
-            Whether the ``link`` objects of references are columns.
+        **options
+            Those of :class:`polars_edfi.options.ColumnOptions`.
 
         Returns
         -------
@@ -96,20 +90,18 @@ class Metadata(ClientBase):
         (Date, Datetime(time_unit='us', time_zone='UTC'))
         """
         call = _native.Call()
-        columns = _native.schema(self._native, call, endpoint, separator, links)
-        raise_if_interrupted(call)
-        return pl.Schema(columns)
+        return pl.Schema(_native.schema(self._native, call, endpoint=endpoint, **options))
 
-    def count(self, endpoint: str, *, params: Mapping[str, object] | None = None) -> int:
+    @with_options("count", ParamsOption)
+    def count(self, endpoint: str, **options: Unpack[ParamsOption]) -> int:
         """Count the records of a resource that the client may see; none of them is read.
 
         Parameters
         ----------
         endpoint
             The resource or descriptor, such as ``"ed-fi/students"``.
-        params
-            Filters, as the API names them: ``{"schoolId": 255901001}``. A name that the ODS's
-            OpenAPI document does not list raises.
+        **options
+            Those of :class:`polars_edfi.options.ParamsOption`.
 
         Returns
         -------
@@ -133,7 +125,4 @@ class Metadata(ClientBase):
         >>> count
         12
         """
-        call = _native.Call()
-        counted = _native.count(self._native, call, endpoint, pairs(params))
-        raise_if_interrupted(call)
-        return counted
+        return _native.count(self._native, _native.Call(), endpoint=endpoint, **options)

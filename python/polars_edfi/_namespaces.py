@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Unpack, cast
 
 import polars as pl
 
-from polars_edfi import _expressions
+from polars_edfi import _expressions, _native
+from polars_edfi._base import native_side, warn
 from polars_edfi._client import EdFiClient
 from polars_edfi._frames import flatten, unflatten
+from polars_edfi._signatures import with_options
+from polars_edfi.options import BatchDeleteOptions, BatchPostOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,8 +106,14 @@ class LazyFrameNamespace:
     def __init__(self, lf: pl.LazyFrame) -> None:
         self._lf = lf
 
+    @with_options("batch_post_payload", BatchPostOptions)
     def sink_post_payload(
-        self, *, client: EdFiClient | None = None, **arguments: Any
+        self,
+        *,
+        payload_col: str,
+        key_col: str,
+        client: EdFiClient | None = None,
+        **options: Unpack[BatchPostOptions],
     ) -> pl.DataFrame:
         """Run the query, and post the payload of each of its rows, once.
 
@@ -113,11 +122,13 @@ class LazyFrameNamespace:
 
         Parameters
         ----------
+        payload_col, key_col
+            As in :meth:`EdFiClient.batch_post_payload`.
         client
             The client that posts; one without base URL and credentials by default, so that the
             rows bring theirs.
-        **arguments
-            Those of :meth:`EdFiClient.batch_post_payload`.
+        **options
+            Those of :class:`polars_edfi.options.BatchPostOptions`.
 
         Returns
         -------
@@ -141,20 +152,32 @@ class LazyFrameNamespace:
         >>> result["status"].to_list()
         ['dry_run', 'dry_run']
         """
-        client = EdFiClient() if client is None else client
-        return _sink(self._lf, client, client.batch_post_payload, arguments)
+        return _sink(
+            self._lf,
+            client,
+            _native.batch_post_payload,
+            {"payload_col": payload_col, "key_col": key_col, **options},
+        )
 
+    @with_options("batch_delete_by_id", BatchDeleteOptions)
     def sink_delete_by_id(
-        self, *, client: EdFiClient | None = None, **arguments: Any
+        self,
+        *,
+        id_col: str,
+        key_col: str,
+        client: EdFiClient | None = None,
+        **options: Unpack[BatchDeleteOptions],
     ) -> pl.DataFrame:
         """Run the query, and delete the item of each of its rows, once.
 
         Parameters
         ----------
+        id_col, key_col
+            As in :meth:`EdFiClient.batch_delete_by_id`.
         client
             As in :meth:`sink_post_payload`.
-        **arguments
-            Those of :meth:`EdFiClient.batch_delete_by_id`.
+        **options
+            Those of :class:`polars_edfi.options.BatchDeleteOptions`.
 
         Returns
         -------
@@ -170,36 +193,60 @@ class LazyFrameNamespace:
         >>> lf.edfi.sink_delete_by_id(client=runner, id_col="id", key_col="id")["status"].item()
         'dry_run'
         """
-        client = EdFiClient() if client is None else client
-        return _sink(self._lf, client, client.batch_delete_by_id, arguments)
+        return _sink(
+            self._lf,
+            client,
+            _native.batch_delete_by_id,
+            {"id_col": id_col, "key_col": key_col, **options},
+        )
+
+
+class Pieces:
+    """The batches of a sink, whose rows are one frame."""
+
+    def __init__(self) -> None:
+        self._calls: list[tuple[int, _native.Call]] = []
+
+    def begin(self, before: int) -> _native.Call:
+        """Give the handle of the next batch, with so many rows before it."""
+        call = _native.Call()
+        self._calls.append((before, call))
+        return call
+
+    @property
+    def rows(self) -> pl.DataFrame | None:
+        """What became of all rows so far."""
+        rows = [
+            call.rows.with_columns(pl.col("row_index") + before)
+            for before, call in self._calls
+            if call.rows is not None
+        ]
+        return pl.concat(rows) if rows else None
 
 
 def _sink(
     lf: pl.LazyFrame,
-    client: EdFiClient,
+    client: EdFiClient | None,
     batch: Callable[..., pl.DataFrame],
     arguments: dict[str, Any],
 ) -> pl.DataFrame:
+    client = EdFiClient() if client is None else client
+    native = native_side(client)
+    pieces = client._last = Pieces()  # noqa: SLF001
     # Without rows nothing is sent, and everything is checked.
-    results = [batch(lf.collect_schema().to_frame(), **arguments)]
+    batch(native, pieces.begin(0), lf.collect_schema().to_frame(), **arguments)
     before = 0
     try:
         # Batches are called from here, not by the engine, whose threads see no Ctrl-C.
         for df in lf.collect_batches(chunk_size=CHUNK, maintain_order=True):
-            client.rows = None
-            try:
-                batch(df, **arguments)
-            finally:
-                # An interrupted batch leaves what was answered.
-                if client.rows is not None:
-                    results.append(client.rows.with_columns(pl.col("row_index") + before))
-                    before += df.height
+            call = pieces.begin(before)
+            batch(native, call, df, **arguments)
+            warn(call, stacklevel=4)
+            before += df.height
     except BaseException as error:
         if before:
             error.add_note(
                 f"{before} rows were taken up before; client.rows tells what became of them"
             )
         raise
-    finally:
-        client.rows = pl.concat(results)
-    return client.rows
+    return cast("pl.DataFrame", pieces.rows)

@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import contextlib
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from polars_edfi._native import Call, Pages
 
+EVERY = 0.1
+"""Seconds between two looks at a call."""
+LAST = 1.0
+"""Seconds that a call waits at most for its bar to be drawn to the end."""
 
-@contextmanager
-def progress(
-    call: Call | Pages, *, show: bool, desc: str | None, label: str | None, default: str, unit: str
-) -> Iterator[Callable[[], None] | None]:
-    """Yield what to call now and then while ``call`` runs; ``None`` where nothing is shown."""
-    if not show:
-        yield None
-        return
-    from tqdm.auto import tqdm
 
-    text = default if label is None else label
-    with tqdm(desc=f"{desc}: {text}" if desc else text, unit=f" {unit}") as bar:
+class Bar:
+    """Draws how far a call is until it is closed.
 
-        def tick() -> None:
-            done, total, records = call.progress()
-            if total and bar.total != total:
-                bar.total = total
-            if records:
-                bar.set_postfix(records=records, refresh=False)
-            bar.n = done
-            bar.refresh()
+    A thread of its own draws. So what a signal handler raises, which is always in the main thread,
+    ends the call, and what drawing raises (no stderr, a full disk, a closed pipe) ends the bar.
+    """
 
-        try:
-            yield tick
-        finally:
-            tick()
+    def __init__(self, watched: Call | Pages, text: str, unit: str) -> None:
+        self._closed = threading.Event()
+        self._thread = threading.Thread(
+            target=self._draw, args=(watched, text, unit), name="polars-edfi-bar", daemon=True
+        )
+        self._thread.start()
+
+    def _draw(self, watched: Call | Pages, text: str, unit: str) -> None:
+        with contextlib.suppress(Exception):
+            from tqdm.auto import tqdm
+
+            with tqdm(desc=text, unit=f" {unit}") as bar:
+                closed = False
+                while not closed:
+                    closed = self._closed.wait(EVERY)
+                    done, total, records = watched.progress()
+                    if total:
+                        bar.total = total
+                    if records:
+                        bar.set_postfix(records=records, refresh=False)
+                    bar.n = done
+                    bar.refresh()
+
+    def close(self) -> None:
+        """Draw it for the last time."""
+        self._closed.set()
+        self._thread.join(LAST)

@@ -3,55 +3,37 @@
 from __future__ import annotations
 
 import inspect
-import secrets
 import threading
-import warnings
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Unpack
 
 from polars.io.plugins import register_io_source
 
 from polars_edfi import _native, endpoints
-from polars_edfi._arguments import batch_arguments, frame
-from polars_edfi._base import SKIP
+from polars_edfi._base import native_side, warn
 from polars_edfi._client import EdFiClient
-from polars_edfi._errors import EdFiError
-from polars_edfi._kept import native_side
-from polars_edfi._progress import progress
-from polars_edfi._reads import read_arguments
+from polars_edfi._signatures import with_options
+from polars_edfi.options import ScanAllOptions, ScanOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator
 
     import polars as pl
-
-    from polars_edfi._arguments import SchemaArgument
-
-_SOURCES: dict[int, Source] = {}
-"""What pickled plans name by a number: a plan holds no secret, no client and no frame."""
-
-Bar = tuple[bool, str | None, str | None]
 
 
 class Source:
     """What Polars calls for the columns and the rows of a scan."""
 
-    def __init__(self, scan: _native.Scan, endpoint: str, bar: Bar) -> None:
+    def __init__(self, scan: _native.Scan, endpoint: str) -> None:
         self._scan = scan
-        self._endpoint = endpoint
-        self._bar = bar
+        self._endpoint = endpoint.strip("/")
         self._lock = threading.Lock()
         self._schema: pl.Schema | None = None
-        self._number: int | None = None
 
     def __repr__(self) -> str:
         return f"<scan of {self._endpoint}>"
 
     def __reduce__(self) -> tuple[Callable[[int], Source], tuple[int]]:
-        with self._lock:
-            if self._number is None:
-                self._number = secrets.randbits(63)
-                _SOURCES[self._number] = self
-        return _revive, (self._number,)
+        return _registered, (_native.register_scan(self),)
 
     def schema(self) -> pl.Schema:
         """Give the columns; the first time this may ask the server."""
@@ -70,22 +52,14 @@ class Source:
         """Read from the start: so many rows, of these those that fit, some columns of them."""
         self.schema()
         pages = self._scan.pages(with_columns, n_rows)
-        show, desc, label = self._bar
-        bar = progress(
-            pages, show=show, desc=desc, label=label, default="scanning records", unit="districts"
-        )
         try:
-            with bar as tick:
-                for page in pages:
-                    if tick is not None:
-                        tick()
-                    rows = page if predicate is None else page.filter(predicate)
-                    if rows.height:
-                        yield rows
+            for page in pages:
+                rows = page if predicate is None else page.filter(predicate)
+                if rows.height:
+                    yield rows
         finally:
             pages.close()
-        for text in pages.warnings():
-            warnings.warn(text, UserWarning, stacklevel=2)
+        warn(pages, stacklevel=3)
 
     def lazy(self) -> pl.LazyFrame:
         """Give the lazy frame that reads from here."""
@@ -95,37 +69,20 @@ class Source:
         return register_io_source(self, schema=self.schema, **labels)
 
 
-def _revive(number: int) -> Source:
-    source = _SOURCES.get(number)
-    if source is None:
-        msg = (
-            "the scan of this plan lives in another process: a plan holds neither clients nor "
-            "districts; make the scan anew there"
-        )
-        raise EdFiError(msg)
+def _registered(number: int) -> Source:
+    """Find the source that a pickled plan names: a plan holds no secret, client or frame."""
+    source: Source = _native.registered_scan(number)
     return source
 
 
-def scan(
-    endpoint: str,
-    *,
-    client: EdFiClient,
-    params: Mapping[str, object] | None = None,
-    schema: SchemaArgument = "auto",
-    limit: int = 500,
-    workers: int = 8,
-    paging: Literal["auto", "offset", "cursor"] = "auto",
-    separator: str = ".",
-    links: bool = True,
-    min_change_version: int | None = None,
-    max_change_version: int | None = None,
-    snapshot: bool = False,
-) -> pl.LazyFrame:
+@with_options("scan", ScanOptions)
+def scan(endpoint: str, *, client: EdFiClient, **options: Unpack[ScanOptions]) -> pl.LazyFrame:
     """Scan a resource of one ODS lazily.
 
     Nothing is sent before the query is run or its columns are asked for. Then only the columns that
     the query needs are decoded, ``head`` and early ends stop the paging, and ``workers`` pages at
-    most are fetched ahead, so that ``sink_parquet`` works on a resource of any size.
+    most are fetched ahead, so that ``sink_parquet`` works on a resource of any size. A Polars
+    ``filter`` is never sent to the server.
 
     Parameters
     ----------
@@ -133,33 +90,8 @@ def scan(
         The resource, such as ``"ed-fi/students"``.
     client
         The client of the ODS, with a ``base_url`` and credentials.
-    params
-        Filters, as the API names them: ``{"schoolId": 255901001}``. Names that the OpenAPI document
-        does not list are refused. A Polars ``filter`` is never sent to the server.
-    schema
-        ``"openapi"``: the columns of the ODS's own OpenAPI document. A Schema, Struct or dict:
-        these columns, named as flattened. ``"infer"``: the columns of the first page, which is
-        read for it; String columns hold anything, texts as they are and other values as JSON.
-        ``"auto"``: as ``"openapi"``, and inferred only where the ODS has no document. In all of
-        them the column ``_unknown`` (String) has one JSON object of what there is no place for:
-        properties that come up later, values that do not fit. A warning counts these at the end,
-        if the query uses ``_unknown`` and the columns were not given. :meth:`EdFiClient.get_all`
-        infers from all records, so that its columns may be more and of wider types.
-    limit
-        Records a page. A server that allows fewer is asked for what it allows.
-    workers
-        Requests in flight at once, and pages ahead of the query.
-    paging
-        ``"offset"``, ``"cursor"`` (by page token, partitions side by side), or ``"auto"``: by token
-        where the first answer has one. Rows stand in the order of :meth:`EdFiClient.get_all`.
-    separator
-        What stands between the names of nested properties: ``ref.name``.
-    links
-        Whether the ``link`` objects of references become columns.
-    min_change_version, max_change_version
-        Only records that changed in this range, ends included.
-    snapshot
-        Read from the ODS's snapshot (``Use-Snapshot``).
+    **options
+        Those of :class:`polars_edfi.options.ScanOptions`.
 
     Returns
     -------
@@ -200,60 +132,23 @@ def scan(
     >>> by_assessment["len"].sum(), some.shape
     (1200, (10, 2))
     """
-    side = native_side(client)
-    arguments = read_arguments(
-        endpoint=endpoint,
-        query=params,
-        wanted=schema,
-        limit=limit,
-        workers=workers,
-        paging=paging,
-        separator=separator,
-        links=links,
-        explode=None,
-        min_change_version=min_change_version,
-        max_change_version=max_change_version,
-        snapshot=snapshot,
-        on_short="error",
-    )
-    native = _native.Scan(side, None, **arguments)
-    return Source(native, endpoint.strip("/"), (False, None, None)).lazy()
+    native = _native.Scan(native_side(client), None, endpoint=endpoint, **options)
+    return Source(native, endpoint).lazy()
 
 
+@with_options("scan_all", ScanAllOptions)
 def scan_all(
     districts: pl.DataFrame,
     endpoint: str = endpoints.STUDENT_ASSESSMENTS,
     *,
     key_col: str,
     client: EdFiClient | None = None,
-    params: Mapping[str, object] | None = None,
-    limit: int = 500,
-    workers: int = 8,
-    show_progress: bool = False,
-    progress_desc: str | None = None,
-    label: str | None = None,
-    skip_statuses: Sequence[str] = SKIP,
-    status_col: str = "row status",
-    url_col: str = "targetUrl",
-    token_col: str = "EdFi Token",
-    api_version_col: str | None = None,
-    auth_key_col: str | None = None,
-    auth_secret_col: str | None = None,
-    oauth_endpoint: str | None = None,
-    expires_col: str | None = None,
-    refresh_cooldown: float = 30.0,
-    row_id_col: str | None = None,
-    schema: SchemaArgument = "auto",
-    separator: str = ".",
-    links: bool = True,
-    explode: str | Sequence[str] | None = None,
-    paging: Literal["auto", "offset", "cursor"] = "auto",
-    min_change_version: int | None = None,
-    max_change_version: int | None = None,
-    snapshot: bool = False,
-    on_short: Literal["error", "warn"] = "error",
+    **options: Unpack[ScanAllOptions],
 ) -> pl.LazyFrame:
     """Scan a resource of many districts lazily, one district after another.
+
+    The first pages of up to ``workers`` districts are fetched ahead, and as many other pages: those
+    of the next district once all those of the one before are on their way.
 
     Parameters
     ----------
@@ -268,19 +163,8 @@ def scan_all(
     client
         What the rows do not bring: timeouts, ``allow_http``, an API version, credentials. By
         default a client without any settings.
-    on_short
-        ``"error"``: a district with fewer records than its server counts raises. ``"warn"``: its
-        records, and a warning at the end. There is no second reading: rows are handed on as they
-        come.
-    schema
-        As in :func:`scan`; inferred columns are those of the first pages of all districts.
-    params, limit, workers, show_progress, progress_desc, label, skip_statuses, status_col, \
-url_col, token_col, api_version_col, auth_key_col, auth_secret_col, oauth_endpoint, expires_col, \
-refresh_cooldown, row_id_col, separator, links, explode, paging, min_change_version, \
-max_change_version, snapshot
-        As in :meth:`EdFiClient.batch_get_all`. The first pages of up to ``workers`` districts are
-        fetched ahead, and as many other pages: those of the next district once all those of the one
-        before are on their way.
+    **options
+        Those of :class:`polars_edfi.options.ScanAllOptions`.
 
     Returns
     -------
@@ -315,36 +199,6 @@ max_change_version, snapshot
     >>> per_district.rows()
     [('255901', 10), ('255902', 10)]
     """
-    frame(districts)
     side = native_side(EdFiClient() if client is None else client)
-    arguments = read_arguments(
-        endpoint=endpoint,
-        query=params,
-        wanted=schema,
-        limit=limit,
-        workers=workers,
-        paging=paging,
-        separator=separator,
-        links=links,
-        explode=explode,
-        min_change_version=min_change_version,
-        max_change_version=max_change_version,
-        snapshot=snapshot,
-        on_short=on_short,
-    )
-    arguments |= batch_arguments(
-        skip_statuses,
-        key_col=key_col,
-        status_col=status_col,
-        url_col=url_col,
-        token_col=token_col,
-        api_version_col=api_version_col,
-        auth_key_col=auth_key_col,
-        auth_secret_col=auth_secret_col,
-        oauth_endpoint=oauth_endpoint,
-        expires_col=expires_col,
-        refresh_cooldown=refresh_cooldown,
-        row_id_col=row_id_col,
-    )
-    native = _native.Scan(side, districts, **arguments)
-    return Source(native, endpoint.strip("/"), (show_progress, progress_desc, label)).lazy()
+    native = _native.Scan(side, districts, endpoint=endpoint, key_col=key_col, **options)
+    return Source(native, endpoint).lazy()

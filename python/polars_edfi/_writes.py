@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from polars_edfi import _native
-from polars_edfi._arguments import batch_arguments, frame, retrying
-from polars_edfi._base import SKIP, ClientBase, raise_if_interrupted, watched
+from polars_edfi._base import ClientBase
 from polars_edfi._errors import EdFiError
+from polars_edfi._signatures import with_options
+from polars_edfi.options import BatchPostOptions, PostOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping
 
     import polars as pl
 
@@ -30,19 +31,9 @@ class PostResult(TypedDict):
 class Writes(ClientBase):
     """The calls that post."""
 
+    @with_options("post_payload", PostOptions)
     def post_payload(
-        self,
-        payload: Mapping[str, Any] | str,
-        *,
-        key: object,
-        endpoint: str | None = None,
-        commit: bool = False,
-        retry_statuses: Collection[int] | None = None,
-        retry_messages: Collection[str] | None = None,
-        max_retries: int = 2,
-        retry_backoff: float = 1.0,
-        allow_statuses: Mapping[int, str | None] | None = None,
-        retry_broken: bool = False,
+        self, payload: Mapping[str, Any] | str, *, key: object, **options: Unpack[PostOptions]
     ) -> PostResult:
         """Post one payload to the client's own ODS, which inserts or updates the item.
 
@@ -52,12 +43,8 @@ class Writes(ClientBase):
             A dict, or JSON text that is sent as it is.
         key
             Given back in the result.
-        endpoint
-            The resource; the runner's own by default.
-        commit
-            Without it nothing is sent, and the status is ``"dry_run"``.
-        retry_statuses, retry_messages, max_retries, retry_backoff, allow_statuses, retry_broken
-            As in :meth:`batch_post_payload`.
+        **options
+            Those of :class:`polars_edfi.options.PostOptions`.
 
         Returns
         -------
@@ -78,62 +65,17 @@ class Writes(ClientBase):
         'dry_run'
         """
         text = payload if isinstance(payload, str) else _dumps(payload)
-        call = _native.Call()
-        status, message, http_status, correlation_id, resource_id = self._native.post_payload(
-            text,
-            call,
-            endpoint=endpoint,
-            commit=commit,
-            **retrying(
-                retry_statuses,
-                retry_messages,
-                allow_statuses,
-                max_retries=max_retries,
-                retry_backoff=retry_backoff,
-                retry_broken=retry_broken,
-            ),
-        )
-        raise_if_interrupted(call)
-        return {
-            "key": key,
-            "status": status,
-            "message": message,
-            "http_status": http_status,
-            "correlation_id": correlation_id,
-            "resource_id": resource_id,
-        }
+        answer = _native.post_payload(self._native, _native.Call(), text, **options)
+        return {"key": key, **answer}
 
+    @with_options("batch_post_payload", BatchPostOptions)
     def batch_post_payload(
         self,
         df: pl.DataFrame,
         *,
         payload_col: str,
         key_col: str,
-        endpoint: str | None = None,
-        workers: int = 8,
-        show_progress: bool = False,
-        progress_desc: str | None = None,
-        label: str | None = None,
-        skip_statuses: Sequence[str] = SKIP,
-        status_col: str = "row status",
-        url_col: str = "targetUrl",
-        token_col: str = "EdFi Token",
-        api_version_col: str | None = None,
-        auth_key_col: str | None = None,
-        auth_secret_col: str | None = None,
-        oauth_endpoint: str | None = None,
-        expires_col: str | None = None,
-        refresh_cooldown: float = 30.0,
-        row_id_col: str | None = None,
-        commit: bool = False,
-        order_by_col: str | None = None,
-        keep_server_fields: bool = False,
-        retry_statuses: Collection[int] | None = None,
-        retry_messages: Collection[str] | None = None,
-        max_retries: int = 2,
-        retry_backoff: float = 1.0,
-        allow_statuses: Mapping[int, str | None] | None = None,
-        retry_broken: bool = False,
+        **options: Unpack[BatchPostOptions],
     ) -> pl.DataFrame:
         """Post each row's payload to its ODS, which inserts or updates the item.
 
@@ -148,34 +90,8 @@ class Writes(ClientBase):
             error row, and the others go on.
         key_col
             A column that comes back as ``key``.
-        row_id_col
-            A column that comes back as ``row_id``.
-        commit
-            Without it nothing is sent, no token is fetched, and every row is ``"dry_run"``.
-        order_by_col
-            Rows with the same value here, such as the natural key, go one after another in the
-            frame's order. Otherwise the order in which an ODS sees rows is not promised.
-        keep_server_fields
-            Whether a Struct payload keeps the top-level ``id``, ``_etag`` and
-            ``_lastModifiedDate``, and every ``link`` inside a reference.
-        retry_statuses
-            Statuses that are posted again, up to ``max_retries`` times, after
-            ``retry_backoff * 2**n`` seconds, or as long as ``Retry-After`` says. 401 is none of
-            them: see ``auth_key_col``.
-        retry_messages
-            Only where the message holds one of these texts, whatever the case.
-        max_retries, retry_backoff
-            How often, and the seconds before the first repetition.
-        allow_statuses
-            ``{409: "warning"}``: the row status of an answer that was not posted again, in place of
-            ``"error"``. A 401 in it is not renewed.
-        retry_broken
-            Whether to post again where the connection broke after the payload was sent. It may have
-            been applied then; since a post is an upsert, twice is as good as once.
-        endpoint, workers, show_progress, progress_desc, label, skip_statuses, status_col, \
-url_col, token_col, api_version_col, auth_key_col, auth_secret_col, oauth_endpoint, expires_col, \
-refresh_cooldown
-            As in :meth:`batch_get_all`.
+        **options
+            Those of :class:`polars_edfi.options.BatchPostOptions`.
 
         Returns
         -------
@@ -203,41 +119,9 @@ refresh_cooldown
         >>> runner.batch_post_payload(df, payload_col="payload", key_col="k")["status"].item()
         'dry_run'
         """
-        call = _native.Call()
-        arguments = batch_arguments(
-            skip_statuses,
-            endpoint=endpoint,
-            workers=workers,
-            status_col=status_col,
-            url_col=url_col,
-            token_col=token_col,
-            api_version_col=api_version_col,
-            auth_key_col=auth_key_col,
-            auth_secret_col=auth_secret_col,
-            oauth_endpoint=oauth_endpoint,
-            expires_col=expires_col,
-            refresh_cooldown=refresh_cooldown,
-            row_id_col=row_id_col,
+        return self._batch(
+            _native.batch_post_payload, df, payload_col=payload_col, key_col=key_col, **options
         )
-        arguments |= retrying(
-            retry_statuses,
-            retry_messages,
-            allow_statuses,
-            max_retries=max_retries,
-            retry_backoff=retry_backoff,
-            retry_broken=retry_broken,
-        )
-        arguments |= {
-            "payload_col": payload_col,
-            "key_col": key_col,
-            "commit": commit,
-            "order_by_col": order_by_col,
-            "keep_server_fields": keep_server_fields,
-        }
-        watch = watched(call, (show_progress, progress_desc, label), "posting payloads", "rows")
-        with watch as tick:
-            rows = self._native.batch_post_payload(frame(df), call, tick, **arguments)
-        return self._finish(call, rows)
 
 
 def _dumps(payload: Mapping[str, Any]) -> str:

@@ -3,8 +3,9 @@
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use super::retry;
-use super::transport::{Request, SendOptions, Transport};
+use super::control::Control;
+use super::retry::{self, RetryPolicy};
+use super::transport::{Call, Transport};
 use super::urls::{self, BaseUrl};
 use crate::Failure;
 
@@ -22,18 +23,19 @@ impl Discovery {
     pub(crate) async fn fetch(
         base: &BaseUrl,
         transport: &Transport,
-        options: SendOptions<'_>,
+        policy: RetryPolicy,
+        control: &Control,
     ) -> Result<Self, Failure> {
-        let mut request = Request {
+        let mut call = Call {
             small: true,
-            ..Request::get(base.as_url().clone())
+            ..Call::get(base.as_url().clone())
         };
-        let response = transport.send(&mut request, options).await?;
-        if retry::is_passing(response.status) {
-            return Err(response.failure());
+        let answer = transport.send(&mut call, policy, control).await?;
+        if retry::is_passing(answer.status) {
+            return Err(answer.failure());
         }
-        let document = (response.status == StatusCode::OK)
-            .then(|| serde_json::from_slice::<Value>(&response.body).ok())
+        let document = (answer.status == StatusCode::OK)
+            .then(|| serde_json::from_slice::<Value>(&answer.body).ok())
             .flatten()
             .unwrap_or_default();
         Ok(Self {

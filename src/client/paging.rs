@@ -9,8 +9,9 @@ use tokio::sync::Semaphore;
 
 use super::changes::Snapshot;
 use super::session::{Access, CallContext};
-use super::transport::{Request, Response};
+use super::transport::{Answer, Call};
 use crate::Failure;
+use crate::choice::choice;
 
 /// A partition has at least so many of the largest pages (ODS/API 7.3).
 const PAGES_PER_PARTITION: u64 = 5;
@@ -31,6 +32,8 @@ pub enum Paging {
     Cursor,
 }
 
+choice!(Paging: "auto" => Auto, "offset" => Offset, "cursor" => Cursor);
+
 /// What stays the same from page to page.
 #[derive(Debug, Clone)]
 pub(crate) struct Collection {
@@ -50,7 +53,7 @@ pub(crate) struct PageRequest {
 /// A page as it came.
 #[derive(Debug)]
 pub(crate) struct RawPage {
-    pub(crate) answer: Response,
+    pub(crate) answer: Answer,
     /// `Total-Count`, where the server sent one.
     pub(crate) total: Option<u64>,
     /// `Next-Page-Token`: a walk by tokens ends where there is none, and nowhere else.
@@ -58,7 +61,7 @@ pub(crate) struct RawPage {
 }
 
 impl RawPage {
-    fn new(answer: Response) -> Self {
+    fn new(answer: Answer) -> Self {
         let header = |name: &str| {
             let text = answer.headers.get(name)?.to_str().ok()?.trim();
             (!text.is_empty()).then(|| text.to_owned())
@@ -293,15 +296,14 @@ impl Collection {
         context: &CallContext,
         access: &Access,
         url: Url,
-    ) -> Result<Response, Failure> {
-        let mut request = Request::get(url);
-        request
-            .headers
+    ) -> Result<Answer, Failure> {
+        let mut call = Call::get(url);
+        call.headers
             .push((ACCEPT, HeaderValue::from_static("application/json")));
-        request.page = true;
-        self.snapshot.apply(&mut request);
+        call.page = true;
+        self.snapshot.apply(&mut call);
         let policy = context.client.policy();
-        context.send(access, &mut request, policy).await
+        context.send(access, &mut call, policy).await
     }
 }
 
@@ -329,7 +331,7 @@ fn page_tokens(body: &[u8]) -> Option<Vec<String>> {
 
 /// The largest page that the server's own words allow: `Limit must be omitted or set to a value
 /// between 0 and 500.` (ODS/API, parameter-validation-failed).
-fn allowed_limit(answer: &Response) -> Option<u64> {
+fn allowed_limit(answer: &Answer) -> Option<u64> {
     if answer.status != StatusCode::BAD_REQUEST {
         return None;
     }

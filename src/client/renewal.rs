@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::auth::{Credentials, Owner, Token};
+use super::control::Control;
+use super::retry::RetryPolicy;
 use super::secret::Secret;
-use super::transport::{SendOptions, Transport};
-use crate::Failure;
+use super::transport::Transport;
 
 /// After this many failures in a row, renewals for a client pause.
 const FAILURES_BEFORE_PAUSE: u32 = 3;
@@ -21,6 +22,7 @@ const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Renewals {
     cooldown: Duration,
+    policy: RetryPolicy,
     clients: Mutex<HashMap<Arc<Owner>, Arc<tokio::sync::Mutex<Client>>>>,
 }
 
@@ -66,9 +68,10 @@ impl Client {
 }
 
 impl Renewals {
-    pub(crate) fn new(cooldown: Duration) -> Self {
+    pub(crate) fn new(cooldown: Duration, policy: RetryPolicy) -> Self {
         Self {
             cooldown,
+            policy: policy.never(),
             clients: Mutex::default(),
         }
     }
@@ -129,13 +132,13 @@ impl Renewals {
     }
 
     /// Another token than `stale`: one that is there already, or a new one. One request serves
-    /// everyone who waits here, and is sent once. The error is the reason, without a prefix.
+    /// everyone who waits here. The error is the reason, without a prefix.
     pub(crate) async fn renew(
         &self,
         credentials: &Credentials,
         stale: Option<&Secret>,
         transport: &Transport,
-        options: SendOptions<'_>,
+        control: &Control,
     ) -> Result<Renewed, String> {
         let client = self.client(credentials);
         let mut waited = false;
@@ -168,14 +171,14 @@ impl Renewals {
                     }
                     _ => {
                         return self
-                            .attempt(&mut client, credentials, stale, transport, options)
+                            .attempt(&mut client, credentials, stale, transport, control)
                             .await;
                     }
                 }
             };
             // The first pause is waited out without the lock, then looked at again.
-            if options.cancellation.sleep(pause).await.is_err() {
-                return Err(Failure::not_sent().message);
+            if control.sleep(pause).await.is_err() {
+                return Err(control.not_sent().message);
             }
             waited = true;
         }
@@ -187,16 +190,16 @@ impl Renewals {
         credentials: &Credentials,
         stale: Option<&Secret>,
         transport: &Transport,
-        options: SendOptions<'_>,
+        control: &Control,
     ) -> Result<Renewed, String> {
         if (1..FAILURES_BEFORE_PAUSE).contains(&client.failures) {
             let backoff = FIRST_BACKOFF * (1 << (client.failures - 1));
-            if options.cancellation.sleep(backoff).await.is_err() {
-                return Err(Failure::not_sent().message);
+            if control.sleep(backoff).await.is_err() {
+                return Err(control.not_sent().message);
             }
         }
         let usable = |token: &Token| client.usable(&token.token, stale);
-        let token = credentials.token(transport, options, usable);
+        let token = credentials.token(transport, self.policy, control, usable);
         match token.await {
             Ok((token, _)) if client.refused.contains(&token.token) => {
                 credentials.forget(&token.token);

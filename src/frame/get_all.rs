@@ -12,12 +12,13 @@ use super::input::Keys;
 use super::options::BatchOptions;
 use super::own::ended;
 use super::request::Rows;
+use crate::choice::choice;
 use crate::client::metadata::{Described, Metadata};
 use crate::client::paging::{Collection, Paging};
+use crate::client::params;
 use crate::client::session::{Access, CallContext};
 use crate::client::{Control, EdFiClient, urls};
-use crate::columns::{self, Layout, Page, Plan};
-use crate::openapi::{self, Record};
+use crate::columns::{self, Layout, Page, Plan, Record};
 use crate::runtime::Threads;
 use crate::{Error, Failure, Result};
 
@@ -46,6 +47,8 @@ pub enum SchemaChoice {
     Given(Schema),
 }
 
+choice!(SchemaChoice: "auto" => Auto, "infer" => Infer, "openapi" => OpenApi; "given");
+
 /// What happens to a district that has fewer records than its server counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnShort {
@@ -55,6 +58,8 @@ pub enum OnShort {
     /// Its records are kept, and a warning is given.
     Warn,
 }
+
+choice!(OnShort: "error" => Error, "warn" => Warn);
 
 /// The options of [`EdFiClient::get_all`] and [`EdFiClient::batch_get_all`].
 #[derive(Debug, Clone)]
@@ -155,7 +160,7 @@ impl EdFiClient {
         let access = self.own_access()?;
         let context = self.own_context(batch);
         let reading = Reading::new(&context, options)?;
-        batch.control.progress.begin(1);
+        batch.control.begin(1);
         let described = reading.describe(&access).await;
         if let Ok(described) = &described
             && let Some(wrong) = reading.unknown_param(described)
@@ -163,12 +168,12 @@ impl EdFiClient {
             return Err(Error::Config(wrong));
         }
         let district = reading.district(0, &access, described).await;
-        batch.control.progress.one_done();
+        batch.control.one_done();
         if let Err(failure) = district.outcome {
             return Err(ended(failure, &batch.control));
         }
         if let Ok(Some(warning)) = district.outcome.as_ref().map(|r| r.warning.as_ref()) {
-            batch.control.progress.warn(warning.clone());
+            batch.control.warn(warning.clone());
         }
         let frame = assemble(vec![district], options, &[])?.records;
         explode(frame, options)
@@ -203,7 +208,7 @@ impl EdFiClient {
         let context = rows.context();
         let reading = Reading::new(&context, options)?;
         let visits = visits(&keys, &rows);
-        batch.control.progress.begin(visits.len());
+        batch.control.begin(visits.len());
 
         let described = reading.checked_params(&visits, &rows).await?;
         let (reading, rows) = (&reading, &rows);
@@ -223,7 +228,7 @@ impl EdFiClient {
                     }
                     Err(failure) => District::failed(visit.row, failure),
                 };
-                batch.control.progress.one_done();
+                batch.control.one_done();
                 district
             })
             .buffered(batch.workers)
@@ -236,10 +241,7 @@ impl EdFiClient {
         for mut district in districts {
             if let Ok(Some(warning)) = district.outcome.as_ref().map(|r| r.warning.as_ref()) {
                 let key = keys.get(district.row).unwrap_or_default();
-                batch
-                    .control
-                    .progress
-                    .warn(format!("{key_col} {key}: {warning}"));
+                batch.control.warn(format!("{key_col} {key}: {warning}"));
             }
             district.outcome = district
                 .outcome
@@ -261,7 +263,7 @@ pub(super) fn explode(frame: DataFrame, options: &GetAllOptions) -> Result<DataF
 }
 
 fn interrupted(mut failure: Failure, control: &Control) -> Failure {
-    if control.is_cancelled() && failure.message != Failure::not_sent().message {
+    if control.is_cancelled() && failure.message != control.not_sent().message {
         failure.message = format!("interrupted; {}", failure.message);
     }
     failure
@@ -384,7 +386,7 @@ impl<'a> Reading<'a> {
     }
 
     pub(super) fn unknown_param(&self, described: &Described) -> Option<String> {
-        openapi::unknown_param(described.resource()?, &self.options.params)
+        params::unknown(described.resource()?, &self.options.params)
     }
 
     /// Where there are parameters, what the documents of all districts say, before any of them is
@@ -550,7 +552,7 @@ fn warn_of_unknown(unknown: &Column, control: &Control) -> Result<()> {
     } else {
         "records hold"
     };
-    control.progress.warn(format!(
+    control.warn(format!(
         "{count} {records} something that the ODS's OpenAPI document has no place for ({}); it \
          stands in the column {:?}",
         names.join(", "),

@@ -16,7 +16,7 @@ use super::outcome::{Outcome, Report};
 use super::request::Rows;
 use super::run::for_each_row;
 use crate::client::session::{Access, CallContext};
-use crate::client::transport::{Request, Response};
+use crate::client::transport::{Answer, Call};
 use crate::client::{EdFiClient, retry};
 use crate::columns::Encoder;
 use crate::{Error, Failure, Result};
@@ -65,7 +65,7 @@ impl Default for PostOptions {
 }
 
 impl PostOptions {
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.retry_statuses.contains(&401) {
             return Err(Error::Config(
                 "401 cannot be in retry_statuses; give auth_key_col, auth_secret_col and \
@@ -258,8 +258,8 @@ impl Poster {
 
     /// Posts one payload, and again where that was asked for.
     async fn post(&self, access: &Access, payload: Bytes) -> Outcome {
-        let mut request = match self.request(access, payload).await {
-            Ok(request) => request,
+        let mut call = match self.call(access, payload).await {
+            Ok(call) => call,
             Err(failure) => return failure.into(),
         };
         let policy = self
@@ -270,70 +270,64 @@ impl Poster {
         let mut retries = 0;
         let mut refused: Option<Outcome> = None;
         loop {
-            let sent = request.sent;
-            let response = match self.context.send(access, &mut request, policy).await {
-                Ok(response) => response,
+            let sent = call.sent;
+            let answer = match self.context.send(access, &mut call, policy).await {
+                Ok(answer) => answer,
                 Err(failure) => {
                     // What the server said before an interruption says more than "not sent".
                     let outcome = match refused {
-                        Some(refused) if request.sent == sent => refused,
+                        Some(refused) if call.sent == sent => refused,
                         _ => self.noted(failure.into(), retries),
                     };
-                    return outcome.after(request.sent);
+                    return outcome.after(call.sent);
                 }
             };
-            if response.is_written() {
+            if answer.is_written() {
                 let outcome = Outcome {
-                    resource_id: resource_id(&response),
-                    ..Outcome::success(&response)
+                    resource_id: resource_id(&answer),
+                    ..Outcome::success(&answer)
                 };
-                return outcome.after(request.sent);
+                return outcome.after(call.sent);
             }
-            let failure = response.refusal();
-            let retried = self.options.is_retried(response.status, &failure.message);
+            let failure = answer.refusal();
+            let retried = self.options.is_retried(answer.status, &failure.message);
             if retried && retries < self.options.max_retries {
-                let asked = retry::retry_after(&response.headers);
+                let asked = retry::retry_after(&answer.headers);
                 if asked.is_none_or(|asked| asked <= policy.max_wait) {
                     let factor = 2u32.saturating_pow(retries);
                     let backoff = self.options.retry_backoff.checked_mul(factor);
                     let wait = asked.or(backoff).unwrap_or(Duration::MAX);
-                    refused = Some(self.refused(&response, failure, retried, retries));
+                    refused = Some(self.refused(&answer, failure, retried, retries));
                     // A cancellation is noticed when the call is sent again.
-                    let _ = self.context.control.cancellation.sleep(wait).await;
+                    let _ = self.context.control.sleep(wait).await;
                     retries += 1;
                     continue;
                 }
             }
             return self
-                .refused(&response, failure, retried, retries)
-                .after(request.sent);
+                .refused(&answer, failure, retried, retries)
+                .after(call.sent);
         }
     }
 
-    async fn request(&self, access: &Access, payload: Bytes) -> Result<Request, Failure> {
+    async fn call(&self, access: &Access, payload: Bytes) -> Result<Call, Failure> {
         let resource = self.context.resource(access, &self.endpoint).await?;
-        Ok(Request {
+        Ok(Call {
             method: Method::POST,
             headers: vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
             body: Some(payload),
             small: true,
-            ..Request::get(resource.into())
+            ..Call::get(resource.into())
         })
     }
 
-    fn refused(
-        &self,
-        response: &Response,
-        failure: Failure,
-        retried: bool,
-        retries: u32,
-    ) -> Outcome {
+    fn refused(&self, answer: &Answer, failure: Failure, retried: bool, retries: u32) -> Outcome {
         let mut outcome = self.noted(failure.into(), retries);
         // A 2xx that is no success, such as a page of HTML, never reached the ODS.
         if let (false, false, Some(status)) = (
             retried,
-            response.status.is_success(),
-            self.options.allowed(response.status),
+            answer.status.is_success(),
+            self.options.allowed(answer.status),
         ) {
             outcome.status.clone_from(status);
         }
@@ -355,8 +349,8 @@ impl Poster {
 }
 
 /// The last segment of `Location`, absolute or relative; the host in it may be wrong.
-fn resource_id(response: &Response) -> Option<String> {
-    let location = response.headers.get(LOCATION)?.to_str().ok()?;
+fn resource_id(answer: &Answer) -> Option<String> {
+    let location = answer.headers.get(LOCATION)?.to_str().ok()?;
     let path = location.split(['?', '#']).next()?;
     let id = path.trim_end_matches('/').rsplit('/').next()?;
     (!id.is_empty()).then(|| id.to_owned())

@@ -4,21 +4,41 @@ use pyo3::prelude::*;
 
 use crate::Error;
 
+const OWN: &str = "polars_edfi._errors";
+
 /// The exception of an error; the classes live in `polars_edfi._errors` and in Polars.
 pub(crate) fn raise(py: Python<'_>, error: Error) -> PyErr {
     let (module, class) = match &error {
         Error::ColumnNotFound(_) => ("polars.exceptions", "ColumnNotFoundError"),
         Error::ColumnType(_) => ("polars.exceptions", "SchemaError"),
-        Error::Auth(_) => ("polars_edfi._errors", "AuthError"),
-        Error::Http(_) => ("polars_edfi._errors", "HttpError"),
+        Error::Auth(_) => (OWN, "AuthError"),
+        Error::Http(_) => (OWN, "HttpError"),
         Error::Interrupted => ("builtins", "KeyboardInterrupt"),
         Error::Polars(_) => ("polars.exceptions", "ComputeError"),
-        Error::Config(_) | Error::Json(_) | Error::Arrow(_) => ("polars_edfi._errors", "EdFiError"),
+        Error::Config(_) | Error::Json(_) | Error::Arrow(_) => (OWN, "EdFiError"),
     };
+    exception(py, module, class, &error.to_string())
+}
+
+/// The exception of an option that a call does not know; it names the nearest that it knows.
+pub(super) fn unknown_option(py: Python<'_>, unknown: &str, known: &[String]) -> PyErr {
+    let nearest = py
+        .import("difflib")
+        .and_then(|module| module.call_method1("get_close_matches", (unknown, known, 1)))
+        .and_then(|found| found.extract::<Vec<String>>());
+    let hint = match nearest.as_deref() {
+        Ok([nearest]) => format!("did you mean '{nearest}'?"),
+        _ => format!("there are {}", known.join(", ")),
+    };
+    let text = format!("unknown option '{unknown}'; {hint}");
+    exception(py, OWN, "UnknownOptionError", &text)
+}
+
+fn exception(py: Python<'_>, module: &str, class: &str, text: &str) -> PyErr {
     let raised = py
         .import(module)
         .and_then(|module| module.getattr(class))
-        .and_then(|class| class.call1((error.to_string(),)));
+        .and_then(|class| class.call1((text,)));
     match raised {
         Ok(exception) => PyErr::from_value(exception),
         Err(error) => error,

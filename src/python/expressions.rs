@@ -1,22 +1,12 @@
 //! The expression plugin: columns in, a Struct out, over the same functions as the batches.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
 use polars::prelude::*;
-use serde::Deserialize;
 
-use super::kept;
 use super::plugin::export_expression;
-use crate::client::Limiter;
+use super::plugin_arguments::PluginArguments;
 use crate::frame::{Collections, Items};
 use crate::runtime::Threads;
-use crate::{
-    BatchOptions, Control, DeleteOptions, EdFiClient, Error, GetAllOptions, Outcome, PostOptions,
-    Result, SchemaChoice, TokenOptions,
-};
+use crate::{DeleteOptions, Error, GetAllOptions, Outcome, Result, SchemaChoice, TokenOptions};
 
 const WRITE_FIELDS: [&str; 5] = [
     "status",
@@ -34,66 +24,7 @@ const TOKEN: &str = "EdFi Token";
 const KEY: &str = "oAuthKey";
 const SECRET: &str = "oAuthSecret";
 
-/// What an expression says beside its columns.
-#[derive(Deserialize, Hash)]
-pub(super) struct Call {
-    /// A kept client, or 0.
-    client: u64,
-    has_url: bool,
-    has_token: bool,
-    has_schema: bool,
-    endpoint: String,
-    api_version: Option<String>,
-    workers: usize,
-    commit: bool,
-    limit: usize,
-    params: Vec<(String, String)>,
-    retry_statuses: Vec<u16>,
-    retry_messages: Vec<String>,
-    max_retries: u32,
-    retry_backoff_us: u64,
-    allow_statuses: Vec<(u16, Option<String>)>,
-    retry_broken: bool,
-    oauth_endpoint: String,
-}
-
-impl Call {
-    fn client(&self) -> Result<EdFiClient> {
-        let client = match self.client {
-            0 => return anonymous(self.api_version.as_deref().unwrap_or("v3")),
-            number => kept::find(number)?,
-        };
-        Ok(match &self.api_version {
-            Some(version) => client.with_api_version(version),
-            None => client,
-        })
-    }
-
-    /// One limit for each client, or for each expression that is written in the same way.
-    fn control(&self) -> Control {
-        static LIMITERS: LazyLock<Mutex<HashMap<u64, Arc<Limiter>>>> =
-            LazyLock::new(Mutex::default);
-        let number = match self.client {
-            0 => {
-                let mut hasher = DefaultHasher::new();
-                self.hash(&mut hasher);
-                hasher.finish()
-            }
-            client => client,
-        };
-        let limiter = lock(&LIMITERS).entry(number).or_default().clone();
-        Control::sharing(limiter, self.workers)
-    }
-
-    fn batch(&self) -> BatchOptions {
-        BatchOptions {
-            endpoint: Some(self.endpoint.clone()),
-            workers: self.workers,
-            control: self.control(),
-            ..BatchOptions::default()
-        }
-    }
-
+impl PluginArguments {
     /// The inputs by name: `first`, then those that there are.
     fn rows(&self, inputs: &[Series], first: Option<&'static str>) -> Result<Rows> {
         let mut names = Vec::from_iter(first);
@@ -101,40 +32,6 @@ impl Call {
         names.extend(self.has_token.then_some(TOKEN));
         Rows::new(inputs, &names)
     }
-
-    /// The columns that a typed null, the last input, asks for.
-    fn schema(&self, inputs: &[Series]) -> Option<Schema> {
-        let last = inputs.last().filter(|_| self.has_schema)?;
-        match last.dtype() {
-            DataType::Struct(fields) => Some(fields.iter().cloned().collect()),
-            _ => None,
-        }
-    }
-
-    /// The dtype of an item: what a typed null, the last input, has, else JSON text.
-    fn item(&self, inputs: &[Field]) -> DataType {
-        match inputs.last() {
-            Some(field) if self.has_schema => field.dtype().clone(),
-            _ => DataType::String,
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The client of expressions whose rows bring everything; one for each API version, so that its
-/// connections serve all calls.
-fn anonymous(api_version: &str) -> Result<EdFiClient> {
-    static CLIENTS: LazyLock<Mutex<HashMap<String, EdFiClient>>> = LazyLock::new(Mutex::default);
-    let mut clients = lock(&CLIENTS);
-    if let Some(client) = clients.get(api_version) {
-        return Ok(client.clone());
-    }
-    let client = EdFiClient::builder().api_version(api_version).build()?;
-    clients.insert(api_version.to_owned(), client.clone());
-    Ok(client)
 }
 
 /// The inputs as a frame of the rows that there is something to do for.
@@ -237,23 +134,23 @@ fn answer_type(last: &'static str, dtype: DataType) -> Field {
     ])
 }
 
-fn write_type(_: &[Field], _: Call) -> PolarsResult<Field> {
+fn write_type(_: &[Field], _: PluginArguments) -> PolarsResult<Field> {
     Ok(answer_type("resource_id", DataType::String))
 }
 
-fn item_type(inputs: &[Field], kwargs: Call) -> PolarsResult<Field> {
-    Ok(answer_type("data", kwargs.item(inputs)))
+fn item_type(inputs: &[Field], arguments: PluginArguments) -> PolarsResult<Field> {
+    Ok(answer_type("data", arguments.item(inputs)))
 }
 
-fn list_type(inputs: &[Field], kwargs: Call) -> PolarsResult<Field> {
-    let data = match kwargs.has_schema {
-        true => DataType::List(Box::new(kwargs.item(inputs))),
+fn list_type(inputs: &[Field], arguments: PluginArguments) -> PolarsResult<Field> {
+    let data = match arguments.has_schema {
+        true => DataType::List(Box::new(arguments.item(inputs))),
         false => DataType::String,
     };
     Ok(answer_type("data", data))
 }
 
-fn token_type(_: &[Field], _: Call) -> PolarsResult<Field> {
+fn token_type(_: &[Field], _: PluginArguments) -> PolarsResult<Field> {
     let moment = DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC));
     Ok(fields_to_struct(vec![
         ("token", DataType::String),
@@ -263,35 +160,25 @@ fn token_type(_: &[Field], _: Call) -> PolarsResult<Field> {
     ]))
 }
 
-fn post_payload(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
+fn post_payload(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<Series> {
     wait(async {
-        let options = PostOptions {
-            batch: kwargs.batch(),
-            commit: kwargs.commit,
-            retry_statuses: kwargs.retry_statuses.clone(),
-            retry_messages: kwargs.retry_messages.clone(),
-            max_retries: kwargs.max_retries,
-            retry_backoff: Duration::from_micros(kwargs.retry_backoff_us),
-            allow_statuses: kwargs.allow_statuses.clone(),
-            retry_broken: kwargs.retry_broken,
-            ..PostOptions::default()
-        };
-        let mut rows = kwargs.rows(inputs, Some(PAYLOAD))?;
+        let options = arguments.post();
+        let mut rows = arguments.rows(inputs, Some(PAYLOAD))?;
         rows.df = rows.df.with_row_index("key".into(), None)?;
-        let client = kwargs.client()?;
+        let client = arguments.client()?;
         let out = client.batch_post_payload(&rows.df, PAYLOAD, "key", &options);
         rows.fields(&out.await?, &WRITE_FIELDS)
     })
 }
 
-fn delete_by_id(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
+fn delete_by_id(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<Series> {
     wait(async {
         let options = DeleteOptions {
-            batch: kwargs.batch(),
-            commit: kwargs.commit,
+            batch: arguments.batch(),
+            commit: arguments.commit,
         };
-        let rows = kwargs.rows(inputs, Some(ID))?;
-        let client = kwargs.client()?;
+        let rows = arguments.rows(inputs, Some(ID))?;
+        let client = arguments.client()?;
         let out = client.batch_delete_by_id(&rows.df, ID, ID, &options);
         let mut out = out.await?;
         let none = Column::full_null("resource_id".into(), out.height(), &DataType::String);
@@ -300,11 +187,11 @@ fn delete_by_id(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
     })
 }
 
-fn get_by_id(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
+fn get_by_id(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<Series> {
     wait(async {
-        let rows = kwargs.rows(inputs, Some(ID))?;
-        let mut items = Items::read(&kwargs.client()?, &rows.df, ID, &kwargs.batch()).await?;
-        let data = match kwargs.schema(inputs) {
+        let rows = arguments.rows(inputs, Some(ID))?;
+        let mut items = Items::read(&arguments.client()?, &rows.df, ID, &arguments.batch()).await?;
+        let data = match arguments.schema(inputs) {
             Some(schema) => items.given(&schema, false)?,
             None => items.json("data"),
         };
@@ -312,19 +199,19 @@ fn get_by_id(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
     })
 }
 
-fn get_all(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
+fn get_all(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<Series> {
     wait(async {
         let options = GetAllOptions {
-            batch: kwargs.batch(),
-            params: kwargs.params.clone(),
-            limit: kwargs.limit,
+            batch: arguments.batch(),
+            params: arguments.params.clone(),
+            limit: arguments.limit,
             schema: SchemaChoice::Infer,
             ..GetAllOptions::default()
         };
-        let rows = kwargs.rows(inputs, None)?;
-        let read = Collections::read(&kwargs.client()?, &rows.df, &options).await?;
+        let rows = arguments.rows(inputs, None)?;
+        let read = Collections::read(&arguments.client()?, &rows.df, &options).await?;
         let outcomes = read.outcomes();
-        let data = match kwargs.schema(inputs) {
+        let data = match arguments.schema(inputs) {
             Some(schema) => read.lists("data", &schema)?,
             None => read.json("data")?,
         };
@@ -332,7 +219,7 @@ fn get_all(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
     })
 }
 
-fn fetch_token(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
+fn fetch_token(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<Series> {
     wait(async {
         let rows = Rows::new(inputs, &[URL, KEY, SECRET])?;
         // Rows with the same credentials share one request: tokens are few.
@@ -350,12 +237,12 @@ fn fetch_token(inputs: &[Series], kwargs: Call) -> PolarsResult<Series> {
         let mut df = rows.df.clone();
         df.with_column(Column::new("account".into(), account.clone()))?;
         let options = TokenOptions {
-            workers: kwargs.workers,
-            control: kwargs.control(),
+            workers: arguments.workers,
+            control: arguments.control(),
             ..TokenOptions::default()
         };
-        let client = kwargs.client()?;
-        let out = client.batch_fetch_tokens(&df, "account", &kwargs.oauth_endpoint, &options);
+        let client = arguments.client()?;
+        let out = client.batch_fetch_tokens(&df, "account", &arguments.oauth_endpoint, &options);
         let mut out = out
             .await?
             .take(&IdxCa::from_vec("account".into(), account))?;

@@ -1,47 +1,61 @@
 //! Functions of frames alone.
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use pyo3_polars::PyDataFrame;
 
+use super::arguments::{Argument, read};
 use super::errors::raise;
-use crate::columns;
+use super::values::Frame;
+use crate::columns::{self, Layout};
+
+type Names = Option<Vec<String>>;
 
 /// See `polars_edfi.flatten`.
 #[pyfunction]
+#[pyo3(signature = (df, **given))]
 pub(crate) fn flatten(
     py: Python<'_>,
-    df: PyDataFrame,
-    columns: Option<Vec<String>>,
-    separator: &str,
-    explode: Option<Vec<String>>,
+    df: Frame,
+    given: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<PyDataFrame> {
+    let (columns, explode, separator) = read(py, given, |a| {
+        let (columns, explode): (Names, Names) = (a.required("columns")?, a.required("explode")?);
+        Ok((columns, explode, a.required::<String>("separator")?))
+    })?;
     let columns = columns.as_ref().map(|names| as_strs(names));
     let explode = explode.as_ref().map(|names| as_strs(names));
-    py.detach(|| columns::flatten(&df.0, columns.as_deref(), separator, explode.as_deref()))
+    py.detach(|| columns::flatten(&df.0, columns.as_deref(), &separator, explode.as_deref()))
         .map(PyDataFrame)
         .map_err(|error| raise(py, error))
 }
 
 /// See `polars_edfi.unflatten`.
 #[pyfunction]
+#[pyo3(signature = (df, **given))]
 pub(crate) fn unflatten(
     py: Python<'_>,
-    df: PyDataFrame,
-    into: &str,
-    separator: &str,
-    columns: Option<Vec<String>>,
+    df: Frame,
+    given: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<PyDataFrame> {
+    let (into, separator, columns) = read(py, given, |a| {
+        let (into, separator): (String, String) = (a.required("into")?, a.required("separator")?);
+        Ok((into, separator, a.required::<Names>("columns")?))
+    })?;
     let columns = columns.as_ref().map(|names| as_strs(names));
-    py.detach(|| columns::unflatten(&df.0, into, separator, columns.as_deref()))
+    py.detach(|| columns::unflatten(&df.0, &into, &separator, columns.as_deref()))
         .map(PyDataFrame)
         .map_err(|error| raise(py, error))
 }
 
-/// Whether JSON can be read into the columns of a frame.
+/// The columns of a schema that JSON can be read into, as a frame without rows.
 #[pyfunction]
-pub(crate) fn check_schema(py: Python<'_>, df: PyDataFrame) -> PyResult<()> {
-    let layout = columns::Layout::from_schema(df.0.schema(), ".");
-    layout.map(drop).map_err(|error| raise(py, error))
+pub(crate) fn columns_of(py: Python<'_>, schema: &Bound<'_, PyAny>) -> PyResult<PyDataFrame> {
+    let schema = polars::prelude::Schema::named("schema", schema)?;
+    Layout::from_schema(&schema, ".").map_err(|error| raise(py, error))?;
+    Ok(PyDataFrame(polars::prelude::DataFrame::empty_with_schema(
+        &schema,
+    )))
 }
 
 fn as_strs(names: &[String]) -> Vec<&str> {

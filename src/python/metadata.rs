@@ -1,47 +1,50 @@
-//! What an ODS says of itself, as `polars_edfi` wraps it.
+//! What an ODS says of itself.
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use pyo3_polars::{PyDataFrame, PySchema};
 
+use super::arguments::read;
+use super::call::{Call, run};
 use super::client::Client;
-use super::run::{Call, run};
-use crate::SchemaOptions;
+use super::options;
 
 /// See `EdFiClient.resources`.
 #[pyfunction]
 pub(crate) fn resources(py: Python<'_>, client: &Client, call: &Call) -> PyResult<PyDataFrame> {
-    let future = client.0.resources_under(&call.control);
-    run(py, &call.control, None, future).map(PyDataFrame)
+    let control = call.control();
+    run(py, call, client.0.resources_under(&control)).map(PyDataFrame)
 }
 
-/// See `EdFiClient.schema`: an empty frame with the columns.
+/// See `EdFiClient.schema`: names and dtypes.
 #[pyfunction]
+#[pyo3(signature = (client, call, **given))]
 pub(crate) fn schema(
     py: Python<'_>,
     client: &Client,
     call: &Call,
-    endpoint: &str,
-    separator: String,
-    links: bool,
+    given: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<PySchema> {
-    let options = SchemaOptions {
-        separator,
-        links,
-        control: call.control.clone(),
-    };
-    let future = client.0.schema(endpoint, &options);
-    run(py, &call.control, None, future).map(|schema| PySchema(schema.into()))
+    let (endpoint, mut options) = read(py, given, |a| {
+        Ok((a.required::<String>("endpoint")?, options::schema(a)?))
+    })?;
+    options.control = call.control();
+    let schema = run(py, call, client.0.schema(&endpoint, &options))?;
+    Ok(PySchema(schema.into()))
 }
 
 /// See `EdFiClient.count`.
 #[pyfunction]
+#[pyo3(signature = (client, call, **given))]
 pub(crate) fn count(
     py: Python<'_>,
     client: &Client,
     call: &Call,
-    endpoint: &str,
-    params: Vec<(String, String)>,
+    given: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<u64> {
-    let future = client.0.count_under(endpoint, &params, &call.control);
-    run(py, &call.control, None, future)
+    let (endpoint, params) = read(py, given, |a| {
+        Ok((a.required::<String>("endpoint")?, options::count(a)?))
+    })?;
+    let control = call.control();
+    run(py, call, client.0.count_under(&endpoint, &params, &control))
 }

@@ -5,18 +5,27 @@
     reason = "the macros of pyo3 and pyo3-polars expand to unsafe code; nothing here writes any"
 )]
 
+mod arguments;
+mod call;
 mod changes;
 mod client;
 mod errors;
 mod expressions;
 mod frames;
-mod kept;
+mod items;
 mod metadata;
+mod options;
 mod plugin;
-mod run;
+mod plugin_arguments;
+mod progress;
+mod reads;
+mod registry;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod scan;
+mod tokens;
+mod values;
+mod writes;
 
 use pyo3::prelude::*;
 
@@ -26,31 +35,38 @@ use pyo3::prelude::*;
 #[global_allocator]
 static ALLOCATOR: pyo3_polars::PolarsAllocator = pyo3_polars::PolarsAllocator::new();
 
+macro_rules! add_functions {
+    ($module:expr; $($function:path),+ $(,)?) => {
+        $($module.add_function(wrap_pyfunction!($function, $module)?)?;)+
+    };
+}
+
 /// What `polars_edfi` is made of.
 #[pymodule]
 fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<client::Client>()?;
-    module.add_class::<run::Call>()?;
+    module.add_class::<call::Call>()?;
     module.add_class::<scan::Scan>()?;
     module.add_class::<scan::Pages>()?;
-    module.add_function(wrap_pyfunction!(kept::keep_client, module)?)?;
-    module.add_function(wrap_pyfunction!(client::endpoint, module)?)?;
-    module.add_function(wrap_pyfunction!(frames::check_schema, module)?)?;
-    module.add_function(wrap_pyfunction!(frames::flatten, module)?)?;
-    module.add_function(wrap_pyfunction!(frames::unflatten, module)?)?;
-    module.add_function(wrap_pyfunction!(
-        changes::available_change_versions,
-        module
-    )?)?;
-    module.add_function(wrap_pyfunction!(changes::deletes, module)?)?;
-    module.add_function(wrap_pyfunction!(changes::key_changes, module)?)?;
-    module.add_function(wrap_pyfunction!(changes::changes, module)?)?;
-    module.add_function(wrap_pyfunction!(metadata::resources, module)?)?;
-    module.add_function(wrap_pyfunction!(metadata::schema, module)?)?;
-    module.add_function(wrap_pyfunction!(metadata::count, module)?)?;
+    add_functions!(module;
+        options::defaults,
+        tokens::fetch_token, tokens::batch_fetch_tokens,
+        reads::get_all, reads::batch_get_all,
+        items::get_by_id, items::batch_get_by_id,
+        items::delete_by_id, items::batch_delete_by_id,
+        writes::post_payload, writes::batch_post_payload,
+        changes::available_change_versions, changes::deletes, changes::key_changes,
+        changes::changes,
+        metadata::resources, metadata::schema, metadata::count,
+        frames::flatten, frames::unflatten, frames::columns_of,
+        plugin_arguments::plugin_arguments,
+        registry::register_scan, registry::registered_scan,
+    );
     #[cfg(feature = "sandbox")]
     module.add_class::<sandbox::Sandbox>()?;
+    // Nobody imports all of it, and the stub would have to list it once more.
+    module.delattr("__all__")?;
     start_logging(py);
     Ok(())
 }

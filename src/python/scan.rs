@@ -9,13 +9,15 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pyo3_polars::PyDataFrame;
 
-use super::client::{Client, batch_options, get, keywords, read_options, whole};
+use super::arguments::read;
+use super::call::{Call, TICK, run};
+use super::client::Client;
 use super::errors::raise;
-use super::run::{Call, TICK, run};
+use super::options;
+use super::progress::{Bar, Progress};
+use super::values::Frame;
 use crate::runtime::{AtWork, Threads};
-use crate::{
-    BatchOptions, Control, EdFiClient, GetAllOptions, Result, Scan as Planned, ScanOptions,
-};
+use crate::{Control, EdFiClient, Result, Scan as Planned, ScanOptions};
 
 /// What a lazy frame reads from; its columns are asked for when they are needed.
 #[pyclass(frozen, module = "polars_edfi._native")]
@@ -24,6 +26,7 @@ pub(crate) struct Scan {
     endpoint: Option<String>,
     options: ScanOptions,
     districts: Option<(DataFrame, String)>,
+    progress: Progress,
     planned: Mutex<Option<Planned>>,
 }
 
@@ -31,36 +34,33 @@ pub(crate) struct Scan {
 impl Scan {
     /// Checks all that can be checked before anything is sent. With `df` it reads many districts.
     #[new]
-    #[pyo3(signature = (client, df, **arguments))]
+    #[pyo3(signature = (client, df, **given))]
     fn new(
         py: Python<'_>,
         client: &Client,
-        df: Option<PyDataFrame>,
-        arguments: Option<&Bound<'_, PyDict>>,
+        df: Option<Frame>,
+        given: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let a = &keywords(py, arguments);
-        let call = Call::new();
-        let batch = match &df {
-            Some(_) => batch_options(a, &call)?,
-            None => BatchOptions {
-                workers: whole(a, "workers", 1)?,
-                ..BatchOptions::default()
-            },
-        };
+        let (endpoint, districts, (reading, progress)) = read(py, given, |a| {
+            let endpoint = a.required("endpoint")?;
+            Ok(match df {
+                Some(df) => (
+                    endpoint,
+                    Some((df.0, a.required("key_col")?)),
+                    options::scan_all(a)?,
+                ),
+                None => (endpoint, None, options::scan(a)?),
+            })
+        })?;
         let scan = Self {
             client: client.0.clone(),
-            endpoint: get(a, "endpoint")?,
+            endpoint,
             options: ScanOptions {
-                read: GetAllOptions {
-                    batch,
-                    ..read_options(a)?
-                },
+                read: reading,
                 ..ScanOptions::default()
             },
-            districts: match df {
-                Some(df) => Some((df.0, get(a, "key_col")?)),
-                None => None,
-            },
+            districts,
+            progress,
             planned: Mutex::default(),
         };
         let (endpoint, districts) = (scan.endpoint.as_deref(), scan.districts.as_ref());
@@ -76,12 +76,12 @@ impl Scan {
     }
 
     /// The pages from the start, with some columns and rows only.
-    fn pages(
+    fn pages<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         columns: Option<Vec<String>>,
         n_rows: Option<usize>,
-    ) -> PyResult<Pages> {
+    ) -> PyResult<Bound<'py, Pages>> {
         let planned = self.planned(py)?;
         let control = Control::new();
         let stream = planned
@@ -90,10 +90,21 @@ impl Scan {
         let at_work = Threads::get()
             .and_then(Threads::keep_at_work)
             .map_err(|error| raise(py, error))?;
-        Ok(Pages {
+        let pages = Pages {
             stream: Mutex::new(Some((stream, at_work))),
             control,
-        })
+            bar: Mutex::default(),
+        };
+        let pages = Bound::new(py, pages)?;
+        let bar = self
+            .progress
+            .draw(&pages, "scanning records", "districts")?;
+        *pages
+            .get()
+            .bar
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = bar;
+        Ok(pages)
     }
 }
 
@@ -103,12 +114,12 @@ impl Scan {
         if let Some(planned) = &*known() {
             return Ok(planned.clone());
         }
-        let control = Control::new();
+        let call = Call::default();
         let mut options = self.options.clone();
-        options.read.batch.control = control.clone();
+        options.read.batch.control = call.control();
         let endpoint = self.endpoint.as_deref();
         let planning = Planned::new(&self.client, endpoint, &options, self.districts.clone());
-        let planned = run(py, &control, None, planning)?;
+        let planned = run(py, &call, planning)?;
         // Two threads that ask at once may both have asked the server; one answer stays.
         Ok(known().get_or_insert(planned).clone())
     }
@@ -119,6 +130,7 @@ impl Scan {
 pub(crate) struct Pages {
     stream: Mutex<Option<(BoxStream<'static, Result<DataFrame>>, AtWork)>>,
     control: Control,
+    bar: Mutex<Option<Bar>>,
 }
 
 #[pymethods]
@@ -146,16 +158,21 @@ impl Pages {
                 None => {}
             }
             if let Err(error) = py.check_signals() {
-                self.close();
+                self.stop();
                 return Err(error);
             }
         }
     }
 
-    /// Stops what is fetched ahead.
-    fn close(&self) {
-        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(stream.take());
+    /// Stops what is fetched ahead, and the bar.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.stop();
+        let bar = self
+            .bar
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        bar.map_or(Ok(()), |bar| bar.close(py))
     }
 
     /// (done, total, records)
@@ -166,5 +183,12 @@ impl Pages {
 
     fn warnings(&self) -> Vec<String> {
         self.control.warnings()
+    }
+}
+
+impl Pages {
+    fn stop(&self) {
+        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(stream.take());
     }
 }

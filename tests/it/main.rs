@@ -2,6 +2,7 @@
 
 #[cfg(feature = "sandbox")]
 mod changes;
+mod choices;
 mod columns;
 #[cfg(feature = "sandbox")]
 mod metadata;

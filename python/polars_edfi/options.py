@@ -1,0 +1,400 @@
+"""The options of the calls: types for editors and type checkers, and what each option means.
+
+What an option is by default, and what it must be, the Rust side alone knows; the signatures and
+docstrings of the calls show it. To pass options on, take them as a call does:
+
+>>> from typing import Unpack
+>>> import polars as pl
+>>> import polars_edfi as edfi
+>>> def read_students(
+...     districts: pl.DataFrame, **options: Unpack[edfi.options.BatchGetAllOptions]
+... ) -> pl.DataFrame:
+...     runner = edfi.Resource(edfi.endpoints.STUDENTS)
+...     return runner.batch_get_all(districts, key_col="District BK", **options)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from os import PathLike  # noqa: TC003 - get_type_hints looks for it
+from typing import Any, Literal, TypeAlias, TypedDict
+
+import polars as pl
+
+SchemaDict: TypeAlias = pl.Schema | pl.Struct | Mapping[str, Any]
+"""Columns and their dtypes."""
+SchemaArgument: TypeAlias = Literal["auto", "infer", "openapi"] | SchemaDict
+"""How records become columns."""
+
+
+class ClientOptions(TypedDict, total=False):
+    """Those of :class:`EdFiClient`."""
+
+    base_url: str
+    """The ODS's base URL. Data is read from ``{base_url}/data/{version}/{endpoint}``."""
+    api_version: str | None
+    """``"v3"``, or an ODS/API release such as ``"7.1"``. ``""`` means that the base URL is the data
+    URL. By default the discovery document at the base URL says; only paths are taken from it. Where
+    there is none, ``v3``."""
+    client_id: str | None
+    """The key of OAuth2 client credentials."""
+    client_secret: str | None
+    """Its secret. Both go only to the origins of ``base_url`` and ``token_url``."""
+    token_url: str | None
+    """Where tokens come from; ``{base_url}/oauth/token`` by default."""
+    bearer_token: str | None
+    """A token that was fetched before, instead of credentials."""
+    timeout: float
+    """Seconds without a byte from the server."""
+    connect_timeout: float
+    """Seconds to connect."""
+    max_retries: int
+    """Tries after the first of a read that met 408, 429, 500, 502, 503, 504 or a broken
+    connection."""
+    max_wait: float
+    """The longest wait between two tries, in seconds. A server that asks for a longer one by
+    ``Retry-After`` is not waited for: that is an error."""
+    allow_http: bool
+    """Let credentials and tokens go over plain http to other machines than this one."""
+    ca_certs: str | PathLike[str] | bytes | None
+    """PEM certificates to trust beside those of the system: a path, or the bytes themselves."""
+    user_agent: str | None
+    """The ``User-Agent`` header; ``polars-edfi/<version>`` by default."""
+
+
+class EndpointOption(TypedDict, total=False):
+    """The resource of a call."""
+
+    endpoint: str | None
+    """The resource, such as ``"ed-fi/students"``; the runner's own by default."""
+
+
+class WorkersOption(TypedDict, total=False):
+    """How many requests a call has in flight."""
+
+    workers: int
+    """Requests in flight at once, over all districts together."""
+
+
+class ProgressOptions(TypedDict, total=False):
+    """The bar of a call."""
+
+    show_progress: bool
+    """Whether to draw a bar."""
+    progress_desc: str | None
+    """A prefix for its text: ``"[4/7]"``."""
+    label: str | None
+    """A text in place of its own."""
+
+
+class SkipOptions(TypedDict, total=False):
+    """Which rows take no part."""
+
+    skip_statuses: str | Sequence[str] | None
+    """Rows whose status is one of these are neither sent nor in the result."""
+    status_col: str
+    """The column with the rows' status, where there is one."""
+
+
+class RowOptions(SkipOptions, WorkersOption, ProgressOptions, total=False):
+    """How a batch finds what each row needs."""
+
+    url_col: str
+    """The base URL of each row, String. A column that is absent under its default name: the
+    client's own base URL serves."""
+    token_col: str
+    """The token of each row, String. A column that is absent under its default name: the client's
+    own credentials serve."""
+    api_version_col: str | None
+    """Each row's API version; blank cells mean the client's."""
+    auth_key_col: str | None
+    """Each row's key. With this, ``auth_secret_col`` and ``oauth_endpoint``, a token that is
+    missing, that ``expires_col`` says is over, or that is answered with 401 is renewed, once for
+    all rows of a client."""
+    auth_secret_col: str | None
+    """Each row's secret."""
+    oauth_endpoint: str | None
+    """Where tokens are renewed: ``{base URL}/{oauth_endpoint}``."""
+    expires_col: str | None
+    """When each token ends: Datetime (without a time zone: UTC), seconds since 1970, or such a
+    number as text."""
+    refresh_cooldown: float
+    """Seconds that renewals for a client pause after three failures in a row. The first pause is
+    waited out, in later ones rows fail at once. 0 never pauses."""
+    row_id_col: str | None
+    """A column that comes back as ``row_id``. Where a result row is a record, and no row of the
+    frame, nothing comes back; the column must exist all the same."""
+
+
+class BatchFetchTokensOptions(SkipOptions, WorkersOption, ProgressOptions, total=False):
+    """Those of :meth:`EdFiClient.batch_fetch_tokens`."""
+
+    url_col: str
+    """The base URL of each row, String. A column that is absent under its default name: the
+    client's own serves."""
+    key_col: str
+    """The key of each row, String."""
+    secret_col: str
+    """The secret of each row, String. Where key and secret are absent under their default names:
+    the client's own serve."""
+    token_col: str
+    """The result's column of tokens."""
+    expires_col: str
+    """The result's column of their ends."""
+
+
+class ColumnOptions(TypedDict, total=False):
+    """How properties become columns."""
+
+    separator: str
+    """What stands between the names of nested properties: ``ref.name``."""
+    links: bool
+    """Whether the ``link`` objects of references become columns."""
+
+
+class ParamsOption(TypedDict, total=False):
+    """Filters of the server."""
+
+    params: Mapping[str, object] | None
+    """Filters, as the API names them: ``{"schoolId": 255901001}``. A server ignores names that it
+    does not know and returns everything, so names that the OpenAPI documents of all districts lack
+    raise; where only some districts lack them, these are error rows."""
+
+
+class ChangeWindowOptions(TypedDict, total=False):
+    """A range of change versions."""
+
+    min_change_version: int | None
+    """Only what changed at this version or later."""
+    max_change_version: int | None
+    """Only what changed at this version or before."""
+
+
+class PageOptions(TypedDict, total=False):
+    """The pages of a read."""
+
+    limit: int
+    """Records a page. A server that allows fewer is asked for what it allows."""
+    snapshot: bool
+    """Read from the ODS's snapshot (``Use-Snapshot``)."""
+
+
+class PagingOption(TypedDict, total=False):
+    """How pages are asked for."""
+
+    paging: Literal["auto", "offset", "cursor"]
+    """How pages are asked for. ``"cursor"``: by page token, parts of the resource side by side
+    (``/partitions``), as ODS/API 7.3 and later serve it; a server without is an error.
+    ``"offset"``: by offset, pages side by side; slow far into a large resource, and on data that
+    changes it can miss records (which the count then tells). ``"auto"``: by token where the first
+    answer has a ``Next-Page-Token``, else by offset."""
+
+
+class SchemaOption(TypedDict, total=False):
+    """How records become columns."""
+
+    schema: SchemaArgument
+    """How records become columns. ``"auto"``: the types of the ODS's own OpenAPI document; inferred
+    where the ODS serves no metadata, or where it does not know the resource. Where some districts
+    have a document, theirs hold for all; documents that differ are widened (Int32 with Int64 is
+    Int64, anything else String). ``"openapi"``: the same, but a district without a document that
+    knows the resource is an error row. Metadata that fails is an error of its district. The
+    documents are kept for the process. ``"infer"``: from the records, all of them. A Schema, Struct
+    or dict: these columns, named as flattened. With a document or a given schema, a column
+    ``_unknown`` (String) is always there: null, or a JSON object of what has no place in the
+    others, values that do not fit their type included; with a document, a warning counts these
+    records."""
+
+
+class ShortOption(TypedDict, total=False):
+    """What becomes of reads that miss records."""
+
+    on_short: Literal["error", "warn"]
+    """What becomes of a district with fewer distinct records than its server counts
+    (``Total-Count``) even when read again: ``"error"``, one error row; ``"warn"``, its records and
+    a warning."""
+
+
+class ExplodeOption(TypedDict, total=False):
+    """Lists that become rows."""
+
+    explode: str | Sequence[str] | None
+    """List columns that become one row per element, such as ``"scoreResults"``; a record with none
+    keeps one row."""
+
+
+class RecordOptions(
+    ParamsOption,
+    PageOptions,
+    PagingOption,
+    SchemaOption,
+    ColumnOptions,
+    ExplodeOption,
+    ChangeWindowOptions,
+    ShortOption,
+    total=False,
+):
+    """How whole resources are read."""
+
+
+class GetAllOptions(EndpointOption, WorkersOption, RecordOptions, ProgressOptions, total=False):
+    """Those of :meth:`EdFiClient.get_all`."""
+
+
+class BatchGetAllOptions(EndpointOption, RecordOptions, RowOptions, total=False):
+    """Those of :meth:`EdFiClient.batch_get_all`."""
+
+
+class ScanSchemaOption(TypedDict, total=False):
+    """How the records of a scan become columns."""
+
+    schema: SchemaArgument
+    """``"openapi"``: the columns of the ODS's own OpenAPI document. A Schema, Struct or dict: these
+    columns, named as flattened. ``"infer"``: the columns of the first page of each ODS, which is
+    read for it; String columns hold anything, texts as they are and other values as JSON.
+    ``"auto"``: as ``"openapi"``, and inferred only where the ODS has no document. In all of them
+    the column ``_unknown`` (String) has one JSON object of what there is no place for: properties
+    that come up later, values that do not fit. A warning counts these at the end, if the query uses
+    ``_unknown`` and the columns were not given. :meth:`EdFiClient.get_all` infers from all records,
+    so that its columns may be more and of wider types."""
+
+
+class ScanPagingOptions(PageOptions, PagingOption, ChangeWindowOptions, total=False):
+    """The pages of a scan."""
+
+
+class ScanOptions(ParamsOption, ScanSchemaOption, ColumnOptions, ScanPagingOptions, total=False):
+    """Those of :func:`scan`."""
+
+    workers: int
+    """Requests in flight at once, and pages ahead of the query."""
+
+
+class ScanAllOptions(
+    ParamsOption,
+    ScanSchemaOption,
+    ColumnOptions,
+    ExplodeOption,
+    ScanPagingOptions,
+    RowOptions,
+    total=False,
+):
+    """Those of :func:`scan_all`."""
+
+    on_short: Literal["error", "warn"]
+    """``"error"``: a district with fewer records than its server counts raises. ``"warn"``: its
+    records, and a warning at the end. There is no second reading: rows are handed on as they
+    come."""
+
+
+class DeletesOptions(PageOptions, WorkersOption, ChangeWindowOptions, total=False):
+    """Those of :meth:`EdFiClient.deletes` and :meth:`EdFiClient.key_changes`."""
+
+
+class ChangesOptions(
+    PageOptions,
+    PagingOption,
+    SchemaOption,
+    ColumnOptions,
+    ShortOption,
+    WorkersOption,
+    total=False,
+):
+    """Those of :meth:`EdFiClient.changes`."""
+
+    since: int | None
+    """``next_version`` of the call before; ``None`` reads everything."""
+
+
+class BatchGetByIdOptions(EndpointOption, RowOptions, total=False):
+    """Those of :meth:`EdFiClient.batch_get_by_id`."""
+
+    flatten: bool
+    """Whether the item's properties become columns, in place of one Struct column ``data``."""
+    schema: SchemaDict | Literal["auto", "infer"] | None
+    """The properties that are wanted, named as flattened, with their dtypes; ``_unknown`` then
+    holds the rest. By default they are inferred from the items."""
+
+
+class CommitOption(TypedDict, total=False):
+    """Whether anything is written."""
+
+    commit: bool
+    """Without it nothing is sent, no token is fetched, and the status is ``"dry_run"``."""
+
+
+class RetryOptions(TypedDict, total=False):
+    """What becomes of posts that are refused."""
+
+    retry_statuses: Collection[int] | None
+    """Statuses that are posted again, up to ``max_retries`` times, after ``retry_backoff * 2**n``
+    seconds, or as long as ``Retry-After`` says. 401 is none of them: see ``auth_key_col``."""
+    retry_messages: str | Collection[str] | None
+    """Only where the message holds one of these texts, whatever the case."""
+    max_retries: int
+    """How often."""
+    retry_backoff: float
+    """The seconds before the first repetition."""
+    allow_statuses: Mapping[int, str | None] | None
+    """``{409: "warning"}``: the row status of an answer that was not posted again, in place of
+    ``"error"``. A 401 in it is not renewed."""
+    retry_broken: bool
+    """Whether to post again where the connection broke after the payload was sent. It may have been
+    applied then; since a post is an upsert, twice is as good as once."""
+
+
+class PostOptions(EndpointOption, CommitOption, RetryOptions, total=False):
+    """Those of :meth:`EdFiClient.post_payload`."""
+
+
+class BatchPostOptions(EndpointOption, RowOptions, CommitOption, RetryOptions, total=False):
+    """Those of :meth:`EdFiClient.batch_post_payload`."""
+
+    order_by_col: str | None
+    """Rows with the same value here, such as the natural key, go one after another in the frame's
+    order. Otherwise the order in which an ODS sees rows is not promised."""
+    keep_server_fields: bool
+    """Whether a Struct payload keeps the top-level ``id``, ``_etag`` and ``_lastModifiedDate``, and
+    every ``link`` inside a reference."""
+
+
+class DeleteOptions(EndpointOption, CommitOption, total=False):
+    """Those of :meth:`EdFiClient.delete_by_id`."""
+
+
+class BatchDeleteOptions(EndpointOption, RowOptions, CommitOption, total=False):
+    """Those of :meth:`EdFiClient.batch_delete_by_id`."""
+
+
+class ExpressionOptions(TypedDict, total=False):
+    """Those of :func:`get_by_id`, and of the other expressions."""
+
+    endpoint: str | None
+    """The resource; the client's own by default, else ``ed-fi/studentAssessments``."""
+    api_version: str | None
+    """``"v3"``, or an ODS/API release; the client's by default, else ``"v3"``."""
+    workers: int
+    """Requests in flight at once for this client in the whole process, however many threads Polars
+    calls from; without a client, for this expression."""
+
+
+class PostExpressionOptions(ExpressionOptions, CommitOption, RetryOptions, total=False):
+    """Those of :func:`post_payload`."""
+
+
+class DeleteExpressionOptions(ExpressionOptions, CommitOption, total=False):
+    """Those of :func:`delete_by_id`."""
+
+
+class GetAllExpressionOptions(ExpressionOptions, ParamsOption, total=False):
+    """Those of :func:`get_all`."""
+
+    limit: int
+    """Records a page. A server that allows fewer is asked for what it allows."""
+
+
+class FetchTokenExpressionOptions(TypedDict, total=False):
+    """Those of :func:`fetch_token`."""
+
+    oauth_endpoint: str
+    """Where tokens come from, below each base URL, or an absolute URL."""

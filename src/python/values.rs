@@ -1,0 +1,431 @@
+//! What each kind of argument takes from Python.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use polars::prelude::{DataFrame, Schema};
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{IntoPyDict, PyBool, PyBytes, PyFloat, PyInt, PyList, PyMapping, PyString};
+use pyo3_polars::PyDataFrame;
+
+use super::arguments::{Argument, kind};
+use super::errors::raise;
+use crate::{Error, OnShort, Paging, SchemaChoice, Secret};
+
+const STATUSES: RangeInclusive<u16> = 100..=599;
+
+/// A whole number; `True` is none.
+fn whole<'py, T: FromPyObjectOwned<'py>>(value: &Bound<'py, PyAny>) -> Option<T> {
+    (!value.is_instance_of::<PyBool>())
+        .then(|| value.extract().ok())
+        .flatten()
+}
+
+/// Values of which there are many; a text is one value.
+fn many<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
+    match value {
+        value if value.is_none() => Ok(Some(Vec::new())),
+        value if value.is_instance_of::<PyString>() => Ok(Some(vec![value.clone()])),
+        value if value.is_instance_of::<PyBytes>() || value.cast::<PyMapping>().is_ok() => Ok(None),
+        value => match value.try_iter() {
+            Ok(items) => items.collect::<PyResult<_>>().map(Some),
+            Err(_) => Ok(None),
+        },
+    }
+}
+
+/// Many values as Python shows them: none of them is `None`.
+fn shown<'py>(py: Python<'py>, values: Vec<impl IntoPyObject<'py>>) -> PyResult<Py<PyAny>> {
+    match values.is_empty() {
+        true => Ok(py.None()),
+        false => PyList::new(py, values)?.into_py_any(py),
+    }
+}
+
+impl Argument for bool {
+    fn must_be() -> String {
+        "True or False".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        Ok(value.extract().ok())
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.into_py_any(py)
+    }
+}
+
+/// A count: of records, of requests.
+impl Argument for usize {
+    fn must_be() -> String {
+        "a whole number >= 1".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        Ok(whole(value).filter(|count| *count >= 1))
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.into_py_any(py)
+    }
+}
+
+impl Argument for u32 {
+    fn must_be() -> String {
+        "a whole number >= 0".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        Ok(whole(value))
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.into_py_any(py)
+    }
+}
+
+/// A change version.
+impl Argument for i64 {
+    fn must_be() -> String {
+        "a whole number".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        Ok(whole(value))
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.into_py_any(py)
+    }
+}
+
+impl Argument for Duration {
+    fn must_be() -> String {
+        "a number of seconds >= 0".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        let seconds: Option<f64> = value.extract().ok();
+        Ok(seconds.and_then(|seconds| Self::try_from_secs_f64(seconds).ok()))
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.as_secs_f64().into_py_any(py)
+    }
+}
+
+impl Argument for String {
+    fn must_be() -> String {
+        "a text".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        match value.cast::<PyString>() {
+            Ok(text) => text.to_cow().map(|text| Some(text.into_owned())),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.into_py_any(py)
+    }
+}
+
+impl Argument for Secret {
+    fn must_be() -> String {
+        "a text".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        Ok(String::read(value)?.map(Self::from))
+    }
+
+    /// Never shown.
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(py.None())
+    }
+
+    /// The error does not repeat the value.
+    fn named(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::read(value).ok().flatten().ok_or_else(|| {
+            let text = format!("{name} must be {}, not {}", Self::must_be(), kind(value));
+            raise(value.py(), Error::Config(text))
+        })
+    }
+}
+
+/// PEM certificates: their bytes, or the path of a file of them.
+impl Argument for Vec<u8> {
+    fn must_be() -> String {
+        "a path or bytes".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        if let Ok(bytes) = value.cast::<PyBytes>() {
+            return Ok(Some(bytes.as_bytes().to_vec()));
+        }
+        match value.extract::<PathBuf>() {
+            Ok(path) => Ok(Some(
+                std::fs::read(&path)
+                    .map_err(|error| Error::Config(format!("{error}: {}", path.display())))
+                    .map_err(|error| raise(value.py(), error))?,
+            )),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(PyBytes::new(py, self).into_any().unbind())
+    }
+}
+
+/// Arguments that may be `None`.
+macro_rules! or_none {
+    ($($kind:ty),+) => {$(
+        impl Argument for Option<$kind> {
+            fn must_be() -> String {
+                <$kind>::must_be()
+            }
+
+            fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+                match value.is_none() {
+                    true => Ok(Some(None)),
+                    false => Ok(<$kind>::read(value)?.map(Some)),
+                }
+            }
+
+            fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                self.as_ref().map_or_else(|| Ok(py.None()), |value| value.show(py))
+            }
+
+            fn named(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+                match value.is_none() {
+                    true => Ok(None),
+                    false => <$kind>::named(name, value).map(Some),
+                }
+            }
+        }
+    )+};
+}
+or_none!(String, Secret, Vec<String>, Vec<u8>, i64);
+
+impl Argument for Vec<String> {
+    fn must_be() -> String {
+        "a text or a list of texts".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        let Some(items) = many(value)? else {
+            return Ok(None);
+        };
+        items.iter().map(String::read).collect()
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        shown(py, self.clone())
+    }
+}
+
+fn status(value: &Bound<'_, PyAny>) -> Option<u16> {
+    whole(value).filter(|status| STATUSES.contains(status))
+}
+
+/// HTTP statuses.
+impl Argument for Vec<u16> {
+    fn must_be() -> String {
+        "a collection of HTTP statuses (100 to 599)".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        Ok(many(value)?.and_then(|items| items.iter().map(status).collect()))
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        shown(py, self.clone())
+    }
+}
+
+/// HTTP statuses, and the row statuses that they lead to.
+impl Argument for Vec<(u16, Option<String>)> {
+    fn must_be() -> String {
+        "a dict of HTTP statuses (100 to 599) to row statuses (texts, or None)".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        if value.is_none() {
+            return Ok(Some(Vec::new()));
+        }
+        let Ok(mapping) = value.cast::<PyMapping>() else {
+            return Ok(None);
+        };
+        let mut pairs = Vec::new();
+        for item in mapping.items()? {
+            let (code, becomes): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+            match (status(&code), Option::<String>::read(&becomes)?) {
+                (Some(code), Some(becomes)) => pairs.push((code, becomes)),
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(pairs))
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        shown(py, self.clone())
+    }
+}
+
+/// Query parameters as the server reads them; those that are `None` are left out.
+impl Argument for Vec<(String, String)> {
+    fn must_be() -> String {
+        "a dict of names to texts, numbers or booleans".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        if value.is_none() {
+            return Ok(Some(Vec::new()));
+        }
+        let Ok(mapping) = value.cast::<PyMapping>() else {
+            return Ok(None);
+        };
+        let mut pairs = Vec::new();
+        for item in mapping.items()? {
+            let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+            if value.is_none() {
+                continue;
+            }
+            match (String::read(&name)?, parameter(&value)?) {
+                (Some(name), Some(text)) => pairs.push((name, text)),
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(pairs))
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        shown(py, self.clone())
+    }
+}
+
+/// The text of a query parameter.
+fn parameter(value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    if let Ok(truth) = value.cast::<PyBool>() {
+        return Ok(Some(truth.is_true().to_string()));
+    }
+    let is_plain = value.is_instance_of::<PyString>()
+        || value.is_instance_of::<PyInt>()
+        || value.is_instance_of::<PyFloat>();
+    is_plain.then(|| value.str()?.extract()).transpose()
+}
+
+/// A word out of a few.
+macro_rules! words {
+    ($($kind:ty),+) => {$(
+        impl Argument for $kind {
+            fn must_be() -> String {
+                Self::CHOICES.into()
+            }
+
+            fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+                Ok(String::read(value)?.and_then(|word| word.parse().ok()))
+            }
+
+            fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                self.to_string().into_py_any(py)
+            }
+        }
+    )+};
+}
+words!(Paging, OnShort);
+
+impl Argument for SchemaChoice {
+    fn must_be() -> String {
+        format!("{}, a Schema, a Struct or a dict", Self::CHOICES)
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        match String::read(value)? {
+            Some(word) => Ok(word.parse().ok()),
+            None => Ok(Schema::read(value)?.map(Self::Given)),
+        }
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.to_string().into_py_any(py)
+    }
+}
+
+/// Names and dtypes of columns, in any way that Polars takes them.
+impl Argument for Schema {
+    fn must_be() -> String {
+        "a Schema, a Struct or a dict".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        let value = match value.hasattr("to_schema")? {
+            true => &value.call_method0("to_schema")?,
+            false => value,
+        };
+        if value.cast::<PyMapping>().is_err() {
+            return Ok(None);
+        }
+        let polars = value.py().import("polars")?;
+        let named = [("schema", value)].into_py_dict(value.py())?;
+        let empty = polars.call_method("DataFrame", (), Some(&named))?;
+        let empty: PyDataFrame = empty.extract()?;
+        Ok(Some(empty.0.schema().as_ref().clone()))
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        PyDataFrame(DataFrame::empty_with_schema(self)).into_py_any(py)
+    }
+}
+
+/// The schema of single items: without one they are inferred, which two words say as well.
+impl Argument for Option<Schema> {
+    fn must_be() -> String {
+        Schema::must_be()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        match value.extract::<String>().as_deref() {
+            _ if value.is_none() => Ok(Some(None)),
+            Ok("auto" | "infer") => Ok(Some(None)),
+            _ => Ok(Schema::read(value)?.map(Some)),
+        }
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.as_ref()
+            .map_or_else(|| Ok(py.None()), |schema| schema.show(py))
+    }
+}
+
+/// A DataFrame, or anything else that gives its columns as an Arrow stream.
+pub(crate) struct Frame(pub(crate) DataFrame);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Frame {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        let polars = value.py().import("polars")?;
+        if value.is_instance(&polars.getattr("DataFrame")?)? {
+            return Ok(Self(value.extract::<PyDataFrame>()?.0));
+        }
+        if value.hasattr("__arrow_c_stream__")? {
+            let read = polars.call_method1("DataFrame", (value,))?;
+            return Ok(Self(read.extract::<PyDataFrame>()?.0));
+        }
+        let hint = match value.is_instance(&polars.getattr("LazyFrame")?)? {
+            true => "; call .collect() first",
+            false => "",
+        };
+        Err(PyTypeError::new_err(format!(
+            "expected a polars.DataFrame or an Arrow stream, got {}{hint}",
+            kind(&value)
+        )))
+    }
+}
