@@ -1,9 +1,11 @@
-# make demo   builds everything and runs the main job against the embedded sandbox
-# make test   runs every test, and the lints that take no time
-# make lint   runs all lints, clippy included
-# make test-floor  runs the Python tests with the oldest Polars that is supported
-# make bench  measures side by side with what people use today
-# Both set up what they need in .venv and work from a fresh checkout.
+# make demo           builds everything and runs the main job against the embedded sandbox
+# make test           runs every test, and the lints that take no time
+# make quick T=name   builds this crate unoptimized, and runs the Rust tests with that in their name
+# make quick-python T=name   the same for Python tests
+# make lint           runs all lints, clippy included
+# make test-floor     runs the Python tests with the oldest Polars that is supported
+# make bench          measures side by side with what people use today
+# Each sets up what it needs in .venv and works from a fresh checkout.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +13,7 @@ BIN := $(VENV)/bin
 FEATURES := python,examples
 FLOOR := 2.0.0
 # The same features everywhere, so that extension, tests and examples share one set of artefacts.
-CARGO_BUILD := cargo build --locked --features $(FEATURES)
+CARGO_BUILD = cargo build --locked --features $(FEATURES)
 EXTENSION := python/polars_edfi/_native.abi3.so
 
 ifeq ($(shell uname -s),Darwin)
@@ -21,7 +23,8 @@ LIBRARY := libpolars_edfi.so
 endif
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: demo test test-rust test-python fmt-check lint lint-rust lint-python build check-tools wheel fmt
+.PHONY: demo test test-rust test-python quick quick-python test-floor fmt-check lint lint-rust lint-python \
+	build check-tools wheel fmt bench
 
 demo: build
 	$(BIN)/python examples/quickstart.py
@@ -38,8 +41,16 @@ test-rust: build
 test-python: build
 	$(BIN)/python -m pytest
 
+# While editing. Dependencies stay as they are; only this crate is built anew.
+quick quick-python: export CARGO_PROFILE_DEV_OPT_LEVEL := 0
+
+quick: check-tools
+	cargo test --locked --features $(FEATURES) --lib --test it -- $(T)
+
+quick-python: build
+	$(BIN)/python -m pytest -x -q -k "$(T)"
+
 # The same extension beside the oldest Polars: what pyproject.toml says must be true.
-.PHONY: test-floor
 test-floor: build $(VENV)-floor/ready
 	$(VENV)-floor/bin/python -m pytest
 
@@ -56,7 +67,7 @@ fmt-check: check-tools
 	cargo fmt --check
 
 lint-rust: fmt-check
-	cargo clippy --locked --all-targets --features $(FEATURES) -- -D warnings
+	cargo clippy --locked --all-targets --features $(FEATURES),bench -- -D warnings
 
 lint-python: build
 	$(BIN)/ruff check
@@ -94,7 +105,7 @@ fmt: $(VENV)/ready
 	$(BIN)/ruff check --fix
 
 # Side by side with what people use today; see benches/README.md. BENCH=--quick: what matters most.
-.PHONY: bench
+bench: FEATURES := $(FEATURES),bench
 bench: build $(VENV)/bench
 	$(CARGO_BUILD) --example bench
 	$(BIN)/python benches/run.py $(TARGET_DIR)/debug/examples/bench $(BENCH)

@@ -30,7 +30,7 @@ def wrk(job: Job, cell: Cell, race: Race) -> str:
     program = shutil.which("wrk")
     if program is None:
         return "wrk is not installed; the raw loop stands for it."
-    row = pl.read_parquet(race.rows, n_rows=1).row(0, named=True)
+    row = pl.read_ndjson(race.rows, n_rows=1).row(0, named=True)
     served = race.servers[cell.latency]
     with tempfile.NamedTemporaryFile("w") as payload:
         payload.write(row["payload"])

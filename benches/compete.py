@@ -98,12 +98,12 @@ class Race:
             command = [sys.executable, HERE / "contestant.py", name, json.dumps(arguments)]
             return started([*command, "--compare"] if compare else command)
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "result.parquet")
+            path = Path(folder, "result.jsonl")
             if compare and name == NATIVE:
                 arguments = arguments | {"result": str(path)}
             outcome = started([self.program, name, json.dumps(arguments)])
             if path.exists():
-                outcome["digest"] = digest(pl.read_parquet(path), work)
+                outcome["digest"] = digest(pl.read_ndjson(path, infer_schema_length=None), work)
             return outcome
 
 

@@ -64,8 +64,8 @@ def write_rows(server: Server, count: int, folder: Path) -> tuple[Path, Path, in
         "id": [record["id"] for record in records],
         "payload": payloads,
     }
-    paths = folder / "rows.parquet", folder / "schema.parquet"
-    pl.DataFrame(rows).write_parquet(paths[0], compression="uncompressed")
+    paths = folder / "rows.jsonl", folder / "schema.parquet"
+    pl.DataFrame(rows).write_ndjson(paths[0])
     pl.json_normalize(records, infer_schema_length=None).clear().write_parquet(paths[1])
     return *paths, sum(map(len, payloads)) // count
 

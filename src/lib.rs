@@ -37,8 +37,7 @@
 //! One row or one district that fails never fails a call: its `status` is `"error"`, its `message`
 //! says why. An [`Error`] means that the call itself was wrong.
 
-#![warn(missing_docs, rust_2018_idioms, unreachable_pub)]
-#![deny(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod blocking;
 mod choice;
@@ -61,3 +60,8 @@ pub use frame::{
     BatchOptions, ChangeOptions, Changes, DeleteOptions, GetAllOptions, GetByIdOptions, OnShort,
     Outcome, PostOptions, Scan, ScanOptions, SchemaChoice, SchemaOptions, TokenOptions,
 };
+
+/// The blocks of the README, compiled and run.
+#[cfg(all(doctest, feature = "sandbox"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

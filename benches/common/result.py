@@ -38,7 +38,7 @@ def digest(frame: pl.DataFrame, work: Work) -> str:
         if "_unknown" in compared.columns and compared["_unknown"].null_count() == frame.height:
             compared = compared.drop("_unknown")
         if work.job == "get_by_id":
-            taken = pl.read_parquet(work.rows, n_rows=work.common, columns=["id"])
+            taken = pl.read_ndjson(work.rows, n_rows=work.common)
             compared = compared.join(taken, on="id", how="semi")
         compared = compared.sort([name for name in (KEY, "id") if name in compared.columns])
     lines = io.BytesIO()

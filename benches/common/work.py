@@ -20,7 +20,7 @@ class Work:
 
     ``get_all`` reads ``districts`` districts, each with a ``parts``th part of all ``records``,
     in pages of ``limit``. ``post`` and ``get_by_id`` take the first ``count`` of ``rows``, a
-    Parquet file with ``key``, ``id`` and ``payload``. ``tokens`` takes ``count`` accounts.
+    file of JSON with ``key``, ``id`` and ``payload`` a line. ``tokens`` takes ``count`` accounts.
     """
 
     job: str
@@ -79,7 +79,7 @@ class Work:
 
     def read_rows(self) -> pl.DataFrame:
         """Read what is to be posted, or asked for by its id."""
-        return pl.read_parquet(self.rows, n_rows=self.count).with_columns(
+        return pl.read_ndjson(self.rows, n_rows=self.count).with_columns(
             pl.lit(self.ods).alias("targetUrl"), pl.lit(self.token).alias("EdFi Token")
         )
 

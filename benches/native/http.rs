@@ -9,7 +9,7 @@ use crate::work::Result;
 
 /// Sends all requests over some connections, each in a thread of its own, and hands on each piece
 /// of each body as it comes, with the number of its request.
-pub fn exchange(
+pub(crate) fn exchange(
     address: &str,
     connections: usize,
     requests: &[Vec<u8>],
@@ -33,7 +33,7 @@ pub fn exchange(
 }
 
 /// The same work on several threads.
-pub fn all(threads: usize, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
+pub(crate) fn all(threads: usize, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
     thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
         threads
@@ -43,7 +43,7 @@ pub fn all(threads: usize, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
 }
 
 /// A request as it goes over the wire.
-pub fn request(method: &str, path: &str, host: &str, token: &str, body: &str) -> Vec<u8> {
+pub(crate) fn request(method: &str, path: &str, host: &str, token: &str, body: &str) -> Vec<u8> {
     let content = match body.len() {
         0 => String::new(),
         length => format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"),

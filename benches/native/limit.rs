@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
 use arrow_json::ReaderBuilder;
 use arrow_json::reader::infer_json_schema_from_iterator;
+use arrow_schema::{DataType, Field, FieldRef};
 use serde_json::Value;
 
 use crate::http::{all, exchange, request};
@@ -16,7 +17,7 @@ use crate::server::RESOURCE;
 use crate::work::{Result, Work, measure};
 
 /// Sends the requests of a job; the outcome is a JSON object.
-pub fn run(work: &Work) -> Result<Value> {
+pub(crate) fn run(work: &Work) -> Result<Value> {
     let requests = match work.job.as_str() {
         "get_all" => pages(work),
         _ => small(work)?,
@@ -66,13 +67,12 @@ fn small(work: &Work) -> Result<Vec<Vec<u8>>> {
         return Ok(vec![one; work.count]);
     }
     let rows = work.rows()?;
-    let (ids, payloads) = (rows.column("id")?.str()?, rows.column("payload")?.str()?);
     let path = format!("{ods}/{RESOURCE}");
-    let rows = ids.iter().flatten().zip(payloads.iter().flatten());
     Ok(rows
-        .map(|(id, payload)| match work.job.as_str() {
-            "post" => request("POST", &path, host, token, payload),
-            _ => request("GET", &format!("{path}/{id}"), host, token, ""),
+        .iter()
+        .map(|row| match work.job.as_str() {
+            "post" => request("POST", &path, host, token, &row.payload),
+            _ => request("GET", &format!("{path}/{}", row.id), host, token, ""),
         })
         .collect())
 }

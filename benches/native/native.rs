@@ -1,8 +1,9 @@
 //! This project's batches, called from Rust.
 
-use std::fs::File;
+use std::fs;
 
 use polars::prelude::*;
+use polars_edfi::columns::Encoder;
 use polars_edfi::{
     BatchOptions, EdFiClient, GetAllOptions, GetByIdOptions, PostOptions, SchemaChoice,
     TokenOptions, blocking,
@@ -14,16 +15,14 @@ use crate::work::{Result, Work, measure};
 const KEY: &str = "District BK";
 
 /// Does a job; the outcome is a JSON object.
-pub fn run(work: &Work) -> Result<Value> {
+pub(crate) fn run(work: &Work) -> Result<Value> {
     let client = EdFiClient::builder().api_version("v3").build()?;
     let client = blocking::EdFiClient::from(client);
     let rows = input(work)?;
-    let (mut result, mut took) = measure(|| call(work, &client, &rows))?;
+    let (result, mut took) = measure(|| call(work, &client, &rows))?;
     took["rows"] = result.height().into();
     if let Some(path) = &work.result {
-        ParquetWriter::new(File::create(path)?)
-            .with_compression(ParquetCompression::Uncompressed)
-            .finish(&mut result)?;
+        fs::write(path, lines(result)?)?;
     }
     Ok(took)
 }
@@ -71,6 +70,17 @@ fn call(work: &Work, client: &blocking::EdFiClient, rows: &DataFrame) -> Result<
     })
 }
 
+/// A frame as JSON, one row a line.
+fn lines(frame: DataFrame) -> Result<Vec<u8>> {
+    let rows = Encoder::new(&frame.into_struct("row".into()).into_series(), true)?;
+    let mut lines = Vec::new();
+    for row in 0..rows.len() {
+        lines.extend(rows.encode(row)?.unwrap_or_default());
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
 /// The frame that a job takes.
 fn input(work: &Work) -> Result<DataFrame> {
     let base = format!("{}{}", work.url, work.district(0));
@@ -92,11 +102,13 @@ fn input(work: &Work) -> Result<DataFrame> {
         )?),
         _ => {
             let rows = work.rows()?;
-            let height = rows.height();
-            Ok(rows.hstack(&[
-                Column::new("targetUrl".into(), vec![base; height]),
-                Column::new("EdFi Token".into(), vec![work.token.as_str(); height]),
-            ])?)
+            Ok(df!(
+                "key" => rows.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(),
+                "id" => rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(),
+                "payload" => rows.iter().map(|row| row.payload.as_str()).collect::<Vec<_>>(),
+                "targetUrl" => vec![base; rows.len()],
+                "EdFi Token" => vec![work.token.as_str(); rows.len()],
+            )?)
         }
     }
 }

@@ -76,7 +76,7 @@ const EVENTS: [&str; 3] = [
 ];
 
 /// All records as one text, ready to be cut into pages of any size.
-pub struct Records {
+pub(crate) struct Records {
     text: String,
     /// Where each record begins; one more for where the next would.
     starts: Vec<usize>,
@@ -84,7 +84,7 @@ pub struct Records {
 
 impl Records {
     /// The same records for the same number, every time.
-    pub fn generate(count: usize) -> Self {
+    pub(crate) fn generate(count: usize) -> Self {
         let mut text = String::with_capacity(count * 2800);
         let mut starts = Vec::with_capacity(count + 1);
         for number in 0..count {
@@ -97,18 +97,18 @@ impl Records {
         Self { text, starts }
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.starts.len() - 1
     }
 
     /// The records of a range, with commas between them.
-    pub fn slice(&self, range: Range<usize>) -> &str {
+    pub(crate) fn slice(&self, range: Range<usize>) -> &str {
         let (start, end) = (self.starts[range.start], self.starts[range.end]);
         self.text[start..end].trim_end_matches(',')
     }
 
     /// The record of an id, as [`id`] made it.
-    pub fn find(&self, id: &str) -> Option<&str> {
+    pub(crate) fn find(&self, id: &str) -> Option<&str> {
         let number = usize::from_str_radix(id.get(24..)?, 16).ok()? ^ ID_MASK;
         (number < self.len() && crate::records::id(number as u64) == id)
             .then(|| self.slice(number..number + 1))
@@ -119,7 +119,7 @@ impl Records {
 const ID_MASK: usize = 0x5bd1_e995;
 
 /// The 32 hexadecimal digits by which an ODS knows a record.
-pub fn id(number: u64) -> String {
+pub(crate) fn id(number: u64) -> String {
     let mut random = Random(number ^ 0x1d);
     let tail = number as usize ^ ID_MASK;
     format!(

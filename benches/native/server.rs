@@ -13,14 +13,14 @@ use std::time::Duration;
 use crate::records::{Records, id};
 
 /// The one resource there is, below a district.
-pub const RESOURCE: &str = "data/v3/ed-fi/studentAssessments";
+pub(crate) const RESOURCE: &str = "data/v3/ed-fi/studentAssessments";
 /// What every request for data has to carry.
-pub const TOKEN: &str = "a-token-for-the-benchmark";
+pub(crate) const TOKEN: &str = "a-token-for-the-benchmark";
 const ALL: usize = 500;
 /// What an ODS says of itself; before 7.3 there are no page tokens.
 const DISCOVERY: &str = r#"{"version":"6.2","apiMode":"Sandbox","urls":{}}"#;
 
-pub struct Server {
+pub(crate) struct Server {
     records: Records,
     /// How long an answer waits, as if the server were far away.
     latency: Duration,
@@ -38,7 +38,7 @@ struct Request<'a> {
 }
 
 impl Server {
-    pub fn new(records: Records, latency: Duration) -> Self {
+    pub(crate) fn new(records: Records, latency: Duration) -> Self {
         Self {
             records,
             latency,
@@ -47,12 +47,12 @@ impl Server {
     }
 
     /// The size of all records.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.records.slice(0..self.records.len()).len()
     }
 
     /// Serves for ever.
-    pub fn run(self, listener: &TcpListener) -> io::Result<()> {
+    pub(crate) fn run(self, listener: &TcpListener) -> io::Result<()> {
         let server = Arc::new(self);
         loop {
             let (stream, _) = listener.accept()?;

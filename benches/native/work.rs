@@ -1,62 +1,70 @@
 //! What a contestant is told to do, and what it took.
 
-use std::fs::{self, File};
+use std::fs;
 use std::time::Instant;
 
-use polars::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Errors come from other threads.
-pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// One piece of work, as `run.py` describes it to every contestant.
 #[derive(Deserialize)]
-pub struct Work {
+pub(crate) struct Work {
     /// `get_all`, `post`, `get_by_id` or `tokens`.
-    pub job: String,
-    pub url: String,
-    pub token: String,
+    pub(crate) job: String,
+    pub(crate) url: String,
+    pub(crate) token: String,
     /// Requests in flight.
-    pub workers: usize,
+    pub(crate) workers: usize,
     /// How many districts are read; each has the `parts`th part of all records.
-    pub districts: usize,
-    pub parts: usize,
+    pub(crate) districts: usize,
+    pub(crate) parts: usize,
     /// All records of the server.
-    pub records: usize,
+    pub(crate) records: usize,
     /// Records a page.
-    pub limit: usize,
+    pub(crate) limit: usize,
     /// Rows to post, or accounts to fetch tokens for.
-    pub count: usize,
-    /// Parquet with `key`, `id` and `payload`.
-    pub rows: String,
-    /// Where the result goes, as Parquet.
-    pub result: Option<String>,
+    pub(crate) count: usize,
+    /// A file of [`Row`]s, as JSON, one a line.
+    pub(crate) rows: String,
+    /// Where the result goes, as JSON, one row a line.
+    pub(crate) result: Option<String>,
+}
+
+/// What is posted, or asked for by its id.
+#[derive(Deserialize)]
+pub(crate) struct Row {
+    pub(crate) key: String,
+    pub(crate) id: String,
+    pub(crate) payload: String,
 }
 
 impl Work {
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         Ok(serde_json::from_str(text)?)
     }
 
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         self.url.trim_start_matches("http://")
     }
 
     /// The path of a district's ODS; more districts than parts begin again.
-    pub fn district(&self, number: usize) -> String {
+    pub(crate) fn district(&self, number: usize) -> String {
         format!("/{}of{}", number % self.parts + 1, self.parts)
     }
 
     /// The rows to work on.
-    pub fn rows(&self) -> Result<DataFrame> {
-        let rows = ParquetReader::new(File::open(&self.rows)?).finish()?;
-        Ok(rows.head(Some(self.count)))
+    pub(crate) fn rows(&self) -> Result<Vec<Row>> {
+        let text = fs::read_to_string(&self.rows)?;
+        let rows = text.lines().take(self.count).map(serde_json::from_str);
+        Ok(rows.collect::<serde_json::Result<_>>()?)
     }
 }
 
 /// Does something, and says in JSON what it took: seconds by the clock and of all cores, bytes.
-pub fn measure<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Value)> {
+pub(crate) fn measure<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Value)> {
     // Where it can be: only what is used from here on counts for the peak.
     let _ = fs::write("/proc/self/clear_refs", "5");
     let before = memory("VmRSS:");
