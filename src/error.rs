@@ -99,6 +99,11 @@ impl Failure {
             ..Self::default()
         }
     }
+
+    /// The failure of a request that was not sent because its call was interrupted.
+    pub(crate) fn not_sent() -> Self {
+        Self::new("not sent: interrupted")
+    }
 }
 
 impl fmt::Display for Failure {

@@ -45,6 +45,7 @@ mod client;
 pub mod columns;
 mod error;
 mod frame;
+mod openapi;
 #[cfg(feature = "python")]
 mod python;
 mod runtime;

@@ -12,10 +12,8 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 
-use super::control::Control;
-use super::retry::RetryPolicy;
 use super::secret::Secret;
-use super::transport::{Answer, Call, Transport};
+use super::transport::{Request, Response, SendOptions, Transport};
 use crate::Failure;
 
 /// A token is renewed this long before its end.
@@ -160,10 +158,9 @@ impl Credentials {
     pub(crate) async fn fetch(
         &self,
         transport: &Transport,
-        policy: RetryPolicy,
-        control: &Control,
+        options: SendOptions<'_>,
     ) -> Result<Token, Failure> {
-        let (token, _) = self.token(transport, policy, control, |_| false).await?;
+        let (token, _) = self.token(transport, options, |_| false).await?;
         Ok(token)
     }
 
@@ -172,8 +169,7 @@ impl Credentials {
     pub(crate) async fn token(
         &self,
         transport: &Transport,
-        policy: RetryPolicy,
-        control: &Control,
+        options: SendOptions<'_>,
         usable: impl Fn(&Token) -> bool,
     ) -> Result<(Token, bool), Failure> {
         let slot = &self.slot;
@@ -181,7 +177,7 @@ impl Credentials {
         if let Some(token) = slot.fresh().filter(usable) {
             return Ok((token, false));
         }
-        let fetched = self.request(transport, policy, control).await;
+        let fetched = self.request(transport, options).await;
         // A refused secret does not keep the token that an accepted one got before.
         slot.set(fetched.as_ref().ok().cloned());
         fetched.map(|token| (token, true))
@@ -190,15 +186,14 @@ impl Credentials {
     async fn request(
         &self,
         transport: &Transport,
-        policy: RetryPolicy,
-        control: &Control,
+        options: SendOptions<'_>,
     ) -> Result<Token, Failure> {
         let basic = format!("{}:{}", self.client_id(), self.secret.reveal());
         let basic = base64::engine::general_purpose::STANDARD.encode(basic);
         let mut authorization = HeaderValue::try_from(format!("Basic {basic}"))
             .map_err(|_| Failure::new("the credentials cannot stand in a header"))?;
         authorization.set_sensitive(true);
-        let mut call = Call {
+        let mut request = Request {
             method: Method::POST,
             headers: vec![
                 (ACCEPT, HeaderValue::from_static("application/json")),
@@ -210,22 +205,22 @@ impl Credentials {
             authorization: Some(authorization),
             body: Some(bytes::Bytes::from_static(b"grant_type=client_credentials")),
             small: true,
-            ..Call::get(self.owner.token_url.clone())
+            ..Request::get(self.owner.token_url.clone())
         };
-        let answer = transport.send(&mut call, policy, control).await?;
-        read_token(&answer).map_err(|mut failure| {
+        let response = transport.send(&mut request, options).await?;
+        read_token(&response).map_err(|mut failure| {
             failure.message = self.secret.redact(failure.message);
             failure
         })
     }
 }
 
-fn read_token(answer: &Answer) -> Result<Token, Failure> {
-    if answer.status != StatusCode::OK && answer.status != StatusCode::CREATED {
-        return Err(answer.failure());
+fn read_token(response: &Response) -> Result<Token, Failure> {
+    if response.status != StatusCode::OK && response.status != StatusCode::CREATED {
+        return Err(response.failure());
     }
-    let body: Value = serde_json::from_slice(&answer.body)
-        .map_err(|_| answer.unusable("the token endpoint did not answer with JSON"))?;
+    let body: Value = serde_json::from_slice(&response.body)
+        .map_err(|_| response.unusable("the token endpoint did not answer with JSON"))?;
     let token = body
         .get("access_token")
         .and_then(Value::as_str)
@@ -234,7 +229,7 @@ fn read_token(answer: &Answer) -> Result<Token, Failure> {
         Some(token) if !token.is_empty() && token.bearer().is_some() => {
             Ok(Token::lasting(token, lifetime(body.get("expires_in"))))
         }
-        _ => Err(answer.unusable("the answer holds no access_token")),
+        _ => Err(response.unusable("the answer holds no access_token")),
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::retry;
 use super::session::{Access, CallContext};
-use super::transport::{Answer, Call};
+use super::transport::{Request, Response};
 use crate::Failure;
 
 /// The change versions that an ODS can tell about (`availableChangeVersions`).
@@ -32,21 +32,23 @@ pub(crate) enum Snapshot {
 
 impl Snapshot {
     /// Adds the headers to a request.
-    pub(crate) fn apply(&self, call: &mut Call) {
+    pub(crate) fn apply(&self, request: &mut Request) {
         if *self == Self::No {
             return;
         }
         let name = HeaderName::from_static("use-snapshot");
-        call.headers.push((name, HeaderValue::from_static("true")));
+        request
+            .headers
+            .push((name, HeaderValue::from_static("true")));
         if let Self::Named(identifier) = self {
             let name = HeaderName::from_static("snapshot-identifier");
-            call.headers.push((name, identifier.clone()));
+            request.headers.push((name, identifier.clone()));
         }
     }
 
     /// The failure of a request that was not answered as it must be; says so where that may be for
     /// want of a snapshot.
-    pub(crate) fn refusal(&self, answer: &Answer) -> Failure {
+    pub(crate) fn refusal(&self, answer: &Response) -> Failure {
         let mut failure = answer.refusal();
         let hint = match answer.status.as_u16() {
             404 => "snapshot: the ODS has none, or no such resource",
@@ -137,20 +139,21 @@ impl CallContext {
         access: &Access,
         what: &str,
         snapshot: &Snapshot,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Response, Failure> {
         let version = access.api_version.as_deref();
         let root = self
             .client
             .change_queries_root(&access.base, version, &self.control)
             .await?;
         let url: Url = root.join(what);
-        let mut call = Call {
+        let mut request = Request {
             small: true,
-            ..Call::get(url)
+            ..Request::get(url)
         };
-        call.headers
+        request
+            .headers
             .push((ACCEPT, HeaderValue::from_static("application/json")));
-        snapshot.apply(&mut call);
-        self.send(access, &mut call, self.client.policy()).await
+        snapshot.apply(&mut request);
+        self.send(access, &mut request, self.client.policy()).await
     }
 }

@@ -3,9 +3,8 @@
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use super::control::Control;
-use super::retry::{self, RetryPolicy};
-use super::transport::{Call, Transport};
+use super::retry;
+use super::transport::{Request, SendOptions, Transport};
 use super::urls::{self, BaseUrl};
 use crate::Failure;
 
@@ -23,19 +22,18 @@ impl Discovery {
     pub(crate) async fn fetch(
         base: &BaseUrl,
         transport: &Transport,
-        policy: RetryPolicy,
-        control: &Control,
+        options: SendOptions<'_>,
     ) -> Result<Self, Failure> {
-        let mut call = Call {
+        let mut request = Request {
             small: true,
-            ..Call::get(base.as_url().clone())
+            ..Request::get(base.as_url().clone())
         };
-        let answer = transport.send(&mut call, policy, control).await?;
-        if retry::is_passing(answer.status) {
-            return Err(answer.failure());
+        let response = transport.send(&mut request, options).await?;
+        if retry::is_passing(response.status) {
+            return Err(response.failure());
         }
-        let document = (answer.status == StatusCode::OK)
-            .then(|| serde_json::from_slice::<Value>(&answer.body).ok())
+        let document = (response.status == StatusCode::OK)
+            .then(|| serde_json::from_slice::<Value>(&response.body).ok())
             .flatten()
             .unwrap_or_default();
         Ok(Self {

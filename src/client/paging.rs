@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::changes::Snapshot;
 use super::session::{Access, CallContext};
-use super::transport::{Answer, Call};
+use super::transport::{Request, Response};
 use crate::Failure;
 use crate::choice::choice;
 
@@ -53,7 +53,7 @@ pub(crate) struct PageRequest {
 /// A page as it came.
 #[derive(Debug)]
 pub(crate) struct RawPage {
-    pub(crate) answer: Answer,
+    pub(crate) answer: Response,
     /// `Total-Count`, where the server sent one.
     pub(crate) total: Option<u64>,
     /// `Next-Page-Token`: a walk by tokens ends where there is none, and nowhere else.
@@ -61,7 +61,7 @@ pub(crate) struct RawPage {
 }
 
 impl RawPage {
-    fn new(answer: Answer) -> Self {
+    fn new(answer: Response) -> Self {
         let header = |name: &str| {
             let text = answer.headers.get(name)?.to_str().ok()?.trim();
             (!text.is_empty()).then(|| text.to_owned())
@@ -296,14 +296,15 @@ impl Collection {
         context: &CallContext,
         access: &Access,
         url: Url,
-    ) -> Result<Answer, Failure> {
-        let mut call = Call::get(url);
-        call.headers
+    ) -> Result<Response, Failure> {
+        let mut request = Request::get(url);
+        request
+            .headers
             .push((ACCEPT, HeaderValue::from_static("application/json")));
-        call.page = true;
-        self.snapshot.apply(&mut call);
+        request.page = true;
+        self.snapshot.apply(&mut request);
         let policy = context.client.policy();
-        context.send(access, &mut call, policy).await
+        context.send(access, &mut request, policy).await
     }
 }
 
@@ -331,7 +332,7 @@ fn page_tokens(body: &[u8]) -> Option<Vec<String>> {
 
 /// The largest page that the server's own words allow: `Limit must be omitted or set to a value
 /// between 0 and 500.` (ODS/API, parameter-validation-failed).
-fn allowed_limit(answer: &Answer) -> Option<u64> {
+fn allowed_limit(answer: &Response) -> Option<u64> {
     if answer.status != StatusCode::BAD_REQUEST {
         return None;
     }

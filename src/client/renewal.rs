@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::auth::{Credentials, Owner, Token};
-use super::control::Control;
-use super::retry::RetryPolicy;
 use super::secret::Secret;
-use super::transport::Transport;
+use super::transport::{SendOptions, Transport};
+use crate::Failure;
 
 /// After this many failures in a row, renewals for a client pause.
 const FAILURES_BEFORE_PAUSE: u32 = 3;
@@ -22,7 +21,6 @@ const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Renewals {
     cooldown: Duration,
-    policy: RetryPolicy,
     clients: Mutex<HashMap<Arc<Owner>, Arc<tokio::sync::Mutex<Client>>>>,
 }
 
@@ -68,10 +66,9 @@ impl Client {
 }
 
 impl Renewals {
-    pub(crate) fn new(cooldown: Duration, policy: RetryPolicy) -> Self {
+    pub(crate) fn new(cooldown: Duration) -> Self {
         Self {
             cooldown,
-            policy: policy.never(),
             clients: Mutex::default(),
         }
     }
@@ -132,13 +129,13 @@ impl Renewals {
     }
 
     /// Another token than `stale`: one that is there already, or a new one. One request serves
-    /// everyone who waits here. The error is the reason, without a prefix.
+    /// everyone who waits here, and is sent once. The error is the reason, without a prefix.
     pub(crate) async fn renew(
         &self,
         credentials: &Credentials,
         stale: Option<&Secret>,
         transport: &Transport,
-        control: &Control,
+        options: SendOptions<'_>,
     ) -> Result<Renewed, String> {
         let client = self.client(credentials);
         let mut waited = false;
@@ -171,14 +168,14 @@ impl Renewals {
                     }
                     _ => {
                         return self
-                            .attempt(&mut client, credentials, stale, transport, control)
+                            .attempt(&mut client, credentials, stale, transport, options)
                             .await;
                     }
                 }
             };
             // The first pause is waited out without the lock, then looked at again.
-            if control.sleep(pause).await.is_err() {
-                return Err(control.not_sent().message);
+            if options.cancellation.sleep(pause).await.is_err() {
+                return Err(Failure::not_sent().message);
             }
             waited = true;
         }
@@ -190,16 +187,16 @@ impl Renewals {
         credentials: &Credentials,
         stale: Option<&Secret>,
         transport: &Transport,
-        control: &Control,
+        options: SendOptions<'_>,
     ) -> Result<Renewed, String> {
         if (1..FAILURES_BEFORE_PAUSE).contains(&client.failures) {
             let backoff = FIRST_BACKOFF * (1 << (client.failures - 1));
-            if control.sleep(backoff).await.is_err() {
-                return Err(control.not_sent().message);
+            if options.cancellation.sleep(backoff).await.is_err() {
+                return Err(Failure::not_sent().message);
             }
         }
         let usable = |token: &Token| client.usable(&token.token, stale);
-        let token = credentials.token(transport, self.policy, control, usable);
+        let token = credentials.token(transport, options, usable);
         match token.await {
             Ok((token, _)) if client.refused.contains(&token.token) => {
                 credentials.forget(&token.token);

@@ -1,4 +1,4 @@
-//! What is tried again, and when.
+//! What is sent again by itself, and when: one table.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,19 +15,46 @@ pub(crate) struct RetryPolicy {
     pub(crate) max_retries: u32,
     /// The longest pause; a server that asks for a longer one is not waited for.
     pub(crate) max_wait: Duration,
-    /// What is tried again beside a connection that could not be made.
-    pub(crate) again: Again,
+    pub(crate) repeats: Repeats,
 }
 
-/// What a request is tried again after.
+/// What came of a try that was not answered for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Again {
-    /// Passing troubles and broken connections: asking twice does no harm.
-    Always,
-    /// Broken connections only.
+pub(crate) enum Trouble {
+    /// There was no connection: nothing was sent.
+    NotConnected,
+    /// The connection broke after sending; what became of the request is not known.
     Broken,
-    /// Nothing: what was sent may have been done.
-    Nothing,
+    /// The answer speaks of a passing trouble ([`is_passing`]).
+    Passing,
+    /// Another try would end in the same way.
+    Fatal,
+}
+
+/// Which troubles a request is sent again after, by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeats {
+    /// Reads, tokens, deletes: asking twice does no harm.
+    Idempotent,
+    /// Writes that may be repeated after a broken connection (`retry_broken`).
+    AfterBroken,
+    /// Writes: what was sent may have been applied.
+    Unsent,
+}
+
+impl Repeats {
+    /// The one table of repetitions. What a caller's `retry_statuses` repeat is not in it, nor the
+    /// one repetition with a new token after a 401.
+    pub(crate) fn after(self, trouble: Trouble) -> bool {
+        match (trouble, self) {
+            (Trouble::NotConnected, _) => true,
+            (Trouble::Broken, Self::Idempotent | Self::AfterBroken) => true,
+            (Trouble::Broken, Self::Unsent) => false,
+            (Trouble::Passing, Self::Idempotent) => true,
+            (Trouble::Passing, Self::AfterBroken | Self::Unsent) => false,
+            (Trouble::Fatal, _) => false,
+        }
+    }
 }
 
 impl RetryPolicy {
@@ -41,11 +68,11 @@ impl RetryPolicy {
 
     /// The policy of a request that changes something.
     pub(crate) fn for_write(self, after_broken: bool) -> Self {
-        let again = match after_broken {
-            true => Again::Broken,
-            false => Again::Nothing,
+        let repeats = match after_broken {
+            true => Repeats::AfterBroken,
+            false => Repeats::Unsent,
         };
-        Self { again, ..self }
+        Self { repeats, ..self }
     }
 
     /// The pause before try `attempt + 1`, or why there is none.
@@ -108,7 +135,7 @@ mod tests {
         let policy = RetryPolicy {
             max_retries: 3,
             max_wait: Duration::from_secs(2),
-            again: Again::Always,
+            repeats: Repeats::Idempotent,
         };
         for attempt in 0..3 {
             let full = FIRST_PAUSE * 2u32.pow(attempt);

@@ -6,13 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use reqwest::{StatusCode, Url};
 use tokio::sync::OnceCell;
 
-use super::EdFiClient;
 use super::auth::{Credentials, Token};
 use super::control::Control;
+use super::edfi_client::EdFiClient;
 use super::renewal::{Renewals, Renewed};
 use super::retry::RetryPolicy;
 use super::secret::Secret;
-use super::transport::{Answer, Call};
+use super::transport::{Request, Response, SendOptions};
 use super::urls::{self, BaseUrl};
 use crate::Failure;
 
@@ -84,18 +84,18 @@ impl CallContext {
     pub(crate) async fn send(
         &self,
         access: &Access,
-        call: &mut Call,
+        request: &mut Request,
         policy: RetryPolicy,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Response, Failure> {
         let token = self.token(access).await?;
-        let answer = self.send_as(&token, call, policy).await?;
-        if answer.status != StatusCode::UNAUTHORIZED || self.accepts_401 {
+        let response = self.send_as(&token, request, policy).await?;
+        if response.status != StatusCode::UNAUTHORIZED || self.accepts_401 {
             if let Renewal::Possible(credentials) = &access.renewal {
                 self.renewals.accept(credentials, &token).await;
             }
-            return Ok(answer);
+            return Ok(response);
         }
-        let mut failure = answer.failure();
+        let mut failure = response.failure();
         let credentials = match &access.renewal {
             Renewal::NotConfigured => return Err(failure),
             Renewal::Impossible(gap) => {
@@ -114,14 +114,14 @@ impl CallContext {
                     return Err(failure);
                 }
             };
-            let answer = self.send_as(&renewed.token, call, policy).await?;
-            if answer.status != StatusCode::UNAUTHORIZED {
+            let response = self.send_as(&renewed.token, request, policy).await?;
+            if response.status != StatusCode::UNAUTHORIZED {
                 self.renewals.accept(credentials, &renewed.token).await;
-                return Ok(answer);
+                return Ok(response);
             }
             self.renewals.refuse(credentials, &renewed.token).await;
             if renewed.requested {
-                return Err(answer.failure());
+                return Err(response.failure());
             }
             // A token that the process had was dead, too: now one is asked for.
             stale = renewed.token;
@@ -207,9 +207,10 @@ impl CallContext {
         credentials: &Credentials,
         stale: Option<&Secret>,
     ) -> Result<Renewed, String> {
-        let transport = self.client.transport();
+        let (client, policy) = (&self.client, self.client.policy().never());
+        let options = SendOptions::new(policy, &self.control);
         self.renewals
-            .renew(credentials, stale, transport, &self.control)
+            .renew(credentials, stale, client.transport(), options)
             .await
     }
 
@@ -225,18 +226,18 @@ impl CallContext {
     async fn send_as(
         &self,
         token: &Secret,
-        call: &mut Call,
+        request: &mut Request,
         policy: RetryPolicy,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Response, Failure> {
         let Some(bearer) = token.bearer() else {
             return Err(Failure::new(
                 "the token holds characters that no header can carry",
             ));
         };
-        call.authorization = Some(bearer);
+        request.authorization = Some(bearer);
         self.client
             .transport()
-            .send(call, policy, &self.control)
+            .send(request, SendOptions::new(policy, &self.control))
             .await
     }
 }

@@ -15,10 +15,10 @@ use super::arrays::{list_array, struct_array};
 use super::number::EXACT;
 use super::overflow::{FieldOverflow, Overflow};
 use super::page::{Node, Value, Values};
-use super::record::Kind;
 use super::text::TextBuilder;
 use super::types::Type;
 use super::{decimal, json, temporal};
+use crate::openapi::Kind;
 
 /// How values become a declared dtype, and so which of them fit.
 #[derive(Debug, Clone)]

@@ -11,9 +11,9 @@ use super::overflow::{FieldOverflow, Overflow};
 use super::page::{Node, Objects, Page, Value};
 use super::paths::{UNKNOWN, split};
 use super::projection::Projection;
-use super::record::{Kind, Record};
 use super::text::TextBuilder;
 use super::types::Type;
+use crate::openapi::{Kind, Record};
 use crate::{Error, Result};
 
 /// A declared schema, ready for pages.

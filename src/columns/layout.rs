@@ -5,9 +5,9 @@ use polars::prelude::Schema;
 use super::declared::DeclaredSchema;
 use super::page::Page;
 use super::plan::Plan;
-use super::record::Record;
 use super::statistics::Statistics;
 use crate::Result;
+use crate::openapi::Record;
 
 /// The union of what pages have: paths, kinds of value, order of first appearance.
 ///

@@ -166,9 +166,9 @@ impl EdFiClient {
         let (limit, paging) = (options.limit as u64, Paging::Offset);
         let mut reader = Reader::new(&context, options.workers, limit, paging, true, true);
         reader.by_version = true;
-        control.begin(1);
+        control.progress.begin(1);
         let records = read(&reader, &access, &endpoint, kind, options).await;
-        control.one_done();
+        control.progress.one_done();
         let records = records.map_err(|failure| ended(failure, control))?;
 
         let mut layout = Layout::new();
@@ -233,7 +233,7 @@ impl EdFiClient {
         }
         if since > versions.newest {
             if since > next_version {
-                control.warn(format!(
+                control.progress.warn(format!(
                     "since is {since}, but the ODS's newest change version is {}: was it restored \
                      or replaced? Then read everything anew (since=None)",
                     versions.newest

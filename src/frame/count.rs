@@ -4,7 +4,8 @@ use super::own::ended;
 use crate::client::changes::Snapshot;
 use crate::client::metadata::Metadata;
 use crate::client::paging::{Collection, PageError, PageRequest};
-use crate::client::{Control, EdFiClient, params};
+use crate::client::{Control, EdFiClient};
+use crate::openapi;
 use crate::{Error, Failure, Result};
 
 impl EdFiClient {
@@ -37,7 +38,9 @@ impl EdFiClient {
             match Metadata::of(&context, &access).describe(&endpoint).await {
                 Ok(described) => {
                     let resource = described.resource();
-                    if let Some(wrong) = resource.and_then(|one| params::unknown(one, params)) {
+                    if let Some(wrong) =
+                        resource.and_then(|one| openapi::unknown_param(one, params))
+                    {
                         return Err(Error::Config(wrong));
                     }
                 }

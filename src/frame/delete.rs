@@ -14,7 +14,7 @@ use super::run::for_each_row;
 use crate::Result;
 use crate::client::EdFiClient;
 use crate::client::session::{Access, CallContext};
-use crate::client::transport::Call;
+use crate::client::transport::Request;
 
 /// The options of [`EdFiClient::delete_by_id`] and [`EdFiClient::batch_delete_by_id`].
 #[derive(Debug, Clone, Default)]
@@ -96,26 +96,27 @@ async fn delete(context: &CallContext, access: &Access, endpoint: &str, id: &str
         Ok(url) => url,
         Err(failure) => return failure.into(),
     };
-    let mut call = Call {
+    let mut request = Request {
         method: Method::DELETE,
         small: true,
-        ..Call::get(url)
+        ..Request::get(url)
     };
     let sent = context
-        .send(access, &mut call, context.client.policy())
+        .send(access, &mut request, context.client.policy())
         .await;
     let outcome = match sent {
         // The item was there before the connection broke: the first try has done it.
-        Ok(answer)
-            if answer.is_written() || (call.broke && answer.status == StatusCode::NOT_FOUND) =>
+        Ok(response)
+            if response.is_written()
+                || (request.broke && response.status == StatusCode::NOT_FOUND) =>
         {
             Outcome {
                 status: Some(DELETED.into()),
-                ..Outcome::success(&answer)
+                ..Outcome::success(&response)
             }
         }
-        Ok(answer) => answer.refusal().into(),
+        Ok(response) => response.refusal().into(),
         Err(failure) => failure.into(),
     };
-    outcome.after(call.sent)
+    outcome.after(request.sent)
 }

@@ -214,7 +214,7 @@ impl<'a> Reader<'a> {
                 counted_early: true,
             });
         }
-        self.context.control.add_records(first.page.len());
+        self.context.control.progress.add_records(first.page.len());
         let mut reading = Reading::new(first);
         match (way, total) {
             (Way::Done | Way::Partitions(_), _) => Ok(reading),
@@ -276,7 +276,7 @@ impl<'a> Reader<'a> {
                 }
                 Err(error) => return Err(error.into_failure()),
             };
-            self.context.control.add_records(page.page.len());
+            self.context.control.progress.add_records(page.page.len());
             if !page.page.is_empty() {
                 pages.push(page.page);
             }
@@ -393,7 +393,7 @@ impl<'a> Reader<'a> {
         let page = self
             .decoded(collection.fetch(self.context, access, page), page.count)
             .await?;
-        self.context.control.add_records(page.page.len());
+        self.context.control.progress.add_records(page.page.len());
         Ok(page)
     }
 

@@ -31,14 +31,14 @@ impl Collections {
         let reading = Reading::new(&context, options)?;
         let reading = &reading;
         let control = &options.batch.control;
-        control.begin(rows.kept.len());
+        control.progress.begin(rows.kept.len());
         let read = stream::iter(rows.kept.iter().map(|row| rows.access(*row)))
             .map(|access| async move {
                 let read = match access {
                     Ok(access) => reading.alone(&access).await,
                     Err(failure) => Err(failure),
                 };
-                control.one_done();
+                control.progress.one_done();
                 read
             })
             .buffered(options.batch.workers)

@@ -15,10 +15,10 @@ use super::request::Rows;
 use crate::choice::choice;
 use crate::client::metadata::{Described, Metadata};
 use crate::client::paging::{Collection, Paging};
-use crate::client::params;
 use crate::client::session::{Access, CallContext};
 use crate::client::{Control, EdFiClient, urls};
-use crate::columns::{self, Layout, Page, Plan, Record};
+use crate::columns::{self, Layout, Page, Plan};
+use crate::openapi::{self, Record};
 use crate::runtime::Threads;
 use crate::{Error, Failure, Result};
 
@@ -160,7 +160,7 @@ impl EdFiClient {
         let access = self.own_access()?;
         let context = self.own_context(batch);
         let reading = Reading::new(&context, options)?;
-        batch.control.begin(1);
+        batch.control.progress.begin(1);
         let described = reading.describe(&access).await;
         if let Ok(described) = &described
             && let Some(wrong) = reading.unknown_param(described)
@@ -168,12 +168,12 @@ impl EdFiClient {
             return Err(Error::Config(wrong));
         }
         let district = reading.district(0, &access, described).await;
-        batch.control.one_done();
+        batch.control.progress.one_done();
         if let Err(failure) = district.outcome {
             return Err(ended(failure, &batch.control));
         }
         if let Ok(Some(warning)) = district.outcome.as_ref().map(|r| r.warning.as_ref()) {
-            batch.control.warn(warning.clone());
+            batch.control.progress.warn(warning.clone());
         }
         let frame = assemble(vec![district], options, &[])?.records;
         explode(frame, options)
@@ -208,7 +208,7 @@ impl EdFiClient {
         let context = rows.context();
         let reading = Reading::new(&context, options)?;
         let visits = visits(&keys, &rows);
-        batch.control.begin(visits.len());
+        batch.control.progress.begin(visits.len());
 
         let described = reading.checked_params(&visits, &rows).await?;
         let (reading, rows) = (&reading, &rows);
@@ -228,7 +228,7 @@ impl EdFiClient {
                     }
                     Err(failure) => District::failed(visit.row, failure),
                 };
-                batch.control.one_done();
+                batch.control.progress.one_done();
                 district
             })
             .buffered(batch.workers)
@@ -241,7 +241,10 @@ impl EdFiClient {
         for mut district in districts {
             if let Ok(Some(warning)) = district.outcome.as_ref().map(|r| r.warning.as_ref()) {
                 let key = keys.get(district.row).unwrap_or_default();
-                batch.control.warn(format!("{key_col} {key}: {warning}"));
+                batch
+                    .control
+                    .progress
+                    .warn(format!("{key_col} {key}: {warning}"));
             }
             district.outcome = district
                 .outcome
@@ -263,7 +266,7 @@ pub(super) fn explode(frame: DataFrame, options: &GetAllOptions) -> Result<DataF
 }
 
 fn interrupted(mut failure: Failure, control: &Control) -> Failure {
-    if control.is_cancelled() && failure.message != control.not_sent().message {
+    if control.is_cancelled() && failure.message != Failure::not_sent().message {
         failure.message = format!("interrupted; {}", failure.message);
     }
     failure
@@ -386,7 +389,7 @@ impl<'a> Reading<'a> {
     }
 
     pub(super) fn unknown_param(&self, described: &Described) -> Option<String> {
-        params::unknown(described.resource()?, &self.options.params)
+        openapi::unknown_param(described.resource()?, &self.options.params)
     }
 
     /// Where there are parameters, what the documents of all districts say, before any of them is
@@ -552,7 +555,7 @@ fn warn_of_unknown(unknown: &Column, control: &Control) -> Result<()> {
     } else {
         "records hold"
     };
-    control.warn(format!(
+    control.progress.warn(format!(
         "{count} {records} something that the ODS's OpenAPI document has no place for ({}); it \
          stands in the column {:?}",
         names.join(", "),

@@ -16,7 +16,7 @@ use super::request::ItemRows;
 use super::run::for_each_row;
 use crate::client::EdFiClient;
 use crate::client::session::{Access, CallContext};
-use crate::client::transport::{Answer, Call};
+use crate::client::transport::{Request, Response};
 use crate::columns::{self, Layout, Page, PageDecoder};
 use crate::runtime::Threads;
 use crate::{Error, Failure, Result, runtime};
@@ -57,11 +57,11 @@ impl EdFiClient {
         let endpoint = self.endpoint_or(options.batch.endpoint.as_deref())?;
         let context = self.own_context(&options.batch);
         let read = get(&context, &self.own_access()?, &endpoint, id.trim()).await;
-        let answer = read.map_err(Error::from_failure)?;
-        if let Err(error) = PageDecoder::new(true).decode_object(&answer.body) {
-            return Err(Error::Http(answer.unusable(&error.to_string())));
+        let response = read.map_err(Error::from_failure)?;
+        if let Err(error) = PageDecoder::new(true).decode_object(&response.body) {
+            return Err(Error::Http(response.unusable(&error.to_string())));
         }
-        String::from_utf8(answer.body.into_vec())
+        String::from_utf8(response.body.into_vec())
             .map_err(|_| Error::Json("the body is not UTF-8".into()))
     }
 
@@ -221,12 +221,12 @@ impl Items {
 
 /// The item of a row. Its headers go: they would keep the memory that they were read into.
 async fn read(items: &ItemRows, row: usize) -> (Outcome, Option<Vec<u8>>) {
-    let answer = match items.item(row) {
+    let response = match items.item(row) {
         Ok((access, id)) => get(&items.context, &access, &items.endpoint, id).await,
         Err(failure) => Err(failure),
     };
-    match answer {
-        Ok(answer) => (Outcome::success(&answer), Some(answer.body.into_vec())),
+    match response {
+        Ok(response) => (Outcome::success(&response), Some(response.body.into_vec())),
         Err(failure) => (failure.into(), None),
     }
 }
@@ -236,19 +236,20 @@ async fn get(
     access: &Access,
     endpoint: &str,
     id: &str,
-) -> Result<Answer, Failure> {
-    let mut call = Call::get(context.item_url(access, endpoint, id).await?);
-    call.headers
+) -> Result<Response, Failure> {
+    let mut request = Request::get(context.item_url(access, endpoint, id).await?);
+    request
+        .headers
         .push((ACCEPT, HeaderValue::from_static("application/json")));
-    let answer = context
-        .send(access, &mut call, context.client.policy())
+    let response = context
+        .send(access, &mut request, context.client.policy())
         .await?;
-    if answer.status != StatusCode::OK {
-        return Err(answer.refusal());
+    if response.status != StatusCode::OK {
+        return Err(response.refusal());
     }
-    check_object(&answer.body)
-        .map_err(|what| answer.unusable(&format!("the body is not JSON of an item: {what}")))?;
-    Ok(answer)
+    check_object(&response.body)
+        .map_err(|what| response.unusable(&format!("the body is not JSON of an item: {what}")))?;
+    Ok(response)
 }
 
 /// The bodies as one page.

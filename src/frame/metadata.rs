@@ -8,7 +8,7 @@ use crate::client::session::{Access, CallContext};
 use crate::client::urls::BaseUrl;
 use crate::client::{Control, EdFiClient};
 use crate::columns::Layout;
-use crate::columns::openapi::Resource;
+use crate::openapi::Resource;
 use crate::{Error, Failure, Result};
 
 /// How the columns of [`EdFiClient::schema`] are named, and which there are.

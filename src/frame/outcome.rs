@@ -3,7 +3,7 @@
 use polars::prelude::*;
 
 use super::input::Keys;
-use crate::client::transport::Answer;
+use crate::client::transport::Response;
 use crate::{Error, Failure, Result};
 
 /// The status of a row that was not sent because nothing was to be written.
@@ -37,9 +37,9 @@ impl Outcome {
         }
     }
 
-    pub(crate) fn success(answer: &Answer) -> Self {
+    pub(crate) fn success(response: &Response) -> Self {
         Self {
-            http_status: Some(answer.status.as_u16()),
+            http_status: Some(response.status.as_u16()),
             ..Self::default()
         }
     }

@@ -8,7 +8,7 @@ use crate::{Error, Failure, Result};
 impl EdFiClient {
     /// What the requests of one call share.
     pub(crate) fn own_context(&self, batch: &BatchOptions) -> CallContext {
-        let renewals = Renewals::new(batch.refresh_cooldown, self.policy());
+        let renewals = Renewals::new(batch.refresh_cooldown);
         CallContext::new(self, batch.control.clone(), renewals)
     }
 

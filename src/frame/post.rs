@@ -16,7 +16,7 @@ use super::outcome::{Outcome, Report};
 use super::request::Rows;
 use super::run::for_each_row;
 use crate::client::session::{Access, CallContext};
-use crate::client::transport::{Answer, Call};
+use crate::client::transport::{Request, Response};
 use crate::client::{EdFiClient, retry};
 use crate::columns::Encoder;
 use crate::{Error, Failure, Result};
@@ -258,8 +258,8 @@ impl Poster {
 
     /// Posts one payload, and again where that was asked for.
     async fn post(&self, access: &Access, payload: Bytes) -> Outcome {
-        let mut call = match self.call(access, payload).await {
-            Ok(call) => call,
+        let mut request = match self.request(access, payload).await {
+            Ok(request) => request,
             Err(failure) => return failure.into(),
         };
         let policy = self
@@ -270,64 +270,70 @@ impl Poster {
         let mut retries = 0;
         let mut refused: Option<Outcome> = None;
         loop {
-            let sent = call.sent;
-            let answer = match self.context.send(access, &mut call, policy).await {
-                Ok(answer) => answer,
+            let sent = request.sent;
+            let response = match self.context.send(access, &mut request, policy).await {
+                Ok(response) => response,
                 Err(failure) => {
                     // What the server said before an interruption says more than "not sent".
                     let outcome = match refused {
-                        Some(refused) if call.sent == sent => refused,
+                        Some(refused) if request.sent == sent => refused,
                         _ => self.noted(failure.into(), retries),
                     };
-                    return outcome.after(call.sent);
+                    return outcome.after(request.sent);
                 }
             };
-            if answer.is_written() {
+            if response.is_written() {
                 let outcome = Outcome {
-                    resource_id: resource_id(&answer),
-                    ..Outcome::success(&answer)
+                    resource_id: resource_id(&response),
+                    ..Outcome::success(&response)
                 };
-                return outcome.after(call.sent);
+                return outcome.after(request.sent);
             }
-            let failure = answer.refusal();
-            let retried = self.options.is_retried(answer.status, &failure.message);
+            let failure = response.refusal();
+            let retried = self.options.is_retried(response.status, &failure.message);
             if retried && retries < self.options.max_retries {
-                let asked = retry::retry_after(&answer.headers);
+                let asked = retry::retry_after(&response.headers);
                 if asked.is_none_or(|asked| asked <= policy.max_wait) {
                     let factor = 2u32.saturating_pow(retries);
                     let backoff = self.options.retry_backoff.checked_mul(factor);
                     let wait = asked.or(backoff).unwrap_or(Duration::MAX);
-                    refused = Some(self.refused(&answer, failure, retried, retries));
+                    refused = Some(self.refused(&response, failure, retried, retries));
                     // A cancellation is noticed when the call is sent again.
-                    let _ = self.context.control.sleep(wait).await;
+                    let _ = self.context.control.cancellation.sleep(wait).await;
                     retries += 1;
                     continue;
                 }
             }
             return self
-                .refused(&answer, failure, retried, retries)
-                .after(call.sent);
+                .refused(&response, failure, retried, retries)
+                .after(request.sent);
         }
     }
 
-    async fn call(&self, access: &Access, payload: Bytes) -> Result<Call, Failure> {
+    async fn request(&self, access: &Access, payload: Bytes) -> Result<Request, Failure> {
         let resource = self.context.resource(access, &self.endpoint).await?;
-        Ok(Call {
+        Ok(Request {
             method: Method::POST,
             headers: vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
             body: Some(payload),
             small: true,
-            ..Call::get(resource.into())
+            ..Request::get(resource.into())
         })
     }
 
-    fn refused(&self, answer: &Answer, failure: Failure, retried: bool, retries: u32) -> Outcome {
+    fn refused(
+        &self,
+        response: &Response,
+        failure: Failure,
+        retried: bool,
+        retries: u32,
+    ) -> Outcome {
         let mut outcome = self.noted(failure.into(), retries);
         // A 2xx that is no success, such as a page of HTML, never reached the ODS.
         if let (false, false, Some(status)) = (
             retried,
-            answer.status.is_success(),
-            self.options.allowed(answer.status),
+            response.status.is_success(),
+            self.options.allowed(response.status),
         ) {
             outcome.status.clone_from(status);
         }
@@ -349,8 +355,8 @@ impl Poster {
 }
 
 /// The last segment of `Location`, absolute or relative; the host in it may be wrong.
-fn resource_id(answer: &Answer) -> Option<String> {
-    let location = answer.headers.get(LOCATION)?.to_str().ok()?;
+fn resource_id(response: &Response) -> Option<String> {
+    let location = response.headers.get(LOCATION)?.to_str().ok()?;
     let path = location.split(['?', '#']).next()?;
     let id = path.trim_end_matches('/').rsplit('/').next()?;
     (!id.is_empty()).then(|| id.to_owned())

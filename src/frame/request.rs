@@ -86,7 +86,7 @@ impl Rows {
 
     /// What all requests of this batch share.
     pub(crate) fn context(&self) -> CallContext {
-        let renewals = Renewals::new(self.options.refresh_cooldown, self.client.policy());
+        let renewals = Renewals::new(self.options.refresh_cooldown);
         CallContext::new(&self.client, self.options.control.clone(), renewals)
     }
 
@@ -148,17 +148,11 @@ impl Rows {
 
     /// The client's own credentials, which only its own origin may see.
     fn client_token(&self, base: &BaseUrl) -> Result<TokenSource, Failure> {
-        let own = self
-            .client
-            .base()
-            .is_some_and(|own| own.same_origin(base.as_url()));
-        match (self.client.auth(), own) {
-            (Auth::None, _) => Err(Failure::new(format!("missing '{TOKEN_COL}'"))),
-            (_, true) => Ok(TokenSource::Client),
-            (_, false) => Err(Failure::new(format!(
-                "missing '{TOKEN_COL}': the client's own credentials go to its own base_url only"
-            ))),
+        if matches!(self.client.auth(), Auth::None) {
+            return Err(Failure::new(format!("missing '{TOKEN_COL}'")));
         }
+        self.client.check_origin(base, TOKEN_COL)?;
+        Ok(TokenSource::Client)
     }
 
     fn renewal(&self, row: usize, base: &BaseUrl) -> Result<Renewal, Failure> {

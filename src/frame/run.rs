@@ -32,7 +32,7 @@ where
     S: Send + Sync + 'static,
     T: Send + 'static,
 {
-    control.begin(rows.len());
+    control.progress.begin(rows.len());
     let queue = Arc::new(Queue {
         chains: chains(rows, order_by),
         next: AtomicUsize::new(0),
@@ -83,7 +83,7 @@ impl<S, T> Queue<S, T> {
                 let mut done = Vec::with_capacity(chain.len());
                 for &(place, row) in chain {
                     done.push((place, (queue.work)(queue.shared.clone(), row).await));
-                    queue.control.one_done();
+                    queue.control.progress.one_done();
                 }
                 done
             })

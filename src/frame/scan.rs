@@ -19,7 +19,8 @@ use super::request::Rows;
 use super::walk::{Decoders, District, Made, Make, Piece, Pieces, Scanning};
 use crate::client::session::CallContext;
 use crate::client::{Control, EdFiClient};
-use crate::columns::{Layout, Page, PageDecoder, Plan, Record};
+use crate::columns::{Layout, Page, PageDecoder, Plan};
+use crate::openapi::Record;
 use crate::{Error, Failure, Result};
 
 /// The options of [`EdFiClient::pages`], [`EdFiClient::record_batches`], [`EdFiClient::scan`] and
@@ -632,7 +633,7 @@ impl<T: Table> Reading<T> {
 
     async fn piece(&mut self) -> Result<Option<T>, Failure> {
         if let Some((scanning, districts)) = self.start.take() {
-            self.control.begin(districts.len());
+            self.control.progress.begin(districts.len());
             self.lanes.push(scanning.districts(districts));
         }
         while let Some(lane) = self.lanes.last_mut() {
@@ -670,7 +671,7 @@ impl<T: Table> Reading<T> {
     /// Counts a page; gives back its rows if there are any that are needed.
     fn take(&mut self, piece: Piece<T>) -> Option<T> {
         self.records += piece.records;
-        self.control.add_records(piece.records as usize);
+        self.control.progress.add_records(piece.records as usize);
         self.odd += piece.made.odd as u64;
         let mut rows = piece.made.body;
         if let Some(left) = &mut self.left {
@@ -688,7 +689,7 @@ impl<T: Table> Reading<T> {
             return Ok(());
         };
         if let Some(count) = lane.end().await? {
-            self.control.one_done();
+            self.control.progress.one_done();
             if let Some(missing) = count.missing(self.records).await? {
                 if self.short_is_error {
                     return Err(Failure::new(format!(
@@ -697,11 +698,12 @@ impl<T: Table> Reading<T> {
                 }
                 let label = &self.labels[count.district()];
                 self.control
+                    .progress
                     .warn(format!("{}: {label}{missing}", self.endpoint));
             }
         }
         if self.lanes.is_empty() && self.odd > 0 && self.warns {
-            self.control.warn(format!(
+            self.control.progress.warn(format!(
                 "{}: {} records have something in '_unknown' that the columns of this scan have \
                  no place for",
                 self.endpoint, self.odd

@@ -87,19 +87,13 @@ impl Accounts<'_> {
                 let (key, secret) = (cell(keys)?, Secret::new(cell(secrets)?));
                 Ok(Credentials::new(at, key, secret))
             }
-            (None, None, Some(own)) if self.is_home(&base) => Ok(own.at(at)),
-            (None, None, Some(_)) => Err(Failure::new(format!(
-                "missing '{KEY_COL}': the client's own credentials go to its own base_url only"
-            ))),
+            (None, None, Some(own)) => {
+                self.client.check_origin(&base, KEY_COL)?;
+                Ok(own.at(at))
+            }
             (Some(_), None, _) => Err(Failure::new(format!("missing '{SECRET_COL}'"))),
             (None, _, _) => Err(Failure::new(format!("missing '{KEY_COL}'"))),
         }
-    }
-
-    fn is_home(&self, base: &BaseUrl) -> bool {
-        self.client
-            .base()
-            .is_some_and(|own| own.same_origin(base.as_url()))
     }
 }
 
@@ -176,18 +170,18 @@ impl EdFiClient {
         if blank > 0 {
             log::warn!("{blank} rows have a blank account and are skipped");
         }
-        options.control.begin(rows.len());
+        options.control.progress.begin(rows.len());
         let fetch = async |row: usize| {
             let credentials = accounts.credentials(row);
             let client_id = credentials.as_ref().ok().map(|c| c.client_id().to_owned());
             let token = match credentials {
                 Ok(credentials) => {
-                    let (transport, policy) = (self.transport(), self.policy());
-                    credentials.fetch(transport, policy, &options.control).await
+                    let send = self.options(&options.control);
+                    credentials.fetch(self.transport(), send).await
                 }
                 Err(failure) => Err(failure),
             };
-            options.control.one_done();
+            options.control.progress.one_done();
             Fetched { client_id, token }
         };
         let fetched: Vec<Fetched> = stream::iter(rows.clone())

@@ -21,7 +21,7 @@ pub(crate) fn available_change_versions(
     let versions = run(py, call, async {
         tokio::select! {
             versions = client.0.available_change_versions() => versions,
-            () = control.cancelled() => Err(Error::Interrupted),
+            () = control.cancellation.cancelled() => Err(Error::Interrupted),
         }
     })?;
     Ok((versions.oldest, versions.newest))

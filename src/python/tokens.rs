@@ -23,7 +23,7 @@ pub(crate) fn fetch_token(py: Python<'_>, client: &Client, call: &Call) -> PyRes
     let fetched = run(py, call, async {
         tokio::select! {
             fetched = client.0.fetch_token() => Ok(fetched),
-            () = control.cancelled() => Err(Error::Interrupted),
+            () = control.cancellation.cancelled() => Err(Error::Interrupted),
         }
     })?;
     match fetched {

@@ -1,8 +1,8 @@
-//! Query parameters held against those that a document lists: a server ignores what it does not
+//! Query parameters checked against those that a document lists: a server ignores what it does not
 //! know, and returns everything.
 
-use crate::columns::Kind;
-use crate::columns::openapi::Resource;
+use super::document::Resource;
+use super::record::Kind;
 
 /// What an ODS takes everywhere, whether or not its document says so.
 const ALWAYS: [&str; 13] = [
@@ -27,7 +27,7 @@ const ABOUT: usize = 3;
 
 /// What is wrong with the names of parameters, if anything: which one the resource does not
 /// have, and the names most like it.
-pub(crate) fn unknown(resource: &Resource, params: &[(String, String)]) -> Option<String> {
+pub(crate) fn unknown_param(resource: &Resource, params: &[(String, String)]) -> Option<String> {
     let known = known(resource);
     let wrong = params.iter().map(|(name, _)| name).find(|name| {
         let mut names = known.iter().chain(&ALWAYS);

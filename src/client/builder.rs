@@ -1,0 +1,269 @@
+//! How a client is configured, and what is refused before anything is sent.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::auth::Credentials;
+use super::edfi_client::{Auth, ClientConfig, EdFiClient, STUDENT_ASSESSMENTS};
+use super::retry::{Repeats, RetryPolicy};
+use super::secret::Secret;
+use super::transport::{Transport, TransportConfig};
+use super::urls::{self, BaseUrl};
+use crate::{Error, Result};
+
+/// The largest body that is read, decompressed.
+const MAX_BODY: u64 = 1 << 30;
+
+/// The configuration of an [`EdFiClient`].
+#[derive(Clone)]
+pub struct EdFiClientBuilder {
+    pub(crate) base_url: String,
+    pub(crate) api_version: Option<String>,
+    pub(crate) endpoint: String,
+    pub(crate) client_id: Option<String>,
+    pub(crate) client_secret: Option<Secret>,
+    pub(crate) token_url: Option<String>,
+    pub(crate) bearer_token: Option<Secret>,
+    pub(crate) timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) max_retries: u32,
+    pub(crate) max_wait: Duration,
+    pub(crate) allow_http: bool,
+    pub(crate) ca_certs: Option<Vec<u8>>,
+    pub(crate) user_agent: Option<String>,
+    pub(crate) max_body: u64,
+}
+
+impl Default for EdFiClientBuilder {
+    fn default() -> Self {
+        Self {
+            base_url: String::new(),
+            api_version: None,
+            endpoint: STUDENT_ASSESSMENTS.into(),
+            client_id: None,
+            client_secret: None,
+            token_url: None,
+            bearer_token: None,
+            timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(10),
+            max_retries: 5,
+            max_wait: Duration::from_secs(120),
+            allow_http: false,
+            ca_certs: None,
+            user_agent: None,
+            max_body: MAX_BODY,
+        }
+    }
+}
+
+impl fmt::Debug for EdFiClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EdFiClientBuilder").finish_non_exhaustive()
+    }
+}
+
+impl EdFiClient {
+    /// Starts the configuration of a client.
+    pub fn builder() -> EdFiClientBuilder {
+        EdFiClientBuilder::default()
+    }
+}
+
+impl EdFiClientBuilder {
+    /// The ODS that calls go to which name none; empty (the default) for none.
+    #[must_use]
+    pub fn base_url(mut self, url: impl Into<String>) -> Self {
+        self.base_url = url.into();
+        self
+    }
+
+    /// `"v3"`, an ODS/API release such as `"7.1"`, or `""` where the base URL is the data URL.
+    /// Without it, the discovery document at the base URL says.
+    #[must_use]
+    pub fn api_version(mut self, version: impl Into<String>) -> Self {
+        self.api_version = Some(version.into());
+        self
+    }
+
+    /// The resource of calls that name none; `ed-fi/studentAssessments` by default.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
+        self.endpoint = endpoint.into();
+        self
+    }
+
+    /// Key and secret for OAuth2 client credentials.
+    #[must_use]
+    pub fn client_credentials(self, id: impl Into<String>, secret: impl Into<Secret>) -> Self {
+        self.client_id(Some(id.into()))
+            .client_secret(Some(secret.into()))
+    }
+
+    pub(crate) fn client_id(mut self, id: Option<String>) -> Self {
+        self.client_id = id;
+        self
+    }
+
+    pub(crate) fn client_secret(mut self, secret: Option<Secret>) -> Self {
+        self.client_secret = secret;
+        self
+    }
+
+    /// Where tokens come from; `{base_url}/oauth/token` by default.
+    #[must_use]
+    pub fn token_url(mut self, url: impl Into<String>) -> Self {
+        self.token_url = Some(url.into());
+        self
+    }
+
+    /// A token that was fetched before, instead of credentials.
+    #[must_use]
+    pub fn bearer_token(mut self, token: impl Into<Secret>) -> Self {
+        self.bearer_token = Some(token.into());
+        self
+    }
+
+    /// How long a server may stay silent; 60 s by default.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long a connection may take to be made; 10 s by default.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Tries after the first; 5 by default.
+    #[must_use]
+    pub fn max_retries(mut self, retries: u32) -> Self {
+        self.max_retries = retries;
+        self
+    }
+
+    /// The longest wait between two tries, 120 s by default. A server that asks for a longer one
+    /// by `Retry-After` is not waited for: that is an error.
+    #[must_use]
+    pub fn max_wait(mut self, wait: Duration) -> Self {
+        self.max_wait = wait;
+        self
+    }
+
+    /// Lets credentials and tokens go over plain http to other machines than this one.
+    #[must_use]
+    pub fn allow_http(mut self, allow: bool) -> Self {
+        self.allow_http = allow;
+        self
+    }
+
+    /// PEM certificates to trust beside those of the system.
+    #[must_use]
+    pub fn ca_certs(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.ca_certs = Some(pem.into());
+        self
+    }
+
+    /// The `User-Agent`; `polars-edfi/<version>` by default.
+    #[must_use]
+    pub fn user_agent(mut self, name: impl Into<String>) -> Self {
+        self.user_agent = Some(name.into());
+        self
+    }
+
+    /// The largest body that is read, in bytes after decompression; 1 GiB by default.
+    #[must_use]
+    pub fn max_body(mut self, bytes: u64) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// Checks the configuration; nothing is sent.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: a URL that is not one, plain http to another machine without
+    /// [`allow_http`](Self::allow_http), half a pair of credentials, or both kinds of them.
+    pub fn build(self) -> Result<EdFiClient> {
+        let base = match self.base_url.trim() {
+            "" => None,
+            text => Some(BaseUrl::parse(text, self.allow_http).map_err(wrong("base_url"))?),
+        };
+        let auth = self.auth(base.as_ref())?;
+        if self.timeout.is_zero() || self.connect_timeout.is_zero() {
+            return Err(Error::Config(
+                "timeout and connect_timeout must be positive".into(),
+            ));
+        }
+        let transport = Transport::new(TransportConfig {
+            timeout: self.timeout,
+            connect_timeout: self.connect_timeout,
+            user_agent: self
+                .user_agent
+                .unwrap_or_else(|| concat!("polars-edfi/", env!("CARGO_PKG_VERSION")).into()),
+            ca_certs: self.ca_certs,
+            max_body: self.max_body,
+        })?;
+        Ok(EdFiClient::new(ClientConfig {
+            base,
+            api_version: self.api_version,
+            endpoint: urls::endpoint(&self.endpoint).map_err(Error::Config)?,
+            auth,
+            allow_http: self.allow_http,
+            policy: RetryPolicy {
+                max_retries: self.max_retries,
+                max_wait: self.max_wait,
+                repeats: Repeats::Idempotent,
+            },
+            transport: Arc::new(transport),
+        }))
+    }
+
+    fn auth(&self, base: Option<&BaseUrl>) -> Result<Auth> {
+        match (&self.client_id, &self.client_secret, &self.bearer_token) {
+            (None, None, None) => Ok(Auth::None),
+            (None, None, Some(token)) if token.bearer().is_none() || token.is_empty() => {
+                Err(Error::Config("bearer_token is not a token".into()))
+            }
+            (None, None, Some(token)) => Ok(Auth::Bearer(token.clone())),
+            (_, _, Some(_)) => Err(Error::Config(
+                "give either client_id and client_secret or bearer_token, not both".into(),
+            )),
+            (Some(client_id), Some(secret), None) => {
+                let token_url = self.own_token_url(base)?;
+                let client_id = client_id.trim().to_owned();
+                if client_id.is_empty() || secret.is_empty() {
+                    return Err(Error::Config("client_id or client_secret is empty".into()));
+                }
+                let credentials = Credentials::new(token_url, client_id, secret.clone());
+                Ok(Auth::Credentials(credentials))
+            }
+            _ => Err(Error::Config(
+                "client_id and client_secret belong together; one is missing".into(),
+            )),
+        }
+    }
+
+    fn own_token_url(&self, base: Option<&BaseUrl>) -> Result<Url> {
+        match (&self.token_url, base) {
+            (Some(text), _) => {
+                let url = urls::parse_url(text).map_err(wrong("token_url"))?;
+                urls::may_carry_secrets(&url, self.allow_http).map_err(wrong("token_url"))?;
+                Ok(url)
+            }
+            (None, Some(base)) => Ok(base.join("oauth/token")),
+            (None, None) => Err(Error::Config(
+                "client_id and client_secret need a base_url or a token_url".into(),
+            )),
+        }
+    }
+}
+
+/// The error of an argument that is none.
+fn wrong(name: &'static str) -> impl Fn(String) -> Error {
+    move |text| Error::Config(format!("{name}: {text}"))
+}

@@ -1,0 +1,87 @@
+//! Watching a call from outside, and stopping it.
+
+mod cancel;
+mod limit;
+mod progress;
+
+#[cfg(feature = "python")]
+use std::sync::Arc;
+
+pub(crate) use self::cancel::Cancellation;
+#[cfg(feature = "python")]
+pub(crate) use self::limit::Limiter;
+pub(crate) use self::limit::RequestLimit;
+pub(crate) use self::progress::Progress;
+
+/// A handle on a running call: how far it is, and a way to stop it.
+///
+/// Clones share one state. Give one to a call in its options, keep another.
+///
+/// ```
+/// let control = polars_edfi::Control::new();
+/// assert_eq!((control.done(), control.total()), (0, 0));
+/// control.cancel();
+/// assert!(control.is_cancelled());
+/// ```
+#[derive(Debug, Clone)]
+pub struct Control {
+    pub(crate) cancellation: Cancellation,
+    pub(crate) progress: Progress,
+    pub(crate) limit: RequestLimit,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Control {
+    /// A handle for one call.
+    pub fn new() -> Self {
+        Self {
+            cancellation: Cancellation::new(),
+            progress: Progress::default(),
+            limit: RequestLimit::default(),
+        }
+    }
+
+    /// A handle for one of several calls that have at most `most` requests in flight together.
+    #[cfg(feature = "python")]
+    pub(crate) fn sharing(limiter: Arc<Limiter>, most: usize) -> Self {
+        Self {
+            limit: RequestLimit::sharing(limiter, most),
+            ..Self::new()
+        }
+    }
+
+    /// How many rows or districts there are to do; 0 until that is known.
+    pub fn total(&self) -> u64 {
+        self.progress.total()
+    }
+
+    /// How many rows or districts are done, failed ones included.
+    pub fn done(&self) -> u64 {
+        self.progress.done()
+    }
+
+    /// How many records have been read so far.
+    pub fn records(&self) -> u64 {
+        self.progress.records()
+    }
+
+    /// What a person should know although nothing failed.
+    pub fn warnings(&self) -> Vec<String> {
+        self.progress.warnings()
+    }
+
+    /// Stops new requests; those in flight are finished, and the call returns with all its rows.
+    pub fn cancel(&self) {
+        self.cancellation.cancel();
+    }
+
+    /// Whether [`cancel`](Self::cancel) was called.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancellation.is_cancelled()
+    }
+}

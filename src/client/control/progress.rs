@@ -1,0 +1,59 @@
+//! How far a call is.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a call has done so far. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress(Arc<Counters>);
+
+#[derive(Debug, Default)]
+struct Counters {
+    total: AtomicU64,
+    done: AtomicU64,
+    records: AtomicU64,
+    warnings: Mutex<Vec<String>>,
+}
+
+impl Progress {
+    pub(crate) fn begin(&self, total: usize) {
+        self.0.total.store(total as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn one_done(&self) {
+        self.0.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_records(&self, records: usize) {
+        self.0.records.fetch_add(records as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn warn(&self, text: String) {
+        log::warn!("{text}");
+        self.0
+            .warnings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(text);
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        self.0.total.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn done(&self) -> u64 {
+        self.0.done.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn records(&self) -> u64 {
+        self.0.records.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn warnings(&self) -> Vec<String> {
+        self.0
+            .warnings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}

@@ -1,0 +1,249 @@
+//! A client: how it was configured, and what it has learnt about ODSs.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OnceCell;
+
+use super::auth::{Credentials, Token};
+use super::control::Control;
+use super::discovery::{self, Discovery};
+use super::retry::RetryPolicy;
+use super::secret::Secret;
+use super::transport::{SendOptions, Transport};
+use super::urls::{self, BaseUrl};
+use crate::{Error, Failure, Result};
+
+/// The default endpoint of a client.
+pub const STUDENT_ASSESSMENTS: &str = "ed-fi/studentAssessments";
+
+/// A client for one or many Ed-Fi ODSs. Cheap to clone: clones share connections.
+///
+/// ```
+/// use polars_edfi::EdFiClient;
+///
+/// let client = EdFiClient::builder()
+///     .base_url("https://ods.example.org/api")
+///     .api_version("v3")
+///     .client_credentials("key", "secret")
+///     .build()?;
+/// assert!(!format!("{client:?}").contains("secret\""));
+/// # Ok::<(), polars_edfi::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct EdFiClient(Arc<Inner>);
+
+struct Inner {
+    config: ClientConfig,
+    discoveries: Mutex<HashMap<BaseUrl, Arc<OnceCell<Discovery>>>>,
+    /// The ODSs that were seen to serve no metadata.
+    no_metadata: Mutex<HashSet<BaseUrl>>,
+}
+
+/// What a client was configured to.
+#[derive(Clone)]
+pub(super) struct ClientConfig {
+    pub(super) base: Option<BaseUrl>,
+    pub(super) api_version: Option<String>,
+    pub(super) endpoint: String,
+    pub(super) auth: Auth,
+    pub(super) allow_http: bool,
+    pub(super) policy: RetryPolicy,
+    pub(super) transport: Arc<Transport>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Auth {
+    None,
+    Bearer(Secret),
+    Credentials(Credentials),
+}
+
+impl fmt::Debug for EdFiClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let auth = match &self.0.config.auth {
+            Auth::None => "none",
+            Auth::Bearer(_) => "bearer token",
+            Auth::Credentials(_) => "client credentials",
+        };
+        f.debug_struct("EdFiClient")
+            .field(
+                "base_url",
+                &self
+                    .0
+                    .config
+                    .base
+                    .as_ref()
+                    .map(|base| base.as_url().as_str()),
+            )
+            .field("api_version", &self.0.config.api_version)
+            .field("endpoint", &self.0.config.endpoint)
+            .field("auth", &auth)
+            .finish_non_exhaustive()
+    }
+}
+
+impl EdFiClient {
+    pub(super) fn new(config: ClientConfig) -> Self {
+        Self(Arc::new(Inner {
+            config,
+            discoveries: Mutex::default(),
+            no_metadata: Mutex::default(),
+        }))
+    }
+
+    /// Fetches a token with this client's credentials, always by a request, and keeps it for the
+    /// other calls of this process. A client with a given bearer token gives that back.
+    ///
+    /// # Errors
+    /// [`Error::Config`] without credentials, [`Error::Auth`] where they are refused.
+    pub async fn fetch_token(&self) -> Result<Token> {
+        match &self.0.config.auth {
+            Auth::None => Err(Error::Config("No auth configured.".into())),
+            Auth::Bearer(token) => Ok(Token::given(token.clone())),
+            Auth::Credentials(credentials) => credentials
+                .fetch(&self.0.config.transport, self.options(&Control::new()))
+                .await
+                .map_err(Error::Auth),
+        }
+    }
+
+    /// The endpoint of calls that name none.
+    pub fn endpoint(&self) -> &str {
+        &self.0.config.endpoint
+    }
+
+    /// The same client, on the same connections, for another API version.
+    #[cfg(feature = "python")]
+    pub(crate) fn with_api_version(&self, version: &str) -> Self {
+        Self::new(ClientConfig {
+            api_version: Some(version.to_owned()),
+            ..self.0.config.clone()
+        })
+    }
+
+    /// Whether two handles are of one client.
+    #[cfg(feature = "python")]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(crate) fn base(&self) -> Option<&BaseUrl> {
+        self.0.config.base.as_ref()
+    }
+
+    pub(crate) fn auth(&self) -> &Auth {
+        &self.0.config.auth
+    }
+
+    pub(crate) fn api_version(&self) -> Option<&str> {
+        self.0.config.api_version.as_deref()
+    }
+
+    pub(crate) fn allow_http(&self) -> bool {
+        self.0.config.allow_http
+    }
+
+    pub(crate) fn policy(&self) -> RetryPolicy {
+        self.0.config.policy
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.0.config.transport
+    }
+
+    /// How the requests of a call are sent that do no harm when they are sent twice.
+    pub(crate) fn options<'a>(&self, control: &'a Control) -> SendOptions<'a> {
+        SendOptions::new(self.0.config.policy, control)
+    }
+
+    /// Checks that this client's own credentials may be shown to an ODS; `missing` is what a row
+    /// would need instead.
+    pub(crate) fn check_origin(&self, base: &BaseUrl, missing: &str) -> Result<(), Failure> {
+        match self.base() {
+            Some(own) if own.same_origin(base.as_url()) => Ok(()),
+            _ => Err(Failure::new(format!(
+                "missing '{missing}': the client's own credentials go to its own base_url only"
+            ))),
+        }
+    }
+
+    /// The token of this client's own credentials: the process's, or a new one.
+    pub(crate) async fn own_token(&self, control: &Control) -> Result<Token, Failure> {
+        match &self.0.config.auth {
+            Auth::None => Err(Failure::new("No auth configured.")),
+            Auth::Bearer(token) => Ok(Token::given(token.clone())),
+            Auth::Credentials(credentials) => {
+                let (transport, options) = (self.transport(), self.options(control));
+                let (token, _) = credentials.token(transport, options, |_| true).await?;
+                Ok(token)
+            }
+        }
+    }
+
+    /// The data URL of an ODS; what discovery finds is remembered.
+    pub(crate) async fn data_root(
+        &self,
+        base: &BaseUrl,
+        api_version: Option<&str>,
+        control: &Control,
+    ) -> Result<BaseUrl, Failure> {
+        if let Some(version) = api_version.or(self.api_version()) {
+            return Ok(discovery::with_version(
+                base,
+                &urls::version_segment(version),
+            ));
+        }
+        Ok(self.discovery(base, control).await?.data_root(base))
+    }
+
+    /// What the discovery document of an ODS says; it is fetched once.
+    pub(crate) async fn discovery(
+        &self,
+        base: &BaseUrl,
+        control: &Control,
+    ) -> Result<Discovery, Failure> {
+        let cell = {
+            let discoveries = &self.0.discoveries;
+            let mut cells = discoveries.lock().unwrap_or_else(PoisonError::into_inner);
+            cells.entry(base.clone()).or_default().clone()
+        };
+        let fetch = || Discovery::fetch(base, self.transport(), self.options(control));
+        cell.get_or_try_init(fetch).await.cloned()
+    }
+
+    pub(crate) fn lacks_metadata(&self, base: &BaseUrl) -> bool {
+        let bases = &self.0.no_metadata;
+        let bases = bases.lock().unwrap_or_else(PoisonError::into_inner);
+        bases.contains(base)
+    }
+
+    pub(crate) fn set_lacks_metadata(&self, base: &BaseUrl, lacks: bool) {
+        let bases = &self.0.no_metadata;
+        let mut bases = bases.lock().unwrap_or_else(PoisonError::into_inner);
+        match lacks {
+            true => bases.insert(base.clone()),
+            false => bases.remove(base),
+        };
+    }
+
+    /// Where an ODS tells about its changes.
+    pub(crate) async fn change_queries_root(
+        &self,
+        base: &BaseUrl,
+        api_version: Option<&str>,
+        control: &Control,
+    ) -> Result<BaseUrl, Failure> {
+        match api_version.or(self.api_version()) {
+            Some(version) => Ok(discovery::change_queries(
+                base,
+                &urls::version_segment(version),
+            )),
+            None => Ok(self
+                .discovery(base, control)
+                .await?
+                .change_queries_root(base)),
+        }
+    }
+}

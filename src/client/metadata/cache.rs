@@ -1,0 +1,82 @@
+//! What this process keeps of the metadata of each ODS.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+
+use crate::client::urls::BaseUrl;
+use crate::openapi::{Document, Topic};
+
+static CATALOGS: LazyLock<Mutex<HashMap<BaseUrl, Arc<Slot>>>> = LazyLock::new(Mutex::default);
+/// Every document that is in use: districts of the same release have the same one.
+static DOCUMENTS: Mutex<Vec<Weak<Document>>> = Mutex::new(Vec::new());
+
+/// The catalog of one ODS; whoever comes while something is fetched waits for it.
+pub(super) type Slot = tokio::sync::Mutex<Option<Catalog>>;
+
+/// The list of an ODS's documents.
+#[derive(Debug)]
+pub(super) struct Catalog {
+    pub(super) url: Url,
+    pub(super) etag: Option<HeaderValue>,
+    pub(super) sections: Vec<Section>,
+}
+
+/// One entry of the list.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub(super) topic: Topic,
+    pub(super) url: Url,
+    pub(super) cached: Option<Cached>,
+}
+
+/// What came of a section.
+#[derive(Debug, Clone)]
+pub(super) struct Cached {
+    pub(super) etag: Option<HeaderValue>,
+    /// `None` where the list names a document that is not there.
+    pub(super) document: Option<Arc<Document>>,
+}
+
+/// The place of an ODS's catalog.
+pub(super) fn slot(base: &BaseUrl) -> Arc<Slot> {
+    let mut catalogs = CATALOGS.lock().unwrap_or_else(PoisonError::into_inner);
+    catalogs.entry(base.clone()).or_default().clone()
+}
+
+/// The document that the process has already, if it is the same.
+pub(super) fn shared(document: Document) -> Arc<Document> {
+    let mut documents = DOCUMENTS.lock().unwrap_or_else(PoisonError::into_inner);
+    documents.retain(|known| known.strong_count() > 0);
+    let known = documents.iter().filter_map(Weak::upgrade);
+    if let Some(known) = known.into_iter().find(|known| **known == document) {
+        return known;
+    }
+    let new = Arc::new(document);
+    documents.push(Arc::downgrade(&new));
+    new
+}
+
+impl Catalog {
+    /// Takes over what was fetched of the same documents before.
+    pub(super) fn with_cached_of(mut self, before: &mut Self) -> Self {
+        for section in &mut self.sections {
+            let mut known = before.sections.iter_mut();
+            if let Some(known) = known.find(|known| known.url == section.url)
+                && section.cached.is_none()
+            {
+                section.cached = known.cached.take();
+            }
+        }
+        self
+    }
+
+    /// The sections in the order in which they most likely describe an endpoint.
+    pub(super) fn in_order(&mut self, endpoint: &str) -> Vec<&mut Section> {
+        let mut ordered: Vec<&mut Section> = self.sections.iter_mut().collect();
+        ordered.sort_by_key(|section| section.topic.rank(endpoint));
+        ordered
+    }
+}

@@ -1,0 +1,120 @@
+//! Metadata asked for: one request, with a token only where the server wants to see one.
+
+use reqwest::header::{ACCEPT, HeaderValue, IF_NONE_MATCH};
+use reqwest::{StatusCode, Url};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::Failure;
+use crate::client::discovery::Discovery;
+use crate::client::session::{Access, CallContext};
+use crate::client::transport::{Request, Response};
+use crate::client::urls::BaseUrl;
+
+/// Asks one ODS for its metadata, on behalf of one call.
+#[derive(Clone, Copy)]
+pub(super) struct Fetcher<'a> {
+    pub(super) context: &'a CallContext,
+    pub(super) base: &'a BaseUrl,
+    /// What a server is shown that gives its metadata to nobody unknown.
+    pub(super) access: Option<&'a Access>,
+    pub(super) requests: Option<&'a Semaphore>,
+}
+
+impl<'a> Fetcher<'a> {
+    pub(super) async fn unless_cancelled<T>(
+        &self,
+        wait: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            done = wait => Ok(done),
+            () = self.context.control.cancellation.cancelled() => Err(Failure::not_sent()),
+        }
+    }
+
+    async fn permit(&self) -> Result<Option<SemaphorePermit<'a>>, Failure> {
+        match self.requests {
+            Some(requests) => requests
+                .acquire()
+                .await
+                .map(Some)
+                .map_err(|_| Failure::new("the call is over")),
+            None => Ok(None),
+        }
+    }
+
+    /// Asks without a token, as metadata is for everybody; with one where that is refused.
+    pub(super) async fn get(
+        &self,
+        url: &Url,
+        known: Option<&HeaderValue>,
+    ) -> Result<Response, Failure> {
+        let _request = self.permit().await?;
+        let mut request = Request::get(url.clone());
+        request
+            .headers
+            .push((ACCEPT, HeaderValue::from_static("application/json")));
+        if let Some(etag) = known {
+            request.headers.push((IF_NONE_MATCH, etag.clone()));
+        }
+        let client = &self.context.client;
+        let options = client.options(&self.context.control);
+        let mut anonymous = request.clone();
+        let response = client.transport().send(&mut anonymous, options).await?;
+        match self.access {
+            Some(access) if response.status == StatusCode::UNAUTHORIZED => {
+                self.context
+                    .send(access, &mut request, client.policy())
+                    .await
+            }
+            _ => Ok(response),
+        }
+    }
+
+    /// The discovery document, for which a permit is taken as well.
+    pub(super) async fn discovery(&self) -> Result<Discovery, Failure> {
+        let _request = self.permit().await?;
+        let (client, control) = (&self.context.client, &self.context.control);
+        client.discovery(self.base, control).await
+    }
+
+    /// An address as the server wrote it, at the origin that this call may talk to.
+    pub(super) fn resolve(&self, list: &Url, address: &str) -> Option<Url> {
+        if address.contains('{') {
+            return None;
+        }
+        let url = list.join(address.trim()).ok()?;
+        Some(self.at(url.path(), url.query()))
+    }
+
+    pub(super) fn at(&self, path: &str, query: Option<&str>) -> Url {
+        let mut url = self.base.as_url().clone();
+        url.set_path(path);
+        url.set_query(query);
+        url
+    }
+
+    pub(super) fn refused(&self, url: &Url, response: &Response) -> Failure {
+        self.placed(url, response.refusal())
+    }
+
+    pub(super) fn unusable(&self, url: &Url, response: &Response, what: &str) -> Failure {
+        self.placed(url, response.unusable(what))
+    }
+
+    /// Says that it was the metadata that failed.
+    fn placed(&self, url: &Url, mut failure: Failure) -> Failure {
+        if failure.http_status != Some(401) && !self.context.control.is_cancelled() {
+            failure.message = format!(
+                "{} (the ODS's OpenAPI metadata, {}; schema=\"infer\" reads without it)",
+                failure.message,
+                url.path()
+            );
+        }
+        failure
+    }
+}
+
+/// Whether a status says that there is nothing at this place.
+pub(super) fn is_nothing(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
+}

@@ -1,0 +1,134 @@
+//! Where an ODS lists its OpenAPI documents.
+//!
+//! The discovery document says it, else `{base}/metadata/` is tried. Of the list, the sections of
+//! resources, descriptors and extensions count. Nothing but paths is taken from what the server
+//! says: requests stay within the origin of the base URL.
+
+use reqwest::header::ETAG;
+use reqwest::{StatusCode, Url};
+
+use super::cache::{self, Cached, Catalog, Section};
+use super::fetch::{Fetcher, is_nothing};
+use crate::client::discovery::Discovery;
+use crate::client::transport::Response;
+use crate::openapi::{Entry, Listing, Topic};
+use crate::{Failure, runtime};
+
+/// Where the documents are listed if nobody says so.
+const LIST: &str = "metadata/";
+/// What the Data Management Service serves, whether or not it lists it.
+const SPECIFICATIONS: [(&str, &str); 2] = [
+    ("Resources", "resources-spec.json"),
+    ("Descriptors", "descriptors-spec.json"),
+];
+
+/// Looks for the list.
+pub(super) async fn find(
+    fetcher: &Fetcher<'_>,
+    has_version: bool,
+) -> Result<Option<Catalog>, Failure> {
+    let discovery = match fetcher.discovery().await {
+        // Where the data is, is known without it: perhaps the metadata is there, too.
+        Err(failure) if failure.http_status == Some(500) && has_version => Discovery::default(),
+        discovery => discovery?,
+    };
+    let usual = format!("{}/", fetcher.base.join(LIST).path());
+    let mut places = vec![usual.clone()];
+    if let Some(said) = discovery.metadata()
+        && said.trim_end_matches('/') != usual.trim_end_matches('/')
+    {
+        places.insert(0, said.to_owned());
+    } else if let Some(said) = discovery.metadata() {
+        places[0] = said.to_owned();
+    }
+    for path in places {
+        let url = fetcher.at(&path, None);
+        let response = fetcher.get(&url, None).await?;
+        let found = match response.status {
+            StatusCode::OK => read_list(fetcher, url, response).await?,
+            status if is_nothing(status) => specifications(fetcher, &url),
+            _ => return Err(fetcher.refused(&url, &response)),
+        };
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// The documents that stand where a list is missing in the Data Management Service.
+fn specifications(fetcher: &Fetcher<'_>, url: &Url) -> Option<Catalog> {
+    let folder = url.path().trim_end_matches('/');
+    folder.ends_with("/specifications").then(|| Catalog {
+        url: url.clone(),
+        etag: None,
+        sections: SPECIFICATIONS
+            .map(|(name, file)| Section {
+                topic: Topic::new(name, "", file),
+                url: fetcher.at(&format!("{folder}/{file}"), None),
+                cached: None,
+            })
+            .into(),
+    })
+}
+
+/// Makes a list of what was answered; `None` if it is JSON, but no metadata.
+pub(super) async fn read_list(
+    fetcher: &Fetcher<'_>,
+    url: Url,
+    response: Response,
+) -> Result<Option<Catalog>, Failure> {
+    let (mut url, mut response) = (url, response);
+    // A list that is elsewhere is looked for there, once.
+    for _ in 0..2 {
+        let etag = response.headers.get(ETAG).cloned();
+        let body = std::mem::take(&mut response.body);
+        let found = runtime::compute(move || Listing::parse(&body))
+            .await
+            .map_err(|error| Failure::new(error.to_string()))?;
+        let found = found.map_err(|what| fetcher.unusable(&url, &response, &what))?;
+        let sections = match found {
+            Listing::Entries(entries) => entries
+                .into_iter()
+                .filter_map(|entry| section(fetcher, &url, &entry))
+                .collect(),
+            Listing::Document(document) => vec![Section {
+                topic: Topic::new("", "", url.path()),
+                url: url.clone(),
+                cached: Some(Cached {
+                    etag: etag.clone(),
+                    document: Some(cache::shared(document)),
+                }),
+            }],
+            Listing::Nothing => return Ok(None),
+            Listing::Elsewhere(place) => {
+                let Some(next) = fetcher.resolve(&url, &place) else {
+                    return Ok(None);
+                };
+                url = next;
+                response = fetcher.get(&url, None).await?;
+                match response.status {
+                    StatusCode::OK => continue,
+                    status if is_nothing(status) => return Ok(specifications(fetcher, &url)),
+                    _ => return Err(fetcher.refused(&url, &response)),
+                }
+            }
+        };
+        return Ok(Some(Catalog {
+            url,
+            etag,
+            sections,
+        }));
+    }
+    Ok(None)
+}
+
+fn section(fetcher: &Fetcher<'_>, list: &Url, entry: &Entry) -> Option<Section> {
+    let url = fetcher.resolve(list, &entry.address)?;
+    let below = url.path().strip_prefix(fetcher.base.as_url().path());
+    Some(Section {
+        topic: entry.topic(below.unwrap_or(url.path()))?,
+        url,
+        cached: None,
+    })
+}

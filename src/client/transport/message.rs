@@ -1,0 +1,126 @@
+//! A request that can be sent more than once, and the response to it, read to its end.
+
+use std::ops::Deref;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, StatusCode, Url};
+use serde::de::IgnoredAny;
+
+use crate::Failure;
+use crate::client::problem;
+
+/// One request that can be sent more than once.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) authorization: Option<HeaderValue>,
+    pub(crate) body: Option<Bytes>,
+    /// Whether a body with a success status is small, too.
+    pub(crate) small: bool,
+    /// Whether a body with a success status is a page, which is left in parts.
+    pub(crate) page: bool,
+    /// How often it was sent.
+    pub(crate) sent: u32,
+    /// Whether a connection broke after it was sent.
+    pub(crate) broke: bool,
+}
+
+impl Request {
+    pub(crate) fn get(url: Url) -> Self {
+        Self {
+            method: Method::GET,
+            url,
+            headers: Vec::new(),
+            authorization: None,
+            body: None,
+            small: false,
+            page: false,
+            sent: 0,
+            broke: false,
+        }
+    }
+}
+
+/// A response, read to its end.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Body,
+}
+
+impl Response {
+    pub(crate) fn failure(&self) -> Failure {
+        problem::failure(self.status, &self.headers, &self.body)
+    }
+
+    pub(crate) fn unusable(&self, what: &str) -> Failure {
+        problem::unusable(self.status, &self.headers, what)
+    }
+
+    /// A write has succeeded only on 200, 201 or 204 with an empty or a JSON body: a page of HTML
+    /// with status 200 comes from a gateway, not from an ODS.
+    pub(crate) fn is_written(&self) -> bool {
+        let written = [StatusCode::OK, StatusCode::CREATED, StatusCode::NO_CONTENT];
+        let is_json = |body| serde_json::from_slice::<IgnoredAny>(body).is_ok();
+        written.contains(&self.status) && (self.body.trim_ascii().is_empty() || is_json(&self.body))
+    }
+
+    /// The failure of a request that was not answered as it must be.
+    pub(crate) fn refusal(&self) -> Failure {
+        if self.status.is_redirection() {
+            return self.unusable("a redirect that leads elsewhere is not followed");
+        }
+        if self.status.is_success() {
+            return self.unusable("this is not an answer that an ODS gives");
+        }
+        self.failure()
+    }
+}
+
+/// The bytes of a response. Those of a page stay in the parts that they came in: to put them
+/// together would copy all of them once more.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    parts: Vec<Bytes>,
+    whole: OnceLock<Vec<u8>>,
+}
+
+impl Body {
+    pub(crate) fn parts(&self) -> &[Bytes] {
+        &self.parts
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<u8> {
+        match <[Bytes; 1]>::try_from(self.parts) {
+            // Free of copies where nobody else has it.
+            Ok([one]) => one.into(),
+            Err(parts) => parts.concat(),
+        }
+    }
+}
+
+impl From<Vec<Bytes>> for Body {
+    fn from(parts: Vec<Bytes>) -> Self {
+        Self {
+            parts,
+            whole: OnceLock::new(),
+        }
+    }
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &*self.parts {
+            [] => &[],
+            [one] => one,
+            parts => self.whole.get_or_init(|| parts.concat()),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! HTTP itself: a request sent until it is answered, redirects, and how much is read.
+
+mod error;
+mod message;
+mod pool;
+mod throttle;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, LOCATION};
+use reqwest::{Method, Url};
+
+use self::error::TransportError;
+pub(crate) use self::message::{Body, Request, Response};
+use self::pool::Pool;
+use self::throttle::Throttle;
+use super::control::{Cancellation, Control, RequestLimit};
+use super::problem;
+use super::retry::{self, NoMoreTries, RetryPolicy, Trouble};
+use super::urls;
+use crate::{Failure, Result};
+
+/// A read follows this many redirects at most.
+const MOST_REDIRECTS: usize = 5;
+/// Error bodies, tokens and discovery documents are small; more than this is not read.
+const SMALL_BODY: u64 = 1 << 20;
+
+/// How to talk HTTP, whoever with.
+#[derive(Debug, Clone)]
+pub(crate) struct TransportConfig {
+    pub(crate) timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) user_agent: String,
+    /// PEM certificates trusted beside those of the system.
+    pub(crate) ca_certs: Option<Vec<u8>>,
+    pub(crate) max_body: u64,
+}
+
+/// What sends the requests of one client.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    pool: Pool,
+    throttle: Throttle,
+    max_body: u64,
+}
+
+/// How a request is sent: how often it is tried, what stops it, and what limits it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SendOptions<'a> {
+    pub(crate) policy: RetryPolicy,
+    pub(super) cancellation: &'a Cancellation,
+    limit: &'a RequestLimit,
+}
+
+impl<'a> SendOptions<'a> {
+    pub(crate) fn new(policy: RetryPolicy, control: &'a Control) -> Self {
+        Self {
+            policy,
+            cancellation: &control.cancellation,
+            limit: &control.limit,
+        }
+    }
+}
+
+impl Transport {
+    pub(crate) fn new(config: TransportConfig) -> Result<Self> {
+        Ok(Self {
+            pool: Pool::new(
+                config.timeout,
+                config.connect_timeout,
+                config.user_agent,
+                config.ca_certs.as_deref(),
+            )?,
+            throttle: Throttle::default(),
+            max_body: config.max_body,
+        })
+    }
+
+    /// Sends a request, again and again as the policy allows, until it is answered with something
+    /// other than a passing trouble or the tries are used up. The last response comes back
+    /// whatever its status.
+    pub(crate) async fn send(
+        &self,
+        request: &mut Request,
+        options: SendOptions<'_>,
+    ) -> Result<Response, Failure> {
+        let repeats = options.policy.repeats;
+        let mut attempt = 0;
+        let mut last: Option<Result<Response, TransportError>> = None;
+        loop {
+            if let Some(wait) = self.throttle.remaining(&request.url) {
+                // A cancellation is noticed below.
+                let _ = options.cancellation.sleep(wait).await;
+            }
+            if options.cancellation.is_cancelled() {
+                let not_sent = || Err(TransportError::fatal(Failure::not_sent().message));
+                let outcome = last.unwrap_or_else(not_sent);
+                return outcome.map_err(|error| error.into_failure(repeats, request.broke));
+            }
+            let outcome = {
+                let _permit = options.limit.permit().await;
+                self.send_once(request).await
+            };
+            let trouble = trouble(&outcome);
+            request.sent += u32::from(trouble != Some(Trouble::NotConnected));
+            request.broke |= trouble == Some(Trouble::Broken);
+            let asked = outcome
+                .as_ref()
+                .ok()
+                .and_then(|response| retry::retry_after(&response.headers));
+            if let (Ok(response), Some(wait)) = (&outcome, asked)
+                && matches!(response.status.as_u16(), 429 | 503)
+                && wait <= options.policy.max_wait
+            {
+                self.throttle.pause(&request.url, wait);
+            }
+            if !trouble.is_some_and(|trouble| repeats.after(trouble)) {
+                return outcome.map_err(|error| error.into_failure(repeats, request.broke));
+            }
+            match options.policy.pause(attempt, asked) {
+                Ok(pause) => {
+                    log_repetition(request, &outcome, pause);
+                    // A cancellation is noticed above.
+                    let _ = options.cancellation.sleep(pause).await;
+                    last = Some(outcome);
+                    attempt += 1;
+                }
+                Err(NoMoreTries::Used) => {
+                    return outcome.map_err(|error| error.into_failure(repeats, request.broke));
+                }
+                Err(NoMoreTries::TooLong(wait)) => {
+                    let response =
+                        outcome.map_err(|error| error.into_failure(repeats, request.broke))?;
+                    let mut failure = response.failure();
+                    failure.message = format!(
+                        "{} (the server asks to wait {} s, longer than max_wait)",
+                        failure.message,
+                        wait.as_secs()
+                    );
+                    return Err(failure);
+                }
+            }
+        }
+    }
+
+    /// Sends a request once; a read follows redirects within its origin.
+    async fn send_once(&self, request: &Request) -> Result<Response, TransportError> {
+        let mut url = request.url.clone();
+        for _ in 0..=MOST_REDIRECTS {
+            let response = self.send_to(request, url.clone()).await?;
+            let Some(next) = redirect(request, &url, &response) else {
+                return Ok(response);
+            };
+            url = next;
+        }
+        Err(TransportError::fatal(format!(
+            "more than {MOST_REDIRECTS} redirects"
+        )))
+    }
+
+    async fn send_to(&self, request: &Request, url: Url) -> Result<Response, TransportError> {
+        let client = self.pool.client(&url).map_err(TransportError::fatal)?;
+        let mut wire = reqwest::Request::new(request.method.clone(), url);
+        for (name, value) in &request.headers {
+            wire.headers_mut().insert(name, value.clone());
+        }
+        if let Some(value) = &request.authorization {
+            wire.headers_mut().insert(AUTHORIZATION, value.clone());
+        }
+        if let Some(body) = &request.body {
+            *wire.body_mut() = Some(body.clone().into());
+        }
+        let mut response = client.execute(wire).await.map_err(|e| self.error(&e))?;
+        let headers = std::mem::take(response.headers_mut());
+        Ok(Response {
+            status: response.status(),
+            headers,
+            body: self.read(request, response).await?.into(),
+        })
+    }
+
+    /// Reads a body, as much of it as may be read; one part but for pages.
+    async fn read(
+        &self,
+        request: &Request,
+        mut response: reqwest::Response,
+    ) -> Result<Vec<Bytes>, TransportError> {
+        let is_success = response.status().is_success();
+        let most = match is_success && !request.small {
+            true => self.max_body,
+            false => SMALL_BODY,
+        };
+        let in_parts = is_success && request.page;
+        let mut parts = Vec::new();
+        let mut body = Vec::new();
+        if !in_parts {
+            body.reserve(response.content_length().unwrap_or(0).min(most) as usize);
+        }
+        let mut length = 0;
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.error(&e))? {
+            length += chunk.len();
+            if length as u64 > most {
+                if !is_success {
+                    break;
+                }
+                return Err(TransportError {
+                    what: format!("the answer is larger than {} MiB", most >> 20),
+                    trouble: match request.method {
+                        Method::GET => Trouble::Fatal,
+                        _ => Trouble::Broken,
+                    },
+                });
+            }
+            match in_parts {
+                true => parts.push(chunk),
+                false => body.extend_from_slice(&chunk),
+            }
+        }
+        if !in_parts {
+            parts.push(body.into());
+        }
+        Ok(parts)
+    }
+
+    fn error(&self, error: &reqwest::Error) -> TransportError {
+        TransportError::new(error, self.pool.connect_timeout, self.pool.timeout)
+    }
+}
+
+/// What is the matter with a try, where something is.
+fn trouble(outcome: &Result<Response, TransportError>) -> Option<Trouble> {
+    match outcome {
+        Ok(response) => retry::is_passing(response.status).then_some(Trouble::Passing),
+        Err(error) => Some(error.trouble),
+    }
+}
+
+fn log_repetition(request: &Request, outcome: &Result<Response, TransportError>, pause: Duration) {
+    let what = match outcome {
+        Ok(response) => problem::status_line(response.status),
+        Err(error) => error.what.clone(),
+    };
+    log::info!(
+        "{} {}: {what}; trying again in {:.1} s",
+        request.method,
+        urls::shown(&request.url),
+        pause.as_secs_f64()
+    );
+}
+
+/// Where a read goes on: the same origin only, so that no token leaves it.
+fn redirect(request: &Request, from: &Url, response: &Response) -> Option<Url> {
+    if request.method != Method::GET || !response.status.is_redirection() {
+        return None;
+    }
+    let location = response.headers.get(LOCATION)?.to_str().ok()?;
+    let next = from.join(location).ok()?;
+    (next.origin() == from.origin()).then_some(next)
+}

@@ -1,0 +1,185 @@
+//! The OpenAPI document of an ODS: which resources there are, and what it says of each.
+//!
+//! Reads OpenAPI 3 (`components.schemas`) and Swagger 2 (`definitions`). A record is what the
+//! document says that `GET` answers with, whatever the schemas are called. The document itself is
+//! not kept.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::keys::{is_identity, key_fields};
+use super::record::Record;
+use super::resolve::Resolver;
+use super::types::TypeReader;
+
+/// What stands below a collection and is none itself.
+const BELOW: [&str; 3] = ["deletes", "keyChanges", "partitions"];
+
+/// The resources of one document, in its order.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Document {
+    resources: Vec<Arc<Resource>>,
+}
+
+/// One resource, such as `ed-fi/students`, or one descriptor.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Resource {
+    pub(crate) endpoint: Box<str>,
+    pub(crate) description: Option<Box<str>>,
+    /// The properties that identify a record, those of references by their path.
+    pub(crate) key_fields: Vec<Box<str>>,
+    /// Whether deleted records can be asked for.
+    pub(crate) has_deletes: bool,
+    /// The query parameters of the collection.
+    pub(crate) params: Vec<Box<str>>,
+    /// What its records are made of; `None` where the document does not say.
+    pub(crate) record: Option<Record>,
+}
+
+impl Document {
+    /// Reads a document; the error says what it is not.
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, String> {
+        let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+        let root: Value =
+            serde_json::from_slice(body).map_err(|error| format!("not JSON: {error}"))?;
+        Self::of(&root).ok_or_else(|| "not an OpenAPI document: it has no paths".to_owned())
+    }
+
+    /// The document that a JSON value is, if it is one.
+    pub(crate) fn of(root: &Value) -> Option<Self> {
+        let paths = root.get("paths")?.as_object()?;
+        let mut reader = DocumentReader::new(root);
+        let mut resources: Vec<Arc<Resource>> = Vec::new();
+        for (path, item) in paths {
+            if let Some(endpoint) = collection(path)
+                && !resources.iter().any(|known| *known.endpoint == *endpoint)
+                && let Some(resource) = reader.resource(endpoint, path, item, paths)
+            {
+                resources.push(Arc::new(resource));
+            }
+        }
+        Some(Self { resources })
+    }
+
+    pub(crate) fn resources(&self) -> &[Arc<Resource>] {
+        &self.resources
+    }
+
+    /// The resource of an endpoint; an ODS does not look at upper and lower case either.
+    pub(crate) fn resource(&self, endpoint: &str) -> Option<&Arc<Resource>> {
+        let mut all = self.resources.iter();
+        all.find(|known| known.endpoint.eq_ignore_ascii_case(endpoint))
+    }
+}
+
+impl Resource {
+    /// The part of the endpoint before the slash, such as `ed-fi`.
+    pub(crate) fn namespace(&self) -> &str {
+        let parts = self.endpoint.split_once('/');
+        parts.map_or("", |(namespace, _)| namespace)
+    }
+
+    pub(crate) fn is_descriptor(&self) -> bool {
+        self.endpoint.to_ascii_lowercase().ends_with("descriptors")
+    }
+}
+
+/// The endpoint whose collection a path is.
+fn collection(path: &str) -> Option<&str> {
+    let mut endpoint = path.trim_matches('/');
+    // A tenant or a year that the caller fills in.
+    while let Some((first, rest)) = endpoint.split_once('/')
+        && first.starts_with('{')
+    {
+        endpoint = rest;
+    }
+    let (namespace, name) = endpoint.split_once('/')?;
+    let plain = !namespace.is_empty() && !name.contains(['/', '{']) && !BELOW.contains(&name);
+    plain.then_some(endpoint)
+}
+
+/// A document on its way to its resources.
+struct DocumentReader<'a> {
+    resolver: Resolver<'a>,
+    types: TypeReader<'a>,
+    tags: HashMap<&'a str, &'a str>,
+}
+
+impl<'a> DocumentReader<'a> {
+    fn new(root: &'a Value) -> Self {
+        let resolver = Resolver::new(root);
+        let tags = root["tags"].as_array().into_iter().flatten();
+        let tags = tags.filter_map(|tag| Some((tag["name"].as_str()?, described(tag)?)));
+        Self {
+            resolver,
+            types: TypeReader::new(resolver),
+            tags: tags.collect(),
+        }
+    }
+
+    fn resource(
+        &mut self,
+        endpoint: &str,
+        path: &str,
+        item: &'a Value,
+        paths: &'a Map<String, Value>,
+    ) -> Option<Resource> {
+        let item = self.resolver.follow(item);
+        let get = item.get("get").filter(|get| get.is_object())?;
+        let params: Vec<&'a Value> = [item, get]
+            .iter()
+            .filter_map(|place| place.get("parameters")?.as_array())
+            .flatten()
+            .map(|parameter| self.resolver.follow(parameter))
+            .filter(|parameter| parameter["in"] == "query")
+            .collect();
+        let names = params.iter().filter_map(|one| one["name"].as_str());
+        let identities: Vec<&str> = params
+            .iter()
+            .filter(|parameter| is_identity(parameter))
+            .filter_map(|parameter| parameter["name"].as_str())
+            .collect();
+        let schema = self.item_schema(get);
+        let tag = get["tags"][0].as_str().and_then(|tag| self.tags.get(tag));
+        let description = tag.copied().or_else(|| described(get));
+        Some(Resource {
+            endpoint: endpoint.into(),
+            description: description.map(Into::into),
+            key_fields: schema
+                .map(|schema| key_fields(self.resolver, schema, &identities))
+                .unwrap_or_default(),
+            has_deletes: paths.contains_key(&format!("{}/deletes", path.trim_end_matches('/'))),
+            params: names.map(Into::into).collect(),
+            record: schema.and_then(|schema| self.types.record(schema)),
+        })
+    }
+
+    /// The schema of one record in the answer to a `GET` of the collection.
+    fn item_schema(&self, get: &'a Value) -> Option<&'a Value> {
+        let responses = get.get("responses")?;
+        let good = ["200", "2XX", "2xx", "default"];
+        let response = good.iter().find_map(|status| responses.get(status))?;
+        let response = self.resolver.follow(response);
+        let schema = match response.get("content").and_then(Value::as_object) {
+            Some(content) => {
+                let plain = content.get("application/json");
+                let json = || content.iter().find(|(name, _)| name.contains("json"));
+                let media = plain.or_else(|| json().map(|(_, media)| media));
+                media.or_else(|| content.values().next())?.get("schema")?
+            }
+            // Swagger 2
+            None => response.get("schema")?,
+        };
+        self.resolver.items(schema, 0)
+    }
+}
+
+fn described(value: &Value) -> Option<&str> {
+    let text = value
+        .get("description")
+        .or_else(|| value.get("summary"))?
+        .as_str()?;
+    (!text.trim().is_empty()).then(|| text.trim())
+}
