@@ -1,13 +1,14 @@
 //! The runtimes of the blocking faces, and a pool of threads for decoding.
 //!
-//! A *lane* is a runtime of one thread with connections of its own: to wake another thread for
+//! A *worker* is a runtime of one thread with connections of its own: to wake another thread for
 //! each answer takes more than a small request itself. A call is driven by the thread that waits
-//! for it, lane 0; one of many rows shares them with other lanes, which have threads that stay.
+//! for it, worker 0; one of many rows shares them with other workers, which have threads that stay.
 //!
 //! Threads do not survive a fork (Airflow, gunicorn): all are made anew in each process.
 
 use std::cell::Cell;
 use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -17,53 +18,53 @@ use crate::{Error, Result};
 
 static THREADS: Mutex<Option<(u32, Arc<Threads>)>> = Mutex::new(None);
 
-/// A lane, and the process that it belongs to.
+/// A worker, and the process that it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lane {
+pub(crate) struct Worker {
     pub(crate) number: usize,
     pub(crate) process: u32,
 }
 
 thread_local! {
-    static LANE: Cell<Option<Lane>> = const { Cell::new(None) };
+    static WORKER: Cell<Option<Worker>> = const { Cell::new(None) };
 }
 
-/// The lane that this thread drives; none where the runtime is somebody else's.
-pub(crate) fn lane() -> Option<Lane> {
-    LANE.get()
+/// The worker that this thread drives; none where the runtime is somebody else's.
+pub(crate) fn worker() -> Option<Worker> {
+    WORKER.get()
 }
 
-/// Up to `most` lanes beside this one, as many as there are cores; none where the runtime is
+/// Up to `most` workers beside this one, as many as there are cores; none where the runtime is
 /// somebody else's, who decides about threads.
-pub(crate) fn other_lanes(most: usize) -> Vec<Handle> {
+pub(crate) fn other_workers(most: usize) -> Vec<Handle> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    match (lane(), most.min(cores - 1)) {
+    match (worker(), most.min(cores - 1)) {
         (None, _) | (_, 0) => Vec::new(),
-        (Some(_), count) => Threads::get().map_or_else(|_| Vec::new(), |all| all.lanes(count)),
+        (Some(_), count) => Threads::get().map_or_else(|_| Vec::new(), |all| all.workers(count)),
     }
 }
 
-/// Makes this thread drive a lane until it is dropped.
-struct Driving(Option<Lane>);
+/// Makes this thread drive a worker until it is dropped.
+struct Driving(Option<Worker>);
 
 impl Driving {
-    fn lane(number: usize) -> Self {
+    fn worker(number: usize) -> Self {
         let process = std::process::id();
-        Self(LANE.replace(Some(Lane { number, process })))
+        Self(WORKER.replace(Some(Worker { number, process })))
     }
 }
 
 impl Drop for Driving {
     fn drop(&mut self) {
-        LANE.set(self.0);
+        WORKER.set(self.0);
     }
 }
 
 /// What one process has.
 pub(crate) struct Threads {
     runtime: Runtime,
-    /// Lane 1 and those after it.
-    lanes: Mutex<Vec<Handle>>,
+    /// Worker 1 and those after it.
+    workers: Mutex<Vec<Handle>>,
     decoding: rayon::ThreadPool,
 }
 
@@ -87,7 +88,7 @@ impl Threads {
         let failed = |error: &dyn std::fmt::Display| Error::Config(format!("no threads: {error}"));
         Ok(Self {
             runtime: single().map_err(|error| failed(&error))?,
-            lanes: Mutex::default(),
+            workers: Mutex::default(),
             decoding: rayon::ThreadPoolBuilder::new()
                 .thread_name(|i| format!("polars-edfi-decode-{i}"))
                 .build()
@@ -97,7 +98,7 @@ impl Threads {
 
     /// Waits for a call, on the thread that calls.
     pub(crate) fn block_on<T>(&self, call: impl Future<Output = T>) -> T {
-        let _driving = Driving::lane(0);
+        let _driving = Driving::worker(0);
         self.runtime.block_on(async {
             // Between calls nobody looks after idle connections: what a server closed in the
             // meantime has to be seen before it is used. One turn hears of it, one acts on it.
@@ -115,16 +116,16 @@ impl Threads {
         self.decoding.install(work)
     }
 
-    /// The first lanes beside lane 0; fewer where the system gives no more threads.
-    fn lanes(&self, count: usize) -> Vec<Handle> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        while lanes.len() < count {
-            let Ok(lane) = start_lane(lanes.len() + 1) else {
+    /// The first workers beside worker 0; fewer where the system gives no more threads.
+    fn workers(&self, count: usize) -> Vec<Handle> {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        while workers.len() < count {
+            let Ok(worker) = start_worker(workers.len() + 1) else {
                 break;
             };
-            lanes.push(lane);
+            workers.push(worker);
         }
-        lanes.iter().take(count).cloned().collect()
+        workers.iter().take(count).cloned().collect()
     }
 
     /// Looks after the runtime from a thread of its own.
@@ -133,7 +134,7 @@ impl Threads {
         thread::Builder::new()
             .name("polars-edfi".into())
             .spawn(move || {
-                let _driving = Driving::lane(0);
+                let _driving = Driving::worker(0);
                 self.runtime.block_on(stopped)
             })
             .map_err(|error| Error::Config(format!("no threads: {error}")))?;
@@ -145,13 +146,13 @@ fn single() -> std::io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-fn start_lane(number: usize) -> std::io::Result<Handle> {
+fn start_worker(number: usize) -> std::io::Result<Handle> {
     let runtime = single()?;
     let handle = runtime.handle().clone();
     thread::Builder::new()
         .name(format!("polars-edfi-{number}"))
         .spawn(move || {
-            let _driving = Driving::lane(number);
+            let _driving = Driving::worker(number);
             runtime.block_on(pending::<()>());
         })?;
     Ok(handle)
@@ -169,10 +170,13 @@ pub(crate) async fn compute<T: Send + 'static>(
 ) -> Result<T> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     Threads::get()?.decoding.spawn(move || {
+        // A panic that leaves a thread of the pool would abort the process.
+        let done = catch_unwind(AssertUnwindSafe(work));
         // Nobody listens any more where the call was dropped.
-        let _ = sender.send(work());
+        let _ = sender.send(done);
     });
-    receiver
-        .await
-        .map_err(|_| Error::Config("decoding ended in a panic".into()))
+    match receiver.await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(_)) | Err(_) => Err(Error::Config("the call ended in a panic".into())),
+    }
 }

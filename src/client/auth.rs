@@ -132,6 +132,10 @@ impl Credentials {
         &self.owner.client_id
     }
 
+    pub(crate) fn token_url(&self) -> &Url {
+        &self.owner.token_url
+    }
+
     /// Tells credentials apart.
     pub(crate) fn owner(&self) -> &Arc<Owner> {
         &self.owner

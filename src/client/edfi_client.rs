@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use reqwest::Url;
 use tokio::sync::OnceCell;
 
 use super::auth::{Credentials, Token};
@@ -158,12 +159,17 @@ impl EdFiClient {
         SendOptions::new(self.0.config.policy, control)
     }
 
-    /// Checks that this client's own credentials may be shown to an ODS; `missing` is what a row
-    /// would need instead.
-    pub(crate) fn check_origin(&self, base: &BaseUrl, missing: &str) -> Result<(), Failure> {
-        match self.base() {
-            Some(own) if own.same_origin(base.as_url()) => Ok(()),
-            _ => Err(Failure::new(format!(
+    /// Checks that this client's own credentials may go to a URL: to the origins of its `base_url`
+    /// and `token_url` only. `missing` is what a row would need instead.
+    pub(crate) fn check_origin(&self, url: &Url, missing: &str) -> Result<(), Failure> {
+        let token_url = match self.auth() {
+            Auth::Credentials(credentials) => Some(credentials.token_url()),
+            Auth::None | Auth::Bearer(_) => None,
+        };
+        let own = [self.base().map(BaseUrl::as_url), token_url];
+        match own.iter().flatten().any(|own| own.origin() == url.origin()) {
+            true => Ok(()),
+            false => Err(Failure::new(format!(
                 "missing '{missing}': the client's own credentials go to its own base_url only"
             ))),
         }

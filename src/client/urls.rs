@@ -60,10 +60,6 @@ impl BaseUrl {
         url.set_path(path.trim_end_matches('/'));
         Self(url)
     }
-
-    pub(crate) fn same_origin(&self, other: &Url) -> bool {
-        self.0.origin() == other.origin()
-    }
 }
 
 impl From<BaseUrl> for Url {

@@ -2,9 +2,9 @@
 
 use polars::prelude::*;
 
+use super::client_defaults::into_error;
 use super::district::{Reader, Records};
 use super::get_all::{GetAllOptions, SchemaChoice, frames};
-use super::own::ended;
 use crate::client::paging::{Collection, Paging};
 use crate::client::session::Access;
 use crate::client::{ChangeVersions, Control, EdFiClient, urls};
@@ -117,13 +117,13 @@ impl EdFiClient {
     }
 
     async fn versions(&self, control: &Control, snapshot: bool) -> Result<ChangeVersions> {
-        let access = self.own_access()?;
+        let access = self.default_access()?;
         let context = self.watched_context(control);
         let asked = async {
             let snapshot = context.snapshot(&access, snapshot).await?;
             context.change_versions(&access, &snapshot).await
         };
-        asked.await.map_err(|failure| ended(failure, control))
+        asked.await.map_err(|failure| into_error(failure, control))
     }
 
     /// The items of a resource of this client's ODS that were deleted.
@@ -159,7 +159,7 @@ impl EdFiClient {
     ) -> Result<DataFrame> {
         options.check()?;
         let endpoint = urls::endpoint(endpoint).map_err(Error::Config)?;
-        let access = self.own_access()?;
+        let access = self.default_access()?;
         let control = &options.control;
         let context = self.watched_context(control);
         // No ODS gives page tokens here.
@@ -169,7 +169,7 @@ impl EdFiClient {
         control.progress.begin(1);
         let records = read(&reader, &access, &endpoint, kind, options).await;
         control.progress.one_done();
-        let records = records.map_err(|failure| ended(failure, control))?;
+        let records = records.map_err(|failure| into_error(failure, control))?;
 
         let mut layout = Layout::new();
         records.pages.iter().for_each(|page| layout.add(page));

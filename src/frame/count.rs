@@ -1,6 +1,6 @@
 //! How many records a resource has.
 
-use super::own::ended;
+use super::client_defaults::into_error;
 use crate::client::changes::Snapshot;
 use crate::client::metadata::Metadata;
 use crate::client::paging::{Collection, PageError, PageRequest};
@@ -31,7 +31,7 @@ impl EdFiClient {
     ) -> Result<u64> {
         let endpoint = self.endpoint_or(Some(endpoint))?;
         super::get_all::check_own_params(params)?;
-        let access = self.own_access()?;
+        let access = self.default_access()?;
         let context = self.watched_context(control);
         if !params.is_empty() {
             // A count does not depend on types: where the metadata fails, the ODS may still count.
@@ -47,8 +47,8 @@ impl EdFiClient {
                 Err(failure) => log::warn!("the names of parameters are not checked: {failure}"),
             }
         }
-        let ended = |failure| ended(failure, control);
-        let root = context.data_root(&access).await.map_err(ended)?;
+        let to_error = |failure| into_error(failure, control);
+        let root = context.data_root(&access).await.map_err(to_error)?;
         let collection = Collection {
             url: root.join(&endpoint),
             snapshot: Snapshot::No,
@@ -78,10 +78,10 @@ impl EdFiClient {
                     http_status: Some(400),
                     ..
                 })) if limit == 0 => limit = 1,
-                Err(PageError::Failed(failure)) => return Err(ended(failure)),
+                Err(PageError::Failed(failure)) => return Err(to_error(failure)),
                 Err(PageError::LimitTooLarge(allowed)) => {
                     let text = format!("the server allows pages of {allowed} records only");
-                    return Err(ended(Failure::new(text)));
+                    return Err(to_error(Failure::new(text)));
                 }
             }
         }

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use futures_util::future::FutureExt;
 use polars::prelude::*;
 use reqwest::{Method, StatusCode};
 
 use super::input::Keys;
 use super::options::BatchOptions;
-use super::outcome::{DELETED, Outcome, Report};
-use super::request::ItemRows;
-use super::run::for_each_row;
-use crate::Result;
+use super::outcome::{DELETED, Outcome};
+use super::request::{ItemRows, check_id};
+use super::result::{self, Report};
+use super::run::{RowOperation, dry_run, for_each_row};
 use crate::client::EdFiClient;
 use crate::client::session::{Access, CallContext};
 use crate::client::transport::Request;
+use crate::{Failure, Result, runtime};
 
 /// The options of [`EdFiClient::delete_by_id`] and [`EdFiClient::batch_delete_by_id`].
 #[derive(Debug, Clone, Default)]
@@ -32,11 +32,16 @@ impl EdFiClient {
     /// Wrong options, no base URL, no credentials. What the server answers is in the [`Outcome`].
     pub async fn delete_by_id(&self, id: &str, options: &DeleteOptions) -> Result<Outcome> {
         let endpoint = self.endpoint_or(options.batch.endpoint.as_deref())?;
-        if !options.commit {
-            return Ok(Outcome::dry_run());
+        let access = options.commit.then(|| self.default_access()).transpose()?;
+        let id = id.trim();
+        if let Err(failure) = check_id(id) {
+            return Ok(failure.into());
         }
-        let context = self.own_context(&options.batch);
-        Ok(delete(&context, &self.own_access()?, &endpoint, id.trim()).await)
+        let Some(access) = access else {
+            return Ok(Outcome::dry_run());
+        };
+        let context = self.default_context(&options.batch);
+        Ok(delete(&context, &access, &endpoint, id).await)
     }
 
     /// Deletes the item of each row.
@@ -55,39 +60,67 @@ impl EdFiClient {
         key_col: &str,
         options: &DeleteOptions,
     ) -> Result<DataFrame> {
-        let batch = &options.batch;
         let ids = Keys::required(df, "id_col", id_col)?;
         let keys = Keys::required(df, "key_col", key_col)?;
+        let report = self.delete_rows(df, id_col, options).await?;
+        let row_id_col = options.batch.row_id_col.clone();
+        runtime::compute(move || {
+            let mut columns = vec![report.keys(&ids, "id")?, report.keys(&keys, "key")?];
+            columns.extend(report.outcomes(result::ANSWER));
+            columns.extend(report.places(row_id_col.as_deref())?);
+            report.frame(columns)
+        })
+        .await?
+    }
+
+    /// What became of each row.
+    pub(crate) async fn delete_rows(
+        &self,
+        df: &DataFrame,
+        id_col: &str,
+        options: &DeleteOptions,
+    ) -> Result<Report> {
+        let batch = &options.batch;
+        let ids = Keys::required(df, "id_col", id_col)?;
         let endpoint = self.endpoint_or(batch.endpoint.as_deref())?;
-        let items = Arc::new(ItemRows::new(df, self, ids, endpoint, batch)?);
-        let kept = &items.rows.kept;
-        let outcomes = if options.commit {
+        let items = ItemRows::new(df, self, ids, endpoint, batch)?;
+        let rows = items.rows.active.clone();
+        if options.commit {
             items.rows.check_complete(df)?;
-            let (workers, control) = (batch.workers, &batch.control);
-            for_each_row(&items, kept, None, workers, control, |items, row| {
-                async move {
-                    match items.item(row) {
-                        Ok((access, id)) => {
-                            delete(&items.context, &access, &items.endpoint, id).await
-                        }
-                        Err(failure) => failure.into(),
-                    }
-                }
-                .boxed()
-            })
-            .await
-        } else {
-            vec![Outcome::dry_run(); kept.len()]
+        }
+        let deletes = Arc::new(Deletes(items));
+        let outcomes = match options.commit {
+            true => {
+                let (workers, control) = (batch.workers, &batch.control);
+                for_each_row(&deletes, &rows, None, workers, control, ()).await
+            }
+            false => dry_run(&deletes, &rows).await?,
         };
-        let report = Report {
-            df,
-            rows: kept,
-            outcomes: &outcomes,
-        };
-        let mut columns = vec![report.keys(&items.ids, "id")?, report.keys(&keys, "key")?];
-        columns.extend(report.answers());
-        columns.extend(report.places(batch.row_id_col.as_deref())?);
-        report.frame(columns)
+        Ok(Report {
+            df: df.clone(),
+            rows,
+            outcomes,
+        })
+    }
+}
+
+/// The rows of one batch.
+struct Deletes(ItemRows);
+
+impl RowOperation for Deletes {
+    type Request = (Access, String);
+    type Outcome = Outcome;
+
+    fn prepare(&self, row: usize) -> Result<(Access, String), Failure> {
+        self.0.item(row)
+    }
+
+    fn check(&self, row: usize) -> Result<(), Failure> {
+        self.0.check(row)
+    }
+
+    async fn send(&self, (access, id): (Access, String)) -> Outcome {
+        delete(&self.0.context, &access, &self.0.endpoint, &id).await
     }
 }
 

@@ -31,8 +31,8 @@ impl Collections {
         let reading = Reading::new(&context, options)?;
         let reading = &reading;
         let control = &options.batch.control;
-        control.progress.begin(rows.kept.len());
-        let read = stream::iter(rows.kept.iter().map(|row| rows.access(*row)))
+        control.progress.begin(rows.active.len());
+        let read = stream::iter(rows.active.iter().map(|row| rows.access(*row)))
             .map(|access| async move {
                 let read = match access {
                     Ok(access) => reading.alone(&access).await,
@@ -49,10 +49,7 @@ impl Collections {
     /// What became of each.
     pub(crate) fn outcomes(&self) -> Vec<Outcome> {
         let outcome = |read: &Result<Records, Failure>| match read {
-            Ok(_) => Outcome {
-                http_status: Some(200),
-                ..Outcome::default()
-            },
+            Ok(_) => Outcome::read(),
             Err(failure) => failure.clone().into(),
         };
         self.0.iter().map(outcome).collect()

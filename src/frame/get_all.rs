@@ -7,11 +7,13 @@ use polars::prelude::*;
 use rayon::prelude::*;
 
 use super::changes::{check_window, window_params};
+use super::client_defaults::into_error;
 use super::district::{Reader, Records};
 use super::input::Keys;
 use super::options::BatchOptions;
-use super::own::ended;
+use super::outcome::Outcome;
 use super::request::Rows;
+use super::result;
 use crate::choice::choice;
 use crate::client::metadata::{Described, Metadata};
 use crate::client::paging::{Collection, Paging};
@@ -22,8 +24,6 @@ use crate::openapi::{self, Record};
 use crate::runtime::Threads;
 use crate::{Error, Failure, Result};
 
-/// What every result of a batch read begins with, after the key.
-const RESULT_COLUMNS: [&str; 4] = ["status", "message", "http_status", "correlation_id"];
 /// How many names of unknown properties a warning tells.
 const SHOWN: usize = 5;
 /// Parameters that a call sets by itself.
@@ -157,8 +157,8 @@ impl EdFiClient {
     pub async fn get_all(&self, options: &GetAllOptions) -> Result<DataFrame> {
         options.check()?;
         let batch = &options.batch;
-        let access = self.own_access()?;
-        let context = self.own_context(batch);
+        let access = self.default_access()?;
+        let context = self.default_context(batch);
         let reading = Reading::new(&context, options)?;
         batch.control.progress.begin(1);
         let described = reading.describe(&access).await;
@@ -170,7 +170,7 @@ impl EdFiClient {
         let district = reading.district(0, &access, described).await;
         batch.control.progress.one_done();
         if let Err(failure) = district.outcome {
-            return Err(ended(failure, &batch.control));
+            return Err(into_error(failure, &batch.control));
         }
         if let Ok(Some(warning)) = district.outcome.as_ref().map(|r| r.warning.as_ref()) {
             batch.control.progress.warn(warning.clone());
@@ -198,7 +198,7 @@ impl EdFiClient {
         options.check()?;
         let batch = &options.batch;
         let keys = Keys::required(districts, "key_col", key_col)?;
-        if RESULT_COLUMNS.contains(&key_col) {
+        if result::ANSWER.iter().any(|column| column.name == key_col) {
             return Err(Error::Config(format!(
                 "key_col must not be {key_col:?}: the result has a column of that name"
             )));
@@ -236,7 +236,7 @@ impl EdFiClient {
             .await;
 
         let mut reserved = vec![key_col];
-        reserved.extend(RESULT_COLUMNS);
+        reserved.extend(result::ANSWER.iter().map(|column| column.name));
         let mut whole = Vec::with_capacity(districts.len());
         for mut district in districts {
             if let Ok(Some(warning)) = district.outcome.as_ref().map(|r| r.warning.as_ref()) {
@@ -283,7 +283,7 @@ pub(super) fn visits(keys: &Keys, rows: &Rows) -> Vec<Visit> {
     let mut seen: HashMap<&str, Vec<Option<&str>>> = HashMap::new();
     let mut visits = Vec::new();
     let mut blank = 0;
-    for &row in &rows.kept {
+    for &row in &rows.active {
         let Some(key) = keys.get(row) else {
             blank += 1;
             continue;
@@ -615,28 +615,18 @@ struct Parts {
 
 impl Parts {
     /// The frame with the key and the columns about the request before the records.
-    fn with_result_columns(self, keys: &Keys) -> Result<DataFrame> {
+    fn with_result_columns(mut self, keys: &Keys) -> Result<DataFrame> {
         let rows: Vec<IdxSize> = self.spans.iter().map(|span| span.row as IdxSize).collect();
-        let failures = || self.spans.iter().map(|span| span.failure.as_ref());
-        let text = |name: &str, get: fn(&Failure) -> Option<&str>| {
-            let values = failures().map(|failure| get(failure?));
-            StringChunked::from_iter_options(name.into(), values).into_column()
-        };
-        let http_status: Int32Chunked = failures()
-            .map(|failure| match failure {
-                Some(failure) => failure.http_status.map(i32::from),
-                None => Some(200),
+        let outcomes: Vec<Outcome> = self
+            .spans
+            .iter_mut()
+            .map(|span| match span.failure.take() {
+                Some(failure) => failure.into(),
+                None => Outcome::read(),
             })
             .collect();
-        let of_districts = [
-            keys.take(&rows)?,
-            text("status", |_| Some("error")),
-            text("message", |failure| Some(&failure.message)),
-            http_status.with_name("http_status".into()).into_column(),
-            text("correlation_id", |failure| {
-                failure.correlation_id.as_deref()
-            }),
-        ];
+        let mut of_districts = vec![keys.take(&rows)?];
+        of_districts.extend(result::fill(result::ANSWER, &outcomes));
         let height = self.records.height();
         let mut owners: Vec<IdxSize> = Vec::with_capacity(height);
         for (number, span) in self.spans.iter().enumerate() {

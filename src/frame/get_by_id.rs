@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::future::FutureExt;
 use polars::prelude::*;
 use rayon::prelude::*;
 use reqwest::StatusCode;
@@ -11,9 +10,10 @@ use reqwest::header::{ACCEPT, HeaderValue};
 use super::input::Keys;
 use super::json::check_object;
 use super::options::BatchOptions;
-use super::outcome::{Outcome, Report};
+use super::outcome::Outcome;
 use super::request::ItemRows;
-use super::run::for_each_row;
+use super::result::{self, Report};
+use super::run::{RowOperation, for_each_row};
 use crate::client::EdFiClient;
 use crate::client::session::{Access, CallContext};
 use crate::client::transport::{Request, Response};
@@ -21,16 +21,8 @@ use crate::columns::{self, Layout, Page, PageDecoder};
 use crate::runtime::Threads;
 use crate::{Error, Failure, Result, runtime};
 
-/// What the result of a read by id begins with.
-const RESULT_COLUMNS: [&str; 7] = [
-    "id",
-    "status",
-    "message",
-    "http_status",
-    "correlation_id",
-    "row_index",
-    "row_id",
-];
+/// The result's column of the ids that were asked for.
+const ID: &str = "id";
 /// Stands between names where records are flattened only to be put together again.
 const INNER_SEPARATOR: &str = "\u{1f}";
 /// Records that are decoded together.
@@ -55,8 +47,8 @@ impl EdFiClient {
     /// ODS does not answer with the item.
     pub async fn get_by_id(&self, id: &str, options: &GetByIdOptions) -> Result<String> {
         let endpoint = self.endpoint_or(options.batch.endpoint.as_deref())?;
-        let context = self.own_context(&options.batch);
-        let read = get(&context, &self.own_access()?, &endpoint, id.trim()).await;
+        let context = self.default_context(&options.batch);
+        let read = get(&context, &self.default_access()?, &endpoint, id.trim()).await;
         let response = read.map_err(Error::from_failure)?;
         if let Err(error) = PageDecoder::new(true).decode_object(&response.body) {
             return Err(Error::Http(response.unusable(&error.to_string())));
@@ -81,19 +73,8 @@ impl EdFiClient {
         options: &GetByIdOptions,
     ) -> Result<DataFrame> {
         let items = Items::read(self, df, id_col, &options.batch).await?;
-        let (schema, flatten) = (options.schema.clone(), options.flatten);
-        let decode = move || items.decoded(schema.as_ref(), flatten);
-        let (items, records) = runtime::compute(decode).await??;
-        let report = Report {
-            df,
-            rows: &items.rows,
-            outcomes: &items.outcomes,
-        };
-        let mut columns = vec![report.keys(&items.ids, "id")?];
-        columns.extend(report.answers());
-        columns.extend(report.places(options.batch.row_id_col.as_deref())?);
-        columns.extend(records.into_columns());
-        report.frame(columns)
+        let (df, options) = (df.clone(), options.clone());
+        runtime::compute(move || items.frame(df, &options)).await?
     }
 }
 
@@ -116,32 +97,51 @@ impl Items {
     ) -> Result<Self> {
         let ids = Keys::required(df, "id_col", id_col)?;
         let endpoint = client.endpoint_or(batch.endpoint.as_deref())?;
-        let items = Arc::new(ItemRows::new(df, client, ids, endpoint, batch)?);
+        let items = ItemRows::new(df, client, ids.clone(), endpoint, batch)?;
         items.rows.check_complete(df)?;
-        let (kept, workers, control) = (&items.rows.kept, batch.workers, &batch.control);
-        let read = for_each_row(&items, kept, None, workers, control, |items, row| {
-            async move { read(&items, row).await }.boxed()
-        });
-        let (outcomes, bodies) = read.await.into_iter().unzip();
+        let rows = items.rows.active.clone();
+        let (workers, control) = (batch.workers, &batch.control);
+        let read = for_each_row(&Arc::new(Gets(items)), &rows, None, workers, control, ()).await;
+        let read = read.into_iter().map(|item| (item.outcome, item.body));
+        let (outcomes, bodies) = read.unzip();
         Ok(Self {
-            rows: items.rows.kept.clone(),
-            ids: items.ids.clone(),
+            ids,
+            rows,
             outcomes,
             bodies,
         })
     }
 
+    /// The result: what became of each row, and its record.
+    fn frame(mut self, df: DataFrame, options: &GetByIdOptions) -> Result<DataFrame> {
+        // Records that cannot be decoded become errors of their rows first.
+        let records = self.decoded(options)?;
+        let report = Report {
+            df,
+            rows: self.rows,
+            outcomes: self.outcomes,
+        };
+        let mut columns = vec![report.keys(&self.ids, ID)?];
+        columns.extend(report.outcomes(result::ANSWER));
+        columns.extend(report.places(options.batch.row_id_col.as_deref())?);
+        columns.extend(records.into_columns());
+        report.frame(columns)
+    }
+
     /// The records as one Struct column `data`, or flattened; a row of nulls where there is none.
-    fn decoded(mut self, schema: Option<&Schema>, flatten: bool) -> Result<(Self, DataFrame)> {
-        let records = match (flatten, schema) {
-            (true, _) => self.leaves(schema, ".", &RESULT_COLUMNS)?,
-            (false, None) => self.structs()?,
+    fn decoded(&mut self, options: &GetByIdOptions) -> Result<DataFrame> {
+        match (options.flatten, &options.schema) {
+            (true, schema) => {
+                let mut reserved = vec![ID, result::ROW_INDEX, result::ROW_ID];
+                reserved.extend(result::ANSWER.iter().map(|column| column.name));
+                self.leaves(schema.as_ref(), ".", &reserved)
+            }
+            (false, None) => self.structs(),
             (false, Some(schema)) => {
                 let data = self.given(schema, true)?;
-                DataFrame::new(data.len(), vec![data.into_column()])?
+                Ok(DataFrame::new(data.len(), vec![data.into_column()])?)
             }
-        };
-        Ok((self, records))
+        }
     }
 
     /// The records as a Struct column `data` of a given schema, with what has no place in it
@@ -197,7 +197,7 @@ impl Items {
             |decoder: &mut PageDecoder,
              (bodies, outcomes): (&mut [Option<Vec<u8>>], &mut [Outcome])| {
                 decoder.decode(&array_of(bodies)).or_else(|_| {
-                    weed(decoder, bodies, outcomes);
+                    drop_undecodable(decoder, bodies, outcomes);
                     decoder.decode(&array_of(bodies))
                 })
             };
@@ -219,15 +219,41 @@ impl Items {
     }
 }
 
-/// The item of a row. Its headers go: they would keep the memory that they were read into.
-async fn read(items: &ItemRows, row: usize) -> (Outcome, Option<Vec<u8>>) {
-    let response = match items.item(row) {
-        Ok((access, id)) => get(&items.context, &access, &items.endpoint, id).await,
-        Err(failure) => Err(failure),
-    };
-    match response {
-        Ok(response) => (Outcome::success(&response), Some(response.body.into_vec())),
-        Err(failure) => (failure.into(), None),
+/// The rows of one batch.
+struct Gets(ItemRows);
+
+/// What a row brought.
+struct Item {
+    outcome: Outcome,
+    body: Option<Vec<u8>>,
+}
+
+impl From<Failure> for Item {
+    fn from(failure: Failure) -> Self {
+        Self {
+            outcome: failure.into(),
+            body: None,
+        }
+    }
+}
+
+impl RowOperation for Gets {
+    type Request = (Access, String);
+    type Outcome = Item;
+
+    fn prepare(&self, row: usize) -> Result<(Access, String), Failure> {
+        self.0.item(row)
+    }
+
+    async fn send(&self, (access, id): (Access, String)) -> Item {
+        match get(&self.0.context, &access, &self.0.endpoint, &id).await {
+            // Its headers go: they would keep the memory that they were read into.
+            Ok(response) => Item {
+                outcome: Outcome::success(&response),
+                body: Some(response.body.into_vec()),
+            },
+            Err(failure) => failure.into(),
+        }
     }
 }
 
@@ -262,7 +288,11 @@ fn array_of(bodies: &[Option<Vec<u8>>]) -> Vec<u8> {
 }
 
 /// Turns the records that cannot be decoded into errors of their rows.
-fn weed(decoder: &mut PageDecoder, bodies: &mut [Option<Vec<u8>>], outcomes: &mut [Outcome]) {
+fn drop_undecodable(
+    decoder: &mut PageDecoder,
+    bodies: &mut [Option<Vec<u8>>],
+    outcomes: &mut [Outcome],
+) {
     for (body, outcome) in bodies.iter_mut().zip(outcomes) {
         let decoded = body.as_deref().map(|body| decoder.decode_object(body));
         if let Some(Err(error)) = decoded {

@@ -213,7 +213,7 @@ impl Keys {
 }
 
 /// Which rows take part: all but those whose status says that they are done with.
-pub(crate) fn kept_rows(
+pub(crate) fn active_rows(
     df: &DataFrame,
     status_col: &str,
     default: &str,

@@ -2,7 +2,7 @@
 
 use polars::prelude::*;
 
-use super::own::ended;
+use super::client_defaults::into_error;
 use crate::client::metadata::{Described, Metadata};
 use crate::client::session::{Access, CallContext};
 use crate::client::urls::BaseUrl;
@@ -47,7 +47,7 @@ impl Own {
         Ok(Self {
             context: client.watched_context(control),
             base: base.clone(),
-            access: client.own_access().ok(),
+            access: client.default_access().ok(),
         })
     }
 
@@ -82,7 +82,7 @@ impl EdFiClient {
             .current()
             .documents()
             .await
-            .map_err(|failure| ended(failure, control))?
+            .map_err(|failure| into_error(failure, control))?
             .ok_or_else(no_metadata)?;
         let mut seen = PlHashSet::new();
         let all = documents.iter().flat_map(|document| document.resources());
@@ -133,7 +133,7 @@ impl EdFiClient {
         let described = metadata
             .describe(&endpoint)
             .await
-            .map_err(|failure| ended(failure, &options.control))?;
+            .map_err(|failure| into_error(failure, &options.control))?;
         if matches!(described, Described::NoMetadata) {
             return Err(no_metadata());
         }

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod changes;
+mod client_defaults;
 mod count;
 mod delete;
 mod district;
@@ -14,9 +15,9 @@ mod json;
 mod metadata;
 mod options;
 mod outcome;
-mod own;
 mod post;
 mod request;
+pub(crate) mod result;
 mod run;
 mod scan;
 mod tokens;

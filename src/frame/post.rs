@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::FutureExt;
 use polars::prelude::*;
 use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
@@ -12,14 +11,15 @@ use reqwest::{Method, StatusCode};
 use super::input::{self, Keys, Texts};
 use super::json::check_object;
 use super::options::BatchOptions;
-use super::outcome::{Outcome, Report};
+use super::outcome::Outcome;
 use super::request::Rows;
-use super::run::for_each_row;
+use super::result::{self, Report};
+use super::run::{RowOperation, dry_run, for_each_row};
 use crate::client::session::{Access, CallContext};
 use crate::client::transport::{Request, Response};
 use crate::client::{EdFiClient, retry};
 use crate::columns::Encoder;
-use crate::{Error, Failure, Result};
+use crate::{Error, Failure, Result, runtime};
 
 /// What [`EdFiClient::post_payload`] and [`EdFiClient::batch_post_payload`] do with an error.
 #[derive(Debug, Clone)]
@@ -103,19 +103,16 @@ impl EdFiClient {
     /// Wrong options, no base URL, no credentials. What the server answers is in the [`Outcome`].
     pub async fn post_payload(&self, payload: &str, options: &PostOptions) -> Result<Outcome> {
         options.check()?;
-        let poster = Poster::new(self.own_context(&options.batch), options)?;
-        if !options.commit {
-            return Ok(Outcome::dry_run());
+        let poster = Poster::new(self.default_context(&options.batch), options)?;
+        let access = options.commit.then(|| self.default_access()).transpose()?;
+        if let Err(failure) = check_json(payload) {
+            return Ok(failure.into());
         }
-        let access = self.own_access()?;
-        Ok(match check_json(payload) {
-            Ok(()) => {
-                poster
-                    .post(&access, Bytes::copy_from_slice(payload.as_bytes()))
-                    .await
-            }
-            Err(failure) => failure.into(),
-        })
+        let Some(access) = access else {
+            return Ok(Outcome::dry_run());
+        };
+        let payload = Bytes::copy_from_slice(payload.as_bytes());
+        Ok(poster.post(&access, payload).await)
     }
 
     /// Posts each row's payload to its ODS.
@@ -136,41 +133,50 @@ impl EdFiClient {
         key_col: &str,
         options: &PostOptions,
     ) -> Result<DataFrame> {
+        let keys = Keys::required(df, "key_col", key_col)?;
+        let report = self.post_rows(df, payload_col, options).await?;
+        let row_id_col = options.batch.row_id_col.clone();
+        runtime::compute(move || {
+            let mut columns = vec![report.keys(&keys, "key")?];
+            columns.extend(report.outcomes(result::POST));
+            columns.extend(report.places(row_id_col.as_deref())?);
+            report.frame(columns)
+        })
+        .await?
+    }
+
+    /// What became of each row.
+    pub(crate) async fn post_rows(
+        &self,
+        df: &DataFrame,
+        payload_col: &str,
+        options: &PostOptions,
+    ) -> Result<Report> {
         options.check()?;
         let batch = &options.batch;
-        let keys = Keys::required(df, "key_col", key_col)?;
-        let order_by = match &options.order_by_col {
-            Some(name) => Some(Keys::required(df, "order_by_col", name)?),
-            None => None,
+        let posts = {
+            let (client, df, options) = (self.clone(), df.clone(), options.clone());
+            let payload_col = payload_col.to_owned();
+            let new = move || Posts::new(&client, &df, &payload_col, &options);
+            Arc::new(runtime::compute(new).await??)
         };
-        let payloads = Payloads::new(df, payload_col, options.keep_server_fields)?;
-        let rows = Rows::new(df, self, batch)?;
-        let posts = Arc::new(Posts {
-            poster: Poster::new(rows.context(), options)?,
-            rows,
-            payloads,
-        });
-        let kept = &posts.rows.kept;
-        let outcomes = if options.commit {
+        let rows = posts.rows.active.clone();
+        if options.commit {
             posts.rows.check_complete(df)?;
-            let (order, workers, control) = (order_by.as_ref(), batch.workers, &batch.control);
-            for_each_row(&posts, kept, order, workers, control, |posts, row| {
-                async move { posts.send(row).await }.boxed()
-            })
-            .await
-        } else {
-            vec![Outcome::dry_run(); kept.len()]
+        }
+        let outcomes = match options.commit {
+            true => {
+                let order_by = posts.order_by.as_ref();
+                let (workers, control) = (batch.workers, &batch.control);
+                for_each_row(&posts, &rows, order_by, workers, control, ()).await
+            }
+            false => dry_run(&posts, &rows).await?,
         };
-        let report = Report {
-            df,
-            rows: kept,
-            outcomes: &outcomes,
-        };
-        let mut columns = vec![report.keys(&keys, "key")?];
-        columns.extend(report.answers());
-        columns.extend(report.writes());
-        columns.extend(report.places(batch.row_id_col.as_deref())?);
-        report.frame(columns)
+        Ok(Report {
+            df: df.clone(),
+            rows,
+            outcomes,
+        })
     }
 }
 
@@ -178,16 +184,47 @@ impl EdFiClient {
 struct Posts {
     rows: Rows,
     payloads: Payloads,
+    order_by: Option<Keys>,
     poster: Poster,
 }
 
 impl Posts {
-    async fn send(&self, row: usize) -> Outcome {
-        let access = self.rows.access(row);
-        match access.and_then(|access| Ok((access, self.payloads.get(row)?))) {
-            Ok((access, payload)) => self.poster.post(&access, payload).await,
-            Err(failure) => failure.into(),
-        }
+    fn new(
+        client: &EdFiClient,
+        df: &DataFrame,
+        payload_col: &str,
+        options: &PostOptions,
+    ) -> Result<Self> {
+        let order_by = match &options.order_by_col {
+            Some(name) => Some(Keys::required(df, "order_by_col", name)?),
+            None => None,
+        };
+        let payloads = Payloads::new(df, payload_col, options.keep_server_fields)?;
+        let rows = Rows::new(df, client, &options.batch)?;
+        Ok(Self {
+            poster: Poster::new(rows.context(), options)?,
+            rows,
+            payloads,
+            order_by,
+        })
+    }
+}
+
+impl RowOperation for Posts {
+    type Request = (Access, Bytes);
+    type Outcome = Outcome;
+
+    fn prepare(&self, row: usize) -> Result<(Access, Bytes), Failure> {
+        Ok((self.rows.access(row)?, self.payloads.get(row)?))
+    }
+
+    fn check(&self, row: usize) -> Result<(), Failure> {
+        self.rows.check(row)?;
+        self.payloads.get(row).map(drop)
+    }
+
+    async fn send(&self, (access, payload): (Access, Bytes)) -> Outcome {
+        self.poster.post(&access, payload).await
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{Error, Failure, Result};
 /// The rows of a frame that take part, and the credentials of each.
 pub(crate) struct Rows {
     /// All rows but those whose status says that they are done with.
-    pub(crate) kept: Vec<usize>,
+    pub(crate) active: Vec<usize>,
     client: EdFiClient,
     options: BatchOptions,
     url: Option<Texts>,
@@ -43,7 +43,12 @@ impl Rows {
         let optional =
             |argument: &str, name: &Option<String>| Texts::optional(df, argument, name.as_deref());
         Ok(Self {
-            kept: input::kept_rows(df, &options.status_col, STATUS_COL, &options.skip_statuses)?,
+            active: input::active_rows(
+                df,
+                &options.status_col,
+                STATUS_COL,
+                &options.skip_statuses,
+            )?,
             client: client.clone(),
             options: options.clone(),
             url: Texts::defaulted(df, "url_col", &options.url_col, URL_COL)?,
@@ -62,18 +67,14 @@ impl Rows {
 
     /// Checks that every row can have a URL and a token: what a call needs that sends something.
     pub(crate) fn check_complete(&self, df: &DataFrame) -> Result<()> {
-        let (client, options) = (&self.client, &self.options);
-        if self.url.is_none() && client.base().is_none() {
+        if !self.have_urls() {
             return Err(input::missing(
                 df,
                 "url_col, or give the client a base_url",
                 URL_COL,
             ));
         }
-        let fetchable = self.auth_key.is_some()
-            && self.auth_secret.is_some()
-            && options.oauth_endpoint.is_some();
-        if self.token.is_none() && !fetchable && matches!(client.auth(), Auth::None) {
+        if !self.have_tokens() {
             return Err(input::missing(
                 df,
                 "token_col, or give the client credentials, or auth_key_col, auth_secret_col and \
@@ -82,6 +83,26 @@ impl Rows {
             ));
         }
         Ok(())
+    }
+
+    /// What is the matter with a row, as far as there are columns to tell.
+    pub(crate) fn check(&self, row: usize) -> Result<(), Failure> {
+        match (self.have_urls(), self.have_tokens()) {
+            (true, true) => self.access(row).map(drop),
+            (true, false) => self.base(row).map(drop),
+            (false, _) => Ok(()),
+        }
+    }
+
+    fn have_urls(&self) -> bool {
+        self.url.is_some() || self.client.base().is_some()
+    }
+
+    fn have_tokens(&self) -> bool {
+        let fetchable = self.auth_key.is_some()
+            && self.auth_secret.is_some()
+            && self.options.oauth_endpoint.is_some();
+        self.token.is_some() || fetchable || !matches!(self.client.auth(), Auth::None)
     }
 
     /// What all requests of this batch share.
@@ -151,7 +172,7 @@ impl Rows {
         if matches!(self.client.auth(), Auth::None) {
             return Err(Failure::new(format!("missing '{TOKEN_COL}'")));
         }
-        self.client.check_origin(base, TOKEN_COL)?;
+        self.client.check_origin(base.as_url(), TOKEN_COL)?;
         Ok(TokenSource::Client)
     }
 
@@ -234,9 +255,20 @@ impl ItemRows {
     }
 
     /// One row's ODS and credentials, and the id of its item.
-    pub(crate) fn item(&self, row: usize) -> Result<(Access, &str), Failure> {
-        Ok((self.rows.access(row)?, self.ids.need(row)?))
+    pub(crate) fn item(&self, row: usize) -> Result<(Access, String), Failure> {
+        Ok((self.rows.access(row)?, self.ids.need(row)?.to_owned()))
     }
+
+    /// What is the matter with a row that is not to be sent.
+    pub(crate) fn check(&self, row: usize) -> Result<(), Failure> {
+        self.rows.check(row)?;
+        check_id(self.ids.need(row)?)
+    }
+}
+
+/// Whether a text can be the id of an item.
+pub(crate) fn check_id(id: &str) -> Result<(), Failure> {
+    urls::id_segment(id).map(drop).map_err(Failure::new)
 }
 
 /// What stands under a key, or what is made now and stands there from now on.

@@ -1,57 +1,97 @@
 //! The one loop over the rows of a frame: so many at once, results in input order.
 
 use std::collections::HashMap;
+use std::future::{Future, ready};
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
+use rayon::prelude::*;
 use tokio::task::JoinSet;
 
 use super::input::Keys;
-use crate::{Control, runtime};
+use super::outcome::Outcome;
+use crate::{Control, Failure, Result, runtime};
 
-/// With fewer rows or workers than this for each, another lane is not worth its waking.
-const ROWS_PER_LANE: usize = 32;
-const WORKERS_PER_LANE: usize = 4;
+/// With fewer rows or requests than this for each, another thread is not worth its waking.
+const ROWS_PER_THREAD: usize = 32;
+const REQUESTS_PER_THREAD: usize = 4;
 
-/// Does `work` for each row, `workers` of them at once; the results stand in the order of `rows`.
+/// What a batch does with each of its rows.
+pub(crate) trait RowOperation: Send + Sync + 'static {
+    /// What is sent for a row.
+    type Request: Send + Sync;
+    /// What became of a row.
+    type Outcome: From<Failure> + Send + Sync + 'static;
+
+    /// What is to be sent for a row, or why nothing can be.
+    fn prepare(&self, row: usize) -> Result<Self::Request, Failure>;
+
+    /// What is the matter with a row that is not to be sent.
+    fn check(&self, row: usize) -> Result<(), Failure> {
+        self.prepare(row).map(drop)
+    }
+
+    /// Sends it, as often as it takes.
+    fn send(&self, request: Self::Request) -> impl Future<Output = Self::Outcome> + Send;
+}
+
+/// Is told of each row of a batch: before it is sent, and what became of it.
+///
+/// Does nothing by default, and then costs nothing.
+pub(crate) trait Observer<O: RowOperation>: Send + Sync + 'static {
+    /// Before a row is sent. An outcome that is known already stands instead of sending it.
+    fn before(
+        &self,
+        _row: usize,
+        _request: &O::Request,
+    ) -> impl Future<Output = Option<O::Outcome>> + Send {
+        ready(None)
+    }
+
+    /// After a row, whether it was sent or not. The row is done when this is.
+    fn after(&self, _row: usize, _outcome: &O::Outcome) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+}
+
+/// Nobody wants to know.
+impl<O: RowOperation> Observer<O> for () {}
+
+/// Does `operation` for each row, `workers` of them at once; the results stand in the order of
+/// `rows`.
 ///
 /// Rows that have the same text in `order_by` go one after another, in their order. A blocking
-/// call takes rows on several cores; `shared` is what all rows need.
-pub(crate) async fn for_each_row<S, T>(
-    shared: &Arc<S>,
+/// call takes rows on several cores.
+pub(crate) async fn for_each_row<O: RowOperation>(
+    operation: &Arc<O>,
     rows: &[usize],
     order_by: Option<&Keys>,
     workers: usize,
     control: &Control,
-    work: fn(Arc<S>, usize) -> BoxFuture<'static, T>,
-) -> Vec<T>
-where
-    S: Send + Sync + 'static,
-    T: Send + 'static,
-{
+    observer: impl Observer<O>,
+) -> Vec<O::Outcome> {
     control.progress.begin(rows.len());
     let queue = Arc::new(Queue {
         chains: chains(rows, order_by),
         next: AtomicUsize::new(0),
-        shared: shared.clone(),
+        operation: operation.clone(),
         control: control.clone(),
-        work,
+        observer,
     });
-    let most = (queue.chains.len() / ROWS_PER_LANE).min(workers / WORKERS_PER_LANE);
-    let others = runtime::other_lanes(most.saturating_sub(1));
+    let most = (queue.chains.len() / ROWS_PER_THREAD).min(workers / REQUESTS_PER_THREAD);
+    let others = runtime::other_workers(most.saturating_sub(1));
     let count = others.len() + 1;
-    let share = |lane: usize| workers / count + usize::from(lane < workers % count);
+    let share = |thread: usize| workers / count + usize::from(thread < workers % count);
     // Their work ends with this call, should nobody wait for it any more.
-    let mut lanes = JoinSet::new();
-    for (lane, handle) in others.iter().enumerate() {
-        lanes.spawn_on(queue.clone().drain(share(lane + 1)), handle);
+    let mut threads = JoinSet::new();
+    for (thread, handle) in others.iter().enumerate() {
+        threads.spawn_on(queue.clone().drain(share(thread + 1)), handle);
     }
     let mut results = queue.drain(share(0)).await;
-    while let Some(ended) = lanes.join_next().await {
-        match ended {
+    while let Some(joined) = threads.join_next().await {
+        match joined {
             Ok(more) => results.extend(more),
             Err(error) => resume_unwind(error.into_panic()),
         }
@@ -60,18 +100,31 @@ where
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// The rows of one call, from which each lane takes the next when it can.
-struct Queue<S, T> {
-    chains: Vec<Vec<(usize, usize)>>,
-    next: AtomicUsize,
-    shared: Arc<S>,
-    control: Control,
-    work: fn(Arc<S>, usize) -> BoxFuture<'static, T>,
+/// What would become of each row, as far as can be told without sending anything.
+pub(crate) async fn dry_run<O>(operation: &Arc<O>, rows: &[usize]) -> Result<Vec<Outcome>>
+where
+    O: RowOperation<Outcome = Outcome>,
+{
+    let (operation, rows) = (operation.clone(), rows.to_vec());
+    let check = move |row: &usize| match operation.check(*row) {
+        Ok(()) => Outcome::dry_run(),
+        Err(failure) => failure.into(),
+    };
+    runtime::compute(move || rows.par_iter().map(check).collect()).await
 }
 
-impl<S, T> Queue<S, T> {
-    /// Takes rows, `workers` at once, until there are none left.
-    async fn drain(self: Arc<Self>, workers: usize) -> Vec<(usize, T)> {
+/// The rows of one call, from which each thread takes the next when it can.
+struct Queue<O, W> {
+    chains: Vec<Vec<(usize, usize)>>,
+    next: AtomicUsize,
+    operation: Arc<O>,
+    control: Control,
+    observer: W,
+}
+
+impl<O: RowOperation, W: Observer<O>> Queue<O, W> {
+    /// Takes rows, so many at once, until there are none left.
+    async fn drain(self: Arc<Self>, at_once: usize) -> Vec<(usize, O::Outcome)> {
         let queue = &*self;
         let take = || {
             let next = queue.next.fetch_add(1, Ordering::Relaxed);
@@ -82,14 +135,26 @@ impl<S, T> Queue<S, T> {
                 let chain = &queue.chains[next];
                 let mut done = Vec::with_capacity(chain.len());
                 for &(place, row) in chain {
-                    done.push((place, (queue.work)(queue.shared.clone(), row).await));
+                    done.push((place, queue.row(row).await));
                     queue.control.progress.one_done();
                 }
                 done
             })
-            .buffer_unordered(workers)
+            .buffer_unordered(at_once)
             .concat()
             .await
+    }
+
+    async fn row(&self, row: usize) -> O::Outcome {
+        let outcome = match self.operation.prepare(row) {
+            Ok(request) => match self.observer.before(row, &request).await {
+                Some(known) => known,
+                None => self.operation.send(request).await,
+            },
+            Err(failure) => failure.into(),
+        };
+        self.observer.after(row, &outcome).await;
+        outcome
     }
 }
 
@@ -110,4 +175,77 @@ fn chains(rows: &[usize], order_by: Option<&Keys>) -> Vec<Vec<(usize, usize)>> {
         }
     }
     chains
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Sends what is even, and finds everything above 6 wrong.
+    struct Doubling;
+
+    #[derive(Debug, Clone, PartialEq)]
+    enum Doubled {
+        To(usize),
+        Known,
+        Failed,
+    }
+
+    impl From<Failure> for Doubled {
+        fn from(_: Failure) -> Self {
+            Self::Failed
+        }
+    }
+
+    impl RowOperation for Doubling {
+        type Request = usize;
+        type Outcome = Doubled;
+
+        fn prepare(&self, row: usize) -> Result<usize, Failure> {
+            match row > 6 {
+                true => Err(Failure::new("too large")),
+                false => Ok(row),
+            }
+        }
+
+        async fn send(&self, row: usize) -> Doubled {
+            assert_eq!(row % 2, 0, "an outcome that is known is not sent for");
+            tokio::task::yield_now().await;
+            Doubled::To(2 * row)
+        }
+    }
+
+    #[derive(Default)]
+    struct Log(Mutex<Vec<(usize, Option<Doubled>)>>);
+
+    impl Observer<Doubling> for Arc<Log> {
+        async fn before(&self, row: usize, _: &usize) -> Option<Doubled> {
+            self.0.lock().unwrap().push((row, None));
+            (row % 2 == 1).then_some(Doubled::Known)
+        }
+
+        async fn after(&self, row: usize, outcome: &Doubled) {
+            self.0.lock().unwrap().push((row, Some(outcome.clone())));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_observer_hears_of_each_row_before_and_after() {
+        let (log, control) = (Arc::new(Log::default()), Control::new());
+        let rows = [4, 5, 7];
+        let operation = Arc::new(Doubling);
+        let results = for_each_row(&operation, &rows, None, 2, &control, log.clone()).await;
+        let expected = [Doubled::To(8), Doubled::Known, Doubled::Failed];
+        assert_eq!(results, expected);
+        let log = log.0.lock().unwrap();
+        for (row, outcome) in rows.into_iter().zip(expected) {
+            let told = log.iter().filter(|(of, _)| *of == row).cloned();
+            let before = (outcome != Doubled::Failed).then_some((row, None));
+            let after = (row, Some(outcome));
+            assert!(told.eq(before.into_iter().chain([after])), "{log:?}");
+        }
+        assert_eq!((control.done(), control.total()), (3, 3));
+    }
 }

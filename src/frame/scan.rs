@@ -10,11 +10,11 @@ use polars::prelude::*;
 use tokio::sync::Semaphore;
 
 use super::ahead::{Item, Places};
+use super::client_defaults::into_error;
 use super::get_all::{
     self, GetAllOptions, OnShort, SchemaChoice, documented_layout, explode, visits,
 };
 use super::input::Keys;
-use super::own::ended;
 use super::request::Rows;
 use super::walk::{Decoders, District, Made, Make, Piece, Pieces, Scanning};
 use crate::client::session::CallContext;
@@ -434,9 +434,9 @@ impl Sources {
             return Ok(Self {
                 districts: vec![District {
                     number: 0,
-                    access: client.own_access()?,
+                    access: client.default_access()?,
                 }],
-                context: client.own_context(batch),
+                context: client.default_context(batch),
                 keys: vec![None],
                 labels: vec![String::new()],
             });
@@ -561,7 +561,7 @@ impl Sources {
 /// The error of a failure, with the resource and the district that it is about.
 fn told(mut failure: Failure, control: &Control, endpoint: &str, label: &str) -> Error {
     failure.message = format!("{endpoint}: {label}{}", failure.message);
-    ended(failure, control)
+    into_error(failure, control)
 }
 
 /// Rows that can be cut off.

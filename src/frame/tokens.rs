@@ -1,16 +1,18 @@
 //! A token for each account.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt};
 use polars::prelude::*;
 
-use super::input::{self, Keys, Texts, kept_rows};
+use super::input::{self, Keys, Texts, active_rows};
 use super::options::{STATUS_COL, TOKEN_COL, URL_COL};
 use super::request::token_url;
+use super::result;
+use super::run::{RowOperation, for_each_row};
 use crate::client::urls::{self, BaseUrl};
 use crate::client::{Auth, Control, Credentials, EdFiClient, Secret, Token};
-use crate::{Error, Failure, Result};
+use crate::{Error, Failure, Result, runtime};
 
 /// The default name of the column with an account's key.
 pub(crate) const KEY_COL: &str = "oAuthKey";
@@ -56,16 +58,94 @@ impl Default for TokenOptions {
     }
 }
 
-/// Where each row's credentials stand.
-struct Accounts<'a> {
-    client: &'a EdFiClient,
-    oauth_endpoint: &'a str,
+impl TokenOptions {
+    /// What the columns of [`result::TOKEN`] are called.
+    fn result_names(&self) -> [&str; 4] {
+        [
+            &self.token_col,
+            &self.expires_col,
+            &self.status_col,
+            "message",
+        ]
+    }
+
+    fn check_names(&self, account_col: &str) -> Result<()> {
+        let mut distinct = HashSet::new();
+        let names = [account_col, &self.key_col].into_iter();
+        match names
+            .chain(self.result_names())
+            .find(|name| !distinct.insert(*name))
+        {
+            Some(name) => Err(Error::Config(format!(
+                "two columns of the result would be called {name:?}"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The accounts of a frame, and where their credentials stand.
+struct Accounts {
+    client: EdFiClient,
+    control: Control,
+    oauth_endpoint: String,
+    names: Keys,
     url: Option<Texts>,
     key: Option<Texts>,
     secret: Option<Texts>,
+    /// The first row of each account.
+    rows: Vec<usize>,
 }
 
-impl Accounts<'_> {
+impl Accounts {
+    fn new(
+        client: &EdFiClient,
+        df: &DataFrame,
+        account_col: &str,
+        oauth_endpoint: &str,
+        options: &TokenOptions,
+    ) -> Result<Self> {
+        if options.workers == 0 {
+            return Err(Error::Config("workers must be at least 1".into()));
+        }
+        if oauth_endpoint.contains("://") {
+            urls::parse_url(oauth_endpoint)
+                .map_err(|what| Error::Config(format!("oauth_endpoint: {what}")))?;
+        }
+        let names = Keys::required(df, "account_col", account_col)?;
+        let accounts = Self {
+            client: client.clone(),
+            control: options.control.clone(),
+            oauth_endpoint: oauth_endpoint.to_owned(),
+            url: Texts::defaulted(df, "url_col", &options.url_col, URL_COL)?,
+            key: Texts::defaulted(df, "key_col", &options.key_col, KEY_COL)?,
+            secret: Texts::defaulted(df, "secret_col", &options.secret_col, SECRET_COL)?,
+            rows: first_rows(&names, df, options)?,
+            names,
+        };
+        accounts.check_complete(df, options)?;
+        Ok(accounts)
+    }
+
+    /// Checks that every account can have a URL, a key and a secret.
+    fn check_complete(&self, df: &DataFrame, options: &TokenOptions) -> Result<()> {
+        if self.url.is_none() && self.client.base().is_none() {
+            return Err(input::missing(
+                df,
+                "url_col, or give the client a base_url",
+                URL_COL,
+            ));
+        }
+        let default = matches!(self.client.auth(), Auth::Credentials(_));
+        if self.key.is_none() && (self.secret.is_some() || !default) {
+            return Err(input::missing(df, "key_col", &options.key_col));
+        }
+        if self.secret.is_none() && (self.key.is_some() || !default) {
+            return Err(input::missing(df, "secret_col", &options.secret_col));
+        }
+        Ok(())
+    }
+
     fn credentials(&self, row: usize) -> Result<Credentials, Failure> {
         let cell = |texts: &Texts| match texts.get(row) {
             Some(text) => Ok(text.to_owned()),
@@ -77,22 +157,105 @@ impl Accounts<'_> {
             (None, Some(base)) => base.clone(),
             (None, None) => return Err(Failure::new(format!("missing '{URL_COL}'"))),
         };
-        let own = match self.client.auth() {
-            Auth::Credentials(own) => Some(own),
+        let default = match self.client.auth() {
+            Auth::Credentials(credentials) => Some(credentials),
             Auth::None | Auth::Bearer(_) => None,
         };
-        let at = token_url(&base, self.oauth_endpoint, allow_http).map_err(Failure::new)?;
-        match (&self.key, &self.secret, own) {
+        let at = token_url(&base, &self.oauth_endpoint, allow_http).map_err(Failure::new)?;
+        match (&self.key, &self.secret, default) {
             (Some(keys), Some(secrets), _) => {
                 let (key, secret) = (cell(keys)?, Secret::new(cell(secrets)?));
                 Ok(Credentials::new(at, key, secret))
             }
-            (None, None, Some(own)) => {
-                self.client.check_origin(&base, KEY_COL)?;
-                Ok(own.at(at))
+            (None, None, Some(default)) => {
+                self.client.check_origin(&at, KEY_COL)?;
+                Ok(default.at(at))
             }
             (Some(_), None, _) => Err(Failure::new(format!("missing '{SECRET_COL}'"))),
             (None, _, _) => Err(Failure::new(format!("missing '{KEY_COL}'"))),
+        }
+    }
+
+    /// The key of a row's account, as the row or the client has it.
+    fn key(&self, row: usize, fetched: &FetchedToken) -> Option<String> {
+        let cell = self.key.as_ref().and_then(|keys| keys.get(row));
+        cell.map(str::to_owned)
+            .or_else(|| fetched.client_id.clone())
+    }
+
+    fn frame(&self, fetched: &[FetchedToken], options: &TokenOptions) -> Result<DataFrame> {
+        let index: Vec<IdxSize> = self.rows.iter().map(|row| *row as IdxSize).collect();
+        let rows = self.rows.iter().zip(fetched);
+        let keys = rows.map(|(row, fetched)| self.key(*row, fetched));
+        let keys = StringChunked::from_iter_options(options.key_col.as_str().into(), keys);
+        let mut columns = vec![self.names.take(&index)?, keys.into_column()];
+        let names = options.result_names();
+        columns.extend(
+            result::fill(result::TOKEN, fetched)
+                .into_iter()
+                .zip(names)
+                .map(|(column, name)| column.with_name(name.into())),
+        );
+        Ok(DataFrame::new(self.rows.len(), columns)?)
+    }
+}
+
+impl RowOperation for Accounts {
+    type Request = Credentials;
+    type Outcome = FetchedToken;
+
+    fn prepare(&self, row: usize) -> Result<Credentials, Failure> {
+        self.credentials(row)
+    }
+
+    async fn send(&self, credentials: Credentials) -> FetchedToken {
+        let options = self.client.options(&self.control);
+        FetchedToken {
+            client_id: Some(credentials.client_id().to_owned()),
+            token: credentials.fetch(self.client.transport(), options).await,
+        }
+    }
+}
+
+/// The first of the rows of each account that take part; blank accounts have none.
+fn first_rows(names: &Keys, df: &DataFrame, options: &TokenOptions) -> Result<Vec<usize>> {
+    let mut seen = HashSet::new();
+    let mut blank = 0;
+    let mut rows = active_rows(df, &options.status_col, STATUS_COL, &options.skip_statuses)?;
+    rows.retain(|row| match names.get(*row) {
+        Some(name) => seen.insert(name),
+        None => {
+            blank += 1;
+            false
+        }
+    });
+    if blank > 0 {
+        log::warn!("{blank} rows have a blank account and are skipped");
+    }
+    Ok(rows)
+}
+
+/// What became of an account's request for a token.
+pub(crate) struct FetchedToken {
+    client_id: Option<String>,
+    token: Result<Token, Failure>,
+}
+
+impl FetchedToken {
+    pub(crate) fn token(&self) -> Option<&Token> {
+        self.token.as_ref().ok()
+    }
+
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.token.as_ref().err()
+    }
+}
+
+impl From<Failure> for FetchedToken {
+    fn from(failure: Failure) -> Self {
+        Self {
+            client_id: None,
+            token: Err(failure),
         }
     }
 }
@@ -113,141 +276,43 @@ impl EdFiClient {
         oauth_endpoint: &str,
         options: &TokenOptions,
     ) -> Result<DataFrame> {
-        if options.workers == 0 {
-            return Err(Error::Config("workers must be at least 1".into()));
-        }
-        if oauth_endpoint.contains("://") {
-            urls::parse_url(oauth_endpoint)
-                .map_err(|what| Error::Config(format!("oauth_endpoint: {what}")))?;
-        }
-        let names = [
-            account_col,
-            &options.key_col,
-            &options.token_col,
-            &options.expires_col,
-            &options.status_col,
-            "message",
-        ];
-        let mut distinct = HashSet::new();
-        if let Some(name) = names.iter().find(|name| !distinct.insert(**name)) {
-            return Err(Error::Config(format!(
-                "two columns of the result would be called {name:?}"
-            )));
-        }
-        let keys = Keys::required(df, "account_col", account_col)?;
-        let accounts = Accounts {
-            client: self,
-            oauth_endpoint,
-            url: Texts::defaulted(df, "url_col", &options.url_col, URL_COL)?,
-            key: Texts::defaulted(df, "key_col", &options.key_col, KEY_COL)?,
-            secret: Texts::defaulted(df, "secret_col", &options.secret_col, SECRET_COL)?,
-        };
-        if accounts.url.is_none() && self.base().is_none() {
-            return Err(input::missing(
-                df,
-                "url_col, or give the client a base_url",
-                URL_COL,
-            ));
-        }
-        let own = matches!(self.auth(), Auth::Credentials(_));
-        if accounts.key.is_none() && (accounts.secret.is_some() || !own) {
-            return Err(input::missing(df, "key_col", &options.key_col));
-        }
-        if accounts.secret.is_none() && (accounts.key.is_some() || !own) {
-            return Err(input::missing(df, "secret_col", &options.secret_col));
-        }
-
-        let mut seen = HashSet::new();
-        let mut blank = 0;
-        let mut rows = kept_rows(df, &options.status_col, STATUS_COL, &options.skip_statuses)?;
-        rows.retain(|row| match keys.get(*row) {
-            Some(key) => seen.insert(key),
-            None => {
-                blank += 1;
-                false
-            }
-        });
-        if blank > 0 {
-            log::warn!("{blank} rows have a blank account and are skipped");
-        }
-        options.control.progress.begin(rows.len());
-        let fetch = async |row: usize| {
-            let credentials = accounts.credentials(row);
-            let client_id = credentials.as_ref().ok().map(|c| c.client_id().to_owned());
-            let token = match credentials {
-                Ok(credentials) => {
-                    let send = self.options(&options.control);
-                    credentials.fetch(self.transport(), send).await
-                }
-                Err(failure) => Err(failure),
-            };
-            options.control.progress.one_done();
-            Fetched { client_id, token }
-        };
-        let fetched: Vec<Fetched> = stream::iter(rows.clone())
-            .map(&fetch)
-            .buffered(options.workers)
-            .collect()
-            .await;
-        frame(&keys, &rows, &accounts, &fetched, options)
+        options.check_names(account_col)?;
+        let (accounts, fetched) = self
+            .fetch_accounts(df, account_col, oauth_endpoint, options)
+            .await?;
+        let options = options.clone();
+        runtime::compute(move || accounts.frame(&fetched, &options)).await?
     }
-}
 
-struct Fetched {
-    client_id: Option<String>,
-    token: Result<Token, Failure>,
-}
+    async fn fetch_accounts(
+        &self,
+        df: &DataFrame,
+        account_col: &str,
+        oauth_endpoint: &str,
+        options: &TokenOptions,
+    ) -> Result<(Arc<Accounts>, Vec<FetchedToken>)> {
+        let accounts = Arc::new(Accounts::new(
+            self,
+            df,
+            account_col,
+            oauth_endpoint,
+            options,
+        )?);
+        let (rows, workers, control) = (&accounts.rows, options.workers, &options.control);
+        let fetched = for_each_row(&accounts, rows, None, workers, control, ()).await;
+        Ok((accounts, fetched))
+    }
 
-fn frame(
-    keys: &Keys,
-    rows: &[usize],
-    accounts: &Accounts<'_>,
-    fetched: &[Fetched],
-    options: &TokenOptions,
-) -> Result<DataFrame> {
-    let index: Vec<IdxSize> = rows.iter().map(|row| *row as IdxSize).collect();
-    let text = |name: &str, values: &mut dyn Iterator<Item = Option<String>>| {
-        StringChunked::from_iter_options(name.into(), values).into_column()
-    };
-    let token = |fetched: &Fetched| fetched.token.as_ref().ok().cloned();
-    let failure = |fetched: &Fetched| fetched.token.as_ref().err().cloned();
-    let key = rows.iter().zip(fetched).map(|(row, fetched)| {
-        let cell = accounts.key.as_ref().and_then(|keys| keys.get(*row));
-        cell.map(str::to_owned)
-            .or_else(|| fetched.client_id.clone())
-    });
-    let ends: Int64Chunked = fetched
-        .iter()
-        .map(|fetched| micros(token(fetched)?.expires_at?))
-        .collect();
-    let ends = ends
-        .with_name(options.expires_col.as_str().into())
-        .into_datetime(TimeUnit::Microseconds, Some(TimeZone::UTC));
-    let columns = vec![
-        keys.take(&index)?,
-        text(&options.key_col, &mut key.into_iter()),
-        text(
-            &options.token_col,
-            &mut fetched
-                .iter()
-                .map(|f| Some(token(f)?.token.reveal().to_owned())),
-        ),
-        ends.into_column(),
-        text(
-            &options.status_col,
-            &mut fetched
-                .iter()
-                .map(|f| failure(f).map(|_| "error".to_owned())),
-        ),
-        text(
-            "message",
-            &mut fetched.iter().map(|f| Some(failure(f)?.message)),
-        ),
-    ];
-    Ok(DataFrame::new(rows.len(), columns)?)
-}
-
-fn micros(time: std::time::SystemTime) -> Option<i64> {
-    let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
-    i64::try_from(since.as_micros()).ok()
+    /// A token for each distinct `account_col`, in first-seen order.
+    #[cfg(feature = "python")]
+    pub(crate) async fn fetch_tokens(
+        &self,
+        df: &DataFrame,
+        account_col: &str,
+        oauth_endpoint: &str,
+        options: &TokenOptions,
+    ) -> Result<Vec<FetchedToken>> {
+        let call = self.fetch_accounts(df, account_col, oauth_endpoint, options);
+        Ok(call.await?.1)
+    }
 }

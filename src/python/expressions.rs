@@ -4,18 +4,10 @@ use polars::prelude::*;
 
 use super::plugin::export_expression;
 use super::plugin_arguments::PluginArguments;
-use crate::frame::{Collections, Items};
+use crate::frame::{Collections, Items, result};
 use crate::runtime::Threads;
 use crate::{DeleteOptions, Error, GetAllOptions, Outcome, Result, SchemaChoice, TokenOptions};
 
-const WRITE_FIELDS: [&str; 5] = [
-    "status",
-    "message",
-    "http_status",
-    "correlation_id",
-    "resource_id",
-];
-const TOKEN_FIELDS: [&str; 4] = ["token", "expires_at", "status", "message"];
 /// The names of the inputs, which stand in messages: those of the batches' columns.
 const PAYLOAD: &str = "payload";
 const ID: &str = "id";
@@ -86,27 +78,20 @@ impl Rows {
     }
 
     /// A Struct of columns of a result, a row of which stands for each row of `df`.
-    fn result(&self, columns: Vec<Series>) -> Result<Series> {
+    fn result(&self, columns: Vec<Column>) -> Result<Series> {
         let name = PlSmallStr::from_static("edfi");
         let height = self.df.height();
-        let series = StructChunked::from_series(name, height, columns.iter())?.into_series();
+        let series = StructChunked::from_columns(name, height, &columns)?.into_series();
         Ok(match &self.places {
             Some(places) => series.take(places)?,
             None => series,
         })
     }
 
-    /// The same of columns that a frame has.
-    fn fields(&self, out: &DataFrame, fields: &[&str]) -> Result<Series> {
-        let column = |name: &&str| Ok(out.column(name)?.as_materialized_series().clone());
-        self.result(fields.iter().map(column).collect::<Result<_>>()?)
-    }
-
     /// The same of what became of each row, and what it brought.
     fn read(&self, outcomes: &[Outcome], data: Series) -> Result<Series> {
-        let columns = Outcome::answers(outcomes);
-        let mut columns = columns.map(Column::take_materialized_series).to_vec();
-        columns.push(data);
+        let mut columns = result::fill(result::ANSWER, outcomes);
+        columns.push(data.into_column());
         self.result(columns)
     }
 }
@@ -117,29 +102,23 @@ fn wait(call: impl Future<Output = Result<Series>>) -> PolarsResult<Series> {
     run().map_err(|error| PolarsError::ComputeError(error.to_string().into()))
 }
 
-fn fields_to_struct(fields: Vec<(&str, DataType)>) -> Field {
-    let fields = fields
-        .into_iter()
-        .map(|(name, dtype)| Field::new(name.into(), dtype));
-    Field::new("edfi".into(), DataType::Struct(fields.collect()))
+fn struct_of(fields: Vec<Field>) -> Field {
+    Field::new("edfi".into(), DataType::Struct(fields))
 }
 
-fn answer_type(last: &'static str, dtype: DataType) -> Field {
-    fields_to_struct(vec![
-        ("status", DataType::String),
-        ("message", DataType::String),
-        ("http_status", DataType::Int32),
-        ("correlation_id", DataType::String),
-        (last, dtype),
-    ])
+/// The type of what was read: what is told of the request, and `data`.
+fn read_type(data: DataType) -> Field {
+    let mut fields = result::fields(result::ANSWER);
+    fields.push(Field::new("data".into(), data));
+    struct_of(fields)
 }
 
 fn write_type(_: &[Field], _: PluginArguments) -> PolarsResult<Field> {
-    Ok(answer_type("resource_id", DataType::String))
+    Ok(struct_of(result::fields(result::WRITE)))
 }
 
 fn item_type(inputs: &[Field], arguments: PluginArguments) -> PolarsResult<Field> {
-    Ok(answer_type("data", arguments.item(inputs)))
+    Ok(read_type(arguments.item(inputs)))
 }
 
 fn list_type(inputs: &[Field], arguments: PluginArguments) -> PolarsResult<Field> {
@@ -147,27 +126,20 @@ fn list_type(inputs: &[Field], arguments: PluginArguments) -> PolarsResult<Field
         true => DataType::List(Box::new(arguments.item(inputs))),
         false => DataType::String,
     };
-    Ok(answer_type("data", data))
+    Ok(read_type(data))
 }
 
 fn token_type(_: &[Field], _: PluginArguments) -> PolarsResult<Field> {
-    let moment = DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC));
-    Ok(fields_to_struct(vec![
-        ("token", DataType::String),
-        ("expires_at", moment),
-        ("status", DataType::String),
-        ("message", DataType::String),
-    ]))
+    Ok(struct_of(result::fields(result::TOKEN)))
 }
 
 fn post_payload(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<Series> {
     wait(async {
         let options = arguments.post();
-        let mut rows = arguments.rows(inputs, Some(PAYLOAD))?;
-        rows.df = rows.df.with_row_index("key".into(), None)?;
+        let rows = arguments.rows(inputs, Some(PAYLOAD))?;
         let client = arguments.client()?;
-        let out = client.batch_post_payload(&rows.df, PAYLOAD, "key", &options);
-        rows.fields(&out.await?, &WRITE_FIELDS)
+        let report = client.post_rows(&rows.df, PAYLOAD, &options).await?;
+        rows.result(report.outcomes(result::WRITE))
     })
 }
 
@@ -179,11 +151,8 @@ fn delete_by_id(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<S
         };
         let rows = arguments.rows(inputs, Some(ID))?;
         let client = arguments.client()?;
-        let out = client.batch_delete_by_id(&rows.df, ID, ID, &options);
-        let mut out = out.await?;
-        let none = Column::full_null("resource_id".into(), out.height(), &DataType::String);
-        out.with_column(none)?;
-        rows.fields(&out, &WRITE_FIELDS)
+        let report = client.delete_rows(&rows.df, ID, &options).await?;
+        rows.result(report.outcomes(result::WRITE))
     })
 }
 
@@ -242,18 +211,14 @@ fn fetch_token(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<Se
             ..TokenOptions::default()
         };
         let client = arguments.client()?;
-        let out = client.batch_fetch_tokens(&df, "account", &arguments.oauth_endpoint, &options);
-        let mut out = out
-            .await?
-            .take(&IdxCa::from_vec("account".into(), account))?;
-        for (old, new) in [
-            (TOKEN, "token"),
-            ("token_expires_at", "expires_at"),
-            ("row status", "status"),
-        ] {
-            out.rename(old, new.into())?;
-        }
-        rows.fields(&out, &TOKEN_FIELDS)
+        let fetched = client
+            .fetch_tokens(&df, "account", &arguments.oauth_endpoint, &options)
+            .await?;
+        let account = IdxCa::from_vec("account".into(), account);
+        let columns = result::fill(result::TOKEN, &fetched).into_iter();
+        let columns: PolarsResult<Vec<Column>> =
+            columns.map(|column| column.take(&account)).collect();
+        rows.result(columns?)
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod broken;
 mod delete;
+mod executor;
 mod get;
 mod post;
 mod retry;

@@ -59,8 +59,8 @@ impl Pool {
     /// The connections that serve a URL.
     pub(super) fn client(&self, url: &Url) -> Result<Client, String> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let (number, process) = match runtime::lane() {
-            Some(lane) => (lane.number + 1, lane.process),
+        let (number, process) = match runtime::worker() {
+            Some(worker) => (worker.number + 1, worker.process),
             None => (0, std::process::id()),
         };
         if clients.process != process {

@@ -21,7 +21,8 @@ def test_items_are_deleted(ods: ScriptedOds, runner: edfi.StudentAssessment) -> 
 
     ods.script = script
     df = frame(ods, ["a", "b", "nobody", None, ".."], own=list("vwxyz"))
-    assert delete(runner, df, commit=False)["status"].to_list() == ["dry_run"] * 5
+    dry = delete(runner, df, commit=False)
+    assert dry["status"].to_list() == ["dry_run"] * 3 + ["error"] * 2
     assert ods.requests == []
     out = delete(runner, df, row_id_col="own")
     expected = pl.DataFrame(
@@ -44,6 +45,7 @@ def test_items_are_deleted(ods: ScriptedOds, runner: edfi.StudentAssessment) -> 
         schema=DELETED,
     )
     assert_frame_equal(out, expected)
+    assert dry["message"][3:].equals(out["message"][3:])
     assert runner.rows is out
     assert set(ods.items) == {"b", "c"}
 

@@ -1,4 +1,4 @@
-//! Calls that use the client's own ODS: no frame, no rows.
+//! What a call takes from its client: ODS, credentials, endpoint.
 
 use super::options::BatchOptions;
 use crate::client::session::{Access, CallContext, Renewal, TokenSource};
@@ -7,21 +7,21 @@ use crate::{Error, Failure, Result};
 
 impl EdFiClient {
     /// What the requests of one call share.
-    pub(crate) fn own_context(&self, batch: &BatchOptions) -> CallContext {
+    pub(crate) fn default_context(&self, batch: &BatchOptions) -> CallContext {
         let renewals = Renewals::new(batch.refresh_cooldown);
         CallContext::new(self, batch.control.clone(), renewals)
     }
 
     /// The same for a call that has nothing of a batch but a handle on it.
     pub(crate) fn watched_context(&self, control: &Control) -> CallContext {
-        self.own_context(&BatchOptions {
+        self.default_context(&BatchOptions {
             control: control.clone(),
             ..BatchOptions::default()
         })
     }
 
     /// The client's own ODS and credentials.
-    pub(crate) fn own_access(&self) -> Result<Access> {
+    pub(crate) fn default_access(&self) -> Result<Access> {
         let renewal = match self.auth() {
             Auth::None => return Err(Error::Config("No auth configured.".into())),
             Auth::Bearer(_) => Renewal::NotConfigured,
@@ -48,7 +48,7 @@ impl EdFiClient {
 }
 
 /// The error of a call whose request failed, or was not sent any more.
-pub(super) fn ended(failure: Failure, control: &Control) -> Error {
+pub(super) fn into_error(failure: Failure, control: &Control) -> Error {
     match control.is_cancelled() {
         true => Error::Interrupted,
         false => Error::from_failure(failure),

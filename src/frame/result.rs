@@ -1,0 +1,184 @@
+//! The columns of results: their names and dtypes, and what stands in them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use polars::prelude::*;
+
+use super::input::Keys;
+use super::outcome::{ERROR, Outcome};
+use super::tokens::FetchedToken;
+use crate::Result;
+
+/// A column that tells something of each outcome.
+pub(crate) struct ResultColumn<T = Outcome> {
+    pub(crate) name: &'static str,
+    cell: Cell<T>,
+}
+
+/// What stands in a cell, by dtype.
+enum Cell<T> {
+    String(fn(&T) -> Option<&str>),
+    Int32(fn(&T) -> Option<i32>),
+    UInt32(fn(&T) -> Option<u32>),
+    /// Datetime(us, UTC)
+    Time(fn(&T) -> Option<SystemTime>),
+}
+
+const STATUS: ResultColumn = ResultColumn {
+    name: "status",
+    cell: Cell::String(|outcome| outcome.status.as_deref()),
+};
+const MESSAGE: ResultColumn = ResultColumn {
+    name: "message",
+    cell: Cell::String(|outcome| outcome.message.as_deref()),
+};
+const HTTP_STATUS: ResultColumn = ResultColumn {
+    name: "http_status",
+    cell: Cell::Int32(|outcome| outcome.http_status.map(i32::from)),
+};
+const CORRELATION_ID: ResultColumn = ResultColumn {
+    name: "correlation_id",
+    cell: Cell::String(|outcome| outcome.correlation_id.as_deref()),
+};
+const RESOURCE_ID: ResultColumn = ResultColumn {
+    name: "resource_id",
+    cell: Cell::String(|outcome| outcome.resource_id.as_deref()),
+};
+const ATTEMPTS: ResultColumn = ResultColumn {
+    name: "attempts",
+    cell: Cell::UInt32(|outcome| Some(outcome.attempts)),
+};
+
+/// What every call tells of a request.
+pub(crate) const ANSWER: &[ResultColumn] = &[STATUS, MESSAGE, HTTP_STATUS, CORRELATION_ID];
+/// What the expressions that write tell of each row.
+#[cfg(feature = "python")]
+pub(crate) const WRITE: &[ResultColumn] =
+    &[STATUS, MESSAGE, HTTP_STATUS, CORRELATION_ID, RESOURCE_ID];
+/// What a batch of posts tells of each row.
+pub(crate) const POST: &[ResultColumn] = &[
+    STATUS,
+    MESSAGE,
+    HTTP_STATUS,
+    CORRELATION_ID,
+    RESOURCE_ID,
+    ATTEMPTS,
+];
+/// What is told of an account's token.
+pub(crate) const TOKEN: &[ResultColumn<FetchedToken>] = &[
+    ResultColumn {
+        name: "token",
+        cell: Cell::String(|fetched| fetched.token().map(|token| token.token.reveal())),
+    },
+    ResultColumn {
+        name: "expires_at",
+        cell: Cell::Time(|fetched| fetched.token()?.expires_at),
+    },
+    ResultColumn {
+        name: "status",
+        cell: Cell::String(|fetched| fetched.failure().map(|_| ERROR)),
+    },
+    ResultColumn {
+        name: "message",
+        cell: Cell::String(|fetched| fetched.failure().map(|failure| &*failure.message)),
+    },
+];
+
+/// The place of a result row in the frame that was passed.
+pub(crate) const ROW_INDEX: &str = "row_index";
+/// What `row_id_col` holds there.
+pub(crate) const ROW_ID: &str = "row_id";
+
+impl<T> ResultColumn<T> {
+    /// Name and dtype.
+    #[cfg(feature = "python")]
+    pub(crate) fn field(&self) -> Field {
+        let dtype = match self.cell {
+            Cell::String(_) => DataType::String,
+            Cell::Int32(_) => DataType::Int32,
+            Cell::UInt32(_) => DataType::UInt32,
+            Cell::Time(_) => DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC)),
+        };
+        Field::new(self.name.into(), dtype)
+    }
+
+    pub(crate) fn of(&self, outcomes: &[T]) -> Column {
+        let name = PlSmallStr::from_static(self.name);
+        match self.cell {
+            Cell::String(get) => {
+                StringChunked::from_iter_options(name, outcomes.iter().map(get)).into_column()
+            }
+            Cell::Int32(get) => {
+                let values: Int32Chunked = outcomes.iter().map(get).collect();
+                values.with_name(name).into_column()
+            }
+            Cell::UInt32(get) => {
+                let values: UInt32Chunked = outcomes.iter().map(get).collect();
+                values.with_name(name).into_column()
+            }
+            Cell::Time(get) => {
+                let micros = |outcome| {
+                    let since = get(outcome)?.duration_since(UNIX_EPOCH).ok()?;
+                    i64::try_from(since.as_micros()).ok()
+                };
+                let values: Int64Chunked = outcomes.iter().map(micros).collect();
+                values
+                    .with_name(name)
+                    .into_datetime(TimeUnit::Microseconds, Some(TimeZone::UTC))
+                    .into_column()
+            }
+        }
+    }
+}
+
+/// Names and dtypes of columns.
+#[cfg(feature = "python")]
+pub(crate) fn fields<T>(columns: &[ResultColumn<T>]) -> Vec<Field> {
+    columns.iter().map(ResultColumn::field).collect()
+}
+
+/// Columns filled with what is told of each outcome.
+pub(crate) fn fill<T>(columns: &[ResultColumn<T>], outcomes: &[T]) -> Vec<Column> {
+    columns.iter().map(|column| column.of(outcomes)).collect()
+}
+
+/// What became of the rows of a frame that took part: a result row for each.
+pub(crate) struct Report {
+    pub(crate) df: DataFrame,
+    pub(crate) rows: Vec<usize>,
+    pub(crate) outcomes: Vec<Outcome>,
+}
+
+impl Report {
+    fn index(&self) -> Vec<IdxSize> {
+        self.rows.iter().map(|row| *row as IdxSize).collect()
+    }
+
+    /// A key or id column of the frame, under its name in the result.
+    pub(crate) fn keys(&self, keys: &Keys, name: &str) -> Result<Column> {
+        Ok(keys.take(&self.index())?.with_name(name.into()))
+    }
+
+    /// What is told of each outcome.
+    pub(crate) fn outcomes(&self, columns: &[ResultColumn]) -> Vec<Column> {
+        fill(columns, &self.outcomes)
+    }
+
+    /// Where each result row belongs in the frame.
+    pub(crate) fn places(&self, row_id_col: Option<&str>) -> Result<[Column; 2]> {
+        let index = self.index();
+        let row_id = match row_id_col {
+            Some(name) => {
+                let positions = IdxCa::from_vec(PlSmallStr::EMPTY, index.clone());
+                let column = self.df.column(name)?.take(&positions)?;
+                column.with_name(ROW_ID.into())
+            }
+            None => Column::full_null(ROW_ID.into(), index.len(), &DataType::String),
+        };
+        Ok([Column::new(ROW_INDEX.into(), index), row_id])
+    }
+
+    pub(crate) fn frame(&self, columns: Vec<Column>) -> Result<DataFrame> {
+        Ok(DataFrame::new(self.rows.len(), columns)?)
+    }
+}
