@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::retry;
 use super::session::{Access, CallContext};
 use super::transport::{Request, Response};
-use crate::Failure;
+use crate::{Error, Failure, Result};
 
 /// The change versions that an ODS can tell about (`availableChangeVersions`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,33 @@ pub(crate) enum Snapshot {
     Only,
     /// `Snapshot-Identifier` as well (ODS/API 5.2 to 6).
     Named(HeaderValue),
+}
+
+/// Refuses a window of change versions that is none.
+pub(crate) fn check_window(min: Option<i64>, max: Option<i64>) -> Result<()> {
+    for (name, version) in [("min_change_version", min), ("max_change_version", max)] {
+        if let Some(version) = version.filter(|version| *version < 0) {
+            return Err(Error::Config(format!(
+                "{name} must be a whole number >= 0, got {version}"
+            )));
+        }
+    }
+    match (min, max) {
+        (Some(min), Some(max)) if min > max => Err(Error::Config(format!(
+            "min_change_version must not be greater than max_change_version: {min} > {max}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// A window of change versions as query parameters.
+pub(crate) fn window_params(
+    min: Option<i64>,
+    max: Option<i64>,
+) -> impl Iterator<Item = (String, String)> {
+    [("minChangeVersion", min), ("maxChangeVersion", max)]
+        .into_iter()
+        .filter_map(|(name, version)| Some((name.to_owned(), version?.to_string())))
 }
 
 impl Snapshot {

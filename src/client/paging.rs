@@ -1,4 +1,4 @@
-//! One page of a collection, by offset or by token, and how a reading goes on from the first one.
+//! One page of a collection, by offset or by token, and how a reading goes on after the first one.
 
 use std::collections::HashSet;
 
@@ -18,6 +18,8 @@ const PAGES_PER_PARTITION: u64 = 5;
 /// How many partitions an ODS gives at most, and how many where nobody says.
 const MOST_PARTITIONS: u64 = 200;
 const SOME_PARTITIONS: u64 = 10;
+/// How many pages by token may be empty, one after another: gaps are normal (DMS), but they end.
+const MOST_EMPTY_PAGES: u32 = 1_000;
 
 /// How the pages of a resource are asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,7 +58,7 @@ pub(crate) struct RawPage {
     pub(crate) answer: Response,
     /// `Total-Count`, where the server sent one.
     pub(crate) total: Option<u64>,
-    /// `Next-Page-Token`: a walk by tokens ends where there is none, and nowhere else.
+    /// `Next-Page-Token`: pages by token end where there is none, and nowhere else.
     pub(crate) next: Option<String>,
 }
 
@@ -113,7 +115,7 @@ impl FirstPage {
 
 /// How a reading goes on after its first page.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Continuation {
     /// Nothing is missing.
     Done,
     /// By offset.
@@ -125,34 +127,46 @@ pub(crate) enum Way {
     Partitions(Vec<String>),
 }
 
-/// The tokens of one walk; each leads to the next page.
+/// A cursor: page tokens, each of which leads to the next page.
 #[derive(Debug)]
-pub(crate) struct Walk {
-    token: String,
+pub(crate) struct PageTokens {
+    current: String,
     before: HashSet<String>,
+    /// How many pages in a row had no record.
+    empty: u32,
 }
 
-impl Walk {
+impl PageTokens {
     pub(crate) fn new(token: String) -> Self {
         Self {
-            token,
+            current: token,
             before: HashSet::new(),
+            empty: 0,
         }
     }
 
     /// The token of the page to ask for.
-    pub(crate) fn token(&self) -> &str {
-        &self.token
+    pub(crate) fn current(&self) -> &str {
+        &self.current
     }
 
-    /// Goes on to the next page. A token that came before would lead in a circle, for ever.
-    pub(crate) fn go_on(&mut self, next: String) -> Result<(), Failure> {
-        let last = std::mem::replace(&mut self.token, next);
+    /// Goes on to the next page, after one with so many records. A token that came before would
+    /// lead in a circle, and pages without any record need not end.
+    pub(crate) fn advance(&mut self, next: String, records: u64) -> Result<(), Failure> {
+        let last = std::mem::replace(&mut self.current, next);
         self.before.insert(last);
-        if self.before.contains(&self.token) {
+        if self.before.contains(&self.current) {
             return Err(Failure::new(
                 "the server gave a Next-Page-Token that came before: its pages have no end",
             ));
+        }
+        self.empty = if records == 0 { self.empty + 1 } else { 0 };
+        if self.empty > MOST_EMPTY_PAGES {
+            return Err(Failure::new(format!(
+                "the server gave {} pages without a record, one after another, and a \
+                 Next-Page-Token with each: its pages have no end",
+                self.empty
+            )));
         }
         Ok(())
     }
@@ -207,36 +221,40 @@ impl Collection {
         context: &CallContext,
         access: &Access,
     ) -> Result<Option<u64>, Failure> {
-        let page = PageRequest {
+        let mut page = PageRequest {
             offset: 0,
             limit: 0,
             count: true,
         };
-        match self.fetch(context, access, page).await {
-            Ok(page) => Ok(page.total),
-            Err(error) => Err(error.into_failure()),
+        loop {
+            match self.fetch(context, access, page).await {
+                Ok(page) => return Ok(page.total),
+                // There are servers that do not take a page of nothing.
+                Err(PageError::Failed(Failure {
+                    http_status: Some(400),
+                    ..
+                })) if page.limit == 0 => page.limit = 1,
+                Err(error) => return Err(error.into_failure()),
+            }
         }
     }
 
-    /// How to go on after the first page. Asks for partitions where that is worth it, and for
-    /// nothing at all where the server shows no sign of tokens.
-    pub(crate) async fn way(
+    /// How to go on after a first page that is not the last. Asks for partitions where that is worth
+    /// it, and for nothing at all where the server shows no sign of tokens.
+    pub(crate) async fn continuation(
         &self,
         context: &CallContext,
         access: &Access,
         requests: &Semaphore,
         paging: Paging,
         first: FirstPage,
-    ) -> Result<Way, Failure> {
-        if first.total.is_some_and(|total| total <= first.records) {
-            return Ok(Way::Done);
-        }
+    ) -> Result<Continuation, Failure> {
         let number = first.partitions();
         let empty = first.records == 0;
         let next = match (paging, first.next) {
-            (Paging::Offset, _) | (Paging::Auto, None) => return Ok(Way::Offset),
+            (Paging::Offset, _) | (Paging::Auto, None) => return Ok(Continuation::Offset),
             // Its few pages are sooner read one after another than divided.
-            (Paging::Auto, Some(next)) if number == 1 => return Ok(Way::Token(next)),
+            (Paging::Auto, Some(next)) if number == 1 => return Ok(Continuation::Token(next)),
             (_, next) => next,
         };
         let tokens = {
@@ -244,9 +262,9 @@ impl Collection {
             self.partitions(context, access, number).await?
         };
         match (tokens, next) {
-            (Some(tokens), _) if !tokens.is_empty() => Ok(Way::Partitions(tokens)),
-            (_, Some(next)) => Ok(Way::Token(next)),
-            (Some(_), None) if empty => Ok(Way::Done),
+            (Some(tokens), _) if !tokens.is_empty() => Ok(Continuation::Partitions(tokens)),
+            (_, Some(next)) => Ok(Continuation::Token(next)),
+            (Some(_), None) if empty => Ok(Continuation::Done),
             (_, None) => Err(Failure::new(
                 "the server has no page tokens (no Next-Page-Token, no /partitions); read with \
                  paging \"auto\" or \"offset\"",

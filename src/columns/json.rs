@@ -9,7 +9,6 @@ use super::text::TextBuilder;
 
 impl Page {
     /// Appends a record as JSON: compact, its keys as they came.
-    #[cfg(feature = "python")]
     pub(crate) fn write_json(&self, row: usize, out: &mut Vec<u8>) {
         write_object(out, &self.root, row);
     }

@@ -19,7 +19,7 @@ use crate::support::{
 fn small_pages(batch: BatchOptions) -> GetAllOptions {
     GetAllOptions {
         batch,
-        limit: 10,
+        limit: 11,
         paging: Paging::Offset,
         ..inferred()
     }

@@ -393,7 +393,8 @@ fn slow() -> Faults {
 
 #[tokio::test]
 async fn a_district_goes_on_while_the_last_pages_of_another_come() {
-    let (ods, districts) = with_records([20, 30, 10]).await;
+    // Two, three and one pages, each sharing a record with the one before.
+    let (ods, districts) = with_records([18, 27, 9]).await;
     let scan = scan_of(&districts, &paged(10, 2, Paging::Offset)).await;
     ods.clear_requests();
     let mut pages = scan.pages().expect("pages");
@@ -403,7 +404,7 @@ async fn a_district_goes_on_while_the_last_pages_of_another_come() {
     until("the pages ahead", || asked() == [2, 2, 0]).await;
     assert_nothing_more(&ods).await;
     let rest = collected(pages).await;
-    assert_eq!(rest.height(), 50);
+    assert_eq!(rest.height(), 44);
     assert_eq!(asked(), [2, 3, 1]);
     assert!(ods.max_in_flight() <= 2);
 }
@@ -415,12 +416,12 @@ async fn a_head_of_one_district_leaves_the_others_alone() {
     let scan = scan_of(&districts, &options).await;
     let given = SchemaChoice::Given(without_unknown(scan.schema()));
     let options = ScanOptions {
-        n_rows: Some(30),
+        n_rows: Some(28),
         ..with_schema(options, given)
     };
     let scan = scan_of(&districts, &options).await;
     ods.clear_requests();
-    assert_eq!(collected(scan.pages().expect("pages")).await.height(), 30);
+    assert_eq!(collected(scan.pages().expect("pages")).await.height(), 28);
     let asked = asked(&ods);
     assert_eq!(asked[0], 3);
     // Their first pages are fetched ahead.
@@ -429,7 +430,7 @@ async fn a_head_of_one_district_leaves_the_others_alone() {
 
 #[tokio::test]
 async fn a_district_that_grows_while_it_is_read_ends() {
-    let (ods, districts) = with_records([20, 60, 10]).await;
+    let (ods, districts) = with_records([18, 60, 10]).await;
     let scan = scan_of(&districts, &paged(10, 2, Paging::Offset)).await;
     ods.set_faults(DISTRICTS[0], slow());
     ods.clear_requests();
@@ -448,7 +449,7 @@ async fn a_district_that_grows_while_it_is_read_ends() {
 
 #[tokio::test]
 async fn what_has_grown_is_fetched_ahead_too() {
-    let (ods, _) = with_records([0, 20, 0]).await;
+    let (ods, _) = with_records([0, 18, 0]).await;
     let scan = soon(client_of(&ods).scan(RESULTS, &paged(10, 4, Paging::Offset)))
         .await
         .expect("a scan");

@@ -214,9 +214,10 @@ def test_records_that_are_missing(make_ods: MakeOds, runner: edfi.StudentAssessm
     def lose(request: Request) -> Answer | None:
         if request.path.startswith("/data") and lost:
             answer = ods.page(request)
-            if request.query["offset"] == "5":
+            # The last page shares its first record with the one before.
+            if request.query["offset"] == "8":
                 lost.pop()
-                answer.body = answer.body[1:]
+                answer.body = answer.body[:1]
             return answer
         return None
 
@@ -307,7 +308,7 @@ def test_params_versions_and_snapshots_are_sent_with_every_page(
     runner.batch_get_all(
         district(ods),
         key_col="District BK",
-        limit=2,
+        limit=3,
         params={"namespace": "uri://a b#c", "flag": True, "none": None},
         min_change_version=5,
         snapshot=True,

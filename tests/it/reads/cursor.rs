@@ -113,12 +113,20 @@ async fn a_few_pages_follow_the_first_one() {
 async fn what_one_page_holds_is_one_request() {
     let ods = sandbox().start().expect("a sandbox");
     for paging in [Paging::Auto, Paging::Offset, Paging::Cursor] {
-        let options = GetAllOptions {
-            limit: 40,
-            ..by(paging)
-        };
-        assert_eq!(own_read(&ods, &options).await.height(), 40);
-        assert_eq!(data_requests(&ods, BAD).len(), 1, "{paging:?}");
+        // A full page is never the end, whatever is counted.
+        for (limit, requests) in [(41, 1), (40, 2)] {
+            let options = GetAllOptions {
+                limit,
+                ..by(paging)
+            };
+            assert_eq!(own_read(&ods, &options).await.height(), 40);
+            let expected = match paging {
+                // The partitions, the page of the only one, and an empty page.
+                Paging::Cursor if requests > 1 => 4,
+                _ => requests,
+            };
+            assert_eq!(data_requests(&ods, BAD).len(), expected, "{paging:?}");
+        }
     }
     ods.load(BAD, RESULTS, []).expect("nothing");
     assert_eq!(own_read(&ods, &by(Paging::Cursor)).await.height(), 0);

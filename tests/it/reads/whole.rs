@@ -259,7 +259,7 @@ async fn the_query_holds_what_was_asked_for() {
         "minChangeVersion=5",
         "maxChangeVersion=9000000",
         "offset=0",
-        "limit=10",
+        "limit=11",
     ] {
         assert!(query.contains(part), "{query}");
     }

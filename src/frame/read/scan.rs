@@ -5,23 +5,30 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow_array::{Array, RecordBatch};
-use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
+use futures_util::stream::{BoxStream, Stream, StreamExt, TryStreamExt};
 use polars::prelude::*;
-use tokio::sync::Semaphore;
 
-use super::ahead::{Item, Places};
-use super::client_defaults::into_error;
-use super::get_all::{
-    self, GetAllOptions, OnShort, SchemaChoice, documented_layout, explode, visits,
+use super::assemble::documented_layout;
+use super::districts::visits;
+use super::keys::Repeated;
+use super::options::{GetAllOptions, OnShort, SchemaChoice};
+use super::pages::{
+    Convert, Converted, Decoders, District, PlacedPage, SharedWindow, Source, Window,
 };
-use super::input::Keys;
-use super::request::Rows;
-use super::walk::{Decoders, District, Made, Make, Piece, Pieces, Scanning};
+use super::prefetch::{Permits, Task};
+use super::resource::Resource;
+use super::stream::{self, ConvertedPage, StreamOptions, Table, contextualize};
+use super::whole::without_rows;
 use crate::client::session::CallContext;
 use crate::client::{Control, EdFiClient};
-use crate::columns::{Layout, Page, PageDecoder, Plan};
+use crate::columns::{self, Layout, PageDecoder, Plan};
+use crate::frame::input::Keys;
+use crate::frame::request::Rows;
 use crate::openapi::Record;
-use crate::{Error, Failure, Result};
+use crate::{Error, Failure, Result, runtime};
+
+/// How many pages of a partition may wait until it is its turn.
+const PARTITION_PAGES: usize = 4;
 
 /// The options of [`EdFiClient::pages`], [`EdFiClient::record_batches`], [`EdFiClient::scan`] and
 /// [`EdFiClient::scan_all`].
@@ -80,7 +87,7 @@ impl fmt::Debug for Scan {
 
 /// What one reading needs of the districts.
 pub(crate) struct Sources {
-    context: CallContext,
+    context: Arc<CallContext>,
     districts: Vec<District>,
     /// Per district its key, and what it is called in errors.
     keys: Vec<Option<Column>>,
@@ -186,7 +193,7 @@ impl EdFiClient {
         let (client, options) = (self.clone(), options.clone());
         let endpoint = endpoint.to_owned();
         let opened = async move { open(client.scan(&endpoint, &options).await?) };
-        stream::once(opened).try_flatten().boxed()
+        futures_util::stream::once(opened).try_flatten().boxed()
     }
 }
 
@@ -271,23 +278,27 @@ impl Scan {
         let read = self.0.options.read.clone();
         let unknown = plan.unknown().map(str::to_owned);
         let decoded = plan.clone();
-        let make: Make<DataFrame> = Box::new(move |page, district| {
-            let frame = decoded.frame(page)?;
-            let odd = match &unknown {
+        let convert = move |placed: PlacedPage| {
+            let records = placed.new_records();
+            let frame = new_rows(decoded.frame(&placed.page)?, &placed.repeated)?;
+            let with_unknown = match &unknown {
                 Some(unknown) => frame.height() - frame.column(unknown)?.null_count(),
                 None => 0,
             };
             let mut frame = explode(frame, &read)?;
-            if let Some(key) = &keys[district] {
+            if let Some(key) = &keys[placed.district] {
                 frame.insert_column(0, key.new_from_index(0, frame.height()))?;
             }
-            let body = match &columns {
-                None => frame,
-                Some(columns) => chosen(&frame, columns)?,
-            };
-            Ok(Made { body, odd })
-        });
-        Ok(self.open(sources, plan, n_rows, make))
+            Ok(ConvertedPage {
+                rows: vec![match &columns {
+                    None => frame,
+                    Some(columns) => chosen(&frame, columns)?,
+                }],
+                records,
+                with_unknown,
+            })
+        };
+        Ok(self.open(sources, plan, n_rows, convert))
     }
 
     /// The records of one ODS as Arrow record batches: see [`EdFiClient::record_batches`].
@@ -308,14 +319,18 @@ impl Scan {
             None => self.0.plan.clone(),
         };
         let decoded = plan.clone();
-        let make: Make<RecordBatch> = Box::new(move |page, _| {
-            let body = decoded.record_batch(page)?;
+        let convert = move |placed: PlacedPage| {
+            let batch = decoded.record_batch(&placed.page)?;
             let unknown = decoded.unknown();
-            let unknown = unknown.and_then(|name| body.column_by_name(name));
-            let odd = unknown.map_or(0, |column| column.len() - column.null_count());
-            Ok(Made { body, odd })
-        });
-        Ok(self.open(sources, plan, options.n_rows, make))
+            let unknown = unknown.and_then(|name| batch.column_by_name(name));
+            let with_unknown = unknown.map_or(0, |column| column.len() - column.null_count());
+            Ok(ConvertedPage {
+                rows: new_pieces(&batch, &placed.repeated),
+                records: placed.new_records(),
+                with_unknown,
+            })
+        };
+        Ok(self.open(sources, plan, options.n_rows, convert))
     }
 
     fn check_columns(&self, columns: &[String]) -> Result<()> {
@@ -381,34 +396,81 @@ impl Scan {
         sources: Sources,
         plan: Plan,
         n_rows: Option<usize>,
-        make: Make<T>,
+        convert: impl Fn(PlacedPage) -> Result<ConvertedPage<T>> + Send + Sync + 'static,
     ) -> BoxStream<'static, Result<T>> {
         let read = &self.0.options.read;
         let links = read.links;
-        let decoders = Decoders::new(move || PageDecoder::for_plan(links, &plan));
-        let need = n_rows.map(|rows| rows as u64);
-        let endpoint = self.0.endpoint.clone();
-        let (scanning, districts, labels) =
-            sources.scanning(read, endpoint.clone(), need, decoders, make);
-        let reading = Reading {
-            start: (n_rows != Some(0)).then_some((scanning.clone(), districts)),
-            control: scanning.context.control.clone(),
-            lanes: Vec::new(),
-            begun: 0,
-            records: 0,
-            left: n_rows,
+        let convert = Arc::new(convert);
+        let convert: Convert<ConvertedPage<T>> = Box::new(move |placed| {
+            let convert = convert.clone();
+            let work = runtime::compute(move || convert(placed));
+            Converted::Pending(Task::spawn(async move {
+                let converted = work.await.and_then(|converted| converted);
+                converted.map_err(|error| Failure::new(error.to_string()))
+            }))
+        });
+        let window = window(read.batch.workers);
+        let path = self.0.endpoint.clone();
+        let mut source = Source::new(sources.context, path, read, window, convert);
+        source.need = n_rows.map(|rows| rows as u64);
+        source.decoders = Decoders::new(move || PageDecoder::for_plan(links, &plan));
+        let options = StreamOptions {
+            endpoint: self.0.endpoint.clone(),
+            labels: sources.labels,
+            ahead: read.batch.workers,
+            n_rows,
             short_is_error: read.on_short == OnShort::Error,
-            endpoint,
-            labels,
-            odd: 0,
-            warns: !matches!(read.schema, SchemaChoice::Given(_)),
+            tells_unknown: !matches!(read.schema, SchemaChoice::Given(_)),
         };
-        let next = |mut reading: Reading<T>| async move {
-            let piece = reading.next().await?;
-            Some((piece, reading))
-        };
-        stream::unfold(reading, next).boxed()
+        stream::open(source, sources.districts, options)
     }
+}
+
+/// How far a stream goes ahead of its consumer: so many pages and partitions as there are workers,
+/// and the first page of each of as many districts.
+fn window(workers: usize) -> Window {
+    Window {
+        shared: Some(SharedWindow {
+            pages: Permits::new(workers),
+            partitions: Permits::new(workers),
+        }),
+        pages: 1,
+        partitions: 0,
+        partition_pages: PARTITION_PAGES,
+        bounded: true,
+    }
+}
+
+/// The rows of a page that no page before had.
+fn new_rows(df: DataFrame, repeated: &Repeated) -> Result<DataFrame> {
+    let Repeated { leading, others } = repeated;
+    let df = match leading {
+        0 => df,
+        leading => df.slice(*leading as i64, df.height() - leading),
+    };
+    without_rows(df, others.iter().map(|row| row - leading))
+}
+
+/// The same of a record batch: the pieces between the records that came before.
+fn new_pieces(batch: &RecordBatch, repeated: &Repeated) -> Vec<RecordBatch> {
+    let mut pieces = Vec::with_capacity(1 + repeated.others.len());
+    let mut start = repeated.leading;
+    for end in repeated.others.iter().copied().chain([batch.num_rows()]) {
+        if start < end {
+            pieces.push(batch.slice(start, end - start));
+        }
+        start = end + 1;
+    }
+    pieces
+}
+
+/// The frame with the lists one after another that a scan asks for.
+fn explode(frame: DataFrame, read: &GetAllOptions) -> Result<DataFrame> {
+    if read.explode.is_empty() {
+        return Ok(frame);
+    }
+    let names = as_strs(&read.explode);
+    columns::flatten(&frame, None, &read.separator, Some(&names))
 }
 
 fn as_strs(names: &[String]) -> Vec<&str> {
@@ -436,7 +498,7 @@ impl Sources {
                     number: 0,
                     access: client.default_access()?,
                 }],
-                context: client.default_context(batch),
+                context: Arc::new(client.default_context(batch)),
                 keys: vec![None],
                 labels: vec![String::new()],
             });
@@ -445,14 +507,14 @@ impl Sources {
         let rows = Rows::new(frame, client, batch)?;
         rows.check_complete(frame)?;
         let mut sources = Self {
-            context: rows.context(),
+            context: Arc::new(rows.context()),
             districts: Vec::new(),
             keys: Vec::new(),
             labels: Vec::new(),
         };
         for (number, visit) in visits(&keys, &rows).into_iter().enumerate() {
             let label = format!("{key_col} {}: ", keys.get(visit.row).unwrap_or_default());
-            let access = match visit.doubled {
+            let access = match visit.refused {
                 Some(failure) => Err(failure),
                 None => rows.access(visit.row),
             };
@@ -463,32 +525,6 @@ impl Sources {
             sources.labels.push(label);
         }
         Ok(sources)
-    }
-
-    fn scanning<T>(
-        self,
-        read: &GetAllOptions,
-        endpoint: String,
-        need: Option<u64>,
-        decoders: Decoders,
-        make: Make<T>,
-    ) -> (Arc<Scanning<T>>, Vec<District>, Vec<String>) {
-        let scanning = Scanning {
-            context: self.context,
-            endpoint,
-            params: read.all_params(),
-            snapshot: read.snapshot,
-            limit: read.limit as u64,
-            workers: read.batch.workers,
-            paging: read.paging,
-            need,
-            decoders,
-            make,
-            requests: Semaphore::new(read.batch.workers),
-            pages: Places::new(read.batch.workers),
-            partitions: Places::new(read.batch.workers),
-        };
-        (Arc::new(scanning), self.districts, self.labels)
     }
 
     /// The columns: those that are given, those of the ODSs' own documents together, or those of
@@ -508,10 +544,10 @@ impl Sources {
     async fn documented(&self, read: &GetAllOptions, endpoint: &str) -> Result<Option<Record>> {
         let mut read = read.clone();
         read.batch.endpoint = Some(endpoint.to_owned());
-        let reading = &get_all::Reading::new(&self.context, &read)?;
-        let mut all = stream::iter(&self.districts)
+        let resource = &Resource::new(self.context.clone(), &read)?;
+        let mut all = futures_util::stream::iter(&self.districts)
             .map(|district| async move {
-                let described = reading.describe(&district.access).await;
+                let described = resource.describe(&district.access).await;
                 (district.number, described)
             })
             .buffered(read.batch.workers)
@@ -519,9 +555,10 @@ impl Sources {
         let mut documented: Option<Record> = None;
         while let Some((number, described)) = all.next().await {
             let label = &self.labels[number];
-            let described = described
-                .map_err(|failure| told(failure, &self.context.control, endpoint, label))?;
-            if let Some(wrong) = reading.unknown_param(&described) {
+            let described = described.map_err(|failure| {
+                contextualize(failure, &self.context.control, endpoint, label)
+            })?;
+            if let Some(wrong) = resource.unknown_param(&described) {
                 return Err(Error::Config(format!("{label}{wrong}")));
             }
             if let Some(record) = described.record() {
@@ -536,179 +573,22 @@ impl Sources {
 
     /// What the first pages of all districts have together.
     async fn inferred(self, read: &GetAllOptions, endpoint: &str) -> Result<Layout> {
-        let links = read.links;
-        let decoders = Decoders::new(move || PageDecoder::new(links));
-        let make: Make<Page> = Box::new(|body, _| Ok(Made { body, odd: 0 }));
-        let (scanning, districts, labels) =
-            self.scanning(read, endpoint.to_owned(), None, decoders, make);
-        let mut pages = stream::iter(districts)
+        let workers = read.batch.workers;
+        let source = Source::of_wholes(self.context, endpoint.to_owned(), read);
+        let source = Arc::new(source);
+        let mut pages = futures_util::stream::iter(self.districts)
             .map(|district| {
-                let (scanning, number) = (scanning.clone(), district.number);
-                async move { (number, scanning.first(district).await) }
+                let (source, number) = (source.clone(), district.number);
+                async move { (number, source.first(district).await) }
             })
-            .buffered(scanning.workers)
+            .buffered(workers)
             .boxed();
         let mut layout = Layout::new();
         while let Some((number, page)) = pages.next().await {
-            let control = &scanning.context.control;
-            let page = page.map_err(|failure| told(failure, control, endpoint, &labels[number]))?;
+            let (control, label) = (&source.context.control, &self.labels[number]);
+            let page = page.map_err(|failure| contextualize(failure, control, endpoint, label))?;
             layout.add(&page);
         }
         Ok(layout.freeze(&read.separator))
-    }
-}
-
-/// The error of a failure, with the resource and the district that it is about.
-fn told(mut failure: Failure, control: &Control, endpoint: &str, label: &str) -> Error {
-    failure.message = format!("{endpoint}: {label}{}", failure.message);
-    into_error(failure, control)
-}
-
-/// Rows that can be cut off.
-trait Table: Send + 'static {
-    fn height(&self) -> usize;
-    fn first(self, rows: usize) -> Self;
-}
-
-impl Table for DataFrame {
-    fn height(&self) -> usize {
-        self.height()
-    }
-
-    fn first(self, rows: usize) -> Self {
-        self.head(Some(rows))
-    }
-}
-
-impl Table for RecordBatch {
-    fn height(&self) -> usize {
-        self.num_rows()
-    }
-
-    fn first(self, rows: usize) -> Self {
-        self.slice(0, rows)
-    }
-}
-
-/// The one who takes the pages, and holds the rows against the server's count.
-struct Reading<T> {
-    /// What is begun when the first page is asked for.
-    start: Option<(Arc<Scanning<T>>, Vec<District>)>,
-    /// The lane of the districts, that of a district, that of a partition.
-    lanes: Vec<Pieces<T>>,
-    /// How many districts were begun.
-    begun: usize,
-    /// The records of the district that came.
-    records: u64,
-    left: Option<usize>,
-    control: Control,
-    short_is_error: bool,
-    endpoint: String,
-    labels: Vec<String>,
-    /// The records that have something in `_unknown`.
-    odd: u64,
-    /// Whether to tell of these: not where someone chose the columns.
-    warns: bool,
-}
-
-impl<T: Table> Reading<T> {
-    async fn next(&mut self) -> Option<Result<T>> {
-        let piece = match self.piece().await {
-            Ok(piece) => piece.map(Ok),
-            Err(failure) => Some(Err(self.told(failure))),
-        };
-        if matches!(piece, None | Some(Err(_))) {
-            self.lanes.clear();
-        }
-        piece
-    }
-
-    fn told(&self, failure: Failure) -> Error {
-        let label = self
-            .begun
-            .checked_sub(1)
-            .map(|number| &*self.labels[number]);
-        told(failure, &self.control, &self.endpoint, label.unwrap_or(""))
-    }
-
-    async fn piece(&mut self) -> Result<Option<T>, Failure> {
-        if let Some((scanning, districts)) = self.start.take() {
-            self.control.progress.begin(districts.len());
-            self.lanes.push(scanning.districts(districts));
-        }
-        while let Some(lane) = self.lanes.last_mut() {
-            let waited = !lane.is_ready();
-            match lane.next().await {
-                Some(Item::Lane(mut lane, place)) => {
-                    let waited = !lane.is_ready();
-                    lane.keep(place, waited);
-                    if self.lanes.len() == 1 {
-                        self.begun += 1;
-                        self.records = 0;
-                    }
-                    self.lanes.push(lane);
-                }
-                Some(Item::Ready(piece, place)) => {
-                    place.give_back(waited);
-                    if let Some(rows) = self.take(piece) {
-                        return Ok(Some(rows));
-                    }
-                }
-                Some(Item::Coming(mut task, place)) => {
-                    let waited = !task.is_finished();
-                    let piece = task.join().await??;
-                    place.give_back(waited);
-                    if let Some(rows) = self.take(piece) {
-                        return Ok(Some(rows));
-                    }
-                }
-                None => self.end_of_lane().await?,
-            }
-        }
-        Ok(None)
-    }
-
-    /// Counts a page; gives back its rows if there are any that are needed.
-    fn take(&mut self, piece: Piece<T>) -> Option<T> {
-        self.records += piece.records;
-        self.control.progress.add_records(piece.records as usize);
-        self.odd += piece.made.odd as u64;
-        let mut rows = piece.made.body;
-        if let Some(left) = &mut self.left {
-            if rows.height() >= *left {
-                rows = rows.first(*left);
-                self.lanes.clear();
-            }
-            *left -= rows.height();
-        }
-        (rows.height() > 0).then_some(rows)
-    }
-
-    async fn end_of_lane(&mut self) -> Result<(), Failure> {
-        let Some(mut lane) = self.lanes.pop() else {
-            return Ok(());
-        };
-        if let Some(count) = lane.end().await? {
-            self.control.progress.one_done();
-            if let Some(missing) = count.missing(self.records).await? {
-                if self.short_is_error {
-                    return Err(Failure::new(format!(
-                        "{missing}; rows that were handed on before are not withdrawn"
-                    )));
-                }
-                let label = &self.labels[count.district()];
-                self.control
-                    .progress
-                    .warn(format!("{}: {label}{missing}", self.endpoint));
-            }
-        }
-        if self.lanes.is_empty() && self.odd > 0 && self.warns {
-            self.control.progress.warn(format!(
-                "{}: {} records have something in '_unknown' that the columns of this scan have \
-                 no place for",
-                self.endpoint, self.odd
-            ));
-        }
-        Ok(())
     }
 }

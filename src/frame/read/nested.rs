@@ -1,17 +1,19 @@
 //! Collections read for each row of a frame, each into one cell.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 use polars::chunked_array::builder::AnonymousOwnedListBuilder;
 use polars::prelude::*;
 
-use super::district::Records;
-use super::get_all::{GetAllOptions, Reading, frames};
-use super::outcome::Outcome;
-use super::request::Rows;
+use super::assemble::frames;
+use super::options::GetAllOptions;
+use super::resource::Resource;
+use super::whole::Records;
 use crate::client::EdFiClient;
 use crate::columns::{self, Layout};
+use crate::frame::outcome::Outcome;
+use crate::frame::request::Rows;
 use crate::{Failure, Result};
 
 /// The collections of a frame's rows, in their order.
@@ -27,15 +29,13 @@ impl Collections {
         options.check()?;
         let rows = Rows::new(df, client, &options.batch)?;
         rows.check_complete(df)?;
-        let context = rows.context();
-        let reading = Reading::new(&context, options)?;
-        let reading = &reading;
+        let resource = &Resource::new(Arc::new(rows.context()), options)?;
         let control = &options.batch.control;
         control.progress.begin(rows.active.len());
         let read = stream::iter(rows.active.iter().map(|row| rows.access(*row)))
             .map(|access| async move {
                 let read = match access {
-                    Ok(access) => reading.alone(&access).await,
+                    Ok(access) => resource.read_alone(&access).await,
                     Err(failure) => Err(failure),
                 };
                 control.progress.one_done();
@@ -59,14 +59,13 @@ impl Collections {
     pub(crate) fn json(&self, name: &str) -> Result<Series> {
         let texts = self.0.iter().map(|read| {
             let records = read.as_ref().ok()?;
-            let repeated: HashSet<_> = records.repeated.iter().collect();
             let mut text = vec![b'['];
-            for (p, page) in records.pages.iter().enumerate() {
-                for row in (0..page.len()).filter(|row| !repeated.contains(&(p, *row))) {
+            for page in &records.pages {
+                for row in page.kept() {
                     if text.len() > 1 {
                         text.push(b',');
                     }
-                    page.write_json(row, &mut text);
+                    page.page.write_json(row, &mut text);
                 }
             }
             text.push(b']');

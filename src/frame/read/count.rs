@@ -1,10 +1,11 @@
 //! How many records a resource has.
 
-use super::client_defaults::into_error;
+use super::options::check_params;
 use crate::client::changes::Snapshot;
 use crate::client::metadata::Metadata;
-use crate::client::paging::{Collection, PageError, PageRequest};
+use crate::client::paging::Collection;
 use crate::client::{Control, EdFiClient};
+use crate::frame::client_defaults::into_error;
 use crate::openapi;
 use crate::{Error, Failure, Result};
 
@@ -30,7 +31,7 @@ impl EdFiClient {
         control: &Control,
     ) -> Result<u64> {
         let endpoint = self.endpoint_or(Some(endpoint))?;
-        super::get_all::check_own_params(params)?;
+        check_params(params)?;
         let access = self.default_access()?;
         let context = self.watched_context(control);
         if !params.is_empty() {
@@ -54,36 +55,17 @@ impl EdFiClient {
             snapshot: Snapshot::No,
         }
         .with_params(params);
-        let mut limit = 0;
-        loop {
-            let page = PageRequest {
-                offset: 0,
-                limit,
-                count: true,
-            };
-            match collection.fetch(&context, &access, page).await {
-                Ok(page) => {
-                    return page.total.ok_or_else(|| {
-                        Error::Http(Failure {
-                            http_status: Some(page.answer.status.as_u16()),
-                            ..Failure::new(
-                                "the server sends no Total-Count: it does not say how many \
-                                 records there are",
-                            )
-                        })
-                    });
-                }
-                // There are servers that do not take a page of nothing.
-                Err(PageError::Failed(Failure {
-                    http_status: Some(400),
-                    ..
-                })) if limit == 0 => limit = 1,
-                Err(PageError::Failed(failure)) => return Err(to_error(failure)),
-                Err(PageError::LimitTooLarge(allowed)) => {
-                    let text = format!("the server allows pages of {allowed} records only");
-                    return Err(to_error(Failure::new(text)));
-                }
-            }
-        }
+        let counted = collection
+            .count(&context, &access)
+            .await
+            .map_err(to_error)?;
+        counted.ok_or_else(|| {
+            Error::Http(Failure {
+                http_status: Some(200),
+                ..Failure::new(
+                    "the server sends no Total-Count: it does not say how many records there are",
+                )
+            })
+        })
     }
 }

@@ -1,0 +1,309 @@
+//! Pages by offset that prove themselves seamless, although the collection moves meanwhile.
+//!
+//! Pages step by one record less than their size: each must share a record with the page before
+//! it. Where every page continues the one before it so, the first begins at 0 and the last is
+//! short, every record that was there all the time was read, whenever each page came: take such a
+//! record X and a record Y that two neighbouring pages share. If X stands before Y, it stood before
+//! Y when the earlier page was read, so it is in that page or before it, and so on down to offset
+//! 0; if it stands after Y, the same upwards. A seam that is broken is mended by reading again
+//! what lies around it. A count says only where more pages can be asked for side by side: the end
+//! is a short page that a count confirms, or one after which nothing more comes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::keys::RecordKeys;
+use super::pages::{Ask, FetchedPage, PageSender, Reader};
+use super::prefetch::{Permit, Task, Ticket};
+use crate::Failure;
+use crate::client::paging::{PageError, PageRequest};
+
+/// Pages that share a record have two records at least.
+const SMALLEST_PAGE: u64 = 2;
+/// How many pages may be read again for each page that came: fewer than five requests a page.
+const MENDS_PER_PAGE: u64 = 3;
+/// How many full pages in a row may hold nothing new. More than that is a server that gives the
+/// same page again and again, whatever the offset.
+const IDLE_PAGES: u32 = 2;
+
+/// The last page of the chain so far.
+struct Tail {
+    keys: RecordKeys,
+    offset: u64,
+    end: u64,
+    is_short: bool,
+    is_confirmed_end: bool,
+}
+
+impl Tail {
+    fn of(page: &FetchedPage) -> Self {
+        Self {
+            keys: page.keys.clone(),
+            offset: page.offset,
+            end: page.end(),
+            is_short: page.is_short(),
+            is_confirmed_end: page.is_confirmed_end(),
+        }
+    }
+
+    /// Where the next page begins: with the last record.
+    fn next_offset(&self) -> u64 {
+        self.end.saturating_sub(1)
+    }
+}
+
+/// The pages of one district, in their order.
+struct Chain<'a, T> {
+    reader: &'a Arc<Reader<T>>,
+    out: &'a PageSender<T>,
+    tail: Tail,
+    /// Records a page.
+    size: u64,
+    /// The Total-Count that came last, and the smallest.
+    total: Option<u64>,
+    smallest: Option<u64>,
+    /// Different records so far.
+    records: u64,
+    /// Pages that came in the first place, and pages that were read again.
+    pages: u64,
+    mends: u64,
+    /// Full pages in a row without anything new.
+    idle: u32,
+    /// Whether nothing comes after the tail.
+    ended: bool,
+}
+
+/// A page on its way.
+type Coming = (Task<Result<FetchedPage, PageError>>, Permit);
+
+impl<T: Send + 'static> Reader<T> {
+    /// The pages after the first; gives back the smallest count that came.
+    pub(super) async fn chain(
+        self: &Arc<Self>,
+        out: &PageSender<T>,
+        ticket: &mut Ticket,
+        first: FetchedPage,
+        permit: Permit,
+    ) -> Result<Option<u64>, Failure> {
+        let mut chain = Chain {
+            reader: self,
+            out,
+            tail: Tail::of(&first),
+            size: first.limit.max(SMALLEST_PAGE),
+            total: first.total,
+            smallest: first.total,
+            records: 0,
+            pages: 1,
+            mends: 0,
+            idle: 0,
+            // A page of nothing at the start is all there is.
+            ended: first.page.is_empty(),
+        };
+        chain.records = self.place(out, first, None, Some(permit)) as u64;
+        ticket.called().await;
+        let need = self.source.need.unwrap_or(u64::MAX);
+        while !chain.is_whole() && chain.records < need {
+            match chain.known_end() {
+                Some(end) => chain.side_by_side(ticket, end, need).await?,
+                None => chain.one_more(ticket).await?,
+            }
+        }
+        Ok(chain.smallest)
+    }
+}
+
+impl<T: Send + 'static> Chain<'_, T> {
+    fn is_whole(&self) -> bool {
+        self.ended || self.tail.is_confirmed_end
+    }
+
+    /// Up to where pages can be asked for side by side: as far as the server counts, where pages
+    /// come as large as they are asked for.
+    fn known_end(&self) -> Option<u64> {
+        let total = self.total.filter(|total| *total > self.tail.end)?;
+        (!self.tail.is_short && self.tail.end - self.tail.offset == self.size).then_some(total)
+    }
+
+    /// The pages up to `end`, some of them at once, each put after the one before it.
+    async fn side_by_side(
+        &mut self,
+        ticket: &mut Ticket,
+        end: u64,
+        need: u64,
+    ) -> Result<(), Failure> {
+        let mut offset = self.tail.next_offset();
+        // As many records more as are needed.
+        let last = end.min(offset.saturating_add(need - self.records));
+        let mut coming: VecDeque<Coming> = VecDeque::new();
+        while offset < last || !coming.is_empty() {
+            tokio::select! {
+                biased;
+                page = joined(&mut coming), if !coming.is_empty() => {
+                    let permit = coming.pop_front().map(|(_, permit)| permit);
+                    let page = page?.map_err(PageError::into_failure)?;
+                    self.pages += 1;
+                    self.hear(&page);
+                    if page.page.is_empty() {
+                        // The collection ends before this: what else is on its way is of no use.
+                        drop(coming);
+                        return self.go_back(page.offset).await;
+                    }
+                    self.attach(page, permit).await?;
+                    if self.ended {
+                        return Ok(());
+                    }
+                }
+                permit = self.reader.permit(self.out, ticket), if offset < last => {
+                    let is_last = offset.saturating_add(self.size) > end;
+                    if is_last && self.reader.source.need.is_none() {
+                        ticket.pass();
+                    }
+                    let reader = self.reader.clone();
+                    let ask = self.ask(offset, is_last);
+                    let task = Task::spawn(async move { reader.fetch(ask).await });
+                    coming.push_back((task, permit));
+                    offset = offset.saturating_add(self.size - 1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The page that begins with the last record: whether there is one, nobody knows.
+    async fn one_more(&mut self, ticket: &Ticket) -> Result<(), Failure> {
+        let permit = self.reader.permit(self.out, ticket).await;
+        if self.tail.is_short && self.total.is_some_and(|total| total > self.tail.end) {
+            // A server may hand out fewer records than it is asked for, without a word.
+            let came = self.tail.end - self.tail.offset;
+            self.size = came.clamp(SMALLEST_PAGE, self.size);
+        }
+        let page = self.reader.fetch(self.ask(self.tail.next_offset(), true));
+        let page = page.await.map_err(PageError::into_failure)?;
+        self.pages += 1;
+        self.hear(&page);
+        if page.page.is_empty() {
+            return self.go_back(page.offset).await;
+        }
+        let (offset, is_short) = (page.offset, page.is_short());
+        let ignores_limit = page.len() > page.limit;
+        if self.attach(page, Some(permit)).await? > 0 {
+            self.idle = 0;
+        } else if is_short || ignores_limit {
+            self.ended = true;
+        } else {
+            self.idle += 1;
+            if self.idle > IDLE_PAGES {
+                return Err(Failure::new(format!(
+                    "the page at offset {offset} is one that came before: the server does not page"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(&self, offset: u64, count: bool) -> Ask {
+        Ask::Offset(PageRequest {
+            offset,
+            limit: self.size,
+            count,
+        })
+    }
+
+    /// Takes note of what a page says about the number of records.
+    fn hear(&mut self, page: &FetchedPage) {
+        if let Some(total) = page.total {
+            self.total = Some(total);
+            self.smallest = Some(self.smallest.map_or(total, |least| least.min(total)));
+        }
+    }
+
+    fn continues(&self, page: &FetchedPage) -> bool {
+        self.tail.keys.share_any(&page.keys)
+    }
+
+    /// Puts a page after the tail, and before it what is needed to mend the seam; says how many
+    /// new records that brought.
+    async fn attach(&mut self, page: FetchedPage, permit: Option<Permit>) -> Result<u64, Failure> {
+        let before = self.records;
+        while !self.continues(&page) {
+            // After a short page there is nothing to go back for: it only ended early.
+            match self.tail.is_short {
+                true => self.go_on().await?,
+                false => self.go_back(page.offset).await?,
+            }
+            while !self.ended && !self.continues(&page) && self.tail.next_offset() < page.offset {
+                self.go_on().await?;
+            }
+            if self.ended {
+                // The chain is whole without it: the collection ends before this page now.
+                return Ok(self.records - before);
+            }
+        }
+        self.push(page, permit);
+        Ok(self.records - before)
+    }
+
+    /// Reads again from before an offset until a page continues the chain, or is the first of all.
+    async fn go_back(&mut self, mut offset: u64) -> Result<(), Failure> {
+        loop {
+            offset = offset.saturating_sub(self.size - 1);
+            let page = self.again(offset).await?;
+            if offset == 0 || self.continues(&page) {
+                let is_last = page.is_short();
+                if self.push(page, None) == 0 && is_last {
+                    self.ended = true;
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads the page that begins with the last record of the chain.
+    async fn go_on(&mut self) -> Result<(), Failure> {
+        let page = self.again(self.tail.next_offset()).await?;
+        if !self.continues(&page) {
+            return self.go_back(page.offset).await;
+        }
+        let is_last = page.is_short();
+        if self.push(page, None) == 0 && is_last {
+            self.ended = true;
+        }
+        Ok(())
+    }
+
+    /// A page that mends a seam.
+    async fn again(&mut self, offset: u64) -> Result<FetchedPage, Failure> {
+        self.mends += 1;
+        if self.mends > MENDS_PER_PAGE * self.pages {
+            return Err(Failure::new(format!(
+                "the collection changes faster than it can be read: after {} pages, {} had to be \
+                 read again; read it with paging=\"cursor\", or from a snapshot (snapshot=True)",
+                self.pages,
+                self.mends - 1
+            )));
+        }
+        let page = self.reader.fetch(self.ask(offset, true)).await;
+        let page = page.map_err(PageError::into_failure)?;
+        self.hear(&page);
+        Ok(page)
+    }
+
+    /// Makes a page the tail, and hands it on; says how many of its records are new.
+    fn push(&mut self, page: FetchedPage, permit: Option<Permit>) -> usize {
+        let tail = Tail::of(&page);
+        let before = std::mem::replace(&mut self.tail, tail);
+        let shared = before.end.saturating_sub(page.offset) as usize;
+        let seam = Some((&before.keys, shared));
+        let new = self.reader.place(self.out, page, seam, permit);
+        self.records += new as u64;
+        new
+    }
+}
+
+/// The first page on its way, when it is here.
+async fn joined(coming: &mut VecDeque<Coming>) -> Result<Result<FetchedPage, PageError>, Failure> {
+    match coming.front_mut() {
+        Some((task, _)) => task.join().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,43 @@
+//! The districts of a frame: each key is visited once.
+
+use std::collections::HashMap;
+
+use crate::Failure;
+use crate::frame::input::Keys;
+use crate::frame::request::Rows;
+
+/// One district to visit, or why its row is not visited.
+pub(super) struct Visit {
+    pub(super) row: usize,
+    pub(super) refused: Option<Failure>,
+}
+
+/// The districts of a frame: each key once; the same key with another URL is a failed visit.
+pub(super) fn visits(keys: &Keys, rows: &Rows) -> Vec<Visit> {
+    let mut seen: HashMap<&str, Vec<Option<&str>>> = HashMap::new();
+    let mut visits = Vec::new();
+    let mut blank = 0;
+    for &row in &rows.active {
+        let Some(key) = keys.get(row) else {
+            blank += 1;
+            continue;
+        };
+        let urls = seen.entry(key).or_default();
+        let url = rows.url(row);
+        if urls.contains(&url) {
+            continue;
+        }
+        let refused = (!urls.is_empty()).then(|| {
+            Failure::new(
+                "not read: this key stands in the frame with another URL before; give each ODS a \
+                 key of its own",
+            )
+        });
+        urls.push(url);
+        visits.push(Visit { row, refused });
+    }
+    if blank > 0 {
+        log::warn!("{blank} rows have a blank key and are skipped");
+    }
+    visits
+}

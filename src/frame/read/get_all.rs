@@ -1,0 +1,186 @@
+//! Every record of every district, as one flat frame.
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt};
+use polars::prelude::DataFrame;
+
+use super::assemble::{self, District};
+use super::districts::{Visit, visits};
+use super::options::GetAllOptions;
+use super::resource::Resource;
+use crate::client::metadata::Described;
+use crate::client::session::Access;
+use crate::client::{Control, EdFiClient};
+use crate::frame::client_defaults::into_error;
+use crate::frame::input::Keys;
+use crate::frame::request::Rows;
+use crate::frame::result;
+use crate::{Error, Failure, Result};
+
+impl EdFiClient {
+    /// Reads every record of one resource of this client's ODS.
+    ///
+    /// Returns one row per record; the columns are those of the flattened records.
+    ///
+    /// # Errors
+    /// [`Error::Config`] without a base URL or credentials, [`Error::Auth`] and [`Error::Http`]
+    /// where the ODS does not answer as it should: a part of the records is never returned.
+    pub async fn get_all(&self, options: &GetAllOptions) -> Result<DataFrame> {
+        options.check()?;
+        let batch = &options.batch;
+        let access = self.default_access()?;
+        let resource = Resource::new(Arc::new(self.default_context(batch)), options)?;
+        batch.control.progress.begin(1);
+        let described = resource.describe(&access).await;
+        if let Ok(described) = &described
+            && let Some(wrong) = resource.unknown_param(described)
+        {
+            return Err(Error::Config(wrong));
+        }
+        let outcome = resource.read_described(&access, described).await;
+        batch.control.progress.one_done();
+        match &outcome.records {
+            Err(failure) => return Err(into_error(failure.clone(), &batch.control)),
+            Ok(records) => {
+                if let Some(warning) = &records.warning {
+                    batch.control.progress.warn(warning.clone());
+                }
+            }
+        }
+        assemble::frame(vec![District { row: 0, outcome }], options, None).await
+    }
+
+    /// Reads every record of one resource from each district of a frame.
+    ///
+    /// Each distinct `key_col` is visited once, in first-seen order; rows with a blank key are
+    /// skipped. The result begins with the key column, `status` (String), `message` (String),
+    /// `http_status` (Int32) and `correlation_id` (String); the flattened records follow, one row
+    /// per record. A district that fails is one row with the status `"error"`: half a district
+    /// is never returned. A property whose name is taken is kept as `<name>_record`.
+    ///
+    /// # Errors
+    /// Wrong options, a column that is missing or of a wrong type: all before anything is sent.
+    pub async fn batch_get_all(
+        &self,
+        districts: &DataFrame,
+        key_col: &str,
+        options: &GetAllOptions,
+    ) -> Result<DataFrame> {
+        options.check()?;
+        let batch = &options.batch;
+        let keys = Keys::required(districts, "key_col", key_col)?;
+        if result::ANSWER.iter().any(|column| column.name == key_col) {
+            return Err(Error::Config(format!(
+                "key_col must not be {key_col:?}: the result has a column of that name"
+            )));
+        }
+        let rows = &Rows::new(districts, self, batch)?;
+        rows.check_complete(districts)?;
+        let resource = &Resource::new(Arc::new(rows.context()), options)?;
+        let visits = visits(&keys, rows);
+        batch.control.progress.begin(visits.len());
+
+        let described = checked_params(resource, &visits, rows, options).await?;
+        let read = |(visit, described): (Visit, Option<Result<Described, Failure>>)| async move {
+            let access = match visit.refused {
+                Some(failure) => Err(failure),
+                None => rows.access(visit.row),
+            };
+            let outcome = match access {
+                Ok(access) => {
+                    let described = match described {
+                        Some(described) => described,
+                        None => resource.describe(&access).await,
+                    };
+                    resource.read_described(&access, described).await
+                }
+                Err(failure) => failure.into(),
+            };
+            batch.control.progress.one_done();
+            District {
+                row: visit.row,
+                outcome,
+            }
+        };
+        let visits = visits.into_iter().zip(described).enumerate();
+        let mut districts: Vec<(usize, District)> = stream::iter(visits)
+            .map(|(place, visit)| async move { (place, read(visit).await) })
+            .buffer_unordered(batch.workers)
+            .collect()
+            .await;
+        districts.sort_unstable_by_key(|(place, _)| *place);
+
+        let mut whole = Vec::with_capacity(districts.len());
+        for (_, mut district) in districts {
+            match &mut district.outcome.records {
+                Ok(records) => {
+                    if let Some(warning) = &records.warning {
+                        let key = keys.get(district.row).unwrap_or_default();
+                        batch
+                            .control
+                            .progress
+                            .warn(format!("{key_col} {key}: {warning}"));
+                    }
+                }
+                Err(failure) => mark_interrupted(failure, &batch.control),
+            }
+            whole.push(district);
+        }
+        assemble::frame(whole, options, Some((key_col, keys))).await
+    }
+}
+
+/// Where there are parameters, what the documents of all districts say, before any of them is
+/// read. A name that is wrong everywhere is a wrong call; one that is wrong in some districts is
+/// their failure.
+async fn checked_params(
+    resource: &Resource<'_>,
+    visits: &[Visit],
+    rows: &Rows,
+    options: &GetAllOptions,
+) -> Result<Vec<Option<Result<Described, Failure>>>> {
+    if options.params.is_empty() {
+        return Ok(visits.iter().map(|_| None).collect());
+    }
+    let accesses: Vec<Option<Access>> = visits
+        .iter()
+        .map(|visit| match visit.refused {
+            Some(_) => None,
+            None => rows.access(visit.row).ok(),
+        })
+        .collect();
+    let mut described: Vec<Option<Result<Described, Failure>>> = stream::iter(accesses)
+        .map(|access| async move {
+            match access {
+                Some(access) => Some(resource.describe(&access).await),
+                None => None,
+            }
+        })
+        .buffered(options.batch.workers)
+        .collect()
+        .await;
+    let mut first = None;
+    let mut any_right = false;
+    for one in described.iter_mut().flatten() {
+        let Ok(said) = one else { continue };
+        match resource.unknown_param(said) {
+            Some(wrong) => {
+                first.get_or_insert_with(|| wrong.clone());
+                *one = Err(Failure::new(wrong));
+            }
+            None => any_right |= said.resource().is_some(),
+        }
+    }
+    match first {
+        Some(wrong) if !any_right => Err(Error::Config(wrong)),
+        _ => Ok(described),
+    }
+}
+
+/// Says of a district that the interrupt of the call ended it.
+fn mark_interrupted(failure: &mut Failure, control: &Control) {
+    if control.is_cancelled() && failure.message != Failure::not_sent().message {
+        failure.message = format!("interrupted; {}", failure.message);
+    }
+}

@@ -1,0 +1,172 @@
+//! What tells records apart, and which of them came before.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
+
+use crate::columns::Page;
+
+/// How many records a stream remembers at least: far more than the pages that can lie about a seam.
+const REMEMBERED: usize = 1 << 18;
+
+/// What tells the records of a page apart, in their order: a hash of the `id`, where changes are
+/// told apart of the change version too; of the whole record where it has no `id`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RecordKeys {
+    hashes: Vec<u64>,
+    /// Whether each record has an `id`. Records without one may be equal and yet be different ones.
+    by_id: bool,
+}
+
+impl RecordKeys {
+    pub(super) fn of(page: &Page, by_version: bool) -> Self {
+        match page.id_hashes() {
+            Some(ids) if !by_version => Self {
+                hashes: ids.to_vec(),
+                by_id: true,
+            },
+            ids => Self {
+                by_id: ids.is_some(),
+                hashes: (0..page.len())
+                    .map(|row| record_hash(page, row, by_version))
+                    .collect(),
+            },
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// Whether any of the records is one of the others.
+    pub(super) fn share_any(&self, next: &Self) -> bool {
+        match (self.hashes.last(), next.hashes.first()) {
+            (Some(last), Some(first)) if last == first => true,
+            (Some(_), Some(_)) => {
+                let all: Hashes = self.hashes.iter().copied().collect();
+                next.hashes.iter().any(|hash| all.contains(hash))
+            }
+            _ => false,
+        }
+    }
+
+    /// How many of the first records of `next` are the last ones here. `expected` is tried first:
+    /// among equal records the true number cannot be seen.
+    fn overlap(&self, next: &Self, expected: usize) -> usize {
+        let most = self.len().min(next.len());
+        let fits = |count: &usize| self.hashes[self.len() - count..] == next.hashes[..*count];
+        std::iter::once(expected)
+            .filter(|expected| *expected <= most)
+            .chain((1..=most).rev())
+            .find(fits)
+            .unwrap_or(0)
+    }
+}
+
+fn record_hash(page: &Page, row: usize, by_version: bool) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match page.id(row) {
+        Some(id) => {
+            hasher.write(id.as_bytes());
+            if by_version {
+                page.change_version(row).hash(&mut hasher);
+            }
+        }
+        None => {
+            let mut text = Vec::new();
+            page.write_json(row, &mut text);
+            hasher.write(&text);
+        }
+    }
+    hasher.finish()
+}
+
+type Hashes = HashSet<u64, BuildHasherDefault<Identity>>;
+
+/// The keys are hashes already.
+#[derive(Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only u64 keys are hashed");
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
+
+/// The records of a page that came before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Repeated {
+    /// This many at its begin: the seam with the page before.
+    pub(super) leading: usize,
+    /// Others, by their row.
+    pub(super) others: Vec<usize>,
+}
+
+impl Repeated {
+    pub(super) fn count(&self) -> usize {
+        self.leading + self.others.len()
+    }
+}
+
+/// The records of one collection that came so far.
+#[derive(Debug, Default)]
+pub(super) struct SeenRecords {
+    recent: Hashes,
+    older: Hashes,
+    /// Whether only the last records are remembered.
+    bounded: bool,
+}
+
+impl SeenRecords {
+    /// Remembers all records.
+    pub(super) fn all() -> Self {
+        Self::default()
+    }
+
+    /// Remembers the last records, in bounded memory.
+    pub(super) fn recent() -> Self {
+        Self {
+            bounded: true,
+            ..Self::default()
+        }
+    }
+
+    /// Adds a page; `before` is the page whose seam with this one is known, with the number of
+    /// records that they should share by their offsets.
+    pub(super) fn add(
+        &mut self,
+        keys: &RecordKeys,
+        before: Option<(&RecordKeys, usize)>,
+    ) -> Repeated {
+        let mut repeated = Repeated::default();
+        if keys.by_id {
+            if self.bounded && self.recent.len() >= REMEMBERED {
+                self.older = std::mem::take(&mut self.recent);
+            }
+            for (row, hash) in keys.hashes.iter().enumerate() {
+                let is_new = self.recent.insert(*hash) && !self.older.contains(hash);
+                match is_new {
+                    true => {}
+                    false if row == repeated.leading => repeated.leading += 1,
+                    false => repeated.others.push(row),
+                }
+            }
+        } else if let Some((before, expected)) = before {
+            repeated.leading = before.overlap(keys, expected);
+            if repeated.leading == 0 {
+                let all: Hashes = before.hashes.iter().copied().collect();
+                let rows = keys.hashes.iter().enumerate();
+                let again = rows.filter(|(_, hash)| all.contains(hash));
+                repeated.others = again.map(|(row, _)| row).collect();
+            }
+        }
+        repeated
+    }
+}

@@ -1,0 +1,26 @@
+//! Reading whole resources: one producer of pages, and what is made of them.
+
+mod assemble;
+mod chain;
+mod changes;
+mod count;
+mod districts;
+mod get_all;
+mod keys;
+#[cfg(feature = "python")]
+mod nested;
+mod options;
+mod pages;
+mod prefetch;
+mod resource;
+mod scan;
+mod stream;
+mod tracked;
+mod whole;
+
+pub use changes::Changes;
+#[cfg(feature = "python")]
+pub(crate) use nested::Collections;
+pub use options::{GetAllOptions, OnShort, SchemaChoice};
+pub use scan::{Scan, ScanOptions};
+pub use tracked::ChangeOptions;

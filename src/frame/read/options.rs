@@ -1,0 +1,141 @@
+//! How every record of a resource is read: the options, and what of them can be wrong.
+
+use polars::prelude::Schema;
+
+use crate::choice::choice;
+use crate::client::changes::{check_window, window_params};
+use crate::client::paging::Paging;
+use crate::columns::Layout;
+use crate::frame::options::BatchOptions;
+use crate::{Error, Result};
+
+/// Parameters that a call sets by itself.
+const PAGING_PARAMS: [&str; 5] = ["limit", "offset", "totalCount", "pageToken", "pageSize"];
+
+/// How records become columns.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub enum SchemaChoice {
+    /// The types of the ODS's own OpenAPI document; where it serves none, or where the document
+    /// does not know the resource, inferred. If some districts of a batch have a document, theirs
+    /// hold for all of them.
+    #[default]
+    Auto,
+    /// The types of the ODS's own OpenAPI document, and `_unknown` (String) for what it has no
+    /// place for. A district without a document that knows the resource fails.
+    OpenApi,
+    /// From the records.
+    Infer,
+    /// These columns, whatever the records hold; the rest goes to `_unknown`.
+    Given(Schema),
+}
+
+choice!(SchemaChoice: "auto" => Auto, "infer" => Infer, "openapi" => OpenApi; "given");
+
+/// What happens to a district that has fewer records than its server counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnShort {
+    /// It is an error row.
+    #[default]
+    Error,
+    /// Its records are kept, and a warning is given.
+    Warn,
+}
+
+choice!(OnShort: "error" => Error, "warn" => Warn);
+
+/// The options of [`EdFiClient::get_all`](crate::EdFiClient::get_all) and
+/// [`EdFiClient::batch_get_all`](crate::EdFiClient::batch_get_all).
+#[derive(Debug, Clone)]
+pub struct GetAllOptions {
+    /// Columns, workers and the like. `get_all` looks at `endpoint`, `workers` and `control`.
+    pub batch: BatchOptions,
+    /// Filters, as the API names them.
+    pub params: Vec<(String, String)>,
+    /// Records a page, at least 1; a server that allows fewer is asked for what it allows. Pages
+    /// by offset overlap by one record, so that 1 is read in pages of 2.
+    pub limit: usize,
+    /// Whether pages are asked for by offset or by token.
+    pub paging: Paging,
+    /// How records become columns.
+    pub schema: SchemaChoice,
+    /// What stands between the names of nested properties in the name of a column.
+    pub separator: String,
+    /// Whether the `link` objects of references become columns.
+    pub links: bool,
+    /// List columns that become one row for each element, one after another.
+    pub explode: Vec<String>,
+    /// Only records that changed at this version or later.
+    pub min_change_version: Option<i64>,
+    /// Only records that changed at this version or before.
+    pub max_change_version: Option<i64>,
+    /// Read from the ODS's snapshot.
+    pub snapshot: bool,
+    /// What happens to a district with missing records.
+    pub on_short: OnShort,
+}
+
+impl Default for GetAllOptions {
+    fn default() -> Self {
+        Self {
+            batch: BatchOptions::default(),
+            params: Vec::new(),
+            limit: 500,
+            paging: Paging::default(),
+            schema: SchemaChoice::default(),
+            separator: ".".into(),
+            links: true,
+            explode: Vec::new(),
+            min_change_version: None,
+            max_change_version: None,
+            snapshot: false,
+            on_short: OnShort::default(),
+        }
+    }
+}
+
+impl GetAllOptions {
+    /// Refuses what is wrong whatever a server says.
+    pub(crate) fn check(&self) -> Result<()> {
+        check_sizes(self.limit, self.batch.workers)?;
+        check_window(self.min_change_version, self.max_change_version)?;
+        check_params(&self.params)?;
+        if let SchemaChoice::Given(schema) = &self.schema {
+            Layout::from_schema(schema, &self.separator)?;
+        }
+        Ok(())
+    }
+
+    /// The query of every page: the caller's filters and the window of change versions.
+    pub(super) fn all_params(&self) -> Vec<(String, String)> {
+        let mut params = self.params.clone();
+        params.extend(window_params(
+            self.min_change_version,
+            self.max_change_version,
+        ));
+        params
+    }
+}
+
+pub(super) fn check_sizes(limit: usize, workers: usize) -> Result<()> {
+    match (limit, workers) {
+        (0, _) => Err(Error::Config("limit must be at least 1".into())),
+        (_, 0) => Err(Error::Config("workers must be at least 1".into())),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses parameters that a call sets by itself.
+pub(super) fn check_params(params: &[(String, String)]) -> Result<()> {
+    let is_own = |name: &str| {
+        PAGING_PARAMS
+            .iter()
+            .any(|own| own.eq_ignore_ascii_case(name))
+    };
+    match params.iter().find(|(name, _)| is_own(name)) {
+        Some((name, _)) => Err(Error::Config(format!(
+            "params must not hold {name:?}: pages are counted by the call itself (limit=)"
+        ))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,551 @@
+//! The one producer of pages: a collection, page by page, ahead of its consumer.
+//!
+//! The first page tells how to go on: by offset ([`super::chain`]), or by token, partitions side
+//! by side. A whole district ([`super::whole`]) and a stream ([`super::stream`]) consume the pages.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Semaphore;
+
+use super::keys::{RecordKeys, Repeated, SeenRecords};
+use super::options::GetAllOptions;
+use super::prefetch::{Entry, Permit, Permits, Queue, Sender, Task, Ticket};
+use crate::client::paging::{
+    Collection, Continuation, FirstPage, PageError, PageRequest, PageTokens, Paging, RawPage,
+};
+use crate::client::session::{Access, CallContext};
+use crate::client::transport::Body;
+use crate::columns::{Page, PageDecoder};
+use crate::{Failure, Result, runtime};
+
+/// What the consumer makes of a page that is in its place.
+pub(super) type Convert<T> = Box<dyn Fn(PlacedPage) -> Converted<T> + Send + Sync>;
+
+/// A page as the consumer takes it.
+pub(super) enum Converted<T> {
+    Ready(T),
+    /// Work for another thread.
+    Pending(Task<Result<T, Failure>>),
+}
+
+/// A page whose place among the others is known.
+#[derive(Debug)]
+pub(super) struct PlacedPage {
+    pub(super) page: Page,
+    /// Its records that other pages brought before.
+    pub(super) repeated: Repeated,
+    /// The how many-th answer of its collection this is.
+    pub(super) arrival: u64,
+    /// The district that it is of.
+    pub(super) district: usize,
+}
+
+impl PlacedPage {
+    /// The records that no page before had.
+    pub(super) fn new_records(&self) -> usize {
+        self.page.len() - self.repeated.count()
+    }
+}
+
+/// How far the producer goes ahead of its consumer.
+pub(super) struct Window {
+    /// What districts share that are taken one after another; `None` where each goes its own way.
+    pub(super) shared: Option<SharedWindow>,
+    /// Pages ahead of a district, beside those that are shared.
+    pub(super) pages: usize,
+    /// Partitions ahead of a district, where they are not shared.
+    pub(super) partitions: usize,
+    /// Pages ahead of each partition.
+    pub(super) partition_pages: usize,
+    /// Whether the records that came before are remembered in bounded memory.
+    pub(super) bounded: bool,
+}
+
+/// Permits that go from one district to the next. Only the one whose turn it is takes them, so that
+/// nobody waits for a permit that is held by something to be taken later.
+pub(super) struct SharedWindow {
+    pub(super) pages: Arc<Permits>,
+    /// The pages of partitions have permits of their own.
+    pub(super) partitions: Arc<Permits>,
+}
+
+/// What is the same for all districts of one call.
+pub(super) struct Source<T> {
+    pub(super) context: Arc<CallContext>,
+    /// The path below the data URL.
+    pub(super) path: String,
+    pub(super) params: Vec<(String, String)>,
+    pub(super) snapshot: bool,
+    pub(super) limit: u64,
+    pub(super) paging: Paging,
+    /// Whether records of one id are told apart by their change version, as deletes must be: an
+    /// item can be deleted, made again and deleted again. Without, they are one record.
+    pub(super) by_version: bool,
+    /// No more records than these are needed.
+    pub(super) need: Option<u64>,
+    pub(super) decoders: Decoders,
+    pub(super) convert: Convert<T>,
+    pub(super) window: Window,
+    /// Requests in flight.
+    pub(super) requests: Semaphore,
+    /// Pages between the network and their columns; they bound the memory.
+    undecoded: Semaphore,
+}
+
+/// One ODS to read.
+#[derive(Debug, Clone)]
+pub(super) struct District {
+    pub(super) number: usize,
+    pub(super) access: Access,
+}
+
+/// How many records a district must have, as far as its server said.
+pub(super) struct Counted<T> {
+    /// The smallest Total-Count that came: what was added meanwhile is no loss.
+    total: Option<u64>,
+    /// Whether that was with the first of many pages: no page by token brings one.
+    early: bool,
+    reader: Arc<Reader<T>>,
+    /// Where so many records may be enough, the next district begins when this one was counted.
+    _ticket: Option<Ticket>,
+}
+
+pub(super) type PageQueue<T> = Queue<T, Option<Counted<T>>>;
+pub(super) type PageSender<T> = Sender<T, Option<Counted<T>>>;
+
+/// Decoders that are not at work; each keeps its memory from page to page.
+pub(super) struct Decoders {
+    make: Box<dyn Fn() -> PageDecoder + Send + Sync>,
+    idle: Mutex<Vec<PageDecoder>>,
+}
+
+impl Decoders {
+    pub(super) fn new(make: impl Fn() -> PageDecoder + Send + Sync + 'static) -> Self {
+        Self {
+            make: Box::new(make),
+            idle: Mutex::default(),
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<PageDecoder>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn decode(&self, body: &Body) -> Result<Page> {
+        let idle = self.idle().pop();
+        let mut decoder = idle.unwrap_or_else(&self.make);
+        let page = decoder.decode_parts(body.parts());
+        self.idle().push(decoder);
+        page
+    }
+}
+
+impl<T: Send + 'static> Source<T> {
+    /// A source of everything that the options ask for.
+    pub(super) fn new(
+        context: Arc<CallContext>,
+        path: String,
+        read: &GetAllOptions,
+        window: Window,
+        convert: Convert<T>,
+    ) -> Self {
+        let (links, workers) = (read.links, read.batch.workers);
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            context,
+            path,
+            params: read.all_params(),
+            snapshot: read.snapshot,
+            limit: read.limit as u64,
+            paging: read.paging,
+            by_version: false,
+            need: None,
+            decoders: Decoders::new(move || PageDecoder::new(links)),
+            convert,
+            window,
+            requests: semaphore(workers),
+            undecoded: semaphore(workers.saturating_add(cores)),
+        }
+    }
+
+    /// The pages of all these districts, one district after another, the beginnings of `ahead` of
+    /// them side by side.
+    ///
+    /// The first pages of so many districts are fetched ahead; the others of a district when all
+    /// those of the one before have been begun.
+    pub(super) fn districts(
+        self: Arc<Self>,
+        districts: Vec<District>,
+        ahead: usize,
+    ) -> PageQueue<T> {
+        Queue::spawn(ahead, |out| async move {
+            let tickets = Ticket::row(districts.len());
+            for (district, ticket) in districts.into_iter().zip(tickets) {
+                let permit = out.permits.acquire().await;
+                let queue = self.clone().district(district, ticket);
+                out.put(Entry::Queue(queue, Some(permit)));
+            }
+            Ok(None)
+        })
+    }
+
+    /// The pages of one district.
+    pub(super) fn district(self: Arc<Self>, district: District, ticket: Ticket) -> PageQueue<T> {
+        Queue::spawn(self.window.pages, |out| async move {
+            let reader = Arc::new(self.reader(district).await?);
+            reader.all(&out, ticket).await.map(Some)
+        })
+    }
+
+    /// The first page of a district.
+    pub(super) async fn first(self: Arc<Self>, district: District) -> Result<Page, Failure> {
+        let reader = Arc::new(self.reader(district).await?);
+        Ok(reader.first(true).await?.page)
+    }
+
+    async fn reader(self: Arc<Self>, district: District) -> Result<Reader<T>, Failure> {
+        let access = &district.access;
+        let collection = {
+            let _request = self.requests.acquire().await;
+            let root = self.context.data_root(access).await?;
+            Collection {
+                url: root.join(&self.path),
+                snapshot: self.context.snapshot(access, self.snapshot).await?,
+            }
+        };
+        Ok(Reader {
+            collection: collection.with_params(&self.params),
+            seen: Mutex::new(match self.window.bounded {
+                true => SeenRecords::recent(),
+                false => SeenRecords::all(),
+            }),
+            arrivals: AtomicU64::new(0),
+            source: self,
+            district,
+        })
+    }
+}
+
+/// The reading of one district.
+pub(super) struct Reader<T> {
+    pub(super) source: Arc<Source<T>>,
+    pub(super) district: District,
+    collection: Collection,
+    seen: Mutex<SeenRecords>,
+    arrivals: AtomicU64,
+}
+
+/// Which page to ask for.
+#[derive(Debug, Clone)]
+pub(super) enum Ask {
+    Offset(PageRequest),
+    Token(String, u64),
+}
+
+/// A page that came.
+#[derive(Debug)]
+pub(super) struct FetchedPage {
+    pub(super) page: Page,
+    pub(super) keys: RecordKeys,
+    /// What was asked for, by offset.
+    pub(super) offset: u64,
+    pub(super) limit: u64,
+    pub(super) total: Option<u64>,
+    pub(super) next: Option<String>,
+    arrival: u64,
+}
+
+impl FetchedPage {
+    pub(super) fn len(&self) -> u64 {
+        self.page.len() as u64
+    }
+
+    /// The offset behind its last record.
+    pub(super) fn end(&self) -> u64 {
+        self.offset.saturating_add(self.len())
+    }
+
+    /// Whether it could have had more records.
+    pub(super) fn is_short(&self) -> bool {
+        self.len() < self.limit
+    }
+
+    /// Whether the server's count says that nothing comes after it.
+    pub(super) fn is_confirmed_end(&self) -> bool {
+        self.is_short() && self.total == Some(self.end())
+    }
+}
+
+impl<T: Send + 'static> Reader<T> {
+    /// Puts all pages out; gives back what they can be counted by.
+    async fn all(
+        self: Arc<Self>,
+        out: &PageSender<T>,
+        mut ticket: Ticket,
+    ) -> Result<Counted<T>, Failure> {
+        let permit = self.permit(out, &ticket).await;
+        let need = self.source.need;
+        // A count costs the server more than a page: not where one page is enough.
+        let is_part = need.is_some_and(|need| need <= self.source.limit);
+        let first = self.first(!is_part).await?;
+        let total = first.total;
+        let enough = need.is_some_and(|need| first.len() >= need);
+        if enough || first.is_confirmed_end() {
+            self.place(out, first, None, Some(permit));
+            ticket.called().await;
+            return Ok(self.counted(ticket, total, false));
+        }
+        match self.continuation(&first).await? {
+            Continuation::Partitions(tokens) => {
+                drop(permit);
+                let size = first.limit;
+                drop(first);
+                ticket.called().await;
+                self.partitions(out, size, tokens).await;
+                Ok(self.counted(ticket, total, true))
+            }
+            Continuation::Token(token) => {
+                let (size, came) = (first.limit, first.len());
+                self.place(out, first, None, Some(permit));
+                ticket.called().await;
+                let permits = self.permits(out, &ticket).clone();
+                self.by_token(out, &permits, size, came, token).await?;
+                Ok(self.counted(ticket, total, true))
+            }
+            Continuation::Offset => {
+                let total = self.chain(out, &mut ticket, first, permit).await?;
+                Ok(self.counted(ticket, total, false))
+            }
+            Continuation::Done => Ok(self.counted(ticket, total, false)),
+        }
+    }
+
+    async fn continuation(&self, first: &FetchedPage) -> Result<Continuation, Failure> {
+        let source = &self.source;
+        match (&first.next, source.paging) {
+            // A part of the records is not worth the partitions of the whole.
+            (Some(next), Paging::Auto | Paging::Cursor) if source.need.is_some() => {
+                Ok(Continuation::Token(next.clone()))
+            }
+            (next, paging) => {
+                let first = FirstPage {
+                    records: first.len(),
+                    limit: first.limit,
+                    total: first.total,
+                    next: next.clone(),
+                };
+                let (context, access) = (&source.context, &self.district.access);
+                let requests = &source.requests;
+                self.collection
+                    .continuation(context, access, requests, paging, first)
+                    .await
+            }
+        }
+    }
+
+    /// The permits for pages: the queue's own while others have the right to those that are shared.
+    fn permits<'a>(&'a self, out: &'a PageSender<T>, ticket: &Ticket) -> &'a Arc<Permits> {
+        match &self.source.window.shared {
+            Some(shared) if ticket.is_up() => &shared.pages,
+            _ => &out.permits,
+        }
+    }
+
+    pub(super) async fn permit(&self, out: &PageSender<T>, ticket: &Ticket) -> Permit {
+        self.permits(out, ticket).acquire().await
+    }
+
+    fn counted(self: Arc<Self>, ticket: Ticket, total: Option<u64>, early: bool) -> Counted<T> {
+        let is_part = self.source.need.is_some();
+        Counted {
+            total,
+            early,
+            reader: self,
+            _ticket: is_part.then_some(ticket),
+        }
+    }
+
+    /// Hands a page on; says how many of its records are new. `before` is the page that it
+    /// continues, with the number of records that they should share.
+    pub(super) fn place(
+        &self,
+        out: &PageSender<T>,
+        page: FetchedPage,
+        before: Option<(&RecordKeys, usize)>,
+        permit: Option<Permit>,
+    ) -> usize {
+        let repeated = {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.add(&page.keys, before)
+        };
+        let placed = PlacedPage {
+            page: page.page,
+            repeated,
+            arrival: page.arrival,
+            district: self.district.number,
+        };
+        let new = placed.new_records();
+        out.put(match (self.source.convert)(placed) {
+            Converted::Ready(result) => Entry::Ready(result, permit),
+            Converted::Pending(task) => Entry::Pending(task, permit),
+        });
+        new
+    }
+
+    /// The first page, as large as the server allows.
+    async fn first(self: &Arc<Self>, count: bool) -> Result<FetchedPage, Failure> {
+        let source = &self.source;
+        let mut limit = source.need.unwrap_or(u64::MAX).min(source.limit).max(1);
+        loop {
+            let request = PageRequest {
+                offset: 0,
+                limit,
+                count,
+            };
+            match self.fetch(Ask::Offset(request)).await {
+                Ok(page) => return Ok(page),
+                Err(PageError::LimitTooLarge(allowed)) if allowed < limit => {
+                    log::info!("the server allows pages of {allowed} records only");
+                    limit = allowed;
+                }
+                Err(error) => return Err(error.into_failure()),
+            }
+        }
+    }
+
+    /// The partitions, side by side, each after the one before.
+    async fn partitions(self: &Arc<Self>, out: &PageSender<T>, size: u64, tokens: Vec<String>) {
+        let window = &self.source.window;
+        let permits = match &window.shared {
+            Some(shared) => shared.partitions.clone(),
+            None => Permits::new(window.partitions),
+        };
+        for token in tokens {
+            let permit = permits.acquire().await;
+            let reader = self.clone();
+            let queue = Queue::spawn(window.partition_pages, |out| async move {
+                reader.by_token(&out, &out.permits, size, 0, token).await?;
+                Ok(None)
+            });
+            out.put(Entry::Queue(queue, Some(permit)));
+        }
+    }
+
+    /// The pages from a token on, one after another. Only a page without a token for the next is
+    /// the last: a short one, even an empty one, may stand in the middle.
+    async fn by_token(
+        self: &Arc<Self>,
+        out: &PageSender<T>,
+        permits: &Arc<Permits>,
+        mut size: u64,
+        mut came: u64,
+        token: String,
+    ) -> Result<(), Failure> {
+        let need = self.source.need.unwrap_or(u64::MAX);
+        let mut tokens = PageTokens::new(token);
+        while came < need {
+            let permit = permits.acquire().await;
+            let mut page = loop {
+                let ask = Ask::Token(tokens.current().to_owned(), size);
+                match self.fetch(ask).await {
+                    Ok(page) => break page,
+                    Err(PageError::LimitTooLarge(allowed)) if allowed < size => size = allowed,
+                    Err(error) => return Err(error.into_failure()),
+                }
+            };
+            let next = page.next.take();
+            let records = page.len();
+            came += records;
+            self.place(out, page, None, Some(permit));
+            match next {
+                Some(next) => tokens.advance(next, records)?,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches a page when its turn has come, and takes it apart.
+    pub(super) async fn fetch(self: &Arc<Self>, ask: Ask) -> Result<FetchedPage, PageError> {
+        let source = &self.source;
+        let (context, access) = (&source.context, &self.district.access);
+        let _undecoded = source.undecoded.acquire().await;
+        let raw = {
+            let _request = source.requests.acquire().await;
+            match &ask {
+                Ask::Offset(page) => self.collection.fetch(context, access, *page).await?,
+                Ask::Token(token, size) => {
+                    let fetch = self.collection.fetch_at(context, access, token, *size);
+                    fetch.await?
+                }
+            }
+        };
+        let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed);
+        let reader = self.clone();
+        let decoded = runtime::compute(move || reader.decode(ask, raw, arrival)).await;
+        Ok(decoded.unwrap_or_else(|error| Err(Failure::new(error.to_string())))?)
+    }
+
+    fn decode(&self, ask: Ask, raw: RawPage, arrival: u64) -> Result<FetchedPage, Failure> {
+        let RawPage {
+            answer,
+            total,
+            next,
+        } = raw;
+        let page = self.source.decoders.decode(&answer.body);
+        let page = page.map_err(|error| answer.unusable(&error.to_string()))?;
+        let (offset, limit) = match ask {
+            Ask::Offset(request) => (request.offset, request.limit),
+            Ask::Token(_, size) => (0, size),
+        };
+        Ok(FetchedPage {
+            keys: RecordKeys::of(&page, self.source.by_version),
+            page,
+            offset,
+            limit,
+            total,
+            next,
+            arrival,
+        })
+    }
+}
+
+impl<T: Send + 'static> Counted<T> {
+    /// What the server counts, if it is more than the records that came.
+    pub(super) async fn missing(&self, records: u64) -> Result<Option<u64>, Failure> {
+        let mut total = self.total.unwrap_or(0);
+        if self.early && records < total {
+            // Records may have gone since that count.
+            let Reader {
+                source,
+                district,
+                collection,
+                ..
+            } = &*self.reader;
+            let _request = source.requests.acquire().await;
+            let count = collection.count(&source.context, &district.access).await?;
+            total = count.unwrap_or(total).min(total);
+        }
+        Ok((records < total).then_some(total))
+    }
+
+    /// The smallest number of records that the server counted.
+    pub(super) fn total(&self) -> Option<u64> {
+        self.total
+    }
+
+    /// The district that this is about.
+    pub(super) fn district(&self) -> usize {
+        self.reader.district.number
+    }
+}
+
+fn semaphore(permits: usize) -> Semaphore {
+    Semaphore::new(permits.min(Semaphore::MAX_PERMITS))
+}
+
+/// What is said of a district with fewer records than its server counts.
+pub(super) fn short(records: u64, total: u64) -> String {
+    format!("{records} records came where the server counts {total}")
+}

@@ -1,0 +1,288 @@
+//! Work done ahead of its consumer: results in order, a bounded number of them at a time.
+//!
+//! A [`Queue`] is filled by a task of its own with [`Entry`]s: results that are ready, results that
+//! are still being worked at, or queues that stand in the place of their results. Each result may
+//! hold a [`Permit`] until it is taken, and the task waits for one before it begins another. There
+//! are fewer permits once results lie there before anyone asks for them, and more again where
+//! someone has to wait: memory is for those who need it. Dropping a queue stops its task and all
+//! that it began.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::Failure;
+
+/// A spawned future; dropping this stops it.
+#[derive(Debug)]
+pub(super) struct Task<T>(JoinHandle<T>);
+
+impl<T: Send + 'static> Task<T> {
+    pub(super) fn spawn(future: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(tokio::spawn(future))
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    /// Its result. Nothing is lost where this is dropped half-way and called again.
+    pub(super) async fn join(&mut self) -> Result<T, Failure> {
+        let joined = (&mut self.0).await;
+        joined.map_err(|_| Failure::new("the reading of a page ended in a panic"))
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The minimum number of permits: while one result is taken, others are worked at.
+const FEWEST: usize = 3;
+
+/// The permits of one queue, or of several that take them one after another.
+#[derive(Debug)]
+pub(super) struct Permits {
+    free: Arc<Semaphore>,
+    most: usize,
+    now: AtomicUsize,
+    /// How many results in a row nobody had to wait for.
+    unawaited: AtomicUsize,
+}
+
+impl Permits {
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        let most = most.min(Semaphore::MAX_PERMITS);
+        Arc::new(Self {
+            free: Arc::new(Semaphore::new(most)),
+            most,
+            now: AtomicUsize::new(most),
+            unawaited: AtomicUsize::new(0),
+        })
+    }
+
+    /// Waits for a free permit.
+    pub(super) async fn acquire(self: &Arc<Self>) -> Permit {
+        let permit = self.free.clone().acquire_owned().await;
+        Permit {
+            permit: permit.expect("nobody closes the semaphore"),
+            permits: self.clone(),
+        }
+    }
+}
+
+/// The right to be ahead with one result.
+#[derive(Debug)]
+pub(super) struct Permit {
+    permit: OwnedSemaphorePermit,
+    permits: Arc<Permits>,
+}
+
+impl Permit {
+    /// Gives the permit back; says whether someone had to wait for the result.
+    fn give_back(self, waited: bool) {
+        let Permits {
+            free,
+            most,
+            now,
+            unawaited,
+        } = &*self.permits;
+        // Only the consumer changes these.
+        let permits = now.load(Ordering::Relaxed);
+        let in_a_row = match waited {
+            true => 0,
+            false => unawaited.load(Ordering::Relaxed) + 1,
+        };
+        unawaited.store(in_a_row, Ordering::Relaxed);
+        if waited && permits < *most {
+            now.store(permits + 1, Ordering::Relaxed);
+            free.add_permits(1);
+        } else if in_a_row > *most && permits > FEWEST {
+            now.store(permits - 1, Ordering::Relaxed);
+            self.permit.forget();
+        }
+    }
+}
+
+/// The right to take permits that several share. It goes from one to the next.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    before: Option<Before>,
+    after: Option<oneshot::Sender<Option<Before>>>,
+    passed: bool,
+}
+
+/// The one before; where it ends early, it hands over whom it waited for itself.
+#[derive(Debug)]
+struct Before(oneshot::Receiver<Option<Before>>);
+
+impl Ticket {
+    /// Tickets for this many, in order.
+    pub(super) fn row(count: usize) -> impl Iterator<Item = Self> {
+        let mut before = None;
+        (1..=count).map(move |number| {
+            let (after, next) = oneshot::channel();
+            Self {
+                before: before.replace(Before(next)),
+                after: (number < count).then_some(after),
+                passed: false,
+            }
+        })
+    }
+
+    /// Whether its turn is now.
+    pub(super) fn is_up(&self) -> bool {
+        self.before.is_none() && !self.passed
+    }
+
+    /// Waits for its turn.
+    pub(super) async fn called(&mut self) {
+        while let Some(before) = &mut self.before {
+            self.before = (&mut before.0).await.ok().flatten();
+        }
+    }
+
+    /// Lets the next one begin, if there is one: all that this one needs has its permit.
+    pub(super) fn pass(&mut self) {
+        if let Some(after) = self.after.take() {
+            self.passed = true;
+            // The next may have been stopped.
+            let _ = after.send(None);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(after) = self.after.take() {
+            let _ = after.send(self.before.take());
+        }
+    }
+}
+
+/// One result, on its way.
+#[derive(Debug)]
+pub(super) enum Entry<T, E> {
+    Ready(T, Option<Permit>),
+    Pending(Task<Result<T, Failure>>, Option<Permit>),
+    /// The results of another queue stand here; it holds the permit to its end.
+    Queue(Queue<T, E>, Option<Permit>),
+}
+
+/// Results in their order, and what the task has to say at its end.
+#[derive(Debug)]
+pub(super) struct Queue<T, E> {
+    entries: mpsc::UnboundedReceiver<Entry<T, E>>,
+    task: Task<Result<E, Failure>>,
+    permit: Option<(Permit, bool)>,
+}
+
+/// Where a queue's task puts its results.
+#[derive(Debug)]
+pub(super) struct Sender<T, E> {
+    entries: mpsc::UnboundedSender<Entry<T, E>>,
+    /// The queue's own permits.
+    pub(super) permits: Arc<Permits>,
+}
+
+impl<T: Send + 'static, E: Send + 'static> Queue<T, E> {
+    /// Starts a task with this many permits.
+    pub(super) fn spawn<F>(permits: usize, work: impl FnOnce(Sender<T, E>) -> F) -> Self
+    where
+        F: Future<Output = Result<E, Failure>> + Send + 'static,
+    {
+        let (sender, entries) = mpsc::unbounded_channel();
+        let sender = Sender {
+            entries: sender,
+            permits: Permits::new(permits),
+        };
+        Self {
+            entries,
+            task: Task::spawn(work(sender)),
+            permit: None,
+        }
+    }
+
+    /// What the task has to say, after its last result.
+    async fn end(&mut self) -> Result<E, Failure> {
+        if let Some((permit, waited)) = self.permit.take() {
+            permit.give_back(waited);
+        }
+        self.task.join().await?
+    }
+}
+
+impl<T, E> Sender<T, E> {
+    pub(super) fn put(&self, entry: Entry<T, E>) {
+        // Without a receiver this task is about to be stopped.
+        let _ = self.entries.send(entry);
+    }
+}
+
+/// What a consumer meets, in order.
+#[derive(Debug)]
+pub(super) enum Event<T, E> {
+    /// A queue within the first one begins.
+    Begun,
+    Result(T),
+    /// A queue ended.
+    Ended(E),
+}
+
+/// The consumer's side: the results of a queue and of those that stand in it, one after another.
+#[derive(Debug)]
+pub(super) struct InOrder<T, E> {
+    /// Each stands in the one before.
+    open: Vec<Queue<T, E>>,
+}
+
+impl<T: Send + 'static, E: Send + 'static> InOrder<T, E> {
+    pub(super) fn new(queue: Queue<T, E>) -> Self {
+        Self { open: vec![queue] }
+    }
+
+    /// How many queues are open: the first one, one that stands in it, and so on.
+    pub(super) fn depth(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The next event; `None` after the last one.
+    pub(super) async fn next(&mut self) -> Result<Option<Event<T, E>>, Failure> {
+        let Some(queue) = self.open.last_mut() else {
+            return Ok(None);
+        };
+        let mut waited = queue.entries.is_empty();
+        let event = match queue.entries.recv().await {
+            Some(Entry::Queue(mut queue, permit)) => {
+                let waited = queue.entries.is_empty();
+                queue.permit = permit.map(|permit| (permit, waited));
+                self.open.push(queue);
+                Event::Begun
+            }
+            Some(Entry::Ready(result, permit)) => {
+                if let Some(permit) = permit {
+                    permit.give_back(waited);
+                }
+                Event::Result(result)
+            }
+            Some(Entry::Pending(mut task, permit)) => {
+                waited |= !task.is_finished();
+                let result = task.join().await??;
+                if let Some(permit) = permit {
+                    permit.give_back(waited);
+                }
+                Event::Result(result)
+            }
+            None => {
+                let end = queue.end().await?;
+                self.open.pop();
+                Event::Ended(end)
+            }
+        };
+        Ok(Some(event))
+    }
+}

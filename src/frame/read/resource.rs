@@ -1,0 +1,133 @@
+//! One resource of many ODSs: what their documents say of it, and its records.
+
+use std::sync::Arc;
+
+use super::options::{GetAllOptions, OnShort, SchemaChoice};
+use super::pages::Source;
+use super::whole::{Records, WholePages};
+use crate::client::metadata::{Described, Metadata};
+use crate::client::session::{Access, CallContext};
+use crate::client::urls;
+use crate::openapi::{self, Record};
+use crate::{Failure, Result};
+
+/// What is the same for all ODSs of one call.
+pub(crate) struct Resource<'a> {
+    source: Arc<Source<WholePages>>,
+    endpoint: String,
+    options: &'a GetAllOptions,
+}
+
+/// What came of one ODS.
+pub(super) struct Outcome {
+    /// What its document says of the records.
+    pub(super) record: Option<Record>,
+    pub(super) records: Result<Records, Failure>,
+}
+
+impl From<Failure> for Outcome {
+    fn from(failure: Failure) -> Self {
+        Self {
+            record: None,
+            records: Err(failure),
+        }
+    }
+}
+
+impl<'a> Resource<'a> {
+    pub(super) fn new(context: Arc<CallContext>, options: &'a GetAllOptions) -> Result<Self> {
+        let endpoint = context
+            .client
+            .endpoint_or(options.batch.endpoint.as_deref())?;
+        let source = Source::of_wholes(context, endpoint.clone(), options);
+        Ok(Self {
+            source: Arc::new(source),
+            endpoint,
+            options,
+        })
+    }
+
+    /// Whether the columns may come from a document.
+    fn asks_for_document(&self) -> bool {
+        matches!(
+            self.options.schema,
+            SchemaChoice::Auto | SchemaChoice::OpenApi
+        )
+    }
+
+    /// What the ODS's own document says of the resource, as far as the call has to know.
+    pub(super) async fn describe(&self, access: &Access) -> Result<Described, Failure> {
+        let needed = self.asks_for_document();
+        if !needed && self.options.params.is_empty() {
+            return Ok(Described::NoMetadata);
+        }
+        let metadata = Metadata::of(&self.source.context, access).limited(&self.source.requests);
+        let described = metadata.describe(&self.endpoint).await;
+        match (described, &self.options.schema) {
+            (Ok(described), SchemaChoice::OpenApi) if described.record().is_none() => {
+                Err(Failure::new(match described {
+                    Described::NoMetadata => {
+                        "this ODS serves no OpenAPI metadata; schema=\"infer\" and \"auto\" do \
+                         without"
+                            .to_owned()
+                    }
+                    _ => format!(
+                        "the OpenAPI document of this ODS does not describe {}; schema=\"infer\" \
+                         and \"auto\" do without",
+                        self.endpoint
+                    ),
+                }))
+            }
+            (Ok(described), _) => {
+                if needed && matches!(described, Described::Unknown) {
+                    let base = urls::shown(access.base.as_url());
+                    log::info!("{base}: no document knows {}; inferred", self.endpoint);
+                }
+                Ok(described)
+            }
+            (Err(failure), _) if needed => Err(failure),
+            (Err(failure), _) => {
+                log::warn!("the names of parameters are not checked: {failure}");
+                Ok(Described::NoMetadata)
+            }
+        }
+    }
+
+    /// The error of a parameter that a document does not know.
+    pub(super) fn unknown_param(&self, described: &Described) -> Option<String> {
+        openapi::unknown_param(described.resource()?, &self.options.params)
+    }
+
+    /// Reads an ODS of which it is known what its document says.
+    pub(super) async fn read_described(
+        &self,
+        access: &Access,
+        described: Result<Described, Failure>,
+    ) -> Outcome {
+        let described = match described {
+            Ok(described) => described,
+            Err(failure) => return failure.into(),
+        };
+        Outcome {
+            record: match self.asks_for_document() {
+                true => described.record().cloned(),
+                false => None,
+            },
+            records: self.records(access).await,
+        }
+    }
+
+    /// Reads the records of one ODS; parameters that its document does not know are its failure.
+    pub(super) async fn read_alone(&self, access: &Access) -> Result<Records, Failure> {
+        let described = self.describe(access).await?;
+        match self.unknown_param(&described) {
+            Some(wrong) => Err(Failure::new(wrong)),
+            None => self.records(access).await,
+        }
+    }
+
+    async fn records(&self, access: &Access) -> Result<Records, Failure> {
+        let on_short = self.options.on_short;
+        Source::read_whole(&self.source, access, on_short == OnShort::Error).await
+    }
+}

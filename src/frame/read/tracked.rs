@@ -1,0 +1,223 @@
+//! What an ODS remembers of one resource beside its records: deletes and changed keys.
+
+use std::sync::Arc;
+
+use polars::prelude::*;
+
+use super::assemble::frames;
+use super::options::{GetAllOptions, check_sizes};
+use super::pages::Source;
+use super::whole::Records;
+use crate::client::changes::check_window;
+use crate::client::paging::Paging;
+use crate::client::{Control, EdFiClient, urls};
+use crate::columns::Layout;
+use crate::frame::client_defaults::into_error;
+use crate::frame::options::BatchOptions;
+use crate::{Error, Failure, Result, runtime};
+
+pub(super) const ID: &str = "id";
+const CHANGE_VERSION: &str = "changeVersion";
+
+/// The options of [`EdFiClient::deletes`] and [`EdFiClient::key_changes`].
+#[derive(Debug, Clone)]
+pub struct ChangeOptions {
+    /// Only changes of this version or later.
+    pub min_change_version: Option<i64>,
+    /// Only changes of this version or before.
+    pub max_change_version: Option<i64>,
+    /// Records a page; a server that allows fewer is asked for what it allows.
+    pub limit: usize,
+    /// How many requests are in flight at once.
+    pub workers: usize,
+    /// Read from the ODS's snapshot.
+    pub snapshot: bool,
+    /// Watches and stops the call.
+    pub control: Control,
+}
+
+impl Default for ChangeOptions {
+    fn default() -> Self {
+        Self {
+            min_change_version: None,
+            max_change_version: None,
+            limit: 500,
+            workers: 8,
+            snapshot: false,
+            control: Control::new(),
+        }
+    }
+}
+
+impl ChangeOptions {
+    fn check(&self) -> Result<()> {
+        check_sizes(self.limit, self.workers)?;
+        check_window(self.min_change_version, self.max_change_version)
+    }
+
+    fn as_read(&self) -> GetAllOptions {
+        GetAllOptions {
+            batch: BatchOptions {
+                workers: self.workers,
+                control: self.control.clone(),
+                ..BatchOptions::default()
+            },
+            limit: self.limit,
+            // No ODS gives page tokens here.
+            paging: Paging::Offset,
+            min_change_version: self.min_change_version,
+            max_change_version: self.max_change_version,
+            snapshot: self.snapshot,
+            ..GetAllOptions::default()
+        }
+    }
+}
+
+/// What the ODS remembers beside the records of a resource.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Deletes,
+    KeyChanges,
+}
+
+impl Kind {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Deletes => "deletes",
+            Self::KeyChanges => "keyChanges",
+        }
+    }
+}
+
+impl EdFiClient {
+    /// The items of a resource of this client's ODS that were deleted.
+    ///
+    /// Returns one row per deletion: `id` (String), `changeVersion` (Int64), then `keyValues.*`,
+    /// which ODSs up to 5.3 do not tell. An item that was deleted, made again and deleted again
+    /// has two rows; one and the same deletion (same id and version), which a page can repeat when
+    /// others shift it, has one.
+    ///
+    /// # Errors
+    /// Wrong options ([`Error::Config`]), all before anything is sent. [`Error::Auth`] and
+    /// [`Error::Http`]: as [`get_all`](Self::get_all), never a part of the deletions.
+    pub async fn deletes(&self, endpoint: &str, options: &ChangeOptions) -> Result<DataFrame> {
+        self.tracked(endpoint, Kind::Deletes, options).await
+    }
+
+    /// The items of a resource of this client's ODS whose natural key changed.
+    ///
+    /// Returns one row per item: `id` (String), `changeVersion` (Int64), then `oldKeyValues.*` and
+    /// `newKeyValues.*`, the first and the last key in the window.
+    ///
+    /// # Errors
+    /// As [`deletes`](Self::deletes).
+    pub async fn key_changes(&self, endpoint: &str, options: &ChangeOptions) -> Result<DataFrame> {
+        self.tracked(endpoint, Kind::KeyChanges, options).await
+    }
+
+    async fn tracked(
+        &self,
+        endpoint: &str,
+        kind: Kind,
+        options: &ChangeOptions,
+    ) -> Result<DataFrame> {
+        options.check()?;
+        let endpoint = urls::endpoint(endpoint).map_err(Error::Config)?;
+        let access = self.default_access()?;
+        let control = &options.control;
+        let context = Arc::new(self.watched_context(control));
+        let path = format!("{endpoint}/{}", kind.path());
+        let mut source = Source::of_wholes(context, path, &options.as_read());
+        source.by_version = true;
+        control.progress.begin(1);
+        let records = Source::read_whole(&Arc::new(source), &access, true).await;
+        control.progress.one_done();
+        let records = records.map_err(|failure| into_error(explain_404(failure), control))?;
+        runtime::compute(move || frame(records)).await?
+    }
+}
+
+fn explain_404(mut failure: Failure) -> Failure {
+    if failure.http_status == Some(404) {
+        failure.message = format!(
+            "{} (no such resource, or change queries are turned off in this ODS)",
+            failure.message
+        );
+    }
+    failure
+}
+
+/// No changes at all.
+pub(super) fn none() -> Result<DataFrame> {
+    with_fixed_columns(DataFrame::empty())
+}
+
+fn frame(records: Records) -> Result<DataFrame> {
+    let mut layout = Layout::new();
+    for page in &records.pages {
+        layout.add(&page.page);
+    }
+    let plan = layout.plan(".", &[]);
+    let frame = frames(&plan, vec![records])?.pop().unwrap_or_default();
+    with_fixed_columns(in_camel_case(frame)?)
+}
+
+/// ODS/API 5.x writes `Id`, `ChangeVersion` and `KeyValues`.
+fn in_camel_case(mut frame: DataFrame) -> Result<DataFrame> {
+    if frame.column("Id").is_err() {
+        return Ok(frame);
+    }
+    let names: Vec<String> = frame
+        .get_column_names()
+        .iter()
+        .map(|name| camel_case(name))
+        .collect();
+    frame.set_column_names(&names)?;
+    Ok(frame)
+}
+
+fn camel_case(path: &str) -> String {
+    let segments = path.split('.').map(|segment| {
+        let mut letters = segment.chars();
+        let first = letters.next().map(|first| first.to_ascii_lowercase());
+        first.into_iter().chain(letters).collect::<String>()
+    });
+    segments.collect::<Vec<_>>().join(".")
+}
+
+/// The id as records have it: 32 lower-case hexadecimal digits, where it is a GUID (5.x writes
+/// them in capitals and with dashes).
+fn plain_id(id: &str) -> String {
+    let is_guid = id.len() == 36
+        && id.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        });
+    match is_guid {
+        true => id.replace('-', "").to_ascii_lowercase(),
+        false => id.to_owned(),
+    }
+}
+
+/// The frame with `id` and `changeVersion` before all others, whatever there is.
+fn with_fixed_columns(frame: DataFrame) -> Result<DataFrame> {
+    let height = frame.height();
+    let fixed = [(ID, DataType::String), (CHANGE_VERSION, DataType::Int64)];
+    let mut columns = Vec::with_capacity(frame.width() + fixed.len());
+    for (name, dtype) in &fixed {
+        columns.push(match frame.column(name) {
+            Ok(column) if *name == ID => plain_ids(column)?,
+            Ok(column) => column.cast(dtype)?,
+            Err(_) => Column::full_null((*name).into(), height, dtype),
+        });
+    }
+    let is_fixed = |column: &Column| fixed.iter().any(|(name, _)| column.name() == *name);
+    columns.extend(frame.into_columns().into_iter().filter(|c| !is_fixed(c)));
+    Ok(DataFrame::new(height, columns)?)
+}
+
+fn plain_ids(column: &Column) -> Result<Column> {
+    let texts = column.cast(&DataType::String)?;
+    let ids: StringChunked = texts.str()?.iter().map(|id| id.map(plain_id)).collect();
+    Ok(ids.with_name(ID.into()).into_column())
+}
