@@ -50,13 +50,39 @@ class Sandbox:
         seed: int,
         port: int,
         page_limit: int,
+        release: str,
+        strict: bool,
         token_lifetime: float,
+        token_limit: int | None,
+        request_limit: tuple[int, float] | None,
         latency: float,
     ) -> Self: ...
     @property
     def url(self) -> str: ...
     def districts(self) -> pl.DataFrame: ...
     def load_jsonl(self, district: str, endpoint: str, path: str) -> int: ...
+    def mutate(self, district: str, endpoint: str, kind: str, number: int, late: int) -> None: ...
+    def set_schedule(
+        self,
+        district: str,
+        endpoint: str,
+        before: dict[int, list[tuple[str, int]]],
+        after: dict[int, list[tuple[str, int]]],
+        seed: int | None,
+        per_request: float,
+        until: int | None,
+        shuffle: int | None,
+    ) -> None: ...
+    def set_faults(
+        self,
+        district: str,
+        statuses: list[int],
+        retry_after: int | None,
+        no_total_count: bool,
+        miscount: tuple[str, int] | None,
+        page_cap: int | None,
+        short_pages: list[int],
+    ) -> None: ...
     def request_count(self) -> int: ...
     def stop(self) -> None: ...
 

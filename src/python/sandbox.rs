@@ -1,5 +1,6 @@
 //! The sandbox, as `polars_edfi.Sandbox` wraps it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,7 +8,11 @@ use pyo3::prelude::*;
 use pyo3_polars::PyDataFrame;
 
 use super::errors::raise;
-use crate::Error;
+use crate::sandbox::{Faults, Miscount, Mutation, Schedule};
+use crate::{Error, Result};
+
+/// The steps of a schedule: by the number of a request, kinds of mutations and their numbers.
+type Steps = BTreeMap<usize, Vec<(String, usize)>>;
 
 /// A running sandbox, until it is stopped.
 #[pyclass(frozen, module = "polars_edfi._native")]
@@ -24,7 +29,11 @@ impl Sandbox {
         seed: u64,
         port: u16,
         page_limit: usize,
+        release: String,
+        strict: bool,
         token_lifetime: f64,
+        token_limit: Option<usize>,
+        request_limit: Option<(usize, f64)>,
         latency: f64,
     ) -> PyResult<Self> {
         let time = |name: &str, seconds: f64| {
@@ -33,14 +42,20 @@ impl Sandbox {
                 raise(py, Error::Config(text))
             })
         };
-        let builder = crate::sandbox::Sandbox::builder()
+        let mut builder = crate::sandbox::Sandbox::builder()
             .districts(districts)
             .records(records)
             .seed(seed)
             .port(port)
             .page_limit(page_limit)
+            .release(release)
+            .strict(strict)
+            .token_limit(token_limit)
             .token_lifetime(time("token_lifetime", token_lifetime)?)
             .latency(time("latency", latency)?);
+        if let Some((requests, seconds)) = request_limit {
+            builder = builder.request_limit(requests, time("request_limit", seconds)?, true);
+        }
         let ods = py
             .detach(|| builder.start())
             .map_err(|error| raise(py, error))?;
@@ -67,6 +82,99 @@ impl Sandbox {
             .map_err(|error| raise(py, error))
     }
 
+    fn mutate(
+        &self,
+        py: Python<'_>,
+        district: &str,
+        endpoint: &str,
+        kind: &str,
+        number: usize,
+        late: usize,
+    ) -> PyResult<()> {
+        self.with(py, |ods| {
+            let mutation = mutation(kind, number)?;
+            let mutation = match late {
+                0 => mutation,
+                requests => mutation.late(requests),
+            };
+            ods.mutate(district, endpoint, &mutation)
+        })
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "Python gives them by keyword")]
+    fn set_schedule(
+        &self,
+        py: Python<'_>,
+        district: &str,
+        endpoint: &str,
+        before: Steps,
+        after: Steps,
+        seed: Option<u64>,
+        per_request: f64,
+        until: Option<usize>,
+        shuffle: Option<u64>,
+    ) -> PyResult<()> {
+        self.with(py, |ods| {
+            let mut schedule = match seed {
+                Some(seed) => Schedule::random(seed, per_request),
+                None => Schedule::new(),
+            };
+            for (request, mutations) in before {
+                for (kind, number) in mutations {
+                    schedule = schedule.before(request, mutation(&kind, number)?);
+                }
+            }
+            for (request, mutations) in after {
+                for (kind, number) in mutations {
+                    schedule = schedule.after(request, mutation(&kind, number)?);
+                }
+            }
+            if let Some(until) = until {
+                schedule = schedule.until(until);
+            }
+            if let Some(shuffle) = shuffle {
+                schedule = schedule.shuffle(shuffle);
+            }
+            ods.set_schedule(district, endpoint, schedule);
+            Ok(())
+        })
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "Python gives them by keyword")]
+    fn set_faults(
+        &self,
+        py: Python<'_>,
+        district: &str,
+        statuses: Vec<u16>,
+        retry_after: Option<u32>,
+        no_total_count: bool,
+        miscount: Option<(String, usize)>,
+        page_cap: Option<usize>,
+        short_pages: Vec<usize>,
+    ) -> PyResult<()> {
+        self.with(py, |ods| {
+            let miscount = miscount.map(|(kind, number)| match kind.as_str() {
+                "high" => Ok(Miscount::High(number)),
+                "low" => Ok(Miscount::Low(number)),
+                "at most" => Ok(Miscount::AtMost(number)),
+                other => Err(Error::Config(format!(
+                    "miscount is ('high', n), ('low', n) or ('at most', n), not {other:?}"
+                ))),
+            });
+            let faults = Faults {
+                statuses,
+                retry_after,
+                no_total_count,
+                miscount: miscount.transpose()?,
+                page_cap,
+                short_pages,
+                ..Faults::default()
+            };
+            ods.set_faults(district, faults);
+            Ok(())
+        })
+    }
+
     /// How many requests came, tokens and metadata included.
     fn request_count(&self, py: Python<'_>) -> PyResult<usize> {
         self.with(py, |ods| Ok(ods.requests().len()))
@@ -84,11 +192,23 @@ impl Sandbox {
     }
 }
 
+fn mutation(kind: &str, number: usize) -> Result<Mutation> {
+    Ok(match kind {
+        "insert" => Mutation::Insert(number),
+        "delete" => Mutation::Delete(number),
+        "edit" => Mutation::Edit(number),
+        "recreate" => Mutation::Recreate(number),
+        "rekey" => Mutation::Rekey(number),
+        other => {
+            return Err(Error::Config(format!(
+                "a mutation is 'insert', 'delete', 'edit', 'recreate' or 'rekey', not {other:?}"
+            )));
+        }
+    })
+}
+
 impl Sandbox {
-    fn locked<T>(
-        &self,
-        f: impl FnOnce(&crate::sandbox::Sandbox) -> crate::Result<T>,
-    ) -> crate::Result<T> {
+    fn locked<T>(&self, f: impl FnOnce(&crate::sandbox::Sandbox) -> Result<T>) -> Result<T> {
         let ods = self
             .0
             .lock()
@@ -101,7 +221,7 @@ impl Sandbox {
     fn with<T>(
         &self,
         py: Python<'_>,
-        f: impl FnOnce(&crate::sandbox::Sandbox) -> crate::Result<T>,
+        f: impl FnOnce(&crate::sandbox::Sandbox) -> Result<T>,
     ) -> PyResult<T> {
         self.locked(f).map_err(|error| raise(py, error))
     }

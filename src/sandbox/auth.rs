@@ -1,5 +1,6 @@
 //! The token endpoint: OAuth 2.0 client credentials (RFC 6749, section 4.4), as the ODS has it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -9,9 +10,14 @@ use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::body::{Body, json as json_answer};
+use super::definitions::Definitions;
 use super::district::District;
 use super::problem::Problem;
 use super::query::Query;
+use super::read::wants_snapshot;
+use super::release::Release;
+use super::server::Call;
+use super::store::Record;
 
 /// How tokens are given.
 #[derive(Clone, Copy)]
@@ -95,37 +101,72 @@ pub(super) fn token(
     }
 }
 
-/// `POST /oauth/token_info`: what a token is good for.
+/// `POST /oauth/token_info`: what the caller's own token is good for.
 pub(super) fn token_info(
     district: &District,
-    method: &Method,
-    headers: &HeaderMap,
-    body: &[u8],
+    call: &Call<'_>,
+    definitions: &Definitions,
+    release: Release,
 ) -> Result<Response<Body>, Problem> {
-    if method != Method::POST {
+    if call.method != Method::POST {
         return Err(Problem::method("Token information is requested by POST."));
     }
-    check(district, headers)?;
-    let token = Fields::read(headers, body)?
-        .get("token")
-        .unwrap_or_default();
-    let body = if district.accepts(&token) {
-        json!({
-            "active": true,
-            "client_id": district.key,
-            "namespace_prefixes": ["uri://ed-fi.org"],
-            "education_organizations": [],
-            "assigned_profiles": [],
-            "claim_set": {"name": "Sandbox"},
-        })
-    } else {
-        json!({"active": false})
-    };
+    if wants_snapshot(&call.headers) {
+        return Err(Problem::snapshot_is_read_only());
+    }
+    check(district, &call.headers)?;
+    let token = Fields::read(&call.headers, &call.body)?.get("token");
+    if token.as_deref() != Some(bearer(&call.headers)?) {
+        let text = "The token must be the one of the Authorization header.";
+        return Err(Problem::bad_request(text));
+    }
+    let mut body = json!({
+        "active": true,
+        "client_id": district.key,
+        "namespace_prefixes": ["uri://ed-fi.org"],
+        "education_organizations": organizations(district),
+        "student_identification_system": null,
+        "assigned_profiles": [],
+    });
+    if release.tells_operations() {
+        let operations = ["Create", "Read", "Update", "Delete", "ReadChanges"];
+        let resources = definitions.served().into_iter();
+        let resources = resources
+            .map(|endpoint| json!({"resource": format!("/{endpoint}"), "operations": operations}));
+        body["claim_set"] = json!({"name": "Sandbox"});
+        body["resources"] = resources.collect();
+        body["services"] = json!([]);
+    }
     Ok(json_answer(StatusCode::OK, &body))
+}
+
+/// The districts that a client is authorized for: all that there are.
+fn organizations(district: &District) -> Vec<Value> {
+    let state = district.state();
+    let table = state.tables.get("ed-fi/localEducationAgencies");
+    let records = table.map_or(&[][..], |table| table.records());
+    let organization = |record: &Arc<Record>| {
+        let body = record.parse();
+        json!({
+            "education_organization_id": body.get("localEducationAgencyId"),
+            "name_of_institution": body.get("nameOfInstitution"),
+            "type": "edfi.LocalEducationAgency",
+            "local_education_agency_id": body.get("localEducationAgencyId"),
+        })
+    };
+    records.iter().map(organization).collect()
 }
 
 /// Refuses a request without a bearer token that is this district's and alive.
 pub(super) fn check(district: &District, headers: &HeaderMap) -> Result<(), Problem> {
+    if district.accepts(bearer(headers)?) {
+        Ok(())
+    } else {
+        Err(Problem::unauthenticated("Invalid token"))
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let Some(header) = headers.get(AUTHORIZATION) else {
         return Err(Problem::unauthenticated("Authorization header is missing."));
     };
@@ -134,16 +175,12 @@ pub(super) fn check(district: &District, headers: &HeaderMap) -> Result<(), Prob
         .ok()
         .and_then(|text| text.split_once(' '))
         .unwrap_or_default();
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Problem::unauthenticated(
-            "Unknown Authorization header scheme.",
-        ));
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(token.trim());
     }
-    if district.accepts(token.trim()) {
-        Ok(())
-    } else {
-        Err(Problem::unauthenticated("Invalid token"))
-    }
+    Err(Problem::unauthenticated(
+        "Unknown Authorization header scheme.",
+    ))
 }
 
 fn refusal(status: u16, error: &str, description: &str) -> Response<Body> {

@@ -11,7 +11,9 @@ use super::Sandbox;
 use super::auth::TokenRules;
 use super::definitions::{Definitions, is_descriptor};
 use super::district::District;
+use super::limits::{Limiter, RequestLimit};
 use super::log::Log;
+use super::release::Release;
 use super::server::{Shared, serve};
 use super::{generate, openapi};
 use crate::{Error, Result};
@@ -25,11 +27,14 @@ pub struct SandboxBuilder {
     seed: u64,
     port: u16,
     page_limit: usize,
+    release: String,
     token_lifetime: Duration,
     token_limit: Option<usize>,
     latency: Duration,
     links: bool,
     total_count: bool,
+    strict: bool,
+    request_limit: Option<RequestLimit>,
     gzip: bool,
     keep_bodies: bool,
     documents: Vec<Value>,
@@ -43,11 +48,14 @@ impl Default for SandboxBuilder {
             seed: 0,
             port: 0,
             page_limit: 500,
+            release: Release::default().to_string(),
             token_lifetime: Duration::from_secs(30 * 60),
             token_limit: None,
             latency: Duration::ZERO,
             links: true,
             total_count: true,
+            strict: true,
+            request_limit: None,
             gzip: false,
             keep_bodies: false,
             documents: Vec::new(),
@@ -86,6 +94,16 @@ impl SandboxBuilder {
         self
     }
 
+    /// The release of the ODS/API that it answers as, from `"5.2"` to `"7.3"`, the default.
+    ///
+    /// Before 7.3 collections are in the order of their natural keys, and there are no page tokens and no
+    /// partitions; before 6.1 there are no changed keys; 5.x writes what changed in PascalCase with ids as
+    /// GUIDs in capitals, gives 25 items without `limit`, and up to 5.3 deletes have no keys and no count.
+    pub fn release(mut self, release: impl Into<String>) -> Self {
+        self.release = release.into();
+        self
+    }
+
     /// How long a token lives. Default: 30 minutes.
     pub fn token_lifetime(mut self, lifetime: Duration) -> Self {
         self.token_lifetime = lifetime;
@@ -117,6 +135,28 @@ impl SandboxBuilder {
         self
     }
 
+    /// Whether it takes what an ODS takes, and nothing else. Default: yes.
+    ///
+    /// Otherwise descriptors may have any value, references are looked up only where the district holds
+    /// something that they could mean, members that a schema does not have are kept, people may be written
+    /// again without an association, and resources that stand in no document come to be when somebody
+    /// posts to them.
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    /// How many requests the host takes in a window of time, and whether the 429 to one more says when to
+    /// come again. Default: any number.
+    pub fn request_limit(mut self, requests: usize, window: Duration, retry_after: bool) -> Self {
+        self.request_limit = Some(RequestLimit {
+            requests,
+            window,
+            retry_after,
+        });
+        self
+    }
+
     /// Whether bodies are compressed for those who accept it. Default: no.
     pub fn gzip(mut self, gzip: bool) -> Self {
         self.gzip = gzip;
@@ -141,7 +181,7 @@ impl SandboxBuilder {
     /// # Errors
     ///
     /// [`Error::Config`] where a district is named twice or not at all, where a document is not OpenAPI 3,
-    /// or where the port cannot be had.
+    /// for a release that is none, or where the port cannot be had.
     pub fn start(self) -> Result<Sandbox> {
         for (index, id) in self.districts.iter().enumerate() {
             if id.trim().is_empty() || self.districts[..index].contains(id) {
@@ -160,6 +200,7 @@ impl SandboxBuilder {
                 &mut resources
             }) = document;
         }
+        let release = Release::read(&self.release)?;
         let definitions = Definitions::new([&resources, &descriptors].into_iter())?;
 
         let districts: Vec<_> = self
@@ -187,9 +228,12 @@ impl SandboxBuilder {
             resources,
             descriptors,
             page_limit: self.page_limit,
+            release,
             latency: self.latency,
             links: self.links,
             total_count: self.total_count,
+            strict: self.strict,
+            limiter: Limiter::new(self.request_limit),
             gzip: self.gzip,
             keep_bodies: self.keep_bodies,
             token_rules: Mutex::new(TokenRules {

@@ -4,9 +4,10 @@ use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::body::{Body, json as json_answer};
+use super::definitions::pascal;
 use super::problem::Problem;
-use super::read::{Reader, TOTAL_COUNT, wants_snapshot};
-use super::store::{Tracked, id_text};
+use super::read::{Reader, wants_snapshot};
+use super::store::{Tracked, dashed, id_text};
 
 impl Reader<'_> {
     /// `GET /changeQueries/v1/availableChangeVersions`.
@@ -17,22 +18,21 @@ impl Reader<'_> {
             true => state.snapshot_version,
             false => state.change_version,
         };
-        Ok(json_answer(
-            StatusCode::OK,
-            &json!({"oldestChangeVersion": 0, "newestChangeVersion": newest}),
-        ))
+        let body = match self.release.tracks_in_pascal_case() {
+            true => json!({"OldestChangeVersion": 0, "NewestChangeVersion": newest}),
+            false => json!({"oldestChangeVersion": 0, "newestChangeVersion": newest}),
+        };
+        Ok(json_answer(StatusCode::OK, &body))
     }
 
     /// `GET /data/v3/{namespace}/{resource}/deletes`.
     pub(super) fn deletes(&self, endpoint: &str) -> Result<Response<Body>, Problem> {
         let state = self.district.state();
-        let deletes = &self.table(&state, endpoint)?.deletes;
-        self.tracked(deletes, |one| {
-            json!({
-                "id": id_text(one.id),
-                "changeVersion": one.change_version,
-                "keyValues": one.old_key,
-            })
+        let deletes = self.table(&state, endpoint)?.deletes();
+        let tells_keys = self.release.tracks_keys();
+        self.tracked(deletes, tells_keys, |one| {
+            let key = ("keyValues", one.old_key.clone());
+            self.entry(one, tells_keys.then_some(key))
         })
     }
 
@@ -42,8 +42,8 @@ impl Reader<'_> {
         let table = self.table(&state, endpoint)?;
         let (from, to) = self.query.change_versions()?;
         let mut merged: Vec<Tracked> = Vec::new();
-        for change in &table.key_changes {
-            if !(from..=to).contains(&change.change_version) {
+        for change in table.key_changes() {
+            if !self.release.tracks_key_changes() || !(from..=to).contains(&change.change_version) {
                 continue;
             }
             match merged.iter_mut().find(|earlier| earlier.id == change.id) {
@@ -54,44 +54,60 @@ impl Reader<'_> {
                 None => merged.push(change.clone()),
             }
         }
-        self.tracked(&merged, |one| {
-            json!({
-                "id": id_text(one.id),
-                "changeVersion": one.change_version,
-                "oldKeyValues": one.old_key,
-                "newKeyValues": one.new_key,
-            })
+        merged.sort_by_key(|one| one.change_version);
+        self.tracked(merged.iter(), true, |one| {
+            let new_key = one.new_key.clone().unwrap_or_default();
+            self.entry(
+                one,
+                [
+                    ("oldKeyValues", one.old_key.clone()),
+                    ("newKeyValues", new_key),
+                ],
+            )
         })
     }
 
-    fn tracked(
+    /// What happened to one item, named as this release names it.
+    fn entry(&self, one: &Tracked, keys: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+        let old = self.release.tracks_in_pascal_case();
+        let name = |name: &str| if old { pascal(name) } else { name.to_owned() };
+        let id = match old {
+            true => dashed(&id_text(one.id)).to_uppercase(),
+            false => id_text(one.id),
+        };
+        let mut entry = serde_json::Map::new();
+        entry.insert(name("id"), id.into());
+        entry.insert(name("changeVersion"), one.change_version.into());
+        entry.extend(keys.into_iter().map(|(key, value)| (name(key), value)));
+        entry.into()
+    }
+
+    fn tracked<'t>(
         &self,
-        all: &[Tracked],
+        all: impl Iterator<Item = &'t Tracked>,
+        counts: bool,
         show: impl Fn(&Tracked) -> Value,
     ) -> Result<Response<Body>, Problem> {
-        let window = self.query.window(self.page_limit)?;
+        let window = self.query.window(self.limits)?;
         let (from, to) = self.query.change_versions()?;
         let wants_total = self.query.total_count()?;
-        let faults = self.district.faults();
-        if faults.faults.no_change_queries {
+        let mut faults = self.district.faults();
+        let faults = &mut faults.faults;
+        if faults.no_change_queries {
             return Err(super::read::no_item());
         }
         let chosen: Vec<_> = all
-            .iter()
             .filter(|one| (from..=to).contains(&one.change_version))
             .collect();
         let page: Vec<_> = chosen
             .iter()
             .skip(window.offset)
-            .take(window.limit)
+            .take(faults.page_size(window.limit))
             .map(|one| show(one))
             .collect();
         let mut answer = json_answer(StatusCode::OK, &page.into());
-        if wants_total && self.counts && !faults.faults.no_total_count {
-            answer
-                .headers_mut()
-                .insert(TOTAL_COUNT, chosen.len().into());
-        }
+        let total = (wants_total && counts).then_some(chosen.len());
+        self.count(total, faults, &mut answer);
         Ok(answer)
     }
 }

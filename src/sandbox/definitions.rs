@@ -27,14 +27,20 @@ struct Definition {
 pub(super) struct Definitions {
     schemas: Map<String, Value>,
     resources: HashMap<String, Definition>,
-    endpoint_of: HashMap<String, String>,
+    /// By the name of a schema, the endpoints whose items it can mean: one, or the kinds of an abstract one.
+    endpoints_of: HashMap<String, Vec<String>>,
 }
+
+/// The abstract resource that schools, districts and the like are kinds of.
+const ORGANIZATION: &str = "edFi_educationOrganization";
 
 /// A reference inside a body.
 pub(super) struct Reference {
-    /// The endpoint that it refers to.
-    pub(super) target: String,
-    /// The natural key of the item it refers to, as text.
+    /// What it refers to: `Student`.
+    pub(super) item: String,
+    /// The endpoints that may have the item.
+    pub(super) targets: Vec<String>,
+    /// The natural key of the item, as text.
     pub(super) key: String,
 }
 
@@ -44,7 +50,7 @@ impl Definitions {
         let mut known = Self {
             schemas: Map::new(),
             resources: HashMap::new(),
-            endpoint_of: HashMap::new(),
+            endpoints_of: HashMap::new(),
         };
         for (name, updatable, key) in natural_keys() {
             let definition = Definition {
@@ -57,6 +63,8 @@ impl Definitions {
         for document in documents {
             known.read(document)?;
         }
+        let kinds = known.organizations();
+        known.endpoints_of.insert(ORGANIZATION.to_owned(), kinds);
         Ok(known)
     }
 
@@ -108,13 +116,41 @@ impl Definitions {
                 updatable: before || put["x-Ed-Fi-isUpdatable"] == true,
             };
             self.resources.insert(endpoint.to_owned(), definition);
-            self.endpoint_of
-                .insert(schema.to_owned(), endpoint.to_owned());
+            self.endpoints_of
+                .insert(schema.to_owned(), vec![endpoint.to_owned()]);
         }
         Ok(())
     }
 
-    /// Whether the resource exists even where it holds nothing.
+    /// Schools, districts and the like: they have a name and one number for a key.
+    fn organizations(&self) -> Vec<String> {
+        let is_one = |(endpoint, known): &(&String, &Definition)| {
+            known.key.len() == 1
+                && self
+                    .schema(endpoint)
+                    .is_some_and(|schema| schema["properties"]["nameOfInstitution"].is_object())
+        };
+        let kinds = self.resources.iter().filter(is_one);
+        sorted(kinds.map(|(endpoint, _)| endpoint.clone()))
+    }
+
+    /// The resources that stand in the documents, sorted.
+    pub(super) fn served(&self) -> Vec<&str> {
+        let resources = self.resources.iter();
+        let mut served: Vec<_> = resources
+            .filter(|(_, known)| known.schema.is_some())
+            .map(|(endpoint, _)| endpoint.as_str())
+            .collect();
+        served.sort_unstable();
+        served
+    }
+
+    /// Whether the resource stands in a document.
+    pub(super) fn serves(&self, endpoint: &str) -> bool {
+        self.schema(endpoint).is_some()
+    }
+
+    /// Whether the resource is one of the Data Standard or stands in a document.
     pub(super) fn knows(&self, endpoint: &str) -> bool {
         self.resources.contains_key(endpoint)
             || (endpoint.starts_with("ed-fi/") && is_descriptor(endpoint))
@@ -240,48 +276,59 @@ impl Definitions {
 
     /// What an object with this schema refers to, if it is a reference to a resource with a schema.
     pub(super) fn reference(&self, schema: &Value, body: &Map<String, Value>) -> Option<Reference> {
-        let target = self.target(schema)?;
-        let names = &self.resources.get(target)?.key;
-        let key = key_text(names.iter().map(|name| body.get(name)));
+        let (item, targets) = self.targets(schema)?;
+        let key = match item {
+            ORGANIZATION => key_text([body.get("educationOrganizationId")].into_iter()),
+            _ => {
+                let names = &self.resources.get(targets.first()?)?.key;
+                key_text(names.iter().map(|name| body.get(name)))
+            }
+        };
         Some(Reference {
-            target: target.to_owned(),
+            item: pascal(item.split_once('_').map_or(item, |(_, name)| name)),
+            targets: targets.to_vec(),
             key,
         })
     }
 
-    fn target(&self, schema: &Value) -> Option<&str> {
+    /// The schema that a reference with this schema leads to, and the endpoints of its items.
+    fn targets(&self, schema: &Value) -> Option<(&str, &[String])> {
         let item = referenced(schema)?.strip_suffix("Reference")?;
-        self.endpoint_of.get(item).map(String::as_str)
+        let (item, targets) = self.endpoints_of.get_key_value(item)?;
+        Some((item, targets))
     }
 
     /// Whether items of `endpoint` can refer to items of `target`.
     pub(super) fn may_refer(&self, endpoint: &str, target: &str) -> bool {
-        let Some(name) = self
-            .resources
-            .get(endpoint)
-            .and_then(|known| known.schema.as_deref())
-        else {
-            return false;
+        let found = self.refers_to(endpoint);
+        found.iter().any(|(other, _)| *other == target)
+    }
+
+    /// The endpoints that items of `endpoint` can refer to at any depth, and whether each item has to.
+    pub(super) fn refers_to(&self, endpoint: &str) -> Vec<(&str, bool)> {
+        let known = self.resources.get(endpoint);
+        let Some(name) = known.and_then(|known| known.schema.as_deref()) else {
+            return Vec::new();
         };
-        let mut seen = vec![name.to_owned()];
+        let mut found = Vec::new();
+        let mut seen = vec![name];
         let mut next = 0;
-        while let Some(schema) = seen.get(next).and_then(|name| self.schemas.get(name)) {
+        while let Some(schema) = seen.get(next).and_then(|name| self.schemas.get(*name)) {
+            let is_root = next == 0;
             next += 1;
-            for member in schema["properties"]
-                .as_object()
-                .into_iter()
-                .flat_map(Map::values)
-            {
-                if self.target(member) == Some(target) {
-                    return true;
+            for (member, inner) in schema["properties"].as_object().into_iter().flatten() {
+                if let Some((_, targets)) = self.targets(inner) {
+                    let mut required = schema["required"].as_array().into_iter().flatten();
+                    let required = is_root && required.any(|name| name == member);
+                    found.extend(targets.iter().map(|target| (target.as_str(), required)));
                 }
-                let inner = referenced(member).or_else(|| referenced(&member["items"]));
-                if let Some(name) = inner.filter(|name| !seen.iter().any(|old| old == name)) {
-                    seen.push(name.to_owned());
+                let inner = referenced(inner).or_else(|| referenced(&inner["items"]));
+                if let Some(name) = inner.filter(|name| !seen.contains(name)) {
+                    seen.push(name);
                 }
             }
         }
-        false
+        found
     }
 
     /// What one item of the resource is called in messages and links: `StudentAssessment`.

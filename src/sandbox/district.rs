@@ -39,7 +39,7 @@ impl District {
             id: id.to_owned(),
             key: word("key", 12),
             secret: word("secret", 24),
-            state: Mutex::default(),
+            state: Mutex::new(State::new(random(seed, id, "mutations"))),
             faults: Mutex::default(),
             tokens: Mutex::default(),
         }

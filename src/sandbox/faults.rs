@@ -1,7 +1,6 @@
 //! Faults: what a district does wrong on purpose, and how long it goes on.
 
 use std::collections::HashMap;
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use hyper::Method;
@@ -52,6 +51,13 @@ pub struct Faults {
     /// For how many reads of a resource records are lost; 0 counts as 1, `usize::MAX` is for ever.
     /// A read begins with a page at offset 0 (`limit=0` is none).
     pub lose_reads: usize,
+    /// So many records the next pages fall short of what they should hold, one after the other; `0` leaves
+    /// one whole.
+    pub short_pages: Vec<usize>,
+    /// No page holds more records than this, whatever `limit` says: a host that cuts pages in silence.
+    pub page_cap: Option<usize>,
+    /// `Total-Count` is not what it should be.
+    pub miscount: Option<Miscount>,
     /// Each page after the first begins with the last record of the page before, beyond its limit.
     pub repeat_records: bool,
     /// All tokens are revoked, once, after this many accepted data requests.
@@ -66,6 +72,8 @@ pub struct Faults {
     pub no_ids: bool,
     /// In every third record of the second half of a resource, numbers and booleans are strings.
     pub mistype: bool,
+    /// Filters on members are ignored like names that mean nothing: everything is given.
+    pub ignore_filters: bool,
     /// No `Next-Page-Token`, no `/partitions`, and page tokens are ignored like other names that mean
     /// nothing: an ODS/API before 7.3.
     pub no_cursor: bool,
@@ -74,11 +82,49 @@ pub struct Faults {
     pub token_gaps: bool,
     /// No metadata: 404, and nothing about it in the discovery document.
     pub no_metadata: bool,
+    /// No document of dependencies: 404, and nothing about it in the discovery document.
+    pub no_dependencies: bool,
+    /// Nothing tells what a token is good for: 404, and nothing about it in the discovery document.
+    pub no_token_info: bool,
     /// No change queries: 404, and nothing about them in the discovery document.
     pub no_change_queries: bool,
     /// Only writes (POST, PUT, DELETE) are disturbed: by statuses, closed connections, HTML, redirects,
     /// latency and stalls.
     pub writes_only: bool,
+}
+
+/// How a `Total-Count` is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Miscount {
+    /// So many too many.
+    High(usize),
+    /// So many too few.
+    Low(usize),
+    /// Never more than this, as a search engine counts.
+    AtMost(usize),
+}
+
+impl Faults {
+    /// The `Total-Count` of so many records, if there is one.
+    pub(super) fn total(&self, right: usize) -> Option<usize> {
+        (!self.no_total_count).then(|| match self.miscount {
+            None => right,
+            Some(Miscount::High(more)) => right + more,
+            Some(Miscount::Low(less)) => right.saturating_sub(less),
+            Some(Miscount::AtMost(most)) => right.min(most),
+        })
+    }
+
+    /// How many records the next page holds where so many are asked for.
+    pub(super) fn page_size(&mut self, asked: usize) -> usize {
+        let size = self.page_cap.map_or(asked, |cap| asked.min(cap));
+        match size {
+            // Only a count is asked for.
+            0 => 0,
+            size => size.saturating_sub(next(&mut self.short_pages).unwrap_or(0)),
+        }
+    }
 }
 
 /// What happens to a request before the work.
@@ -144,7 +190,7 @@ impl FaultState {
             verdict.before = if take(&mut faults.break_before) || unlucky {
                 Before::Close
             } else {
-                match next_status(&mut faults.statuses) {
+                match next(&mut faults.statuses) {
                     Some(0) => Before::Nothing,
                     Some(status) => Before::Status(status),
                     None => match (faults.always_status, &faults.redirect_to) {
@@ -215,12 +261,9 @@ impl FaultState {
     }
 }
 
-/// The next of a list of statuses.
-pub(super) fn next_status(statuses: &mut Vec<u16>) -> Option<u16> {
-    let mut queue = VecDeque::from(std::mem::take(statuses));
-    let next = queue.pop_front();
-    *statuses = queue.into();
-    next
+/// Takes the first of a list.
+pub(super) fn next<T>(list: &mut Vec<T>) -> Option<T> {
+    (!list.is_empty()).then(|| list.remove(0))
 }
 
 fn take(count: &mut usize) -> bool {

@@ -5,11 +5,12 @@ use std::fmt::Write;
 use fastrand::Rng;
 
 use super::clock;
+use super::definitions::pascal;
 use super::district::{District, random};
 use super::load::{EPOCH, Loader};
 use super::results::{self, AssessmentKind, KINDS, NAMESPACE};
 use super::store::{digest_of, id_text};
-use super::words::{DESCRIPTORS, FIRST, GRADES, LAST, PLACES, SCHOOLS};
+use super::words::{self, FIRST, GRADES, LAST, PLACES, SCHOOLS, SEXES};
 
 /// Where a generated item can be found by those that refer to it.
 pub(super) struct Target {
@@ -17,6 +18,7 @@ pub(super) struct Target {
     pub(super) members: String,
     rel: &'static str,
     endpoint: &'static str,
+    key_text: String,
     pub(super) digest: u128,
 }
 
@@ -32,6 +34,7 @@ impl Target {
             members,
             rel,
             endpoint,
+            key_text: key.to_owned(),
             digest: digest_of(&district.id, endpoint, key),
         }
     }
@@ -71,7 +74,8 @@ pub(super) struct World<'a> {
 /// The first school year that the sandbox knows; there are 61.
 const FIRST_YEAR: u32 = 1990;
 
-/// Fills the district, `records` student assessments and what they need.
+/// Fills the district: descriptors and school years, as any ODS has them, then `records` student assessments
+/// and what they need.
 pub(super) fn fill(district: &District, seed: u64, records: usize, links: bool) {
     descriptors(district);
     let mut world = World {
@@ -85,15 +89,19 @@ pub(super) fn fill(district: &District, seed: u64, records: usize, links: bool) 
         objectives: Vec::new(),
     };
     world.school_years();
+    if records == 0 {
+        return;
+    }
     world.make_schools();
     world.make_students((records / 4).max(1));
+    world.make_enrolments();
     world.make_assessments();
     results::fill(&world, records);
 }
 
 fn descriptors(district: &District) {
-    for (name, codes) in DESCRIPTORS {
-        let kind = name[..1].to_uppercase() + &name[1..];
+    for (name, codes) in words::descriptors() {
+        let kind = pascal(name);
         let mut loader = Loader::new(district, &format!("ed-fi/{name}Descriptors"));
         for code in codes {
             let namespace = format!("uri://ed-fi.org/{kind}Descriptor");
@@ -160,6 +168,7 @@ impl World<'_> {
         };
         let mut places = PLACES;
         random.shuffle(&mut places);
+        let district = self.make_agency(agency);
         let mut loader = Loader::new(self.district, "ed-fi/schools");
         for (index, place) in places.iter().take(random.usize(2..=4)).enumerate() {
             let (kind, category) = SCHOOLS[index];
@@ -173,15 +182,16 @@ impl World<'_> {
                 })
                 .collect();
             let mut members = format!(
-                r##""schoolId":{id},"nameOfInstitution":"{place} {kind}","educationOrganizationCategories":[{{"educationOrganizationCategoryDescriptor":"uri://ed-fi.org/EducationOrganizationCategoryDescriptor#School"}}],"gradeLevels":[{}],"schoolCategories":[{{"schoolCategoryDescriptor":"uri://ed-fi.org/SchoolCategoryDescriptor#{category}"}}],"localEducationAgencyReference":{{"localEducationAgencyId":{agency}}}"##,
+                r##""schoolId":{id},"nameOfInstitution":"{place} {kind}","educationOrganizationCategories":[{{"educationOrganizationCategoryDescriptor":"uri://ed-fi.org/EducationOrganizationCategoryDescriptor#School"}}],"gradeLevels":[{}],"schoolCategories":[{{"schoolCategoryDescriptor":"uri://ed-fi.org/SchoolCategoryDescriptor#{category}"}}],"localEducationAgencyReference":{}"##,
                 grades.join(","),
+                district.reference(self.links),
             );
             if chance(&mut random, 60) {
                 let site = place.to_lowercase().replace(' ', "-");
                 let _ = write!(members, r#","webSite":"https://{site}.example.org/""#);
             }
             let text = id.to_string();
-            loader.add(&key(&[&text]), &members, EPOCH, Vec::new());
+            loader.add(&key(&[&text]), &members, EPOCH, vec![district.digest]);
             let inner = format!(r#""schoolId":{id}"#);
             let target = Target::new(
                 self.district,
@@ -191,6 +201,45 @@ impl World<'_> {
                 inner,
             );
             self.schools.push(target);
+        }
+        loader.finish([]);
+    }
+
+    fn make_agency(&self, id: u64) -> Target {
+        let endpoint = "ed-fi/localEducationAgencies";
+        let natural_key = key(&[&id.to_string()]);
+        let own = format!(r#""localEducationAgencyId":{id}"#);
+        let members = format!(
+            r##"{own},"nameOfInstitution":"District {id}","categories":[{{"educationOrganizationCategoryDescriptor":"uri://ed-fi.org/EducationOrganizationCategoryDescriptor#Local Education Agency"}}],"localEducationAgencyCategoryDescriptor":"uri://ed-fi.org/LocalEducationAgencyCategoryDescriptor#Regular public school district""##
+        );
+        let mut loader = Loader::new(self.district, endpoint);
+        loader.add(&natural_key, &members, EPOCH, Vec::new());
+        loader.finish([]);
+        Target::new(
+            self.district,
+            endpoint,
+            "LocalEducationAgency",
+            &natural_key,
+            own,
+        )
+    }
+
+    /// Each student is enrolled in one school.
+    fn make_enrolments(&self) {
+        let mut loader = Loader::new(self.district, "ed-fi/studentSchoolAssociations");
+        let entry = "2024-08-15";
+        for (student, modified) in self.students.iter().zip(EPOCH..) {
+            let school = &self.schools[student.school];
+            let members = format!(
+                r##""entryDate":"{entry}","schoolReference":{},"schoolYearTypeReference":{},"studentReference":{},"entryGradeLevelDescriptor":"uri://ed-fi.org/GradeLevelDescriptor#{}","primarySchool":true"##,
+                school.reference(self.links),
+                self.year(2025).reference(self.links),
+                student.target.reference(self.links),
+                GRADES[student.grade],
+            );
+            let natural_key = key(&[entry]) + &school.key_text + &student.target.key_text;
+            let refers_to = vec![school.digest, self.year(2025).digest, student.target.digest];
+            loader.add(&natural_key, &members, modified, refers_to);
         }
         loader.finish([]);
     }
@@ -219,7 +268,7 @@ impl World<'_> {
                 let _ = write!(members, r#","middleName":"{}""#, pick(&mut random, &FIRST));
             }
             if chance(&mut random, 90) {
-                let sex = pick(&mut random, DESCRIPTORS[5].1);
+                let sex = pick(&mut random, &SEXES);
                 let _ = write!(
                     members,
                     r##","birthSexDescriptor":"uri://ed-fi.org/SexDescriptor#{sex}""##

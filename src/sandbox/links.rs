@@ -1,5 +1,5 @@
-//! A posted body as the ODS gives it back: without server fields, references with links, and every other
-//! value with the very digits that were sent.
+//! A posted body as the ODS gives it back: without server fields and unknown members, references with
+//! links, and every other value with the very digits that were sent.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,17 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::definitions::{Definitions, is_reference};
-use super::store::{digest_of, id_text};
+use super::store::{Tables, digest_of, id_text};
 
 /// Rewrites bodies of one district.
 pub(super) struct Rewriter<'a> {
     pub(super) definitions: &'a Definitions,
     pub(super) district: &'a str,
     pub(super) links: bool,
+    /// Whether members that a schema does not have are kept; an ODS drops them without a word.
+    pub(super) keeps_unknown: bool,
+    /// Where links lead to.
+    pub(super) tables: &'a Tables,
 }
 
 impl Rewriter<'_> {
@@ -37,13 +41,16 @@ impl Rewriter<'_> {
         value: &RawValue,
         out: &mut String,
     ) -> Result<(), serde_json::Error> {
+        let members = &schema["properties"];
+        if !self.keeps_unknown && members.is_object() && members[name].is_null() && name != "_ext" {
+            return Ok(());
+        }
         if !out.is_empty() && !out.ends_with('{') {
             out.push(',');
         }
         out.push_str(&Value::from(name).to_string());
         out.push(':');
-        let schema = &schema["properties"][name];
-        self.value(schema, is_reference(name), value.get(), out)
+        self.value(&members[name], is_reference(name), value.get(), out)
     }
 
     fn value(
@@ -86,13 +93,17 @@ impl Rewriter<'_> {
     fn link(&self, schema: &Value, text: &str, out: &mut String) -> Result<(), serde_json::Error> {
         let body = serde_json::from_str(text)?;
         if let Some(reference) = self.definitions.reference(schema, &body) {
-            let id = id_text(digest_of(self.district, &reference.target, &reference.key));
-            let rel = self.definitions.item_name(&reference.target);
+            let found = reference.targets.iter().find_map(|target| {
+                let key = digest_of(self.district, target, &reference.key);
+                let record = self.tables.get(target)?.by_key(key)?;
+                Some((target, record.id))
+            });
+            let Some((target, id)) = found else {
+                return Ok(());
+            };
+            let (rel, id) = (self.definitions.item_name(target), id_text(id));
             let comma = if out.ends_with('{') { "" } else { "," };
-            let link = format!(
-                r#"{comma}"link":{{"rel":"{rel}","href":"/{}/{id}"}}"#,
-                reference.target
-            );
+            let link = format!(r#"{comma}"link":{{"rel":"{rel}","href":"/{target}/{id}"}}"#);
             out.push_str(&link);
         }
         Ok(())

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use super::commit::digests;
 use super::definitions::Definitions;
 use super::definitions::is_reference;
 use super::district::District;
-use super::store::{Record, Table, digest_of, etag_of, id_text, key_text, read_id, wire};
+use super::store::{Record, Stamp, Table, digest_of, etag_of, id_text, key_text, read_id, wire};
 use super::{clock, store};
 use crate::{Error, Result};
 
@@ -34,13 +35,19 @@ impl<'a> Loader<'a> {
     }
 
     /// Adds a record by the text between its braces; `key` is the text of its natural key.
-    pub(super) fn add(&mut self, key: &str, members: &str, modified: u64, refers_to: Vec<u128>) {
-        let key = digest_of(&self.district.id, &self.endpoint, key);
+    pub(super) fn add(
+        &mut self,
+        key_text: &str,
+        members: &str,
+        modified: u64,
+        refers_to: Vec<u128>,
+    ) {
+        let key = digest_of(&self.district.id, &self.endpoint, key_text);
         let id = self.distinct(key);
-        let (seq, change_version) = {
-            let mut state = self.district.state();
-            (state.next_seq(), state.next_version())
-        };
+        let Stamp {
+            seq,
+            change_version,
+        } = self.district.state().stamp();
         let etag = etag_of(id, change_version);
         let start = self.start();
         wire(id, etag, modified, members, &mut self.arena);
@@ -48,6 +55,7 @@ impl<'a> Loader<'a> {
             seq,
             id,
             key,
+            key_text: key_text.into(),
             etag,
             change_version,
             wire: Bytes::new(),
@@ -59,18 +67,15 @@ impl<'a> Loader<'a> {
     /// Adds a body as it is; only `id`, `_etag` and `_lastModifiedDate` are added where it has none.
     fn add_raw(&mut self, definitions: &Definitions, body: &Map<String, Value>) {
         let identity = definitions.identity(&self.endpoint, body);
-        let key = digest_of(
-            &self.district.id,
-            &self.endpoint,
-            &key_text(identity.values().map(Some)),
-        );
+        let key_text = key_text(identity.values().map(Some));
+        let key = digest_of(&self.district.id, &self.endpoint, &key_text);
         let own_id = body.get("id").and_then(Value::as_str).and_then(read_id);
         let id = own_id.unwrap_or_else(|| self.distinct(key));
         let refers_to = definitions.references(&self.endpoint, body);
-        let (seq, change_version) = {
-            let mut state = self.district.state();
-            (state.next_seq(), state.next_version())
-        };
+        let Stamp {
+            seq,
+            change_version,
+        } = self.district.state().stamp();
         let own_etag = body
             .get("_etag")
             .and_then(Value::as_str)
@@ -96,14 +101,12 @@ impl<'a> Loader<'a> {
         let start = self.start();
         self.arena
             .extend_from_slice(Value::from(item).to_string().as_bytes());
-        let refers_to = refers_to
-            .iter()
-            .map(|reference| digest_of(&self.district.id, &reference.target, &reference.key))
-            .collect();
+        let refers_to = digests(&self.district.id, &refers_to);
         self.push(Record {
             seq,
             id,
             key,
+            key_text: key_text.into(),
             etag,
             change_version,
             wire: Bytes::new(),

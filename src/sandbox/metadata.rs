@@ -5,22 +5,19 @@ use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::body::{Body, empty, json as json_answer, typed};
+use super::definitions::Definitions;
+use super::dependencies::dependencies;
+use super::faults::Faults;
 use super::problem::Problem;
 use super::query::Query;
 use super::read::unquoted;
+use super::release::Release;
 use super::store::{digest_of, id_text};
 use super::swagger::swagger2;
 
-/// Resources in the order in which they can be created.
-const ORDER: [&[&str]; 4] = [
-    &["schoolYearTypes", "students"],
-    &["schools", "assessments"],
-    &["objectiveAssessments"],
-    &["studentAssessments"],
-];
-
-/// The discovery document of a root, as ODS/API 7.3 has it.
-pub(super) fn discovery(root: &str, with_metadata: bool, with_changes: bool) -> Response<Body> {
+/// The discovery document of a root, without what is switched off.
+pub(super) fn discovery(root: &str, release: Release, faults: &Faults) -> Response<Body> {
+    let release = release.to_string();
     let mut urls = json!({
         "dependencies": format!("{root}/metadata/data/v3/dependencies"),
         "openApiMetadata": format!("{root}/metadata/"),
@@ -29,37 +26,48 @@ pub(super) fn discovery(root: &str, with_metadata: bool, with_changes: bool) -> 
         "dataManagementApi": format!("{root}/data/v3/"),
         "changeQueries": format!("{root}/changeQueries/v1/"),
     });
+    let missing = [
+        ("openApiMetadata", faults.no_metadata),
+        ("dependencies", faults.no_metadata || faults.no_dependencies),
+        ("oauthTokenIntrospection", faults.no_token_info),
+        ("changeQueries", faults.no_change_queries),
+    ];
     if let Some(urls) = urls.as_object_mut() {
-        if !with_metadata {
-            urls.shift_remove("openApiMetadata");
-            urls.shift_remove("dependencies");
-        }
-        if !with_changes {
-            urls.shift_remove("changeQueries");
+        for (name, _) in missing.iter().filter(|(_, is_missing)| *is_missing) {
+            urls.shift_remove(*name);
         }
     }
     let document = json!({
-        "version": "7.3",
+        "version": release,
         "applicationName": "Ed-Fi ODS/API sandbox",
-        "informationalVersion": "7.3",
+        "informationalVersion": release,
         "suite": "3",
-        "build": "7.3.0.0",
+        "build": format!("{release}.0.0"),
         "dataModels": [{"name": "Ed-Fi", "version": "5.2.0", "informationalVersion": "The Ed-Fi Data Model 5.2"}],
         "urls": urls,
     });
     json_answer(StatusCode::OK, &document)
 }
 
+/// What a district has to say about itself.
+pub(super) struct About<'a> {
+    pub(super) root: &'a str,
+    pub(super) release: Release,
+    pub(super) definitions: &'a Definitions,
+    pub(super) resources: &'a Value,
+    pub(super) descriptors: &'a Value,
+}
+
 /// What stands below `/metadata/`: `path` are the segments behind it. Documents are OpenAPI 3, or
 /// Swagger 2 for `?version=2`.
 pub(super) fn metadata(
-    root: &str,
+    about: &About<'_>,
     path: &[&str],
     query: &Query,
     headers: &HeaderMap,
-    resources: &Value,
-    descriptors: &Value,
+    faults: &Faults,
 ) -> Result<Response<Body>, Problem> {
+    let root = about.root;
     let served = |document: &Value| match query.get("version") {
         Some("2") => swagger2(document, root),
         _ => at(root, document),
@@ -69,9 +77,15 @@ pub(super) fn metadata(
             {"name": "Resources", "endpointUri": format!("{root}/metadata/data/v3/resources/swagger.json"), "prefix": ""},
             {"name": "Descriptors", "endpointUri": format!("{root}/metadata/data/v3/descriptors/swagger.json"), "prefix": ""},
         ]),
-        ["data", "v3", "resources", "swagger.json"] => served(resources),
-        ["data", "v3", "descriptors", "swagger.json"] => served(descriptors),
-        ["data", "v3", "dependencies"] => dependencies(descriptors),
+        ["data", "v3", "resources", "swagger.json"] => served(about.resources),
+        ["data", "v3", "descriptors", "swagger.json"] => served(about.descriptors),
+        ["data", "v3", "dependencies"] if !faults.no_dependencies => {
+            let mut entries = dependencies(about.definitions);
+            if !about.release.sorts_dependencies() {
+                entries.reverse();
+            }
+            entries.into()
+        }
         _ => return Err(super::read::no_item()),
     };
     let bytes = document.to_string().into_bytes();
@@ -110,23 +124,4 @@ fn at(root: &str, document: &Value) -> Value {
     });
     document["security"] = json!([{"oauth2_client_credentials": []}]);
     document
-}
-
-fn dependencies(descriptors: &Value) -> Value {
-    let operations = json!(["Create", "Update"]);
-    let paths = descriptors["paths"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(path, _)| path);
-    let mut list: Vec<Value> = paths
-        .filter(|path| path.matches('/').count() == 2)
-        .map(|path| json!({"resource": path, "order": 1, "operations": operations}))
-        .collect();
-    for (index, resources) in ORDER.iter().enumerate() {
-        list.extend(resources.iter().map(
-            |name| json!({"resource": format!("/ed-fi/{name}"), "order": index + 2, "operations": operations}),
-        ));
-    }
-    list.into()
 }

@@ -1,16 +1,20 @@
 //! A small, honest Ed-Fi ODS/API on loopback, for trying things out and for tests.
 //!
-//! It answers as ODS/API 7.3 does: discovery, OAuth 2.0 client credentials, collections by offset and by
+//! It answers as ODS/API 7.3 does, or [as an older release](SandboxBuilder::release): discovery, OAuth 2.0 client credentials, collections by offset and by
 //! page token, single items, upserts, deletes, change queries, metadata. Each district is an ODS of its own
 //! below one port, as a multi-tenant deployment has it. Its records are made up, and the same for the same
-//! seed. It can also do [wrong things](Faults), each on request.
+//! seed. It can also do [wrong things](Faults), each on request, and its collections can
+//! [move](Schedule) while they are read.
 //!
-//! What it leaves out: authorization by relationships and claims (a district's client may do all),
-//! profiles, composites, the `q` parameter, and a check of descriptor values. Ids are derived from natural
-//! keys, so an item that is deleted and posted again has its old id. A resource outside `ed-fi` comes to be
-//! with the first item that is posted or loaded; without a definition such an item is identified by all its
-//! references, and by its members called `…Identifier`, `…UniqueId`, `codeValue` and `namespace`. Members
-//! that a schema does not have are kept, not dropped.
+//! It takes what an ODS takes, and nothing else, unless it is [not strict](SandboxBuilder::strict): bodies
+//! are checked by its own documents, descriptor values must exist, references must lead somewhere, and a
+//! person who exists is written again only once an association brings them into reach. It has the resources
+//! that stand in its documents, and those that were [loaded](Sandbox::load).
+//!
+//! What it leaves out: all other authorization (a district's client may read all, and delete all that
+//! nothing refers to), profiles, composites and the `q` parameter. Of a resource without a definition items
+//! are identified by all their references, and by their members called `…Identifier`, `…UniqueId`,
+//! `codeValue` and `namespace`.
 //!
 //! ```
 //! use polars_edfi::sandbox::Sandbox;
@@ -26,20 +30,27 @@ mod body;
 mod builder;
 mod changes;
 mod clock;
+mod commit;
 mod definitions;
+mod dependencies;
+mod descriptors;
 mod district;
 mod faults;
 mod generate;
+mod limits;
 mod links;
 mod load;
 mod log;
 mod metadata;
+mod mutation;
 mod openapi;
 mod problem;
 mod query;
 mod read;
+mod release;
 mod results;
 mod routes;
+mod schedule;
 mod server;
 mod store;
 mod swagger;
@@ -60,8 +71,10 @@ use tokio::sync::oneshot;
 
 pub use self::builder::SandboxBuilder;
 use self::district::District;
-pub use self::faults::Faults;
+pub use self::faults::{Faults, Miscount};
 pub use self::log::LoggedRequest;
+pub use self::mutation::Mutation;
+pub use self::schedule::Schedule;
 use self::server::Shared;
 use crate::{Error, Result};
 
@@ -150,6 +163,38 @@ impl Sandbox {
         }
     }
 
+    /// Begins a schedule by which the collection moves while it is read, in place of the one before;
+    /// `Schedule::default()` ends it.
+    pub fn set_schedule(&self, district: &str, endpoint: &str, schedule: Schedule) {
+        if let Some(district) = self.shared.district(district) {
+            let endpoint = endpoint.trim_matches('/');
+            district.state().movement.start(endpoint, schedule);
+        }
+    }
+
+    /// Changes a collection now, as another client's write would; a late one waits for requests.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for an unknown district, and an endpoint that is none.
+    pub fn mutate(&self, district: &str, endpoint: &str, mutation: &Mutation) -> Result<()> {
+        let district = self.known(district)?;
+        let endpoint = load::endpoint_of(endpoint)?;
+        self.shared.committer(district).mutate(
+            &mut district.state(),
+            &endpoint,
+            self.shared.release.order(),
+            mutation,
+        );
+        Ok(())
+    }
+
+    fn known(&self, district: &str) -> Result<&District> {
+        self.shared
+            .district(district)
+            .ok_or_else(|| Error::Config(format!("the sandbox has no district {district:?}")))
+    }
+
     /// How long tokens live that are given from now on.
     pub fn set_token_lifetime(&self, lifetime: Duration) {
         self.shared
@@ -194,7 +239,7 @@ impl Sandbox {
         self.shared.flights.most()
     }
 
-    /// The items that a district's resource holds, in their order; empty where there are none.
+    /// The items that a district's resource holds, in the order of their arrival; empty where there are none.
     #[must_use]
     pub fn items(&self, district: &str, endpoint: &str) -> Vec<serde_json::Value> {
         let district = self.shared.district(district);
@@ -217,12 +262,9 @@ impl Sandbox {
         endpoint: &str,
         bodies: impl IntoIterator<Item = serde_json::Value>,
     ) -> Result<usize> {
-        let known = self.shared.district(district);
-        let district = known
-            .ok_or_else(|| Error::Config(format!("the sandbox has no district {district:?}")))?;
         load::load(
             &self.shared.definitions,
-            district,
+            self.known(district)?,
             &load::endpoint_of(endpoint)?,
             bodies,
         )

@@ -3,17 +3,27 @@
 use serde_json::{Map, Value, json};
 
 use super::definitions::{Definitions, pascal};
-use super::words::DESCRIPTORS;
+use super::words;
 
 /// Schemas of the resources, members and types as in the Ed-Fi Data Standard 5.
 const SCHEMAS: &str = include_str!("schemas.json");
 
 /// Resource, item, what it is.
-const RESOURCES: [(&str, &str, &str); 6] = [
+const RESOURCES: [(&str, &str, &str); 9] = [
     (
         "assessments",
         "assessment",
         "A test or another measurement of what students know and can do.",
+    ),
+    (
+        "classPeriods",
+        "classPeriod",
+        "A time of day in which classes meet.",
+    ),
+    (
+        "localEducationAgencies",
+        "localEducationAgency",
+        "A district that runs schools.",
     ),
     (
         "objectiveAssessments",
@@ -26,6 +36,11 @@ const RESOURCES: [(&str, &str, &str); 6] = [
         "studentAssessments",
         "studentAssessment",
         "What one student made of one assessment: scores, levels, parts.",
+    ),
+    (
+        "studentSchoolAssociations",
+        "studentSchoolAssociation",
+        "The enrolment of a student in a school.",
     ),
     ("students", "student", "A person who is taught."),
 ];
@@ -47,7 +62,7 @@ pub(super) fn descriptors() -> Value {
     let mut schemas = Map::new();
     let mut paths = Map::new();
     let mut tags = Vec::new();
-    for (name, _) in DESCRIPTORS {
+    for (name, _) in words::descriptors() {
         let item = format!("{name}Descriptor");
         schemas.insert(format!("edFi_{item}"), descriptor_schema());
         add_resource(&mut paths, &mut schemas, &format!("{item}s"), &item);

@@ -84,6 +84,17 @@ impl Problem {
         .error(error)
     }
 
+    /// 403: a person whom no association brings into the client's reach.
+    pub(super) fn out_of_reach(person: &str, association: &str) -> Self {
+        let detail = format!(
+            "Access to the resource could not be authorized. Hint: You may need to create a corresponding '{association}' item."
+        );
+        Self::new(403, "security:authorization:", "Authorization Denied", detail).error(format!(
+            "No relationships have been established between the caller's education organization id claims and the \
+             resource item's {person}UniqueId value."
+        ))
+    }
+
     /// 404: no such district, resource or item.
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(404, "not-found", "Not Found", detail)
@@ -168,6 +179,12 @@ impl Problem {
         ))
     }
 
+    /// 429: more requests than the host takes in a while.
+    pub(super) fn too_many_requests() -> Self {
+        let detail = "Too many requests.";
+        Self::new(429, "too-many-requests", "Too Many Requests", detail)
+    }
+
     /// The answer that a fault asks for.
     pub(super) fn fault(status: u16) -> Self {
         match status {
@@ -185,12 +202,7 @@ impl Problem {
                 "Multi-User Conflict",
                 "The item could not be saved because another user is changing it.",
             ),
-            429 => Self::new(
-                429,
-                "too-many-requests",
-                "Too Many Requests",
-                "Too many requests.",
-            ),
+            429 => Self::too_many_requests(),
             500 => Self::new(
                 500,
                 "system",

@@ -20,6 +20,7 @@ const OWN: [&str; 9] = [
 ];
 
 /// A query string: decoded names and values in their order. Names are compared without regard to case.
+#[derive(Hash)]
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
@@ -97,12 +98,12 @@ impl Query {
         }
     }
 
-    /// The page by `offset` and `limit`; `most` is what the host allows, and its default.
-    pub(super) fn window(&self, most: usize) -> Result<Window, Problem> {
+    /// The page by `offset` and `limit`.
+    pub(super) fn window(&self, Limits { most, default }: Limits) -> Result<Window, Problem> {
         let offset = self.number::<i32>("offset")?.unwrap_or(0);
         let offset = usize::try_from(offset)
             .map_err(|_| Problem::parameter("offset", "Offset cannot be a negative value."))?;
-        let limit = bounded(self.number::<i32>("limit")?, 0, most).ok_or_else(|| {
+        let limit = bounded(self.number::<i32>("limit")?, most, default).ok_or_else(|| {
             let text = format!("Limit must be omitted or set to a value between 0 and {most}.");
             Problem::parameter("limit", text)
         })?;
@@ -110,14 +111,14 @@ impl Query {
     }
 
     /// The page of a collection, by offset or by token.
-    pub(super) fn page(&self, most: usize) -> Result<Page, Problem> {
+    pub(super) fn page(&self, limits: Limits) -> Result<Page, Problem> {
         let size = self.number::<i32>("pageSize")?;
         let Some(token) = self.get("pageToken") else {
             if size.is_some() {
                 let text = "PageToken is required when pageSize is specified.";
                 return Err(Problem::parameter("pageSize", text));
             }
-            return Ok(Page::Window(self.window(most)?));
+            return Ok(Page::Window(self.window(limits)?));
         };
         for other in ["offset", "limit", "totalCount"] {
             if self.get(other).is_some() {
@@ -127,7 +128,8 @@ impl Query {
         }
         let (from, to, gap) = read_token(token)
             .ok_or_else(|| Problem::parameter("pageToken", "The page token is not valid."))?;
-        let size = bounded(size, 0, most).ok_or_else(|| {
+        let most = limits.most;
+        let size = bounded(size, most, most).ok_or_else(|| {
             let text = format!("Page size must be omitted or set to a value between 0 and {most}.");
             Problem::parameter("pageSize", text)
         })?;
@@ -138,6 +140,13 @@ impl Query {
             gap,
         })
     }
+}
+
+/// How many items a page may have, and has where the request says nothing.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) most: usize,
+    pub(super) default: usize,
 }
 
 /// Items from `offset`, at most `limit` of them.
@@ -173,13 +182,13 @@ fn read_token(token: &str) -> Option<(u64, u64, bool)> {
     Some((from.parse().ok()?, end.parse().ok()?, end == to))
 }
 
-fn bounded(number: Option<i32>, least: usize, most: usize) -> Option<usize> {
+fn bounded(number: Option<i32>, most: usize, default: usize) -> Option<usize> {
     let Some(number) = number else {
-        return Some(most);
+        return Some(default);
     };
     usize::try_from(number)
         .ok()
-        .filter(|number| (least..=most).contains(number))
+        .filter(|number| *number <= most)
 }
 
 fn decode(text: &str) -> String {

@@ -11,12 +11,14 @@ use serde_json::{Map, Value, json};
 use super::body::{Body, empty, json as json_answer, typed};
 use super::definitions::{Definitions, lookup};
 use super::district::District;
+use super::faults::Faults;
 use super::problem::Problem;
-use super::query::{Page, Query, Window, page_token};
+use super::query::{Limits, Page, Query, Window, page_token};
+use super::release::Release;
 use super::store::{Record, State, Table, Tables, read_id};
 
 /// How many items match, where the request asks for it.
-pub(super) const TOTAL_COUNT: HeaderName = HeaderName::from_static("total-count");
+const TOTAL_COUNT: HeaderName = HeaderName::from_static("total-count");
 const NEXT_PAGE_TOKEN: HeaderName = HeaderName::from_static("next-page-token");
 const USE_SNAPSHOT: HeaderName = HeaderName::from_static("use-snapshot");
 
@@ -28,10 +30,12 @@ pub(super) struct Reader<'a> {
     pub(super) district: &'a District,
     pub(super) headers: &'a HeaderMap,
     pub(super) query: &'a Query,
-    /// The most items that a page may have.
-    pub(super) page_limit: usize,
+    pub(super) limits: Limits,
+    pub(super) release: Release,
     /// Whether the host answers `totalCount=true`.
     pub(super) counts: bool,
+    /// Whether only resources that stand in the documents are there.
+    pub(super) strict: bool,
 }
 
 impl Reader<'_> {
@@ -41,11 +45,12 @@ impl Reader<'_> {
         let table = self.table(&state, endpoint)?;
         let (no_cursor, gaps) = {
             let faults = &self.district.faults().faults;
-            (faults.no_cursor, faults.token_gaps)
+            let no_cursor = faults.no_cursor || !self.release.has_cursor();
+            (no_cursor, faults.token_gaps)
         };
         let page = match no_cursor {
-            true => Page::Window(self.query.window(self.page_limit)?),
-            false => self.query.page(self.page_limit)?,
+            true => Page::Window(self.query.window(self.limits)?),
+            false => self.query.page(self.limits)?,
         };
         let wants_total = self.query.total_count()?;
         let filter = self.filter(endpoint, table)?;
@@ -55,15 +60,15 @@ impl Reader<'_> {
             faults.begin_read(endpoint);
         }
         let lost = faults.lost(endpoint);
-        let faults = &faults.faults;
+        let faults = &mut faults.faults;
 
-        let records = table.records();
+        let records = table.ordered(self.release.order());
         let shown = &records[..records.len().saturating_sub(lost)];
         let fits = |one: &&Arc<Record>| filter.as_ref().is_none_or(|filter| filter.fits(one));
         let (chosen, total): (Vec<_>, _) = match page {
             Page::Window(Window { offset, limit }) => {
                 let repeat = usize::from(faults.repeat_records && offset > 0 && limit > 0);
-                let (start, size) = (offset - repeat, limit + repeat);
+                let (start, size) = (offset - repeat, faults.page_size(limit) + repeat);
                 let total = || match filter {
                     Some(_) => records.iter().filter(fits).count(),
                     None => records.len(),
@@ -76,7 +81,7 @@ impl Reader<'_> {
             }
             Page::Cursor { gap: true, .. } if gaps => (Vec::new(), None),
             Page::Cursor { from, to, size, .. } => {
-                let size = if gaps { size.div_ceil(2) } else { size };
+                let size = faults.page_size(if gaps { size.div_ceil(2) } else { size });
                 let last_shown = shown.last().map_or(0, |record| record.seq);
                 let range = table.between(from, to.min(last_shown)).iter();
                 (range.filter(fits).take(size).collect(), None)
@@ -95,11 +100,7 @@ impl Reader<'_> {
         }
         frames.push_back(Bytes::from_static(b"]"));
         let mut answer = typed(StatusCode::OK, JSON, Body::frames(frames));
-        if let Some(total) = total.filter(|_| self.counts && !faults.no_total_count) {
-            answer
-                .headers_mut()
-                .insert(TOTAL_COUNT, HeaderValue::from(total));
-        }
+        self.count(total, faults, &mut answer);
         let next = match (page, chosen.last()) {
             (Page::Cursor { from, to, gap, .. }, None) => {
                 (gap && gaps).then(|| page_token(from, to, false))
@@ -114,6 +115,16 @@ impl Reader<'_> {
             answer.headers_mut().insert(NEXT_PAGE_TOKEN, token);
         }
         Ok(answer)
+    }
+
+    /// Tells how many there are, where somebody asked and the host counts.
+    pub(super) fn count(&self, total: Option<usize>, faults: &Faults, answer: &mut Response<Body>) {
+        let total = total
+            .filter(|_| self.counts)
+            .and_then(|right| faults.total(right));
+        if let Some(total) = total {
+            answer.headers_mut().insert(TOTAL_COUNT, total.into());
+        }
     }
 
     /// `GET /data/v3/{namespace}/{resource}/{id}`.
@@ -144,7 +155,7 @@ impl Reader<'_> {
         let table = self.table(&state, endpoint)?;
         let number = self.query.partitions()?;
         let filter = self.filter(endpoint, table)?;
-        if self.district.faults().faults.no_cursor {
+        if self.district.faults().faults.no_cursor || !self.release.has_cursor() {
             return Err(no_item());
         }
         let fits = |one: &&Arc<Record>| filter.as_ref().is_none_or(|filter| filter.fits(one));
@@ -158,7 +169,7 @@ impl Reader<'_> {
         let size = chosen
             .len()
             .div_ceil(number)
-            .max(5 * self.page_limit)
+            .max(5 * self.limits.most)
             .max(1);
         let starts: Vec<u64> = chosen.chunks(size).map(|part| part[0]).collect();
         let tokens = starts.iter().enumerate().map(|(index, start)| {
@@ -180,7 +191,8 @@ impl Reader<'_> {
         let tables = self.tables(state)?;
         match tables.get(endpoint) {
             Some(table) => Ok(table),
-            None if self.definitions.knows(endpoint) => Ok(&NOTHING),
+            None if self.definitions.serves(endpoint) => Ok(&NOTHING),
+            None if !self.strict && self.definitions.knows(endpoint) => Ok(&NOTHING),
             None => Err(no_item()),
         }
     }
@@ -206,7 +218,11 @@ impl Reader<'_> {
 
     /// What the query string says about members; unknown names are ignored, as the ODS does.
     fn filter(&self, endpoint: &str, table: &Table) -> Result<Option<Filter>, Problem> {
+        let ignored = self.district.faults().faults.ignore_filters;
         let known = |name: &str| {
+            if ignored {
+                return false;
+            }
             name.eq_ignore_ascii_case("id")
                 || self.definitions.has_member(endpoint, name)
                 || table

@@ -1,14 +1,18 @@
 //! Which request means what: OAuth, metadata, data, and the faults that come between.
 
+use std::time::Duration;
+
 use hyper::header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{Method, Response, StatusCode};
 
 use super::auth;
 use super::body::{Body, Closed, empty, typed};
+use super::commit::Committer;
 use super::district::District;
-use super::faults::{After, Before, next_status};
+use super::faults::{After, Before, Faults, next};
 use super::metadata;
 use super::problem::Problem;
+use super::query::Limits;
 use super::read::{Reader, no_item, wants_snapshot};
 use super::server::{Answer, Call, Shared, correlation_id};
 use super::write::{Writer, not_allowed};
@@ -21,8 +25,8 @@ impl Shared {
         }
         Ok(metadata::discovery(
             &format!("{}/{{tenantIdentifier}}", self.origin),
-            true,
-            true,
+            self.release,
+            &Faults::default(),
         ))
     }
 
@@ -32,11 +36,19 @@ impl Shared {
         call: &Call<'_>,
         number: usize,
     ) -> Result<Answer, Closed> {
+        if let Err(seconds) = self.limiter.take() {
+            let mut answer =
+                Problem::too_many_requests().into_response(&correlation_id(&call.headers));
+            if let Some(seconds) = seconds {
+                answer.headers_mut().insert(RETRY_AFTER, seconds.into());
+            }
+            return Ok(Ok(answer));
+        }
         match call.segments.as_slice() {
             ["oauth", "token"] => {
                 let (status, retry_after) = {
                     let faults = &mut district.faults().faults;
-                    (next_status(&mut faults.token_statuses), faults.retry_after)
+                    (next(&mut faults.token_statuses), faults.retry_after)
                 };
                 Ok(match status.unwrap_or(0) {
                     0 => auth::token(
@@ -49,12 +61,13 @@ impl Shared {
                     status => Ok(fault_answer(status, retry_after)),
                 })
             }
-            ["oauth", "token_info"] => Ok(auth::token_info(
-                district,
-                &call.method,
-                &call.headers,
-                &call.body,
-            )),
+            ["oauth", "token_info"] => {
+                let is_off = district.faults().faults.no_token_info;
+                Ok(match is_off {
+                    true => Err(no_item()),
+                    false => auth::token_info(district, call, &self.definitions, self.release),
+                })
+            }
             ["data" | "changeQueries", ..] => self.data(district, call, number).await,
             _ => Ok(self.about(district, call)),
         }
@@ -69,21 +82,19 @@ impl Shared {
         let mut faults = district.faults();
         let faults = &mut faults.faults;
         match call.segments.as_slice() {
-            [] => Ok(metadata::discovery(
-                &root,
-                !faults.no_metadata,
-                !faults.no_change_queries,
-            )),
+            [] => Ok(metadata::discovery(&root, self.release, faults)),
             ["metadata", path @ ..] if !faults.no_metadata => {
-                match next_status(&mut faults.metadata_statuses).unwrap_or(0) {
-                    0 => metadata::metadata(
-                        &root,
-                        path,
-                        &call.query,
-                        &call.headers,
-                        &self.resources,
-                        &self.descriptors,
-                    ),
+                match next(&mut faults.metadata_statuses).unwrap_or(0) {
+                    0 => {
+                        let about = metadata::About {
+                            root: &root,
+                            release: self.release,
+                            definitions: &self.definitions,
+                            resources: &self.resources,
+                            descriptors: &self.descriptors,
+                        };
+                        metadata::metadata(&about, path, &call.query, &call.headers, faults)
+                    }
                     status => Ok(fault_answer(status, faults.retry_after)),
                 }
             }
@@ -105,8 +116,13 @@ impl Shared {
                 faults.faults.retry_after,
             )
         };
-        if !verdict.latency.is_zero() {
-            tokio::time::sleep(verdict.latency).await;
+        let collection = collection_of(call);
+        let overtaken = collection.as_ref().map_or(Duration::ZERO, |endpoint| {
+            district.state().movement.wait(endpoint, &call.query)
+        });
+        let wait = verdict.latency + overtaken;
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
         }
         match verdict.before {
             Before::Nothing => {}
@@ -135,7 +151,7 @@ impl Shared {
                 page.to_vec().into(),
             )));
         }
-        let answer = match self.work(district, call) {
+        let answer = match self.moving(district, call, collection.as_deref()) {
             Ok(answer) => answer,
             Err(problem) => return Ok(Err(problem)),
         };
@@ -173,22 +189,51 @@ impl Shared {
         Ok(())
     }
 
+    /// The work, and what moves before and after it.
+    fn moving(&self, district: &District, call: &Call<'_>, collection: Option<&str>) -> Answer {
+        let Some(endpoint) = collection else {
+            return self.work(district, call);
+        };
+        let (committer, order) = (self.committer(district), self.release.order());
+        committer.move_before(&mut district.state(), endpoint, order);
+        let answer = self.work(district, call);
+        committer.move_after(&mut district.state(), endpoint, order);
+        answer
+    }
+
+    /// What writes to a district.
+    pub(super) fn committer<'a>(&'a self, district: &'a District) -> Committer<'a> {
+        Committer {
+            definitions: &self.definitions,
+            district: &district.id,
+            links: self.links,
+            strict: self.strict,
+        }
+    }
+
     fn work(&self, district: &District, call: &Call<'_>) -> Answer {
         let reader = Reader {
             definitions: &self.definitions,
             district,
             headers: &call.headers,
             query: &call.query,
-            page_limit: self.page_limit,
+            limits: Limits {
+                most: self.page_limit,
+                default: self
+                    .release
+                    .default_limit()
+                    .map_or(self.page_limit, |limit| limit.min(self.page_limit)),
+            },
+            release: self.release,
             counts: self.total_count,
+            strict: self.strict,
         };
         let data_url = format!("{}/data/v3", self.root(district));
         let writer = Writer {
-            definitions: &self.definitions,
+            committer: self.committer(district),
             district,
             headers: &call.headers,
             data_url: &data_url,
-            links: self.links,
         };
         let is_read = call.method == Method::GET;
         if !is_read && wants_snapshot(&call.headers) {
@@ -224,6 +269,21 @@ impl Shared {
             }
             _ => Err(no_item()),
         }
+    }
+}
+
+/// The collection that a request reads, or whose deletes, changed keys or partitions it reads.
+fn collection_of(call: &Call<'_>) -> Option<String> {
+    match call.segments.as_slice() {
+        ["data", "v3", namespace, resource]
+        | [
+            "data",
+            "v3",
+            namespace,
+            resource,
+            "deletes" | "keyChanges" | "partitions",
+        ] if call.method == Method::GET => Some(format!("{namespace}/{resource}")),
+        _ => None,
     }
 }
 

@@ -19,9 +19,12 @@ use super::auth::TokenRules;
 use super::body::{Body, Closed, Flights};
 use super::definitions::Definitions;
 use super::district::District;
+use super::limits::Limiter;
 use super::log::{Log, LoggedRequest};
 use super::problem::{CORRELATION_ID, Problem};
 use super::query::Query;
+use super::release::Release;
+use super::store::{dashed, id_text};
 
 /// The largest body that is read.
 const BODY_LIMIT: usize = 64 << 20;
@@ -34,9 +37,12 @@ pub(super) struct Shared {
     pub(super) resources: Value,
     pub(super) descriptors: Value,
     pub(super) page_limit: usize,
+    pub(super) release: Release,
     pub(super) latency: Duration,
     pub(super) links: bool,
     pub(super) total_count: bool,
+    pub(super) strict: bool,
+    pub(super) limiter: Limiter,
     pub(super) gzip: bool,
     pub(super) keep_bodies: bool,
     pub(super) token_rules: Mutex<TokenRules>,
@@ -190,18 +196,5 @@ pub(super) fn correlation_id(headers: &HeaderMap) -> String {
     let own = headers
         .get(CORRELATION_ID)
         .and_then(|value| value.to_str().ok());
-    own.map_or_else(
-        || {
-            let hex = format!("{:032x}", fastrand::u128(..));
-            [
-                &hex[..8],
-                &hex[8..12],
-                &hex[12..16],
-                &hex[16..20],
-                &hex[20..],
-            ]
-            .join("-")
-        },
-        str::to_owned,
-    )
+    own.map_or_else(|| dashed(&id_text(fastrand::u128(..))), str::to_owned)
 }

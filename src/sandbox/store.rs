@@ -1,13 +1,15 @@
 //! What a district holds: records in the order of their arrival, each serialised once.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use fastrand::Rng;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 
 use super::clock;
+use super::schedule::Movement;
 
 /// A stored item. Its bytes are what every read sends.
 #[derive(Clone)]
@@ -17,6 +19,8 @@ pub(super) struct Record {
     pub(super) id: u128,
     /// Digest of the natural key.
     pub(super) key: u128,
+    /// Text of the natural key: what items are sorted by where they are served in the order of keys.
+    pub(super) key_text: Box<str>,
     pub(super) etag: u64,
     pub(super) change_version: u64,
     pub(super) wire: Bytes,
@@ -38,6 +42,8 @@ impl Record {
 pub(super) struct Tracked {
     pub(super) id: u128,
     pub(super) change_version: u64,
+    /// Digest of `old_key`.
+    pub(super) key: u128,
     pub(super) old_key: Value,
     /// `None` for a deletion.
     pub(super) new_key: Option<Value>,
@@ -54,8 +60,19 @@ pub(super) struct Table {
     arena: Bytes,
     /// Names of members that a filter can mean, as far as the records tell.
     pub(super) members: HashSet<String>,
-    pub(super) deletes: Vec<Tracked>,
-    pub(super) key_changes: Vec<Tracked>,
+    deletes: Vec<Tracked>,
+    key_changes: Vec<Tracked>,
+    /// The records by natural key, made when first asked for.
+    in_key_order: OnceLock<Vec<Arc<Record>>>,
+}
+
+/// In which order a collection is served.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// By natural key, as its text: releases before 7.3.
+    Key,
+    /// By arrival: 7.3 and later.
+    Arrival,
 }
 
 impl Table {
@@ -73,8 +90,45 @@ impl Table {
         table
     }
 
+    /// The records in the order of their arrival.
     pub(super) fn records(&self) -> &[Arc<Record>] {
         &self.records
+    }
+
+    /// The records in the order in which they are served.
+    pub(super) fn ordered(&self, order: Order) -> &[Arc<Record>] {
+        match order {
+            Order::Arrival => &self.records,
+            Order::Key => self.in_key_order.get_or_init(|| {
+                let mut records = self.records.clone();
+                records.sort_by(|a, b| (&a.key_text, a.seq).cmp(&(&b.key_text, b.seq)));
+                records
+            }),
+        }
+    }
+
+    /// Deletions in the order of their versions. One whose natural key lives again is hidden, as an ODS
+    /// hides it.
+    pub(super) fn deletes(&self) -> impl Iterator<Item = &Tracked> {
+        self.deletes
+            .iter()
+            .filter(|one| self.by_key(one.key).is_none())
+    }
+
+    /// Changes of natural keys in the order of their versions.
+    pub(super) fn key_changes(&self) -> &[Tracked] {
+        &self.key_changes
+    }
+
+    /// Remembers a deletion or a change of a key at the place of its version, which may be older than the
+    /// last one's: it was committed late.
+    pub(super) fn track(&mut self, tracked: Tracked) {
+        let list = match tracked.new_key {
+            None => &mut self.deletes,
+            Some(_) => &mut self.key_changes,
+        };
+        let at = list.partition_point(|one| one.change_version < tracked.change_version);
+        list.insert(at, tracked);
     }
 
     /// The records whose sequence numbers are in `from..=to`.
@@ -102,15 +156,18 @@ impl Table {
             .ok()
     }
 
-    /// Adds a record; its sequence number is higher than all before.
+    /// Adds a record at the place of its sequence number.
     pub(super) fn insert(&mut self, record: Record) {
+        self.in_key_order.take();
         self.by_id.insert(record.id, record.seq);
         self.by_key.entry(record.key).or_insert(record.seq);
-        self.records.push(Arc::new(record));
+        let at = self.records.partition_point(|one| one.seq < record.seq);
+        self.records.insert(at, Arc::new(record));
     }
 
     /// Puts a record in the place of the one with its sequence number.
     pub(super) fn replace(&mut self, record: Record) {
+        self.in_key_order.take();
         if let Some(position) = self.position(record.seq) {
             self.by_key.remove(&self.records[position].key);
             self.by_key.insert(record.key, record.seq);
@@ -120,6 +177,7 @@ impl Table {
 
     /// Takes the record out.
     pub(super) fn remove(&mut self, id: u128) -> Option<Arc<Record>> {
+        self.in_key_order.take();
         let seq = self.by_id.remove(&id)?;
         let position = self.position(seq)?;
         let record = self.records.remove(position);
@@ -166,31 +224,52 @@ impl Table {
 pub(super) type Tables = HashMap<String, Table>;
 
 /// All that a district holds.
-#[derive(Default)]
 pub(super) struct State {
     pub(super) tables: Tables,
     pub(super) snapshot: Option<Tables>,
     /// The newest change version when the snapshot was taken.
     pub(super) snapshot_version: u64,
+    /// The last change version that a write has taken, whether it is committed or not.
+    pub(super) change_version: u64,
     seq: u64,
+    /// What moves by itself.
+    pub(super) movement: Movement,
+    pub(super) random: Rng,
+}
+
+/// The numbers that a write takes when it begins.
+#[derive(Clone, Copy)]
+pub(super) struct Stamp {
+    pub(super) seq: u64,
     pub(super) change_version: u64,
 }
 
 impl State {
-    /// The next sequence number.
-    pub(super) fn next_seq(&mut self) -> u64 {
-        self.seq += 1;
-        self.seq
+    /// Nothing yet; `random` is what made-up items are made from.
+    pub(super) fn new(random: Rng) -> Self {
+        Self {
+            tables: Tables::new(),
+            snapshot: None,
+            snapshot_version: 0,
+            change_version: 0,
+            seq: 0,
+            movement: Movement::default(),
+            random,
+        }
     }
 
-    /// The next change version.
-    pub(super) fn next_version(&mut self) -> u64 {
+    /// Begins a write.
+    pub(super) fn stamp(&mut self) -> Stamp {
+        self.seq += 1;
         self.change_version += 1;
-        self.change_version
+        Stamp {
+            seq: self.seq,
+            change_version: self.change_version,
+        }
     }
 }
 
-/// The digest that stands for a natural key, and is the id of an item when it is created.
+/// The digest that stands for a natural key, and is the id of an item that the sandbox makes or loads.
 pub(super) fn digest_of(district: &str, endpoint: &str, key: &str) -> u128 {
     let text = format!("{district}\0{endpoint}\0{key}");
     let mut bytes = [0; 16];
@@ -215,6 +294,18 @@ pub(super) fn key_text<'a>(values: impl Iterator<Item = Option<&'a Value>>) -> S
 /// An id as it stands in URLs and bodies: 32 hexadecimal digits.
 pub(super) fn id_text(id: u128) -> String {
     format!("{id:032x}")
+}
+
+/// 32 hexadecimal digits as a GUID.
+pub(super) fn dashed(hex: &str) -> String {
+    [
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..],
+    ]
+    .join("-")
 }
 
 /// The id that a path segment means.

@@ -1,90 +1,137 @@
-//! Validation of posted bodies against a resource's schema: required members, types, lengths.
+//! Validation of posted bodies against a resource's schema: required members, types, lengths, and, where
+//! it is strict, descriptor values and elements that come twice.
 
 use serde_json::{Map, Value};
 
-use super::definitions::{Definitions, pascal};
+use super::definitions::{Definitions, is_reference, pascal};
+use super::descriptors::Descriptors;
+use super::store::key_text;
 
-/// What is wrong with the body, by JSON path; empty where nothing is. Members that the schema does not
-/// have are not looked at.
-pub(super) fn validate(
-    definitions: &Definitions,
-    endpoint: &str,
-    body: &Map<String, Value>,
-) -> Vec<(String, Vec<String>)> {
-    let mut errors = Vec::new();
-    match definitions.schema(endpoint) {
-        Some(schema) => object(definitions, schema, body, "$", &mut errors),
-        None => {
-            for (name, value) in definitions.identity(endpoint, body) {
-                if value.is_null() {
-                    errors.push((format!("$.{name}"), vec![required(&name)]));
+/// What is wrong with a body, by JSON path.
+pub(super) type Errors = Vec<(String, Vec<String>)>;
+
+/// Checks bodies. Members that a schema does not have are not looked at.
+pub(super) struct Validator<'a> {
+    pub(super) definitions: &'a Definitions,
+    /// The values that descriptors may have; `None`: any.
+    pub(super) descriptors: Option<Descriptors<'a>>,
+    errors: Errors,
+}
+
+impl<'a> Validator<'a> {
+    pub(super) fn new(definitions: &'a Definitions, descriptors: Option<Descriptors<'a>>) -> Self {
+        Self {
+            definitions,
+            descriptors,
+            errors: Errors::new(),
+        }
+    }
+
+    /// What is wrong with the body; empty where nothing is.
+    pub(super) fn validate(mut self, endpoint: &str, body: &Map<String, Value>) -> Errors {
+        match self.definitions.schema(endpoint) {
+            Some(schema) => self.object(schema, body, "$"),
+            None => {
+                for (name, value) in self.definitions.identity(endpoint, body) {
+                    if value.is_null() {
+                        self.wrong(&format!("$.{name}"), required(&name));
+                    }
+                }
+            }
+        }
+        self.errors
+    }
+
+    fn wrong(&mut self, path: &str, text: String) {
+        self.errors.push((path.to_owned(), vec![text]));
+    }
+
+    fn object(&mut self, schema: &Value, body: &Map<String, Value>, path: &str) {
+        for name in required_of(schema) {
+            if body.get(name).is_none_or(Value::is_null) {
+                self.wrong(&format!("{path}.{name}"), required(name));
+            }
+        }
+        for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+            let server_own =
+                path == "$" && matches!(name.as_str(), "id" | "_etag" | "_lastModifiedDate");
+            if let Some(value) = body
+                .get(name)
+                .filter(|value| !value.is_null() && !server_own)
+            {
+                self.member(schema, value, name, &format!("{path}.{name}"));
+            }
+        }
+    }
+
+    fn member(&mut self, schema: &Value, value: &Value, name: &str, path: &str) {
+        let schema = self.definitions.resolve(schema);
+        match (schema["type"].as_str().unwrap_or_default(), value) {
+            ("object", Value::Object(body)) => self.object(schema, body, path),
+            ("array", Value::Array(list)) => {
+                for (index, value) in list.iter().enumerate() {
+                    let path = format!("{path}[{index}]");
+                    self.member(&schema["items"], value, name, &path);
+                }
+                self.twins(self.definitions.resolve(&schema["items"]), list, name, path);
+            }
+            _ => {
+                if let Some(text) = scalar(schema, value, name) {
+                    self.wrong(path, text);
+                } else if name.ends_with("Descriptor")
+                    && let (Some(known), Some(text)) = (&self.descriptors, value.as_str())
+                    && !known.exists(name, text)
+                {
+                    let text = format!("{} value '{text}' does not exist.", pascal(name));
+                    self.wrong(path, text);
                 }
             }
         }
     }
-    errors
+
+    /// Elements of a list with the same key: scalars that identify, and references that are needed.
+    fn twins(&mut self, element: &Value, list: &[Value], name: &str, path: &str) {
+        if self.descriptors.is_none() {
+            return;
+        }
+        let members = element["properties"].as_object().into_iter().flatten();
+        let identifying: Vec<&String> = members
+            .filter(|(name, schema)| {
+                let needed = || required_of(element).any(|own| own == name.as_str());
+                schema["x-Ed-Fi-isIdentity"] == true || is_reference(name) && needed()
+            })
+            .map(|(name, _)| name)
+            .collect();
+        let mut seen = Vec::new();
+        for (index, value) in list.iter().enumerate() {
+            let key = key_text(identifying.iter().map(|name| value.get(name.as_str())));
+            if !identifying.is_empty() && seen.contains(&key) {
+                let text = format!(
+                    "The item number {} of {} has the same identifying values as another item earlier in the list.",
+                    index + 1,
+                    pascal(name)
+                );
+                self.wrong(path, text);
+            }
+            seen.push(key);
+        }
+    }
 }
 
 fn required(name: &str) -> String {
     format!("{} is required.", pascal(name))
 }
 
-fn object(
-    definitions: &Definitions,
-    schema: &Value,
-    body: &Map<String, Value>,
-    path: &str,
-    errors: &mut Vec<(String, Vec<String>)>,
-) {
-    for name in schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-    {
-        if body.get(name).is_none_or(Value::is_null) {
-            errors.push((format!("{path}.{name}"), vec![required(name)]));
-        }
-    }
-    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
-        let server_own =
-            path == "$" && matches!(name.as_str(), "id" | "_etag" | "_lastModifiedDate");
-        if let Some(value) = body
-            .get(name)
-            .filter(|value| !value.is_null() && !server_own)
-        {
-            member(
-                definitions,
-                schema,
-                value,
-                name,
-                &format!("{path}.{name}"),
-                errors,
-            );
-        }
-    }
+fn required_of(schema: &Value) -> impl Iterator<Item = &str> {
+    let names = schema["required"].as_array().into_iter().flatten();
+    names.filter_map(Value::as_str)
 }
 
-fn member(
-    definitions: &Definitions,
-    schema: &Value,
-    value: &Value,
-    name: &str,
-    path: &str,
-    errors: &mut Vec<(String, Vec<String>)>,
-) {
-    let schema = definitions.resolve(schema);
-    let mut wrong = |text: String| errors.push((path.to_owned(), vec![text]));
+/// What is wrong with a value that has no members.
+fn scalar(schema: &Value, value: &Value, name: &str) -> Option<String> {
     let kind = schema["type"].as_str().unwrap_or_default();
     let format = schema["format"].as_str().unwrap_or_default();
     match (kind, value) {
-        ("object", Value::Object(body)) => object(definitions, schema, body, path, errors),
-        ("array", Value::Array(list)) => {
-            for (index, value) in list.iter().enumerate() {
-                let path = format!("{path}[{index}]");
-                member(definitions, &schema["items"], value, name, &path, errors);
-            }
-        }
         ("string", Value::String(text)) => {
             let fits = match format {
                 "date" => is_date(text),
@@ -94,31 +141,26 @@ fn member(
             let length = text.chars().count() as u64;
             let most = schema["maxLength"].as_u64().unwrap_or(u64::MAX);
             let least = schema["minLength"].as_u64().unwrap_or(0);
+            let name = pascal(name);
             if !fits {
-                wrong(format!("Could not convert string to {format}: {text}."));
+                Some(format!("Could not convert string to {format}: {text}."))
             } else if length > most {
-                wrong(format!(
-                    "{} must be at most {most} characters long.",
-                    pascal(name)
-                ));
+                Some(format!("{name} must be at most {most} characters long."))
             } else if length < least {
-                wrong(format!(
-                    "{} must be at least {least} characters long.",
-                    pascal(name)
-                ));
+                Some(format!("{name} must be at least {least} characters long."))
+            } else {
+                None
             }
         }
         ("integer", Value::Number(number)) => {
             let fits = number
                 .as_i64()
                 .is_some_and(|n| format != "int32" || i32::try_from(n).is_ok());
-            if !fits {
-                let kind = if format == "int32" { "Int32" } else { "Int64" };
-                wrong(format!("The value {number} is not a valid {kind}."));
-            }
+            let kind = if format == "int32" { "Int32" } else { "Int64" };
+            (!fits).then(|| format!("The value {number} is not a valid {kind}."))
         }
-        ("number", Value::Number(_)) | ("boolean", Value::Bool(_)) | ("", _) => {}
-        (kind, value) => wrong(format!(
+        ("number", Value::Number(_)) | ("boolean", Value::Bool(_)) | ("", _) => None,
+        (kind, value) => Some(format!(
             "A value of type {kind} is expected, not {}.",
             type_of(value)
         )),

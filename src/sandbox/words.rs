@@ -1,28 +1,19 @@
 //! The words that the sandbox's records are made from.
 
-/// Descriptors that the sandbox has of its own: resource, then code values.
-pub(super) const DESCRIPTORS: [(&str, &[&str]); 6] = [
-    ("gradeLevel", &GRADES),
-    (
-        "academicSubject",
-        &["English Language Arts", "Mathematics", "Reading", "Science"],
-    ),
-    (
-        "assessmentReportingMethod",
-        &[
-            "Scale score",
-            "Raw score",
-            "Percentile rank",
-            "Proficiency level",
-        ],
-    ),
-    ("performanceLevel", &LEVELS),
-    (
-        "resultDatatypeType",
-        &["Integer", "Decimal", "Percentile", "Level"],
-    ),
-    ("sex", &["Female", "Male"]),
-];
+/// The sandbox's own descriptors.
+const DESCRIPTORS: &str = include_str!("descriptors.txt");
+
+/// Descriptors that the sandbox has of its own, such as `gradeLevel`, and their code values.
+pub(super) fn descriptors() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+    DESCRIPTORS
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, values)| (name, values.split("; ").collect()))
+}
+
+/// What generated students can be.
+pub(super) const SEXES: [&str; 2] = ["Female", "Male"];
 
 /// Grade levels of students, from kindergarten up.
 pub(super) const GRADES: [&str; 13] = [

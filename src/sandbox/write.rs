@@ -2,51 +2,41 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MATCH, LOCATION};
 use hyper::{Response, StatusCode};
-use serde_json::{Map, Value};
 
 use super::body::{Body, empty};
-use super::clock;
-use super::definitions::{Definitions, Reference, is_descriptor};
+use super::commit::{Committer, Draft};
+use super::definitions::{Definitions, is_descriptor};
+use super::dependencies::associations;
+use super::descriptors::Descriptors;
 use super::district::District;
-use super::links::Rewriter;
-use super::load::note_members;
 use super::problem::Problem;
 use super::read::{etag_header, no_item, unquoted};
-use super::store::{Record, State, Tracked, digest_of, etag_of, id_text, key_text, read_id, wire};
-use super::validate::validate;
+use super::store::{Record, State, digest_of, id_text, read_id};
+use super::validate::Validator;
 
 /// What is the same for all writes of a request.
 pub(super) struct Writer<'a> {
-    pub(super) definitions: &'a Definitions,
+    pub(super) committer: Committer<'a>,
     pub(super) district: &'a District,
     pub(super) headers: &'a HeaderMap,
     /// Where items are: `http://…/data/v3`.
     pub(super) data_url: &'a str,
-    pub(super) links: bool,
-}
-
-/// A posted body, read and checked.
-struct Posted {
-    body: Map<String, Value>,
-    members: String,
-    identity: Map<String, Value>,
-    key: u128,
-    references: Vec<Reference>,
-    /// Digests of what `references` refer to.
-    refers_to: Box<[u128]>,
 }
 
 impl Writer<'_> {
+    fn definitions(&self) -> &Definitions {
+        self.committer.definitions
+    }
+
     /// `POST /data/v3/{namespace}/{resource}`: 201 where the natural key is new, 200 where it is not.
     pub(super) fn upsert(&self, endpoint: &str, body: &[u8]) -> Result<Response<Body>, Problem> {
         let mut state = self.district.state();
         if !self.exists(&state, endpoint) {
             return Err(no_item());
         }
-        let posted = self.read(endpoint, body)?;
+        let posted = self.read(&state, endpoint, body)?;
         if posted.body.contains_key("id") {
             return Err(Problem::bad_request(
                 "Resource identifiers cannot be assigned by the client. The 'id' property should not be included in the request body.",
@@ -58,13 +48,16 @@ impl Writer<'_> {
             .and_then(|table| table.by_key(posted.key))
             .cloned();
         self.check_match(before.as_deref())?;
-        self.check(&state, endpoint, &posted)?;
+        self.check(&state, endpoint, &posted, before.as_deref())?;
         let status = if before.is_some() {
             StatusCode::OK
         } else {
             StatusCode::CREATED
         };
-        let record = store(&mut state, endpoint, posted, before);
+        let stamp = state.stamp();
+        let record = self
+            .committer
+            .store(&mut state, endpoint, posted, before.as_deref(), stamp);
         let mut answer = empty(status);
         let location = format!("{}/{endpoint}/{}", self.data_url, id_text(record.id));
         if let Ok(location) = HeaderValue::from_str(&location) {
@@ -83,7 +76,7 @@ impl Writer<'_> {
     ) -> Result<Response<Body>, Problem> {
         let mut state = self.district.state();
         let before = find(&state, endpoint, id).cloned().ok_or_else(no_item)?;
-        let posted = self.read(endpoint, body)?;
+        let posted = self.read(&state, endpoint, body)?;
         if posted
             .body
             .get("id")
@@ -94,10 +87,10 @@ impl Writer<'_> {
             ));
         }
         self.check_match(Some(&before))?;
-        self.check(&state, endpoint, &posted)?;
+        self.check(&state, endpoint, &posted, Some(&before))?;
         if posted.key != before.key {
-            if !self.definitions.updatable(endpoint) {
-                return Err(Problem::key_change(&self.definitions.item_name(endpoint)));
+            if !self.definitions().updatable(endpoint) {
+                return Err(Problem::key_change(&self.definitions().item_name(endpoint)));
             }
             if state
                 .tables
@@ -107,17 +100,10 @@ impl Writer<'_> {
                 return Err(Problem::not_unique());
             }
         }
-        let old_key = self.definitions.identity(endpoint, &before.parse());
-        let change = (posted.key != before.key).then(|| (old_key, posted.identity.clone()));
-        let record = store(&mut state, endpoint, posted, Some(before));
-        if let (Some((old, new)), Some(table)) = (change, state.tables.get_mut(endpoint)) {
-            table.key_changes.push(Tracked {
-                id: record.id,
-                change_version: record.change_version,
-                old_key: old.into(),
-                new_key: Some(new.into()),
-            });
-        }
+        let stamp = state.stamp();
+        let record = self
+            .committer
+            .store(&mut state, endpoint, posted, Some(&before), stamp);
         let mut answer = empty(StatusCode::NO_CONTENT);
         answer.headers_mut().insert(ETAG, etag_header(record.etag));
         Ok(answer)
@@ -131,33 +117,25 @@ impl Writer<'_> {
         let (id, key) = (record.id, record.key);
         for (other, table) in &state.tables {
             let refers = |other: &Arc<Record>| other.id != id && other.refers_to.contains(&key);
-            if self.definitions.may_refer(other, endpoint) && table.records().iter().any(refers) {
-                return Err(Problem::dependent(&self.definitions.item_name(other)));
+            if self.definitions().may_refer(other, endpoint) && table.records().iter().any(refers) {
+                return Err(Problem::dependent(&self.definitions().item_name(other)));
             }
         }
-        let change_version = state.next_version();
-        if let Some(table) = state.tables.get_mut(endpoint)
-            && let Some(record) = table.remove(id)
-        {
-            let old_key = self.definitions.identity(endpoint, &record.parse()).into();
-            table.deletes.push(Tracked {
-                id,
-                change_version,
-                old_key,
-                new_key: None,
-            });
-        }
+        let stamp = state.stamp();
+        self.committer.remove(&mut state, endpoint, id, stamp);
         Ok(empty(StatusCode::NO_CONTENT))
     }
 
-    /// Resources outside `ed-fi` are created by the first item; inside it a typing error is a 404.
+    /// An ODS has what its documents have. One that is not strict has all of the Data Standard, and whatever
+    /// is posted outside `ed-fi`.
     fn exists(&self, state: &State, endpoint: &str) -> bool {
+        let not_strict = || self.definitions().knows(endpoint) || !endpoint.starts_with("ed-fi/");
         state.tables.contains_key(endpoint)
-            || self.definitions.knows(endpoint)
-            || !endpoint.starts_with("ed-fi/")
+            || self.definitions().serves(endpoint)
+            || (!self.committer.strict && not_strict())
     }
 
-    fn read(&self, endpoint: &str, text: &[u8]) -> Result<Posted, Problem> {
+    fn read(&self, state: &State, endpoint: &str, text: &[u8]) -> Result<Draft, Problem> {
         let kind = self
             .headers
             .get(CONTENT_TYPE)
@@ -185,49 +163,72 @@ impl Writer<'_> {
                 vec![format!("The body is not a JSON object: {place}.")],
             )])
         };
-        let body: Map<String, Value> = serde_json::from_slice(text).map_err(unreadable)?;
-        let rewriter = Rewriter {
-            definitions: self.definitions,
-            district: &self.district.id,
-            links: self.links,
-        };
-        let members = rewriter
-            .members(endpoint, &String::from_utf8_lossy(text))
-            .map_err(unreadable)?;
-        let identity = self.definitions.identity(endpoint, &body);
-        let references = self.definitions.references(endpoint, &body);
-        let digest = |target: &str, key: &str| digest_of(&self.district.id, target, key);
-        Ok(Posted {
-            key: digest(endpoint, &key_text(identity.values().map(Some))),
-            refers_to: references
-                .iter()
-                .map(|one| digest(&one.target, &one.key))
-                .collect(),
-            references,
-            body,
-            members,
-            identity,
-        })
+        self.committer
+            .draft(&state.tables, endpoint, &String::from_utf8_lossy(text))
+            .map_err(unreadable)
     }
 
-    /// Schema first, then references; only those into resources that the district holds are looked up.
-    fn check(&self, state: &State, endpoint: &str, posted: &Posted) -> Result<(), Problem> {
-        let errors = validate(self.definitions, endpoint, &posted.body);
+    /// Schema first, then references, then whether the client may.
+    fn check(
+        &self,
+        state: &State,
+        endpoint: &str,
+        posted: &Draft,
+        before: Option<&Record>,
+    ) -> Result<(), Problem> {
+        let Committer {
+            definitions,
+            district,
+            strict,
+            ..
+        } = self.committer;
+        let descriptors = strict.then_some(Descriptors {
+            definitions,
+            district,
+            tables: &state.tables,
+        });
+        let errors = Validator::new(definitions, descriptors).validate(endpoint, &posted.body);
         if !errors.is_empty() {
             return Err(Problem::validation(errors));
         }
-        for (reference, digest) in posted.references.iter().zip(&posted.refers_to) {
-            let there = state
-                .tables
-                .get(&reference.target)
-                .is_none_or(|table| table.by_key(*digest).is_some());
-            if !there {
-                return Err(Problem::unresolved(
-                    &self.definitions.item_name(&reference.target),
-                ));
+        for reference in &posted.references {
+            let there = |target: &String| match state.tables.get(target) {
+                Some(table) => {
+                    let key = digest_of(district, target, &reference.key);
+                    table.by_key(key).is_some()
+                }
+                None => !strict,
+            };
+            // One that is not strict may lack the kind that an abstract reference means.
+            let is_checked = strict || reference.targets.len() == 1;
+            if is_checked && !reference.targets.iter().any(there) {
+                return Err(Problem::unresolved(&reference.item));
             }
         }
-        Ok(())
+        match before {
+            Some(person) if strict => self.check_reach(state, endpoint, person),
+            _ => Ok(()),
+        }
+    }
+
+    /// A person who exists may be written again once an association brings them into the client's reach.
+    fn check_reach(&self, state: &State, endpoint: &str, person: &Record) -> Result<(), Problem> {
+        let definitions = self.definitions();
+        let associations = associations(definitions, endpoint);
+        let reaches = |association: &&str| {
+            let table = state.tables.get(*association);
+            table.is_some_and(|table| {
+                let mut records = table.records().iter();
+                records.any(|record| record.refers_to.contains(&person.key))
+            })
+        };
+        match associations.first() {
+            Some(first) if !associations.iter().any(reaches) => Err(Problem::out_of_reach(
+                &definitions.item_name(endpoint),
+                &definitions.item_name(first),
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn check_match(&self, record: Option<&Record>) -> Result<(), Problem> {
@@ -251,51 +252,6 @@ impl Writer<'_> {
 
 fn find<'s>(state: &'s State, endpoint: &str, id: &str) -> Option<&'s Arc<Record>> {
     state.tables.get(endpoint)?.by_id(read_id(id)?)
-}
-
-/// Stores the body: in the place of `before`, or at the end.
-fn store(state: &mut State, endpoint: &str, posted: Posted, before: Option<Arc<Record>>) -> Record {
-    let change_version = state.next_version();
-    let (seq, id) = match &before {
-        Some(before) => (before.seq, before.id),
-        None => (
-            state.next_seq(),
-            free_id(state, endpoint, posted.key, change_version),
-        ),
-    };
-    let etag = etag_of(id, change_version);
-    let mut bytes = Vec::with_capacity(posted.members.len() + 160);
-    wire(id, etag, clock::now(), &posted.members, &mut bytes);
-    let record = Record {
-        seq,
-        id,
-        key: posted.key,
-        etag,
-        change_version,
-        wire: Bytes::from(bytes),
-        at: None,
-        refers_to: posted.refers_to,
-    };
-    let table = state.tables.entry(endpoint.to_owned()).or_default();
-    note_members(&posted.body, &mut table.members);
-    if before.is_some() {
-        table.replace(record.clone());
-    } else {
-        table.insert(record.clone());
-    }
-    record
-}
-
-/// The id of a new item: the digest of its key, unless an item that once had this key has it.
-fn free_id(state: &State, endpoint: &str, key: u128, change_version: u64) -> u128 {
-    match state
-        .tables
-        .get(endpoint)
-        .and_then(|table| table.by_id(key))
-    {
-        Some(_) => digest_of(endpoint, &id_text(key), &change_version.to_string()),
-        None => key,
-    }
 }
 
 /// What a method that means nothing for a collection or an item is told.

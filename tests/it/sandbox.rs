@@ -3,6 +3,7 @@
 mod auth;
 mod changes;
 mod faults;
+mod moving;
 mod reads;
 mod real_data;
 mod server;
@@ -15,6 +16,7 @@ use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
 const STUDENTS: &str = "ed-fi/students";
+const ENROLMENTS: &str = "ed-fi/studentSchoolAssociations";
 const RESULTS: &str = "ed-fi/studentAssessments";
 
 /// A plain HTTP client of one district.
@@ -148,6 +150,18 @@ fn ids(records: &[Value]) -> Vec<&str> {
         .iter()
         .map(|record| record["id"].as_str().expect("an id"))
         .collect()
+}
+
+/// Enrols a student in a school that is there.
+async fn enrol(caller: &Caller, student: &str) -> Response {
+    let school = caller.list("ed-fi/schools").await.remove(0)["schoolId"].clone();
+    let body = json!({
+        "entryDate": "2024-08-15",
+        "entryGradeLevelDescriptor": "uri://ed-fi.org/GradeLevelDescriptor#Fifth grade",
+        "schoolReference": {"schoolId": school},
+        "studentReference": {"studentUniqueId": student},
+    });
+    caller.post(ENROLMENTS, &body).await
 }
 
 /// A student that can be posted.

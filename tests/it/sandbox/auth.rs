@@ -119,3 +119,47 @@ async fn tokens_expire_after_so_many_requests_once() {
     let renewed = Caller::new(&ods, "255901").await;
     problem(renewed.get(STUDENTS).await, 401, "security:authentication").await;
 }
+
+#[tokio::test]
+async fn a_token_tells_what_it_is_good_for() {
+    for (release, tells_operations) in [("7.2", false), ("7.3", true)] {
+        let ods = small().release(release).start().expect("a sandbox");
+        let caller = Caller::new(&ods, "255901").await;
+        let ask = |token: &str| {
+            let request = caller
+                .http
+                .post(format!("{}/oauth/token_info", caller.root));
+            form(
+                request.bearer_auth(&caller.token),
+                &format!("token={token}"),
+            )
+        };
+        let body = json_of(send(ask(&caller.token)).await).await;
+        let (key, _) = ods.credentials("255901").expect("a district");
+        assert_eq!(
+            (&body["active"], &body["client_id"]),
+            (&true.into(), &key.into())
+        );
+        let organization = &body["education_organizations"][0];
+        assert_eq!(organization["education_organization_id"], 255_901);
+        assert_eq!(body["claim_set"].is_object(), tells_operations);
+        let resources = body["resources"].as_array();
+        assert_eq!(resources.is_some(), tells_operations);
+        if let Some(resources) = resources {
+            let named = |one: &&serde_json::Value| one["resource"] == "/ed-fi/students";
+            let students = resources.iter().find(named).expect("students");
+            let operations = students["operations"].as_array();
+            assert_eq!(operations.map(Vec::len), Some(5));
+        }
+        // Nobody else's token is told about.
+        problem(send(ask("another")).await, 400, "bad-request").await;
+        let frozen = ask(&caller.token).header("use-snapshot", "true");
+        problem(send(frozen).await, 405, "snapshots:method-not-allowed").await;
+        let faults = Faults {
+            no_token_info: true,
+            ..Faults::default()
+        };
+        ods.set_faults("255901", faults);
+        problem(send(ask(&caller.token)).await, 404, "not-found").await;
+    }
+}

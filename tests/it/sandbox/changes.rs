@@ -89,19 +89,12 @@ async fn some_natural_keys_may_change() {
     let ods = start();
     let caller = Caller::new(&ods, "255901").await;
     let location = |answer: &Response| header(answer, "location").expect("a Location");
-    let created = caller.post(STUDENTS, &student("old")).await;
-    let path = location(&created)
-        .split_once("/data/v3/")
-        .expect("a path")
-        .1
-        .to_owned();
+    let mut school = caller.list("ed-fi/schools").await.remove(0);
+    let id = school["id"].as_str().expect("an id");
+    let path = format!("ed-fi/schools/{id}");
+    school["schoolId"] = 1.into();
     let kind = "bad-request:data-validation-failed:key-change-not-supported";
-    problem(
-        caller.write(Method::PUT, &path, &student("new")).await,
-        400,
-        kind,
-    )
-    .await;
+    problem(caller.write(Method::PUT, &path, &school).await, 400, kind).await;
 
     let period =
         |name: &str| json!({"classPeriodName": name, "schoolReference": {"schoolId": 255901001}});

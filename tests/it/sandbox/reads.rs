@@ -73,7 +73,7 @@ async fn wrong_parameters_are_told() {
     problem(caller.get("ed-fi/nonsense").await, 404, "not-found").await;
     problem(caller.get("tpdm/candidates").await, 404, "not-found").await;
     // A resource of the Data Standard that holds nothing.
-    assert!(caller.list("ed-fi/sections").await.is_empty());
+    assert!(caller.list("ed-fi/classPeriods").await.is_empty());
 }
 
 #[tokio::test]

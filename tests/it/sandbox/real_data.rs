@@ -91,6 +91,7 @@ async fn post_grand_bend(data: &Path, builder: SandboxBuilder) {
     let ods = builder
         .districts(["gb"])
         .records(0)
+        .strict(false)
         .links(false)
         .start()
         .expect("a sandbox");

@@ -219,3 +219,107 @@ fn conforms(document: &Value, schema: &Value, value: &Value, path: &str) {
         conforms(document, &schema["items"], value, path);
     }
 }
+
+async fn dependencies(caller: &Caller) -> Vec<(u64, String, Vec<String>)> {
+    let url = format!("{}/metadata/data/v3/dependencies", caller.root);
+    let entries = json_of(send(caller.http.get(url)).await).await;
+    let texts = |list: &Value| -> Vec<String> {
+        let list = list.as_array().expect("a list").iter();
+        list.map(|text| text.as_str().expect("a text").to_owned())
+            .collect()
+    };
+    let entries = entries.as_array().expect("entries").iter();
+    entries
+        .map(|entry| {
+            let resource = entry["resource"].as_str().expect("a resource");
+            let order = entry["order"].as_u64().expect("a number");
+            (order, resource.to_owned(), texts(&entry["operations"]))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn dependencies_order_what_is_served() {
+    let ods = start();
+    let caller = Caller::new(&ods, "255901").await;
+    let entries = dependencies(&caller).await;
+    assert!(entries.iter().map(|(order, ..)| order).is_sorted());
+    let orders = |resource: &str, operation: &str| -> Vec<u64> {
+        let path = format!("/ed-fi/{resource}");
+        let mut found = entries.clone();
+        found.retain(|(_, name, operations)| {
+            *name == path && operations.iter().any(|one| one == operation)
+        });
+        found.into_iter().map(|(order, ..)| order).collect()
+    };
+    let order = |resource: &str| {
+        let found = orders(resource, "Create");
+        assert_eq!(found.len(), 1, "{resource}");
+        found[0]
+    };
+    assert_eq!(order("gradeLevelDescriptors"), 1);
+    for (first, then) in [
+        ("gradeLevelDescriptors", "students"),
+        ("localEducationAgencies", "schools"),
+        ("schools", "studentSchoolAssociations"),
+        ("schools", "classPeriods"),
+        ("students", "studentSchoolAssociations"),
+        ("studentSchoolAssociations", "studentAssessments"),
+        ("assessments", "objectiveAssessments"),
+        ("objectiveAssessments", "studentAssessments"),
+    ] {
+        assert!(order(first) < order(then), "{first} before {then}");
+    }
+    // People stand there twice.
+    let enrolment = order("studentSchoolAssociations");
+    assert_eq!(orders("students", "Update"), [enrolment + 1]);
+    assert!(orders("schoolYearTypes", "Create").is_empty());
+
+    let old = small().release("6.1").start().expect("a sandbox");
+    let mut unsorted = dependencies(&Caller::new(&old, "255901").await).await;
+    assert!(!unsorted.iter().map(|(order, ..)| order).is_sorted());
+    unsorted.sort();
+    assert_eq!(unsorted, entries);
+    let faults = Faults {
+        no_dependencies: true,
+        ..Faults::default()
+    };
+    ods.set_faults("255901", faults);
+    let url = format!("{}/metadata/data/v3/dependencies", caller.root);
+    problem(send(caller.http.get(url)).await, 404, "not-found").await;
+    let discovery = json_of(send(caller.http.get(&caller.root)).await).await;
+    assert_eq!(discovery["urls"]["dependencies"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_host_takes_only_so_many_requests() {
+    for retry_after in [true, false] {
+        let hour = Duration::from_secs(3_600);
+        let builder = small().request_limit(4, hour, retry_after);
+        let ods = builder.start().expect("a sandbox");
+        let caller = Caller::new(&ods, "255901").await;
+        for _ in 0..3 {
+            assert_eq!(caller.get(STUDENTS).await.status(), 200);
+        }
+        let refused = caller.get(STUDENTS).await;
+        let seconds = header(&refused, "retry-after").map(|text| text.parse::<u64>());
+        assert_eq!(seconds.is_some(), retry_after);
+        assert!(seconds.is_none_or(|seconds| matches!(seconds, Ok(1..=3_600))));
+        problem(refused, 429, "too-many-requests").await;
+    }
+}
+
+#[tokio::test]
+async fn filters_can_be_ignored() {
+    let ods = start();
+    let caller = Caller::new(&ods, "255901").await;
+    let id = ods.items("255901", STUDENTS)[0]["studentUniqueId"].clone();
+    let path = format!("{STUDENTS}?studentUniqueId={}", id.as_str().expect("an id"));
+    assert_eq!(caller.list(&path).await.len(), 1);
+    let faults = Faults {
+        ignore_filters: true,
+        ..Faults::default()
+    };
+    ods.set_faults("255901", faults);
+    assert_eq!(caller.list(&path).await.len(), 10);
+}

@@ -1,9 +1,12 @@
 //! Writes: upserts, checks, references.
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::{Caller, RESULTS, STUDENTS, header, json_of, problem, send, start, student, text_of};
+use super::{
+    Caller, ENROLMENTS, RESULTS, STUDENTS, enrol, header, json_of, problem, send, small, start,
+    student, text_of,
+};
 
 #[tokio::test]
 async fn a_post_creates_and_then_updates() {
@@ -21,6 +24,12 @@ async fn a_post_creates_and_then_updates() {
 
     let mut changed = student("new");
     changed["middleName"] = "Inés".into();
+    // Nobody may write a student again who is in nobody's school.
+    let refused = caller.post(STUDENTS, &changed).await;
+    let body = problem(refused, 403, "security:authorization:").await;
+    let detail = body["detail"].as_str().expect("a text");
+    assert!(detail.contains("'StudentSchoolAssociation'"), "{detail}");
+    assert_eq!(enrol(&caller, "new").await.status(), 201);
     let updated = caller.post(STUDENTS, &changed).await;
     assert_eq!(updated.status(), 200);
     assert_eq!(
@@ -51,7 +60,7 @@ async fn a_post_creates_and_then_updates() {
 
 #[tokio::test]
 async fn digits_come_back_as_they_were_sent() {
-    let ods = start();
+    let ods = small().strict(false).start().expect("a sandbox");
     let caller = Caller::new(&ods, "255901").await;
     let body = r#"{ "itemIdentifier": "x", "price" : 12345678901234567890.123456789012345678, "list": [1.10, {"deep":1.50e+300}] }"#;
     assert_eq!(
@@ -195,4 +204,150 @@ async fn references_must_lead_somewhere() {
             .contains("'StudentAssessment'")
     );
     assert_ne!(known, "nobody");
+}
+
+#[tokio::test]
+async fn descriptors_must_exist() {
+    let ods = start();
+    let caller = Caller::new(&ods, "255901").await;
+    let result = |grade: &str, level: &str| {
+        let mut body = ods.items("255901", RESULTS).remove(0);
+        for own in ["id", "_etag", "_lastModifiedDate"] {
+            body.as_object_mut().expect("an object").remove(own);
+        }
+        body["whenAssessedGradeLevelDescriptor"] = grade.into();
+        body["performanceLevels"] = json!([{
+            "assessmentReportingMethodDescriptor":
+                "uri://ed-fi.org/AssessmentReportingMethodDescriptor#Scale score",
+            "performanceLevelDescriptor": level,
+        }]);
+        body
+    };
+    let (grade, level) = (
+        "uri://ed-fi.org/GradeLevelDescriptor#Kindergarten",
+        "uri://ed-fi.org/PerformanceLevelDescriptor#Basic",
+    );
+    let fine = caller.post(RESULTS, &result(grade, level)).await;
+    assert_eq!(fine.status(), 200);
+    let in_capitals = result(&grade.to_uppercase(), level);
+    assert_eq!(caller.post(RESULTS, &in_capitals).await.status(), 200);
+    let kind = "bad-request:data-validation-failed";
+    let invented = "uri://ed-fi.org/PerformanceLevelDescriptor#Splendid";
+    let bodies = [
+        result("Kindergarten", level),
+        result(level, level),
+        result(grade, invented),
+    ];
+    for (body, path) in bodies.iter().zip([
+        "$.whenAssessedGradeLevelDescriptor",
+        "$.whenAssessedGradeLevelDescriptor",
+        "$.performanceLevels[0].performanceLevelDescriptor",
+    ]) {
+        let errors = problem(caller.post(RESULTS, body).await, 400, kind).await;
+        let text = errors["validationErrors"][path][0].as_str();
+        let text = text.unwrap_or_else(|| panic!("{path} in {errors}"));
+        assert!(text.contains("Descriptor value '"), "{text}");
+        assert!(text.ends_with("' does not exist."), "{text}");
+    }
+    // Whoever needs another one posts it first.
+    let descriptor = json!({
+        "namespace": "uri://ed-fi.org/PerformanceLevelDescriptor",
+        "codeValue": "Splendid",
+        "shortDescription": "Splendid",
+    });
+    let created = caller.post("ed-fi/performanceLevelDescriptors", &descriptor);
+    assert_eq!(created.await.status(), 201);
+    assert_eq!(caller.post(RESULTS, &bodies[2]).await.status(), 200);
+    let lenient = small().strict(false).start().expect("a sandbox");
+    let caller = Caller::new(&lenient, "255901").await;
+    let body = result("Kindergarten", "anything");
+    assert_eq!(caller.post(RESULTS, &body).await.status(), 200);
+}
+
+#[tokio::test]
+async fn enrolments_need_a_student_and_a_school() {
+    let ods = start();
+    let caller = Caller::new(&ods, "255901").await;
+    let kind = "data-conflict:unresolved-reference";
+    let refused = problem(enrol(&caller, "nobody").await, 409, kind).await;
+    assert_eq!(
+        refused["detail"],
+        "The referenced 'Student' item does not exist."
+    );
+    let mut body = ods.items("255901", ENROLMENTS).remove(0);
+    for own in ["id", "_etag", "_lastModifiedDate"] {
+        body.as_object_mut().expect("an object").remove(own);
+    }
+    assert_eq!(caller.post(ENROLMENTS, &body).await.status(), 200);
+    body["schoolReference"] = json!({"schoolId": 1});
+    problem(caller.post(ENROLMENTS, &body).await, 409, kind).await;
+    // An abstract reference means any kind of organization.
+    let mut assessment = ods.items("255901", "ed-fi/assessments").remove(0);
+    for own in ["id", "_etag", "_lastModifiedDate"] {
+        assessment.as_object_mut().expect("an object").remove(own);
+    }
+    for (organization, status) in [(255_901, 200), (255_901_001, 200), (7, 409)] {
+        assessment["educationOrganizationReference"] =
+            json!({"educationOrganizationId": organization});
+        let answer = caller.post("ed-fi/assessments", &assessment).await;
+        assert_eq!(answer.status(), status, "{organization}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_schema_does_not_have_is_dropped_and_twins_are_refused() {
+    let ods = start();
+    let caller = Caller::new(&ods, "255901").await;
+    let mut body = student("new");
+    body["firstname"] = "Eva".into();
+    body["otherNames"] = json!([{"otherNameTypeDescriptor": "uri://ed-fi.org/OtherNameTypeDescriptor#Alias",
+        "firstName": "A", "lastSurname": "B", "nickname": "C"}]);
+    let created = caller.post(STUDENTS, &body).await;
+    assert_eq!(created.status(), 201);
+    let stored = ods.items("255901", STUDENTS).pop().expect("a student");
+    assert_eq!(
+        (&stored["firstname"], &stored["firstName"]),
+        (&Value::Null, &"Ana".into())
+    );
+    assert_eq!(stored["otherNames"][0].as_object().map(Map::len), Some(3));
+    let name = body["otherNames"][0].clone();
+    body["studentUniqueId"] = "newer".into();
+    body["otherNames"] = json!([name, name]);
+    let kind = "bad-request:data-validation-failed";
+    let errors = problem(caller.post(STUDENTS, &body).await, 400, kind).await;
+    assert!(errors["validationErrors"]["$.otherNames"].is_array());
+}
+
+#[tokio::test]
+async fn there_is_what_the_documents_tell() {
+    let ods = start();
+    let caller = Caller::new(&ods, "255901").await;
+    for endpoint in ["ed-fi/sections", "ed-fi/termDescriptors", "tpdm/candidates"] {
+        problem(caller.get(endpoint).await, 404, "not-found").await;
+        problem(caller.post(endpoint, &json!({})).await, 404, "not-found").await;
+    }
+    let lenient = small().strict(false).start().expect("a sandbox");
+    let caller = Caller::new(&lenient, "255901").await;
+    assert!(caller.list("ed-fi/sections").await.is_empty());
+}
+
+#[tokio::test]
+async fn an_empty_ods_has_descriptors_and_school_years() {
+    let ods = small().records(0).start().expect("a sandbox");
+    let caller = Caller::new(&ods, "255901").await;
+    for (endpoint, is_empty) in [
+        (RESULTS, true),
+        (STUDENTS, true),
+        (ENROLMENTS, true),
+        ("ed-fi/schools", true),
+        ("ed-fi/assessments", true),
+        ("ed-fi/schoolYearTypes", false),
+        ("ed-fi/gradeLevelDescriptors", false),
+    ] {
+        assert_eq!(
+            caller.list(endpoint).await.is_empty(),
+            is_empty,
+            "{endpoint}"
+        );
+    }
 }
