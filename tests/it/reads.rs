@@ -3,6 +3,7 @@
 mod cancel;
 mod cursor;
 mod faults;
+mod moving;
 mod pages;
 mod short;
 mod whole;
