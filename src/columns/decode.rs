@@ -44,11 +44,15 @@ impl PageDecoder {
     }
 
     /// A decoder that keeps only what the columns of `plan` are made of, and passes everything
-    /// else by. Its pages are good for that plan alone; they know no `id` that it does not name.
+    /// else by. Its pages are good for that plan alone; the `id` of records is read in any case.
     ///
     /// A plan with a column `_unknown` needs everything.
     pub fn for_plan(links: bool, plan: &Plan) -> Self {
-        Self::of(links, plan.projection())
+        let projection = plan.projection().map(|mut projection| {
+            projection.member("id");
+            projection
+        });
+        Self::of(links, projection)
     }
 
     fn of(links: bool, projection: Option<Projection>) -> Self {

@@ -1,13 +1,15 @@
 //! Pages by offset that prove themselves seamless, although the collection moves meanwhile.
 //!
 //! Pages step by one record less than their size: each must share a record with the page before
-//! it. Where every page continues the one before it so, the first begins at 0 and the last is
-//! short, every record that was there all the time was read, whenever each page came: take such a
-//! record X and a record Y that two neighbouring pages share. If X stands before Y, it stood before
-//! Y when the earlier page was read, so it is in that page or before it, and so on down to offset
-//! 0; if it stands after Y, the same upwards. A seam that is broken is mended by reading again
-//! what lies around it. A count says only where more pages can be asked for side by side: the end
-//! is a short page that a count confirms, or one after which nothing more comes.
+//! it, or with any before that. Where each does, the first begins at 0 and the last is short, every
+//! record that was there all the time was read, whenever each page came. Take such a record X: if
+//! it does not stand before the last page, it is in it, for that page reaches to the end. Else it
+//! stands before the record Y that the page shares with an earlier one, and stood there when that
+//! one was read, since the order is by key: X is in that page or before it, and so on down to
+//! offset 0. A seam that is broken is mended by reading again what lies around it.
+//!
+//! A count says only where more pages can be asked for side by side: the end is a short page that
+//! a count confirms, or one after which nothing more comes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -217,8 +219,10 @@ impl<T: Send + 'static> Chain<'_, T> {
         }
     }
 
+    /// Whether a page shares a record with the chain. Any page of it will do: from the end of the
+    /// chain down to its begin, each shares one with a page that came before it.
     fn continues(&self, page: &FetchedPage) -> bool {
-        self.tail.keys.share_any(&page.keys)
+        self.tail.keys.share_any(&page.keys) || self.reader.knows_any(&page.keys)
     }
 
     /// Puts a page after the tail, and before it what is needed to mend the seam; says how many

@@ -33,8 +33,13 @@ impl RecordKeys {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.hashes.len()
+    }
+
+    /// Whether each record has an `id`.
+    pub(super) fn are_ids(&self) -> bool {
+        self.by_id
     }
 
     /// Whether any of the records is one of the others.
@@ -136,6 +141,12 @@ impl SeenRecords {
             bounded: true,
             ..Self::default()
         }
+    }
+
+    /// Whether any record of a page with ids came before.
+    pub(super) fn knows_any(&self, keys: &RecordKeys) -> bool {
+        let is_known = |hash| self.recent.contains(hash) || self.older.contains(hash);
+        keys.by_id && keys.hashes.iter().any(is_known)
     }
 
     /// Adds a page; `before` is the page whose seam with this one is known, with the number of

@@ -16,7 +16,7 @@ use crate::client::paging::{
 };
 use crate::client::session::{Access, CallContext};
 use crate::client::transport::Body;
-use crate::columns::{Page, PageDecoder};
+use crate::columns::{Page, PageDecoder, Plan};
 use crate::{Failure, Result, runtime};
 
 /// What the consumer makes of a page that is in its place.
@@ -117,13 +117,26 @@ pub(super) type PageSender<T> = Sender<T, Option<Counted<T>>>;
 /// Decoders that are not at work; each keeps its memory from page to page.
 pub(super) struct Decoders {
     make: Box<dyn Fn() -> PageDecoder + Send + Sync>,
+    /// Whether they pass by what no column needs.
+    are_partial: bool,
     idle: Mutex<Vec<PageDecoder>>,
 }
 
 impl Decoders {
-    pub(super) fn new(make: impl Fn() -> PageDecoder + Send + Sync + 'static) -> Self {
+    /// Decoders of whole records.
+    fn whole(links: bool) -> Self {
         Self {
-            make: Box::new(make),
+            make: Box::new(move || PageDecoder::new(links)),
+            are_partial: false,
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Decoders of what a plan needs.
+    pub(super) fn for_plan(links: bool, plan: Plan) -> Self {
+        Self {
+            make: Box::new(move || PageDecoder::for_plan(links, &plan)),
+            are_partial: true,
             idle: Mutex::default(),
         }
     }
@@ -138,6 +151,17 @@ impl Decoders {
         let page = decoder.decode_parts(body.parts());
         self.idle().push(decoder);
         page
+    }
+
+    /// What tells the records of a page apart: without an `id` all of a record counts, whatever the
+    /// columns need.
+    fn keys(&self, page: &Page, body: &Body, by_version: bool) -> Result<RecordKeys> {
+        let keys = RecordKeys::of(page, by_version);
+        if keys.are_ids() || !self.are_partial {
+            return Ok(keys);
+        }
+        let whole = PageDecoder::new(true).decode_parts(body.parts())?;
+        Ok(RecordKeys::of(&whole, by_version))
     }
 }
 
@@ -161,7 +185,7 @@ impl<T: Send + 'static> Source<T> {
             paging: read.paging,
             by_version: false,
             need: None,
-            decoders: Decoders::new(move || PageDecoder::new(links)),
+            decoders: Decoders::whole(links),
             convert,
             window,
             requests: semaphore(workers),
@@ -366,6 +390,15 @@ impl<T: Send + 'static> Reader<T> {
         }
     }
 
+    fn seen(&self) -> MutexGuard<'_, SeenRecords> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether any record of a page came before.
+    pub(super) fn knows_any(&self, keys: &RecordKeys) -> bool {
+        self.seen().knows_any(keys)
+    }
+
     /// Hands a page on; says how many of its records are new. `before` is the page that it
     /// continues, with the number of records that they should share.
     pub(super) fn place(
@@ -375,10 +408,7 @@ impl<T: Send + 'static> Reader<T> {
         before: Option<(&RecordKeys, usize)>,
         permit: Option<Permit>,
     ) -> usize {
-        let repeated = {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.add(&page.keys, before)
-        };
+        let repeated = self.seen().add(&page.keys, before);
         let placed = PlacedPage {
             page: page.page,
             repeated,
@@ -493,15 +523,19 @@ impl<T: Send + 'static> Reader<T> {
             total,
             next,
         } = raw;
-        let page = self.source.decoders.decode(&answer.body);
-        let page = page.map_err(|error| answer.unusable(&error.to_string()))?;
+        let decoders = &self.source.decoders;
+        let decoded = decoders.decode(&answer.body).and_then(|page| {
+            let keys = decoders.keys(&page, &answer.body, self.source.by_version)?;
+            Ok((page, keys))
+        });
+        let (page, keys) = decoded.map_err(|error| answer.unusable(&error.to_string()))?;
         let (offset, limit) = match ask {
             Ask::Offset(request) => (request.offset, request.limit),
             Ask::Token(_, size) => (0, size),
         };
         Ok(FetchedPage {
-            keys: RecordKeys::of(&page, self.source.by_version),
             page,
+            keys,
             offset,
             limit,
             total,

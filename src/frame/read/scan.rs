@@ -21,7 +21,7 @@ use super::stream::{self, ConvertedPage, StreamOptions, Table, contextualize};
 use super::whole::without_rows;
 use crate::client::session::CallContext;
 use crate::client::{Control, EdFiClient};
-use crate::columns::{self, Layout, PageDecoder, Plan};
+use crate::columns::{self, Layout, Plan};
 use crate::frame::input::Keys;
 use crate::frame::request::Rows;
 use crate::openapi::Record;
@@ -413,7 +413,7 @@ impl Scan {
         let path = self.0.endpoint.clone();
         let mut source = Source::new(sources.context, path, read, window, convert);
         source.need = n_rows.map(|rows| rows as u64);
-        source.decoders = Decoders::new(move || PageDecoder::for_plan(links, &plan));
+        source.decoders = Decoders::for_plan(links, plan);
         let options = StreamOptions {
             endpoint: self.0.endpoint.clone(),
             labels: sources.labels,
