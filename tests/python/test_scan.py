@@ -72,6 +72,13 @@ STEPS: dict[str, Step] = {
     "concat": lambda lf: pl.concat([lf, lf]),
     "semi": lambda lf: lf.join(lf.filter(minutes > 50), on="id", how="semi", maintain_order="left"),
     "cache": lambda lf: lf.cache(),
+    "row_index_filter": lambda lf: (
+        lf.drop("m", strict=False).with_row_index("m").filter(pl.col("m") % 4 == 1)
+    ),
+    "over": lambda lf: lf.with_columns(rank=minutes.rank("ordinal").over(student)),
+    "shift": lambda lf: lf.with_columns(before=minutes.shift(1), diff=minutes.diff()),
+    "int_range": lambda lf: lf.with_columns(place=pl.int_range(pl.len())),
+    "literal": lambda lf: lf.with_columns(one=pl.lit(1)),
 }
 
 ENDS: dict[str, Step] = {
@@ -89,6 +96,12 @@ ENDS: dict[str, Step] = {
         lf.select("id", student), on="id", how="left", maintain_order="left_right"
     ),
     "nothing": lambda lf: lf.select([]),
+    "row_index_alone": lambda lf: lf.with_row_index("only").select("only"),
+    "row_index_filtered": lambda lf: (
+        lf.with_row_index("only").filter(pl.col("only") > 2).select("only")
+    ),
+    "literals": lambda lf: lf.select(pl.lit(1), pl.int_range(pl.len()).alias("place")),
+    "length": lambda lf: lf.with_columns(pl.lit(2).alias("two")).select("two", n=pl.len()),
 }
 
 
