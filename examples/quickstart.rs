@@ -61,14 +61,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("Every record of every district: {:?}", records.shape());
 
     let counts = records.group_by(["District BK"])?.select(["id"]).count()?;
-    println!("Back on the districts:");
+    println!("Records of each district:");
     println!(
         "{}",
-        districts.select(["District BK", "row status"])?.left_join(
-            &counts,
-            ["District BK"],
-            ["District BK"]
-        )?
+        counts.sort(["District BK"], SortMultipleOptions::default())?
     );
 
     let mut scores = columns::flatten(&records, None, ".", Some(&["scoreResults"]))?;

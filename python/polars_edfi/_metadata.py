@@ -90,7 +90,7 @@ class Metadata(ClientBase):
         (Date, Datetime(time_unit='us', time_zone='UTC'))
         """
         call = _native.Call()
-        return pl.Schema(_native.schema(self._native, call, endpoint=endpoint, **options))
+        return _native.schema(self._native, call, endpoint=endpoint, **options).schema
 
     @with_options("count", ParamsOption)
     def count(self, endpoint: str, **options: Unpack[ParamsOption]) -> int:

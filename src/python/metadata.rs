@@ -1,8 +1,9 @@
 //! What an ODS says of itself.
 
+use polars::prelude::DataFrame;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use pyo3_polars::{PyDataFrame, PySchema};
+use pyo3_polars::PyDataFrame;
 
 use super::arguments::read;
 use super::call::{Call, run};
@@ -16,7 +17,7 @@ pub(crate) fn resources(py: Python<'_>, client: &Client, call: &Call) -> PyResul
     run(py, call, client.0.resources_under(&control)).map(PyDataFrame)
 }
 
-/// See `EdFiClient.schema`: names and dtypes.
+/// See `EdFiClient.schema`: an empty frame.
 #[pyfunction]
 #[pyo3(signature = (client, call, **given))]
 pub(crate) fn schema(
@@ -24,13 +25,13 @@ pub(crate) fn schema(
     client: &Client,
     call: &Call,
     given: Option<&Bound<'_, PyDict>>,
-) -> PyResult<PySchema> {
+) -> PyResult<PyDataFrame> {
     let (endpoint, mut options) = read(py, given, |a| {
         Ok((a.required::<String>("endpoint")?, options::schema(a)?))
     })?;
     options.control = call.control();
     let schema = run(py, call, client.0.schema(&endpoint, &options))?;
-    Ok(PySchema(schema.into()))
+    Ok(PyDataFrame(DataFrame::empty_with_schema(&schema)))
 }
 
 /// See `EdFiClient.count`.

@@ -40,10 +40,10 @@ fn structs_become_columns_at_their_place() {
 #[test]
 fn a_null_struct_has_null_leaves() {
     let df = nested(r#"[{"a": 1}, {"a": 2}]"#);
-    let mask = BooleanChunked::from_slice("m".into(), &[true, false]);
-    let column = df.column("s").unwrap().as_materialized_series();
-    let nulls = Series::full_null("s".into(), 1, column.dtype());
-    let df = DataFrame::new(2, vec![column.zip_with(&mask, &nulls).unwrap().into()]).unwrap();
+    let mut column = df.column("s").unwrap().head(Some(1));
+    let null = Column::full_null("s".into(), 1, column.dtype());
+    column.append(&null).unwrap();
+    let df = DataFrame::new(2, vec![column]).unwrap();
     let flat = flatten(&df, None, ".", None).unwrap();
     assert_eq!(flat, df!("s.a" => [Some(1_i64), None]).unwrap());
 }
