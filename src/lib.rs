@@ -62,6 +62,12 @@ pub use frame::{
     Outcome, PostOptions, Scan, ScanOptions, SchemaChoice, SchemaOptions, TokenOptions,
 };
 
+// Unit tests have no Python to be linked with: see `build.rs`.
+#[cfg(all(test, feature = "python", feature = "examples"))]
+#[allow(unsafe_code, reason = "nothing is called: the block names a library")]
+#[link(name = "no_python", kind = "static", modifiers = "+whole-archive")]
+unsafe extern "C" {}
+
 /// The blocks of the README, compiled and run.
 #[cfg(all(doctest, feature = "sandbox"))]
 #[doc = include_str!("../README.md")]
