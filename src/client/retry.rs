@@ -31,6 +31,13 @@ pub(crate) enum Trouble {
     Fatal,
 }
 
+impl Trouble {
+    /// Whether nothing was heard of the server.
+    pub(crate) fn is_unanswered(self) -> bool {
+        matches!(self, Self::NotConnected | Self::Broken)
+    }
+}
+
 /// Which troubles a request is sent again after, by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeats {

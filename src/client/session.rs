@@ -68,10 +68,10 @@ pub(crate) enum Renewal {
 }
 
 impl CallContext {
-    pub(crate) fn new(client: &EdFiClient, control: Control, renewals: Renewals) -> Self {
+    pub(crate) fn new(client: &EdFiClient, control: &Control, renewals: Renewals) -> Self {
         Self {
             client: client.clone(),
-            control,
+            control: control.beginning(),
             renewals,
             accepts_401: false,
             own: OnceCell::new(),

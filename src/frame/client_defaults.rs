@@ -9,7 +9,7 @@ impl EdFiClient {
     /// What the requests of one call share.
     pub(crate) fn default_context(&self, batch: &BatchOptions) -> CallContext {
         let renewals = Renewals::new(batch.refresh_cooldown);
-        CallContext::new(self, batch.control.clone(), renewals)
+        CallContext::new(self, &batch.control, renewals)
     }
 
     /// The same for a call that has nothing of a batch but a handle on it.

@@ -111,6 +111,10 @@ impl RowOperation for Deletes {
     type Request = (Access, String);
     type Outcome = Outcome;
 
+    fn district(&self, row: usize) -> Option<&str> {
+        self.0.rows.url(row)
+    }
+
     fn prepare(&self, row: usize) -> Result<(Access, String), Failure> {
         self.0.item(row)
     }

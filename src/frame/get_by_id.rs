@@ -241,6 +241,10 @@ impl RowOperation for Gets {
     type Request = (Access, String);
     type Outcome = Item;
 
+    fn district(&self, row: usize) -> Option<&str> {
+        self.0.rows.url(row)
+    }
+
     fn prepare(&self, row: usize) -> Result<(Access, String), Failure> {
         self.0.item(row)
     }

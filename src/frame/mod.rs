@@ -7,6 +7,7 @@ mod input;
 mod json;
 mod metadata;
 mod options;
+mod order;
 mod outcome;
 mod post;
 mod read;

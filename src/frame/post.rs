@@ -214,6 +214,10 @@ impl RowOperation for Posts {
     type Request = (Access, Bytes);
     type Outcome = Outcome;
 
+    fn district(&self, row: usize) -> Option<&str> {
+        self.rows.url(row)
+    }
+
     fn prepare(&self, row: usize) -> Result<(Access, Bytes), Failure> {
         Ok((self.rows.access(row)?, self.payloads.get(row)?))
     }

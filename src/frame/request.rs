@@ -108,7 +108,7 @@ impl Rows {
     /// What all requests of this batch share.
     pub(crate) fn context(&self) -> CallContext {
         let renewals = Renewals::new(self.options.refresh_cooldown);
-        CallContext::new(&self.client, self.options.control.clone(), renewals)
+        CallContext::new(&self.client, &self.options.control, renewals)
     }
 
     /// The base URL of a row as text, to tell districts apart.

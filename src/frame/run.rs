@@ -6,12 +6,14 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use rayon::prelude::*;
 use tokio::task::JoinSet;
 
 use super::input::Keys;
+use super::order::Order;
 use super::outcome::Outcome;
+use crate::client::permits::{Permits, Rank};
 use crate::{Control, Failure, Result, runtime};
 
 /// With fewer rows or requests than this for each, another thread is not worth its waking.
@@ -24,6 +26,9 @@ pub(crate) trait RowOperation: Send + Sync + 'static {
     type Request: Send + Sync;
     /// What became of a row.
     type Outcome: From<Failure> + Send + Sync + 'static;
+
+    /// What a row may have to wait for together with others: its district's URL.
+    fn district(&self, row: usize) -> Option<&str>;
 
     /// What is to be sent for a row, or why nothing can be.
     fn prepare(&self, row: usize) -> Result<Self::Request, Failure>;
@@ -126,23 +131,49 @@ impl<O: RowOperation, W: Observer<O>> Queue<O, W> {
     /// Takes rows, so many at once, until there are none left.
     async fn drain(self: Arc<Self>, at_once: usize) -> Vec<(usize, O::Outcome)> {
         let queue = &*self;
-        let take = || {
-            let next = queue.next.fetch_add(1, Ordering::Relaxed);
-            (next < queue.chains.len()).then_some(next)
-        };
-        stream::iter(std::iter::from_fn(take))
-            .map(|next| async move {
-                let chain = &queue.chains[next];
-                let mut done = Vec::with_capacity(chain.len());
-                for &(place, row) in chain {
-                    done.push((place, queue.row(row).await));
-                    queue.control.progress.one_done();
+        let permits = Permits::new(at_once);
+        let mut order = Order::new(at_once);
+        let mut under_way = FuturesUnordered::new();
+        let mut done = Vec::new();
+        let mut has_more = true;
+        loop {
+            tokio::select! {
+                biased;
+                // Rows are taken with a permit in hand: others may have one sooner.
+                permit = permits.acquire(Rank::First), if has_more => {
+                    match order.next(|| queue.take()) {
+                        Some((district, chain)) => {
+                            let rows = permit.hold(queue.chain(chain));
+                            under_way.push(async move { (district, rows.await) });
+                        }
+                        None => has_more = false,
+                    }
                 }
-                done
-            })
-            .buffer_unordered(at_once)
-            .concat()
-            .await
+                Some((district, rows)) = under_way.next() => {
+                    has_more |= order.end(district);
+                    done.extend(rows);
+                }
+                else => return done,
+            }
+        }
+    }
+
+    /// The next rows that nobody has taken, and their district.
+    fn take(&self) -> Option<(Option<&str>, usize)> {
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        let (_, row) = self.chains.get(next)?.first()?;
+        Some((self.operation.district(*row), next))
+    }
+
+    /// Rows that go one after another.
+    async fn chain(&self, chain: usize) -> Vec<(usize, O::Outcome)> {
+        let chain = &self.chains[chain];
+        let mut done = Vec::with_capacity(chain.len());
+        for &(place, row) in chain {
+            done.push((place, self.row(row).await));
+            self.control.progress.one_done();
+        }
+        done
     }
 
     async fn row(&self, row: usize) -> O::Outcome {
@@ -202,6 +233,10 @@ mod tests {
     impl RowOperation for Doubling {
         type Request = usize;
         type Outcome = Doubled;
+
+        fn district(&self, _: usize) -> Option<&str> {
+            None
+        }
 
         fn prepare(&self, row: usize) -> Result<usize, Failure> {
             match row > 6 {

@@ -115,7 +115,7 @@ impl Accounts {
         let names = Keys::required(df, "account_col", account_col)?;
         let accounts = Self {
             client: client.clone(),
-            control: options.control.clone(),
+            control: options.control.beginning(),
             oauth_endpoint: oauth_endpoint.to_owned(),
             url: Texts::defaulted(df, "url_col", &options.url_col, URL_COL)?,
             key: Texts::defaulted(df, "key_col", &options.key_col, KEY_COL)?,
@@ -203,6 +203,10 @@ impl Accounts {
 impl RowOperation for Accounts {
     type Request = Credentials;
     type Outcome = FetchedToken;
+
+    fn district(&self, row: usize) -> Option<&str> {
+        self.url.as_ref().and_then(|urls| urls.get(row))
+    }
 
     fn prepare(&self, row: usize) -> Result<Credentials, Failure> {
         self.credentials(row)

@@ -6,6 +6,7 @@ mod executor;
 mod get;
 mod post;
 mod retry;
+mod silent;
 mod twins;
 
 use polars::prelude::*;

@@ -6,6 +6,7 @@ mod progress;
 
 #[cfg(feature = "python")]
 use std::sync::Arc;
+use std::time::Instant;
 
 pub(crate) use self::cancel::Cancellation;
 #[cfg(feature = "python")]
@@ -28,6 +29,8 @@ pub struct Control {
     pub(crate) cancellation: Cancellation,
     pub(crate) progress: Progress,
     pub(crate) limit: RequestLimit,
+    /// When the call began that this handle is given to.
+    pub(crate) began: Instant,
 }
 
 impl Default for Control {
@@ -43,6 +46,15 @@ impl Control {
             cancellation: Cancellation::new(),
             progress: Progress::default(),
             limit: RequestLimit::default(),
+            began: Instant::now(),
+        }
+    }
+
+    /// The same handle, for a call that begins now.
+    pub(crate) fn beginning(&self) -> Self {
+        Self {
+            began: Instant::now(),
+            ..self.clone()
         }
     }
 

@@ -5,7 +5,7 @@ mod message;
 mod pool;
 mod throttle;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, LOCATION};
@@ -16,6 +16,8 @@ pub(crate) use self::message::{Body, Request, Response};
 use self::pool::Pool;
 use self::throttle::Throttle;
 use super::control::{Cancellation, Control, RequestLimit};
+use super::origins::Origins;
+use super::permits::{self, Rank};
 use super::problem;
 use super::retry::{self, NoMoreTries, RetryPolicy, Trouble};
 use super::urls;
@@ -42,6 +44,7 @@ pub(crate) struct TransportConfig {
 pub(crate) struct Transport {
     pool: Pool,
     throttle: Throttle,
+    origins: Origins,
     max_body: u64,
 }
 
@@ -51,6 +54,7 @@ pub(crate) struct SendOptions<'a> {
     pub(crate) policy: RetryPolicy,
     pub(super) cancellation: &'a Cancellation,
     limit: &'a RequestLimit,
+    began: Instant,
 }
 
 impl<'a> SendOptions<'a> {
@@ -59,6 +63,7 @@ impl<'a> SendOptions<'a> {
             policy,
             cancellation: &control.cancellation,
             limit: &control.limit,
+            began: control.began,
         }
     }
 }
@@ -73,6 +78,7 @@ impl Transport {
                 config.ca_certs.as_deref(),
             )?,
             throttle: Throttle::default(),
+            origins: Origins::default(),
             max_body: config.max_body,
         })
     }
@@ -88,12 +94,24 @@ impl Transport {
         let repeats = options.policy.repeats;
         let mut attempt = 0;
         let mut last: Option<Result<Response, TransportError>> = None;
+        let url = request.url.clone();
+        let mut passage = self.origins.passage(&url);
         loop {
             if let Some(wait) = self.throttle.remaining(&request.url) {
                 // A cancellation is noticed below.
-                let _ = options.cancellation.sleep(wait).await;
+                let _ = permits::lend(Rank::First, options.cancellation.sleep(wait)).await;
+            }
+            if let Err(why) = passage.enter(options.began, options.cancellation).await {
+                return match last {
+                    Some(Err(error)) if request.sent > 0 => {
+                        Err(error.into_failure(repeats, request.broke))
+                    }
+                    Some(Ok(response)) => Ok(response),
+                    Some(Err(_)) | None => Err(Failure::new(format!("not sent: {why}"))),
+                };
             }
             if options.cancellation.is_cancelled() {
+                passage.hand_on();
                 let not_sent = || Err(TransportError::fatal(Failure::not_sent().message));
                 let outcome = last.unwrap_or_else(not_sent);
                 return outcome.map_err(|error| error.into_failure(repeats, request.broke));
@@ -103,6 +121,11 @@ impl Transport {
                 self.send_once(request).await
             };
             let trouble = trouble(&outcome);
+            match &outcome {
+                Ok(_) => passage.answered(),
+                Err(error) if error.trouble.is_unanswered() => passage.unanswered(&error.what),
+                Err(_) => {}
+            }
             request.sent += u32::from(trouble != Some(Trouble::NotConnected));
             request.broke |= trouble == Some(Trouble::Broken);
             let asked = outcome
@@ -122,7 +145,12 @@ impl Transport {
                 Ok(pause) => {
                     log_repetition(request, &outcome, pause);
                     // A cancellation is noticed above.
-                    let _ = options.cancellation.sleep(pause).await;
+                    let pause = options.cancellation.sleep(pause);
+                    let _ = match outcome.is_ok() {
+                        // A server that is busy has less to do while its requests pause.
+                        true => pause.await,
+                        false => permits::lend(Rank::Again, pause).await,
+                    };
                     last = Some(outcome);
                     attempt += 1;
                 }

@@ -1,0 +1,218 @@
+//! How many requests of a call are in flight at once, and which of them go first.
+//!
+//! A task with a permit may have a request in flight. While it waits for something other than an
+//! answer (a pause, an origin that does not answer, a token that another task fetches), it lends
+//! its permit to others: nobody stands behind a wait.
+
+use std::cell::Cell;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+tokio::task_local! {
+    /// The permit of the task that runs; none while it is lent.
+    static HELD: Cell<Option<Permit>>;
+}
+
+/// As many permits as a call has workers. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Permits(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    first: Notify,
+    again: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    free: usize,
+    /// How many wait for the permit of a first try.
+    waiting_first: usize,
+}
+
+/// Who goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rank {
+    /// The first try of a request.
+    First,
+    /// A try after one that was not answered: behind all first ones.
+    Again,
+}
+
+/// The right to have one request in flight, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Permit(Permits);
+
+impl Permits {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self(Arc::new(Shared {
+            state: Mutex::new(State {
+                free: workers,
+                waiting_first: 0,
+            }),
+            first: Notify::new(),
+            again: Notify::new(),
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a permit.
+    pub(crate) async fn acquire(&self, rank: Rank) -> Permit {
+        let _waiting = (rank == Rank::First).then(|| WaitingFirst::new(self));
+        let freed = match rank {
+            Rank::First => &self.0.first,
+            Rank::Again => &self.0.again,
+        };
+        loop {
+            let freed = freed.notified();
+            {
+                let mut state = self.state();
+                if state.free > 0 && (rank == Rank::First || state.waiting_first == 0) {
+                    state.free -= 1;
+                    return Permit(self.clone());
+                }
+            }
+            freed.await;
+        }
+    }
+
+    /// Does a piece of work with a permit, as soon as there is one.
+    #[cfg_attr(not(test), expect(dead_code))]
+    pub(crate) async fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        self.acquire(Rank::First).await.hold(work).await
+    }
+}
+
+/// Counts who waits for a first try.
+struct WaitingFirst<'a>(&'a Permits);
+
+impl<'a> WaitingFirst<'a> {
+    fn new(permits: &'a Permits) -> Self {
+        permits.state().waiting_first += 1;
+        Self(permits)
+    }
+}
+
+impl Drop for WaitingFirst<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.waiting_first -= 1;
+        if state.waiting_first == 0 && state.free > 0 {
+            self.0.0.again.notify_waiters();
+        }
+    }
+}
+
+impl Permit {
+    /// Does a piece of work with this permit.
+    pub(crate) async fn hold<T>(self, work: impl Future<Output = T>) -> T {
+        HELD.scope(Cell::new(Some(self)), work).await
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let shared = &self.0.0;
+        let mut state = self.0.state();
+        state.free += 1;
+        match state.waiting_first {
+            0 => shared.again.notify_one(),
+            _ => shared.first.notify_one(),
+        }
+    }
+}
+
+/// Waits for something other than an answer, while others use the permit of this task; goes on
+/// when there is a permit again.
+pub(crate) async fn lend<T>(rank: Rank, wait: impl Future<Output = T>) -> T {
+    let held = HELD.try_with(Cell::take).ok().flatten();
+    let Some(Permit(permits)) = held.as_ref() else {
+        return wait.await;
+    };
+    let permits = permits.clone();
+    drop(held);
+    let result = wait.await;
+    let permit = permits.acquire(rank).await;
+    HELD.with(|held| held.set(Some(permit)));
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    /// Notes what runs, in its order.
+    #[derive(Default)]
+    struct Log(Mutex<Vec<&'static str>>);
+
+    impl Log {
+        fn note(&self, what: &'static str) {
+            self.0.lock().unwrap().push(what);
+        }
+
+        fn noted(&self) -> Vec<&'static str> {
+            self.0.lock().unwrap().clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lent_permit_serves_others() {
+        let (permits, log, ready) = (Permits::new(1), Log::default(), Notify::new());
+        let waiting = permits.run(async {
+            log.note("waits");
+            lend(Rank::First, ready.notified()).await;
+            log.note("goes on");
+        });
+        let other = permits.run(async {
+            log.note("other");
+            ready.notify_one();
+        });
+        tokio::join!(waiting, other);
+        assert_eq!(log.noted(), ["waits", "other", "goes on"]);
+    }
+
+    #[tokio::test]
+    async fn first_tries_go_before_others() {
+        let (permits, log) = (Permits::new(1), Log::default());
+        let again = permits.run(async {
+            lend(Rank::Again, tokio::task::yield_now()).await;
+            log.note("again");
+        });
+        let first = || {
+            permits.run(async {
+                log.note("first");
+                tokio::task::yield_now().await;
+            })
+        };
+        tokio::join!(again, join_all([first(), first(), first()]));
+        assert_eq!(log.noted(), ["first", "first", "first", "again"]);
+    }
+
+    #[tokio::test]
+    async fn no_more_run_than_there_are_permits() {
+        let (permits, running) = (Permits::new(3), Mutex::new((0, 0)));
+        let work = |rank| {
+            let (permits, running) = (&permits, &running);
+            permits.run(async move {
+                lend(rank, tokio::task::yield_now()).await;
+                {
+                    let mut running = running.lock().unwrap();
+                    running.0 += 1;
+                    running.1 = running.1.max(running.0);
+                }
+                tokio::task::yield_now().await;
+                running.lock().unwrap().0 -= 1;
+            })
+        };
+        let ranks = [Rank::First, Rank::Again].into_iter().cycle().take(40);
+        join_all(ranks.map(work)).await;
+        assert_eq!(*running.lock().unwrap(), (0, 3));
+    }
+}
