@@ -9,7 +9,7 @@ use crate::client::Token;
 use crate::runtime::{AtWork, Threads};
 use crate::{
     ChangeOptions, ChangeVersions, Changes, DeleteOptions, GetAllOptions, GetByIdOptions, Outcome,
-    PostOptions, Result, ScanOptions, SchemaOptions, TokenOptions,
+    PostOptions, Result, ScanOptions, SchemaOptions, Since, TokenOptions,
 };
 
 /// [`EdFiClient`](crate::EdFiClient), each call waited for.
@@ -257,7 +257,7 @@ impl EdFiClient {
     pub fn changes(
         &self,
         endpoint: &str,
-        since: Option<i64>,
+        since: impl Into<Since>,
         options: &GetAllOptions,
     ) -> Result<Changes> {
         let call = self.0.changes(endpoint, since, options);

@@ -59,7 +59,7 @@ pub use client::{
 pub use error::{Error, Failure, Result};
 pub use frame::{
     BatchOptions, ChangeOptions, Changes, DeleteOptions, GetAllOptions, GetByIdOptions, OnShort,
-    Outcome, PostOptions, Scan, ScanOptions, SchemaChoice, SchemaOptions, TokenOptions,
+    Outcome, PostOptions, Scan, ScanOptions, SchemaChoice, SchemaOptions, Since, TokenOptions,
 };
 
 // Unit tests have no Python to be linked with: see `build.rs`.

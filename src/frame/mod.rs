@@ -26,5 +26,7 @@ pub use outcome::Outcome;
 pub use post::PostOptions;
 #[cfg(feature = "python")]
 pub(crate) use read::Collections;
-pub use read::{ChangeOptions, Changes, GetAllOptions, OnShort, Scan, ScanOptions, SchemaChoice};
+pub use read::{
+    ChangeOptions, Changes, GetAllOptions, OnShort, Scan, ScanOptions, SchemaChoice, Since,
+};
 pub use tokens::TokenOptions;

@@ -7,10 +7,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use polars::prelude::DataType;
 use serde_json::{Map, Value};
 
 use super::keys::{is_identity, key_fields};
-use super::record::Record;
+use super::record::{Kind, Record};
 use super::resolve::Resolver;
 use super::types::TypeReader;
 
@@ -79,6 +80,23 @@ impl Resource {
     pub(crate) fn namespace(&self) -> &str {
         let parts = self.endpoint.split_once('/');
         parts.map_or("", |(namespace, _)| namespace)
+    }
+
+    /// The natural key as `keyValues` of `/deletes` has it: the names of its properties, and the
+    /// dtypes that their JSON values are read as.
+    pub(crate) fn key_columns(&self) -> Vec<(&str, DataType)> {
+        let column = |path: &'_ str| {
+            let kind = self.record.as_ref().and_then(|record| record.at(path));
+            match kind {
+                Some(Kind::Boolean) => DataType::Boolean,
+                Some(Kind::Int32 | Kind::Int64) => DataType::Int64,
+                Some(Kind::Float64) => DataType::Float64,
+                _ => DataType::String,
+            }
+        };
+        let paths = self.key_fields.iter().map(|path| &**path);
+        let named = paths.map(|path| (path.rsplit('.').next().unwrap_or(path), column(path)));
+        named.collect()
     }
 
     pub(crate) fn is_descriptor(&self) -> bool {

@@ -33,6 +33,20 @@ impl Record {
         Self(fields.into())
     }
 
+    /// What stands at a path, its names joined by dots.
+    pub(crate) fn at(&self, path: &str) -> Option<&Kind> {
+        let (name, rest) = match path.split_once('.') {
+            Some((name, rest)) => (name, Some(rest)),
+            None => (path, None),
+        };
+        let (_, kind) = self.fields().iter().find(|(own, _)| **own == *name)?;
+        match (kind, rest) {
+            (kind, None) => Some(kind),
+            (Kind::Struct(record), Some(rest)) => record.at(rest),
+            _ => None,
+        }
+    }
+
     pub(crate) fn fields(&self) -> &[(Box<str>, Kind)] {
         &self.0
     }

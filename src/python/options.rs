@@ -9,7 +9,7 @@ use super::progress::Progress;
 use crate::client::EdFiClientBuilder;
 use crate::{
     BatchOptions, ChangeOptions, DeleteOptions, EdFiClient, GetAllOptions, GetByIdOptions,
-    PostOptions, SchemaOptions, TokenOptions,
+    PostOptions, SchemaOptions, Since, TokenOptions,
 };
 
 /// The options of a call by name, with their defaults: what signatures and docstrings show.
@@ -126,9 +126,12 @@ pub(super) fn change_window(a: &mut Arguments<'_>) -> PyResult<ChangeOptions> {
 }
 
 /// (since, how records are read)
-pub(super) fn changes(a: &mut Arguments<'_>) -> PyResult<(Option<i64>, GetAllOptions)> {
-    let (mut since, mut read) = (None, GetAllOptions::default());
+pub(super) fn changes(a: &mut Arguments<'_>) -> PyResult<(Since, GetAllOptions)> {
+    let (mut since, mut overlap) = (None, Since::OVERLAP);
+    let mut read = GetAllOptions::default();
     a.option("since", &mut since)?;
+    a.option("overlap", &mut overlap)?;
+    let since = Since::from(since).with_overlap(overlap);
     options!(a, read.batch; workers);
     records(a, &mut read)?;
     options!(a, read; on_short);

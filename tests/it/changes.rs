@@ -4,7 +4,7 @@ use polars::prelude::*;
 use polars_edfi::sandbox::{Faults, Sandbox};
 use polars_edfi::{
     ChangeOptions, Changes, DeleteOptions, EdFiClient, Error, GetAllOptions, Paging, PostOptions,
-    SchemaChoice, blocking,
+    SchemaChoice, Since, blocking,
 };
 use serde_json::{Value, json};
 
@@ -89,6 +89,11 @@ fn assert_tracked(df: &DataFrame) {
     assert_eq!(names(df)[..2], ["id", "changeVersion"]);
     assert_eq!(df.columns()[0].dtype(), &DataType::String);
     assert_eq!(df.columns()[1].dtype(), &DataType::Int64);
+}
+
+/// A window without what was delivered before.
+fn exactly(since: Option<i64>) -> Since {
+    Since::from(since).with_overlap(0)
 }
 
 #[tokio::test]
@@ -199,7 +204,7 @@ async fn changes_lead_from_one_window_to_the_next() {
             ..inferred()
         };
         let all = async |since| -> Changes {
-            let call = client.changes(PERIODS, since, &options);
+            let call = client.changes(PERIODS, exactly(since), &options);
             soon(call).await.expect("changes")
         };
         let first = all(None).await;
@@ -249,12 +254,12 @@ async fn an_empty_window_has_the_columns_of_a_given_schema() {
         schema: SchemaChoice::Given(Schema::from_iter([column])),
         ..GetAllOptions::default()
     };
-    let changes = soon(client.changes(RESULTS, Some(next), &options)).await;
+    let changes = soon(client.changes(RESULTS, exactly(Some(next)), &options)).await;
     let changes = changes.expect("changes");
     assert_eq!(names(&changes.records), ["serialNumber", "_unknown"]);
     assert!(options.batch.control.warnings().is_empty());
     // Further than one step beyond the end: another ODS.
-    let changes = soon(client.changes(RESULTS, Some(next + 1), &options)).await;
+    let changes = soon(client.changes(RESULTS, exactly(Some(next + 1)), &options)).await;
     assert_eq!(changes.expect("changes").next_version, next);
     assert_eq!(options.batch.control.warnings().len(), 1);
 }

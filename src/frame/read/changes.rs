@@ -1,11 +1,15 @@
 //! What changed in one resource, in one window of change versions.
 
+use std::sync::Arc;
+
 use polars::prelude::*;
 
-use super::options::{GetAllOptions, SchemaChoice};
-use super::tracked::{self, ChangeOptions, ID};
+use super::assemble::{self, District};
+use super::options::GetAllOptions;
+use super::resource::{Outcome, Resource};
+use super::tracked::{ChangeOptions, ID};
+use super::whole::Records;
 use crate::client::{ChangeVersions, Control, EdFiClient, urls};
-use crate::columns::Layout;
 use crate::frame::client_defaults::into_error;
 use crate::{Error, Result};
 
@@ -22,6 +26,57 @@ pub struct Changes {
     pub key_changes: DataFrame,
     /// The change version that the next window begins with.
     pub next_version: i64,
+}
+
+/// Where a window of changes begins: a change version, or the beginning of everything.
+///
+/// ```
+/// use polars_edfi::Since;
+///
+/// let tonight = Since::from(Some(234_551));
+/// let from_a_snapshot = Since::from(Some(234_551)).with_overlap(0);
+/// # let _ = (tonight, from_a_snapshot);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Since {
+    version: Option<i64>,
+    overlap: i64,
+}
+
+impl Since {
+    /// How many versions before its beginning a window goes back, if nothing else is said.
+    pub const OVERLAP: i64 = 1_000;
+
+    /// Goes back by this many versions. An ODS numbers a change before its transaction is
+    /// committed: what commits late has a version below the newest that was told before. To apply
+    /// a change twice does no harm. A window that follows a reading of a snapshot needs none.
+    pub fn with_overlap(self, versions: i64) -> Self {
+        Self {
+            overlap: versions,
+            ..self
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let since = self.version.unwrap_or(0);
+        for (name, value) in [("since", since), ("overlap", self.overlap)] {
+            if value < 0 {
+                return Err(Error::Config(format!(
+                    "{name} must be a whole number >= 0, got {value}"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<Option<i64>> for Since {
+    fn from(version: Option<i64>) -> Self {
+        Self {
+            version,
+            overlap: Self::OVERLAP,
+        }
+    }
 }
 
 impl EdFiClient {
@@ -48,9 +103,10 @@ impl EdFiClient {
     /// What changed in a resource of this client's ODS since a version, and where to go on from.
     ///
     /// `since` is the `next_version` of the call before. `None` reads everything: all records, no
-    /// deletes, no changed keys. The window ends with the newest version that the ODS has when the
-    /// call begins; what changes later belongs to the next one. Where the window is empty, nothing
-    /// else is asked for.
+    /// deletes, no changed keys. The window begins [`Since::OVERLAP`] versions earlier, so that late
+    /// commits are in it, and ends with the newest version that the ODS has when the call begins;
+    /// what changes later belongs to the next one. Where the window is empty, nothing else is asked
+    /// for.
     ///
     /// `deletes` has no item that is among `records`: it was made again. An ODS without key
     /// changes (before 5.3) has none.
@@ -62,9 +118,11 @@ impl EdFiClient {
     pub async fn changes(
         &self,
         endpoint: &str,
-        since: Option<i64>,
+        since: impl Into<Since>,
         options: &GetAllOptions,
     ) -> Result<Changes> {
+        let since = since.into();
+        since.check()?;
         let control = &options.batch.control;
         let mut options = options.clone();
         if options.min_change_version.is_some() || options.max_change_version.is_some() {
@@ -72,22 +130,21 @@ impl EdFiClient {
                 "the window of changes is counted by the call itself (since)".into(),
             ));
         }
-        if let Some(since) = since.filter(|since| *since < 0) {
-            return Err(Error::Config(format!(
-                "since must be a whole number >= 0, got {since}"
-            )));
-        }
         options.batch.endpoint = Some(urls::endpoint(endpoint).map_err(Error::Config)?);
         options.check()?;
 
         let versions = self.versions(control, options.snapshot).await?;
         let next_version = versions.newest + 1;
-        let nothing = || tracked::none();
-        let Some(since) = since else {
+        let endpoint = endpoint.trim_matches('/');
+        let nothing = || self.nothing_tracked(endpoint, control);
+        let overlap = since.overlap;
+        let Some(since) = since.version else {
+            let records = with_id(self.get_all(&options).await?)?;
+            let [deletes, key_changes] = nothing().await?;
             return Ok(Changes {
-                records: with_id(self.get_all(&options).await?)?,
-                deletes: nothing()?,
-                key_changes: nothing()?,
+                records,
+                deletes,
+                key_changes,
                 next_version,
             });
         };
@@ -98,23 +155,26 @@ impl EdFiClient {
                 versions.oldest
             )));
         }
-        if since > versions.newest {
-            if since > next_version {
-                control.progress.warn(format!(
-                    "since is {since}, but the ODS's newest change version is {}: was it restored \
-                     or replaced? Then read everything anew (since=None)",
-                    versions.newest
-                ));
-            }
+        if since > next_version {
+            control.progress.warn(format!(
+                "since is {since}, but the ODS's newest change version is {}: was it restored or \
+                 replaced? Then read everything anew (since=None)",
+                versions.newest
+            ));
+        }
+        let begin = (since - overlap).max(versions.oldest).min(since);
+        if begin > versions.newest {
+            let records = with_id(self.no_records(&options).await?)?;
+            let [deletes, key_changes] = nothing().await?;
             return Ok(Changes {
-                records: with_id(no_records(&options)?)?,
-                deletes: nothing()?,
-                key_changes: nothing()?,
+                records,
+                deletes,
+                key_changes,
                 next_version,
             });
         }
         let window = ChangeOptions {
-            min_change_version: Some(since),
+            min_change_version: Some(begin),
             max_change_version: Some(versions.newest),
             limit: options.limit,
             workers: options.batch.workers,
@@ -124,7 +184,10 @@ impl EdFiClient {
         options.min_change_version = window.min_change_version;
         options.max_change_version = window.max_change_version;
         let key_changes = match self.key_changes(endpoint, &window).await {
-            Err(Error::Http(failure)) if failure.http_status == Some(404) => nothing()?,
+            Err(Error::Http(failure)) if failure.http_status == Some(404) => {
+                let [_, key_changes] = nothing().await?;
+                key_changes
+            }
             other => other?,
         };
         let records = with_id(self.get_all(&options).await?)?;
@@ -136,6 +199,19 @@ impl EdFiClient {
             next_version,
         })
     }
+
+    /// The columns that records would have, no rows.
+    async fn no_records(&self, options: &GetAllOptions) -> Result<DataFrame> {
+        let context = Arc::new(self.default_context(&options.batch));
+        let resource = Resource::new(context, options)?;
+        let described = resource.describe(&self.default_access()?).await;
+        let described = described.map_err(|failure| into_error(failure, &options.batch.control))?;
+        let outcome = Outcome {
+            record: resource.record_of(&described),
+            records: Ok(Records::default()),
+        };
+        assemble::frame(vec![District { row: 0, outcome }], options, None).await
+    }
 }
 
 /// A frame of no records has the column that updates are made by.
@@ -145,16 +221,6 @@ fn with_id(frame: DataFrame) -> Result<DataFrame> {
     }
     let id = Column::new_empty(ID.into(), &DataType::String);
     Ok(DataFrame::new(0, vec![id])?)
-}
-
-/// The columns of a given schema, no rows.
-fn no_records(options: &GetAllOptions) -> Result<DataFrame> {
-    let layout = match &options.schema {
-        SchemaChoice::Given(schema) => Layout::from_schema(schema, &options.separator)?,
-        _ => Layout::new(),
-    };
-    let plan = layout.plan(&options.separator, &[]);
-    Ok(DataFrame::empty_with_schema(plan.schema()))
 }
 
 /// The deletions of items that are not among the records.

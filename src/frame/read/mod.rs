@@ -18,7 +18,7 @@ mod stream;
 mod tracked;
 mod whole;
 
-pub use changes::Changes;
+pub use changes::{Changes, Since};
 #[cfg(feature = "python")]
 pub(crate) use nested::Collections;
 pub use options::{GetAllOptions, OnShort, SchemaChoice};

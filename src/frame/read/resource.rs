@@ -98,6 +98,14 @@ impl<'a> Resource<'a> {
         openapi::unknown_param(described.resource()?, &self.options.params)
     }
 
+    /// The columns that a document says, where they may come from it.
+    pub(super) fn record_of(&self, described: &Described) -> Option<Record> {
+        match self.asks_for_document() {
+            true => described.record().cloned(),
+            false => None,
+        }
+    }
+
     /// Reads an ODS of which it is known what its document says.
     pub(super) async fn read_described(
         &self,
@@ -109,10 +117,7 @@ impl<'a> Resource<'a> {
             Err(failure) => return failure.into(),
         };
         Outcome {
-            record: match self.asks_for_document() {
-                true => described.record().cloned(),
-                false => None,
-            },
+            record: self.record_of(&described),
             records: self.records(access).await,
         }
     }

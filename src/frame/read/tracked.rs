@@ -9,7 +9,9 @@ use super::options::{GetAllOptions, check_sizes};
 use super::pages::Source;
 use super::whole::Records;
 use crate::client::changes::check_window;
+use crate::client::metadata::{Described, Metadata};
 use crate::client::paging::Paging;
+use crate::client::session::{Access, CallContext};
 use crate::client::{Control, EdFiClient, urls};
 use crate::columns::Layout;
 use crate::frame::client_defaults::into_error;
@@ -87,6 +89,14 @@ impl Kind {
             Self::KeyChanges => "keyChanges",
         }
     }
+
+    /// The objects that hold natural keys.
+    fn key_columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Deletes => &["keyValues"],
+            Self::KeyChanges => &["oldKeyValues", "newKeyValues"],
+        }
+    }
 }
 
 impl EdFiClient {
@@ -127,13 +137,31 @@ impl EdFiClient {
         let control = &options.control;
         let context = Arc::new(self.watched_context(control));
         let path = format!("{endpoint}/{}", kind.path());
-        let mut source = Source::of_wholes(context, path, &options.as_read());
+        let mut source = Source::of_wholes(context.clone(), path, &options.as_read());
         source.by_version = true;
         control.progress.begin(1);
         let records = Source::read_whole(&Arc::new(source), &access, true).await;
         control.progress.one_done();
         let records = records.map_err(|failure| into_error(explain_404(failure), control))?;
-        runtime::compute(move || frame(records)).await?
+        let frame = runtime::compute(move || frame(records)).await??;
+        match frame.height() {
+            0 => with_keys(frame, &context, &access, &endpoint, kind).await,
+            _ => Ok(frame),
+        }
+    }
+
+    /// No changes at all, in the columns of some.
+    pub(super) async fn nothing_tracked(
+        &self,
+        endpoint: &str,
+        control: &Control,
+    ) -> Result<[DataFrame; 2]> {
+        let (context, access) = (self.watched_context(control), self.default_access()?);
+        let none = async |kind| {
+            let frame = with_fixed_columns(DataFrame::empty())?;
+            with_keys(frame, &context, &access, endpoint, kind).await
+        };
+        Ok([none(Kind::Deletes).await?, none(Kind::KeyChanges).await?])
     }
 }
 
@@ -147,9 +175,28 @@ fn explain_404(mut failure: Failure) -> Failure {
     failure
 }
 
-/// No changes at all.
-pub(super) fn none() -> Result<DataFrame> {
-    with_fixed_columns(DataFrame::empty())
+/// A frame without rows, with the columns of the natural key as the ODS's own document tells it.
+/// Where there is no document, or where it cannot be had, nobody knows them.
+async fn with_keys(
+    mut frame: DataFrame,
+    context: &CallContext,
+    access: &Access,
+    endpoint: &str,
+    kind: Kind,
+) -> Result<DataFrame> {
+    let described = Metadata::of(context, access).describe(endpoint).await;
+    let Ok(Described::Resource(resource)) = described else {
+        return Ok(frame);
+    };
+    for prefix in kind.key_columns() {
+        for (name, dtype) in resource.key_columns() {
+            let name = format!("{prefix}.{name}");
+            if frame.column(&name).is_err() {
+                frame.with_column(Column::new_empty(name.into(), &dtype))?;
+            }
+        }
+    }
+    Ok(frame)
 }
 
 fn frame(records: Records) -> Result<DataFrame> {
