@@ -104,6 +104,16 @@ impl Failure {
     pub(crate) fn not_sent() -> Self {
         Self::new("not sent: interrupted")
     }
+
+    /// The failure of a step on the way to the request that was wanted: its status is not that
+    /// request's. A refused secret stays a 401.
+    pub(crate) fn on_the_way(mut self, step: &str) -> Self {
+        if self.http_status != Some(401) && self != Self::not_sent() {
+            self.message = format!("{step}: {}", self.message);
+            self.http_status = None;
+        }
+        self
+    }
 }
 
 impl fmt::Display for Failure {

@@ -60,6 +60,10 @@ class ClientOptions(TypedDict, total=False):
     """PEM certificates to trust beside those of the system: a path, or the bytes themselves."""
     user_agent: str | None
     """The ``User-Agent`` header; ``polars-edfi/<version>`` by default."""
+    headers: Mapping[str, str] | None
+    """Headers that are sent with every request, such as a gateway's subscription key. Their values
+    are secrets, as tokens are. Those that requests set themselves (``Authorization``, ``Accept``,
+    ``Content-Type``, ``If-Match``, ...) are refused."""
 
 
 class EndpointOption(TypedDict, total=False):

@@ -12,6 +12,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 
+use super::flight::Flight;
 use super::secret::Secret;
 use super::transport::{Request, Response, SendOptions, Transport};
 use crate::Failure;
@@ -22,6 +23,8 @@ const MARGIN: Duration = Duration::from_secs(60);
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(1800);
 /// No server gives tokens that live for three years: a larger `expires_in` is a point in time.
 const LONGEST_LIFETIME: f64 = 1e8;
+/// No header can carry a longer one to an ODS.
+const LONGEST_TOKEN: usize = 1 << 14;
 /// A point in time beyond this is counted in milliseconds.
 const LAST_SECOND: f64 = 1e11;
 
@@ -61,16 +64,20 @@ impl Token {
             Lifetime::For(remaining) => (now + remaining, remaining),
             Lifetime::Until(end) => (end, end.duration_since(now).unwrap_or_default()),
         };
-        // A token that lives for less than two margins is used for half of its life.
-        let margin = MARGIN.min(remaining / 2);
+        let renew_at = match remaining {
+            // What no clock can say is told by a 401: nobody gives tokens that are over already.
+            Duration::ZERO => now + DEFAULT_LIFETIME - MARGIN,
+            // A token that lives for less than two margins is used for half of its life.
+            remaining => expires_at - MARGIN.min(remaining / 2),
+        };
         Self {
             token,
             expires_at: Some(expires_at),
-            renew_at: Some(expires_at - margin),
+            renew_at: Some(renew_at),
         }
     }
 
-    fn is_fresh(&self) -> bool {
+    pub(crate) fn is_fresh(&self) -> bool {
         self.renew_at.is_none_or(|end| SystemTime::now() < end)
     }
 }
@@ -92,7 +99,7 @@ pub(crate) struct Owner {
 
 #[derive(Debug, Default)]
 struct Slot {
-    flight: tokio::sync::Mutex<()>,
+    flight: Flight<Token>,
     token: Mutex<Option<Token>>,
 }
 
@@ -164,27 +171,51 @@ impl Credentials {
         transport: &Transport,
         options: SendOptions<'_>,
     ) -> Result<Token, Failure> {
-        let (token, _) = self.token(transport, options, |_| false).await?;
-        Ok(token)
+        let turn = self.slot.flight.turn(options.cancellation).await?;
+        if let Some(failure) = turn.shared_failure() {
+            return Err(failure);
+        }
+        turn.fetch(self.renew(transport, options)).await
     }
 
     /// The token of this process if it is usable, or a new one, and whether it is new. Whoever
-    /// comes while a token is being fetched waits for that one.
+    /// comes while a token is being fetched waits for that one, or for why there is none.
     pub(crate) async fn token(
         &self,
         transport: &Transport,
         options: SendOptions<'_>,
         usable: impl Fn(&Token) -> bool,
     ) -> Result<(Token, bool), Failure> {
-        let slot = &self.slot;
-        let _flight = slot.flight.lock().await;
-        if let Some(token) = slot.fresh().filter(usable) {
+        if let Some(token) = self.slot.fresh().filter(&usable) {
             return Ok((token, false));
         }
-        let fetched = self.request(transport, options).await;
-        // A refused secret does not keep the token that an accepted one got before.
-        slot.set(fetched.as_ref().ok().cloned());
+        let turn = self.slot.flight.turn(options.cancellation).await?;
+        if let Some(token) = self.slot.fresh().filter(&usable) {
+            return Ok((token, false));
+        }
+        if let Some(failure) = turn.recent_failure() {
+            return Err(failure);
+        }
+        let fetched = turn.fetch(self.renew(transport, options)).await;
         fetched.map(|token| (token, true))
+    }
+
+    /// Asks for a token and keeps it. A refused secret does not keep the token that an accepted
+    /// one got before.
+    async fn renew(
+        &self,
+        transport: &Transport,
+        options: SendOptions<'_>,
+    ) -> Result<Token, Failure> {
+        let fetched = self.request(transport, options).await;
+        match &fetched {
+            Ok(token) => self.slot.set(Some(token.clone())),
+            Err(failure) if matches!(failure.http_status, Some(400 | 401 | 403)) => {
+                self.slot.set(None);
+            }
+            Err(_) => {}
+        }
+        fetched
     }
 
     async fn request(
@@ -221,7 +252,7 @@ impl Credentials {
 
 fn read_token(response: &Response) -> Result<Token, Failure> {
     if response.status != StatusCode::OK && response.status != StatusCode::CREATED {
-        return Err(response.failure());
+        return Err(refused(response));
     }
     let body: Value = serde_json::from_slice(&response.body)
         .map_err(|_| response.unusable("the token endpoint did not answer with JSON"))?;
@@ -230,11 +261,22 @@ fn read_token(response: &Response) -> Result<Token, Failure> {
         .and_then(Value::as_str)
         .map(Secret::new);
     match token {
-        Some(token) if !token.is_empty() && token.bearer().is_some() => {
+        Some(token) if (1..=LONGEST_TOKEN).contains(&token.len()) && token.bearer().is_some() => {
             Ok(Token::lasting(token, lifetime(body.get("expires_in"))))
         }
         _ => Err(response.unusable("the answer holds no access_token")),
     }
+}
+
+/// The failure of a refused request; here a 401 says why, too.
+fn refused(response: &Response) -> Failure {
+    let mut failure = response.failure();
+    if response.status == StatusCode::UNAUTHORIZED
+        && let Some(detail) = response.detail()
+    {
+        failure.message = format!("{}: {detail}", failure.message);
+    }
+    failure
 }
 
 fn lifetime(expires_in: Option<&Value>) -> Lifetime {
@@ -281,7 +323,8 @@ mod tests {
     fn short_tokens_are_used_too() {
         let token = Token::lasting("t".into(), Lifetime::For(Duration::from_secs(2)));
         assert!(token.is_fresh());
+        // A server that says 0 does not mean it.
         let token = Token::lasting("t".into(), Lifetime::For(Duration::ZERO));
-        assert!(!token.is_fresh());
+        assert!(token.is_fresh());
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::auth::Credentials;
 use super::edfi_client::{Auth, ClientConfig, EdFiClient, STUDENT_ASSESSMENTS};
@@ -14,6 +15,33 @@ use super::transport::{Transport, TransportConfig};
 use super::urls::{self, BaseUrl};
 use crate::{Error, Result};
 
+/// A longer time is as good as none: clocks end somewhere.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+/// What requests say themselves, or the connection, or an option of its own.
+const OWN_HEADERS: [&str; 22] = [
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-unmodified-since",
+    "keep-alive",
+    "proxy-authorization",
+    "range",
+    "snapshot-identifier",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "use-snapshot",
+    "user-agent",
+];
 /// The largest body that is read, decompressed.
 const MAX_BODY: u64 = 1 << 30;
 
@@ -34,6 +62,7 @@ pub struct EdFiClientBuilder {
     pub(crate) allow_http: bool,
     pub(crate) ca_certs: Option<Vec<u8>>,
     pub(crate) user_agent: Option<String>,
+    pub(crate) headers: Vec<(String, Secret)>,
     pub(crate) max_body: u64,
 }
 
@@ -54,6 +83,7 @@ impl Default for EdFiClientBuilder {
             allow_http: false,
             ca_certs: None,
             user_agent: None,
+            headers: Vec::new(),
             max_body: MAX_BODY,
         }
     }
@@ -176,7 +206,16 @@ impl EdFiClientBuilder {
         self
     }
 
-    /// The largest body that is read, in bytes after decompression; 1 GiB by default.
+    /// A header that is sent with every request, such as a gateway's subscription key. Its value
+    /// is a secret, as tokens are.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// The most that answers may hold which are being read at once, in bytes after decompression;
+    /// 1 GiB by default.
     #[must_use]
     pub fn max_body(mut self, bytes: u64) -> Self {
         self.max_body = bytes;
@@ -187,24 +226,30 @@ impl EdFiClientBuilder {
     ///
     /// # Errors
     /// [`Error::Config`]: a URL that is not one, plain http to another machine without
-    /// [`allow_http`](Self::allow_http), half a pair of credentials, or both kinds of them.
+    /// [`allow_http`](Self::allow_http), half a pair of credentials, or both kinds of them, a
+    /// certificate that is none, a header that is no header or is set by each request itself.
     pub fn build(self) -> Result<EdFiClient> {
         let base = match self.base_url.trim() {
             "" => None,
             text => Some(BaseUrl::parse(text, self.allow_http).map_err(wrong("base_url"))?),
         };
         let auth = self.auth(base.as_ref())?;
+        let headers = headers(&self.headers)?;
+        let user_agent = self
+            .user_agent
+            .unwrap_or_else(|| concat!("polars-edfi/", env!("CARGO_PKG_VERSION")).into());
+        HeaderValue::from_str(&user_agent)
+            .map_err(|_| Error::Config("user_agent cannot stand in a header".into()))?;
         if self.timeout.is_zero() || self.connect_timeout.is_zero() {
             return Err(Error::Config(
                 "timeout and connect_timeout must be positive".into(),
             ));
         }
         let transport = Transport::new(TransportConfig {
-            timeout: self.timeout,
-            connect_timeout: self.connect_timeout,
-            user_agent: self
-                .user_agent
-                .unwrap_or_else(|| concat!("polars-edfi/", env!("CARGO_PKG_VERSION")).into()),
+            timeout: self.timeout.min(LONGEST_TIMEOUT),
+            connect_timeout: self.connect_timeout.min(LONGEST_TIMEOUT),
+            user_agent,
+            headers,
             ca_certs: self.ca_certs,
             max_body: self.max_body,
         })?;
@@ -216,8 +261,8 @@ impl EdFiClientBuilder {
             allow_http: self.allow_http,
             policy: RetryPolicy {
                 max_retries: self.max_retries,
-                max_wait: self.max_wait,
-                repeats: Repeats::Idempotent,
+                max_wait: self.max_wait.min(LONGEST_TIMEOUT),
+                repeats: Repeats::Safe,
             },
             transport: Arc::new(transport),
         }))
@@ -261,6 +306,25 @@ impl EdFiClientBuilder {
             )),
         }
     }
+}
+
+/// The headers that every request bears.
+fn headers(given: &[(String, Secret)]) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in given {
+        let wrong = |what: &str| Error::Config(format!("headers: {name:?} {what}"));
+        let parsed = HeaderName::try_from(name.trim()).map_err(|_| wrong("is no header name"))?;
+        if OWN_HEADERS.contains(&parsed.as_str()) {
+            return Err(wrong("is set by each request itself"));
+        }
+        let value = value
+            .header()
+            .ok_or_else(|| wrong("has a value that cannot stand in a header"))?;
+        if headers.insert(parsed, value).is_some() {
+            return Err(wrong("is there twice"));
+        }
+    }
+    Ok(headers)
 }
 
 /// The error of an argument that is none.

@@ -12,9 +12,14 @@ use crate::Failure;
 /// credentials must not follow it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Discovery {
+    /// Whether there is a document. What is said without one may be an accident: a page of a
+    /// gateway, an ODS that is being deployed.
+    is_document: bool,
     data: Option<String>,
     changes: Option<String>,
     metadata: Option<String>,
+    /// The path of the data where it has gaps that the base URL must fill.
+    template: Option<String>,
 }
 
 impl Discovery {
@@ -36,11 +41,38 @@ impl Discovery {
             .then(|| serde_json::from_slice::<Value>(&response.body).ok())
             .flatten()
             .unwrap_or_default();
+        let urls = &document["urls"];
         Ok(Self {
-            data: path(&document["urls"]["dataManagementApi"]),
-            changes: path(&document["urls"]["changeQueries"]),
-            metadata: path(&document["urls"]["openApiMetadata"]),
+            is_document: document.is_object(),
+            data: path(&urls["dataManagementApi"]),
+            changes: path(&urls["changeQueries"]),
+            metadata: path(&urls["openApiMetadata"]),
+            template: template(&urls["dataManagementApi"]),
         })
+    }
+
+    /// Whether it stays what it is.
+    pub(crate) fn is_document(&self) -> bool {
+        self.is_document
+    }
+
+    /// Checks that the base URL names all that the ODS's own URLs need, such as a tenant.
+    pub(crate) fn check(&self, base: &BaseUrl) -> Result<(), Failure> {
+        let Some(template) = &self.template else {
+            return Ok(());
+        };
+        let root = template.split("/data").next().unwrap_or_default();
+        let gaps: Vec<&str> = root
+            .split('/')
+            .filter(|part| part.starts_with('{'))
+            .collect();
+        let filled = root.replace(['{', '}'], "");
+        let origin = base.as_url().origin().ascii_serialization();
+        Err(Failure::new(format!(
+            "the base URL lacks {}; one that would do is {origin}{filled}, with the ODS's own \
+             values in place of these names",
+            gaps.join(" and "),
+        )))
     }
 
     /// The data URL. Without one in the document, the ODS is taken for one of the releases that
@@ -92,6 +124,14 @@ fn path(url: &Value) -> Option<String> {
     let text = url.as_str().filter(|text| !text.contains('{'))?;
     let url = urls::parse_url(text).ok()?;
     Some(url.path().to_owned())
+}
+
+/// The path of a URL that is a template.
+fn template(url: &Value) -> Option<String> {
+    let text = url.as_str().filter(|text| text.contains('{'))?;
+    let url = urls::parse_url(text).ok()?;
+    let path = percent_encoding::percent_decode_str(url.path());
+    Some(path.decode_utf8().ok()?.into_owned())
 }
 
 #[cfg(test)]

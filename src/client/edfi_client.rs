@@ -1,15 +1,16 @@
 //! A client: how it was configured, and what it has learnt about ODSs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use reqwest::Url;
-use tokio::sync::OnceCell;
 
 use super::auth::{Credentials, Token};
 use super::control::Control;
 use super::discovery::{self, Discovery};
+use super::flight::Flight;
 use super::retry::RetryPolicy;
 use super::secret::Secret;
 use super::transport::{SendOptions, Transport};
@@ -18,6 +19,9 @@ use crate::{Error, Failure, Result};
 
 /// The default endpoint of a client.
 pub const STUDENT_ASSESSMENTS: &str = "ed-fi/studentAssessments";
+
+/// An ODS that serves no metadata is asked again after this time: it may have been an accident.
+const METADATA_MAY_COME: Duration = Duration::from_secs(60);
 
 /// A client for one or many Ed-Fi ODSs. Cheap to clone: clones share connections.
 ///
@@ -37,9 +41,9 @@ pub struct EdFiClient(Arc<Inner>);
 
 struct Inner {
     config: ClientConfig,
-    discoveries: Mutex<HashMap<BaseUrl, Arc<OnceCell<Discovery>>>>,
-    /// The ODSs that were seen to serve no metadata.
-    no_metadata: Mutex<HashSet<BaseUrl>>,
+    discoveries: Mutex<HashMap<BaseUrl, Arc<Flight<Discovery>>>>,
+    /// The ODSs that were seen to serve no metadata, and when.
+    no_metadata: Mutex<HashMap<BaseUrl, Instant>>,
 }
 
 /// What a client was configured to.
@@ -175,15 +179,18 @@ impl EdFiClient {
         }
     }
 
-    /// The token of this client's own credentials: the process's, or a new one.
+    /// The token of this client's own credentials: the process's, as long as that lives, or a new
+    /// one.
     pub(crate) async fn own_token(&self, control: &Control) -> Result<Token, Failure> {
         match &self.0.config.auth {
             Auth::None => Err(Failure::new("No auth configured.")),
             Auth::Bearer(token) => Ok(Token::given(token.clone())),
             Auth::Credentials(credentials) => {
                 let (transport, options) = (self.transport(), self.options(control));
-                let (token, _) = credentials.token(transport, options, |_| true).await?;
-                Ok(token)
+                let token = credentials.token(transport, options, |_| true).await;
+                token
+                    .map(|(token, _)| token)
+                    .map_err(|failure| failure.on_the_way("token endpoint"))
             }
         }
     }
@@ -201,35 +208,54 @@ impl EdFiClient {
                 &urls::version_segment(version),
             ));
         }
-        Ok(self.discovery(base, control).await?.data_root(base))
+        Ok(self.discovered(base, control).await?.data_root(base))
     }
 
-    /// What the discovery document of an ODS says; it is fetched once.
+    /// What the discovery document of an ODS says. A document is fetched once; where there is
+    /// none, or no answer, the next call asks again.
     pub(crate) async fn discovery(
         &self,
         base: &BaseUrl,
         control: &Control,
     ) -> Result<Discovery, Failure> {
-        let cell = {
+        let flight = {
             let discoveries = &self.0.discoveries;
-            let mut cells = discoveries.lock().unwrap_or_else(PoisonError::into_inner);
-            cells.entry(base.clone()).or_default().clone()
+            let mut flights = discoveries.lock().unwrap_or_else(PoisonError::into_inner);
+            flights.entry(base.clone()).or_default().clone()
         };
-        let fetch = || Discovery::fetch(base, self.transport(), self.options(control));
-        cell.get_or_try_init(fetch).await.cloned()
+        let turn = flight.turn(&control.cancellation).await?;
+        if let Some((last, waited_for)) = turn.last()
+            && (last.is_document() || waited_for)
+        {
+            return Ok(last.clone());
+        }
+        if let Some(failure) = turn.recent_failure() {
+            return Err(failure);
+        }
+        let fetch = Discovery::fetch(base, self.transport(), self.options(control));
+        turn.fetch(fetch).await
+    }
+
+    /// What discovery says on the way to another request.
+    async fn discovered(&self, base: &BaseUrl, control: &Control) -> Result<Discovery, Failure> {
+        let discovery = self.discovery(base, control).await;
+        discovery
+            .and_then(|discovery| discovery.check(base).map(|()| discovery))
+            .map_err(|failure| failure.on_the_way("discovery"))
     }
 
     pub(crate) fn lacks_metadata(&self, base: &BaseUrl) -> bool {
         let bases = &self.0.no_metadata;
         let bases = bases.lock().unwrap_or_else(PoisonError::into_inner);
-        bases.contains(base)
+        let seen = bases.get(base);
+        seen.is_some_and(|seen| seen.elapsed() < METADATA_MAY_COME)
     }
 
     pub(crate) fn set_lacks_metadata(&self, base: &BaseUrl, lacks: bool) {
         let bases = &self.0.no_metadata;
         let mut bases = bases.lock().unwrap_or_else(PoisonError::into_inner);
         match lacks {
-            true => bases.insert(base.clone()),
+            true => bases.insert(base.clone(), Instant::now()),
             false => bases.remove(base),
         };
     }
@@ -247,7 +273,7 @@ impl EdFiClient {
                 &urls::version_segment(version),
             )),
             None => Ok(self
-                .discovery(base, control)
+                .discovered(base, control)
                 .await?
                 .change_queries_root(base)),
         }

@@ -6,6 +6,7 @@ pub(crate) mod changes;
 mod control;
 mod discovery;
 mod edfi_client;
+mod flight;
 pub(crate) mod metadata;
 mod origins;
 pub(crate) mod paging;

@@ -8,31 +8,43 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
+use super::secret::Redaction;
 use crate::Failure;
 
 /// The server's words in a message are cut here, counted in characters.
 const LONGEST_DETAIL: usize = 2_000;
+/// No server needs more characters for a correlation id.
+const LONGEST_ID: usize = 200;
 
-/// The failure that an answer with an error status tells of.
-pub(crate) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
+/// The failure that a response with an error status tells of.
+pub(crate) fn failure(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    redaction: &Redaction,
+) -> Failure {
     let body: Option<Value> = serde_json::from_slice(body).ok();
-    let correlation_id = body
-        .as_ref()
-        .and_then(|body| text(body.get("correlationId")?))
-        .or_else(|| correlation_header(headers));
-    let message = if status == StatusCode::UNAUTHORIZED {
-        "auth error: HTTP 401".to_owned()
-    } else {
-        match body.as_ref().and_then(detail) {
+    let reader = Reader(redaction);
+    let id = body.as_ref().and_then(|body| body.get("correlationId"));
+    let message = match status {
+        StatusCode::UNAUTHORIZED => "auth error: HTTP 401".to_owned(),
+        _ => match body.as_ref().and_then(|body| reader.detail(body)) {
             Some(detail) => format!("{}: {detail}", status_line(status)),
             None => status_line(status),
-        }
+        },
     };
     Failure {
         message,
         http_status: Some(status.as_u16()),
-        correlation_id,
+        correlation_id: id
+            .and_then(|id| reader.text(id, LONGEST_ID))
+            .or_else(|| reader.correlation_header(headers)),
     }
+}
+
+/// What a body says is wrong, in one sentence.
+pub(crate) fn detail(body: &[u8], redaction: &Redaction) -> Option<String> {
+    Reader(redaction).detail(&serde_json::from_slice(body).ok()?)
 }
 
 /// `HTTP 400 Bad Request`.
@@ -43,69 +55,119 @@ pub(crate) fn status_line(status: StatusCode) -> String {
     }
 }
 
-/// An answer that has the right status and the wrong content.
-pub(crate) fn unusable(status: StatusCode, headers: &HeaderMap, what: &str) -> Failure {
+/// A response that has the right status and the wrong content.
+pub(crate) fn unusable(
+    status: StatusCode,
+    headers: &HeaderMap,
+    what: &str,
+    redaction: &Redaction,
+) -> Failure {
+    let reader = Reader(redaction);
+    let what = cut(&redaction.apply(what), LONGEST_DETAIL);
     Failure {
         message: format!("{}: {what}", status_line(status)),
         http_status: Some(status.as_u16()),
-        correlation_id: correlation_header(headers),
+        correlation_id: reader.correlation_header(headers),
     }
 }
 
-fn correlation_header(headers: &HeaderMap) -> Option<String> {
-    ["correlation-id", "x-correlation-id"]
-        .iter()
-        .filter_map(|name| headers.get(*name)?.to_str().ok())
-        .map(str::trim)
-        .find(|value| !value.is_empty())
-        .map(|value| cut(value, 200))
-}
+/// Reads a server's words: bounded, and without what the server was shown.
+#[derive(Clone, Copy)]
+struct Reader<'a>(&'a Redaction);
 
-fn detail(body: &Value) -> Option<String> {
-    let object = body.as_object()?;
-    let main = ["message", "error", "detail"]
-        .iter()
-        .find_map(|name| text(object.get(*name)?));
-    let mut parts: Vec<String> = main.into_iter().collect();
-    parts.extend(object.get("error_description").and_then(|v| text(Some(v)?)));
-    for name in ["validationErrors", "errors", "modelState"] {
-        if let Some(value) = object.get(name) {
-            collect(value, None, &mut parts);
+impl Reader<'_> {
+    fn correlation_header(self, headers: &HeaderMap) -> Option<String> {
+        ["correlation-id", "x-correlation-id"]
+            .iter()
+            .filter_map(|name| headers.get(*name)?.to_str().ok())
+            .find_map(|value| self.tidy(value, LONGEST_ID))
+    }
+
+    fn detail(self, body: &Value) -> Option<String> {
+        let object = body.as_object()?;
+        let mut sentence = Sentence::default();
+        let told = |name: &&str| self.text(object.get(*name)?, LONGEST_DETAIL);
+        let main = ["message", "error", "detail"].iter().find_map(told);
+        for part in main.into_iter().chain(told(&"error_description")) {
+            sentence.add(None, &part);
         }
-    }
-    if parts.is_empty() {
-        parts.extend(object.get("title").and_then(|v| text(Some(v)?)));
-    }
-    (!parts.is_empty()).then(|| cut(&parts.join("; "), LONGEST_DETAIL))
-}
-
-/// The texts in lists and objects of lists, each behind the path that it belongs to.
-fn collect(value: &Value, path: Option<&str>, parts: &mut Vec<String>) {
-    match value {
-        Value::Array(items) => items.iter().for_each(|item| collect(item, path, parts)),
-        Value::Object(members) => {
-            for (name, value) in members {
-                collect(value, Some(name), parts);
+        for name in ["validationErrors", "errors", "modelState"] {
+            if let Some(value) = object.get(name) {
+                self.collect(value, None, &mut sentence);
             }
         }
-        value => {
-            if let Some(text) = text(value) {
-                parts.push(match path {
-                    Some(path) => format!("{path}: {text}"),
-                    None => text,
-                });
+        if sentence.text.is_empty()
+            && let Some(title) = told(&"title")
+        {
+            sentence.add(None, &title);
+        }
+        (!sentence.text.is_empty()).then(|| cut(&sentence.text, LONGEST_DETAIL))
+    }
+
+    /// The texts in lists and objects of lists, each behind the path that it belongs to.
+    fn collect(self, value: &Value, path: Option<&str>, sentence: &mut Sentence) {
+        match value {
+            _ if sentence.length > LONGEST_DETAIL => {}
+            Value::Array(items) => {
+                for item in items {
+                    self.collect(item, path, sentence);
+                }
+            }
+            Value::Object(members) => {
+                for (name, value) in members {
+                    self.collect(value, Some(name), sentence);
+                }
+            }
+            value => {
+                if let Some(text) = self.text(value, LONGEST_DETAIL) {
+                    sentence.add(path.map(|path| self.0.apply(path)).as_deref(), &text);
+                }
             }
         }
     }
+
+    fn text(self, value: &Value, longest: usize) -> Option<String> {
+        match value {
+            Value::String(text) => self.tidy(text, longest),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    fn tidy(self, text: &str, longest: usize) -> Option<String> {
+        let text = cut(self.0.apply(text).trim(), longest).replace('\0', "");
+        (!text.is_empty()).then_some(text)
+    }
 }
 
-fn text<'a>(value: impl Into<Option<&'a Value>>) -> Option<String> {
-    let text = match value.into()? {
-        Value::String(text) => text.trim().replace('\0', ""),
-        Value::Number(number) => number.to_string(),
-        _ => return None,
-    };
-    (!text.is_empty()).then_some(text)
+/// Many parts, cut while they are put together: a server may repeat a long name for each of many
+/// errors.
+#[derive(Default)]
+struct Sentence {
+    text: String,
+    /// In characters.
+    length: usize,
+}
+
+impl Sentence {
+    fn add(&mut self, path: Option<&str>, part: &str) {
+        if !self.text.is_empty() {
+            self.push("; ");
+        }
+        if let Some(path) = path {
+            self.push(path);
+            self.push(": ");
+        }
+        self.push(part);
+    }
+
+    fn push(&mut self, text: &str) {
+        let room = (LONGEST_DETAIL + 1).saturating_sub(self.length);
+        for letter in text.chars().take(room) {
+            self.text.push(letter);
+            self.length += 1;
+        }
+    }
 }
 
 fn cut(text: &str, longest: usize) -> String {
@@ -124,6 +186,7 @@ mod tests {
             StatusCode::from_u16(status).unwrap(),
             &HeaderMap::new(),
             body.as_bytes(),
+            &Redaction::default(),
         )
         .message
     }
@@ -161,7 +224,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("x-correlation-id", "from-header".parse().unwrap());
         let status = StatusCode::BAD_REQUEST;
-        let id = |body: &[u8]| failure(status, &headers, body).correlation_id;
+        let id =
+            |body: &[u8]| failure(status, &headers, body, &Redaction::default()).correlation_id;
         assert_eq!(
             id(br#"{"correlationId":"from-body"}"#).as_deref(),
             Some("from-body")
@@ -170,5 +234,36 @@ mod tests {
             id(br#"{"correlationId":null}"#).as_deref(),
             Some("from-header")
         );
+    }
+
+    #[test]
+    fn no_body_makes_a_long_sentence() {
+        let name = "n".repeat(30_000);
+        let ones = vec!["1"; 15_000].join(",");
+        let body = format!(r#"{{"validationErrors": {{"{name}": [{ones}]}}}}"#);
+        assert!(message(400, &body).len() < LONGEST_DETAIL + 100);
+        let body = format!(r#"{{"correlationId": "{}"}}"#, "c".repeat(500_000));
+        let status = StatusCode::CONFLICT;
+        let failure = failure(
+            status,
+            &HeaderMap::new(),
+            body.as_bytes(),
+            &Redaction::default(),
+        );
+        assert!(failure.correlation_id.unwrap().len() < LONGEST_ID + 10);
+    }
+
+    #[test]
+    fn what_was_shown_to_a_server_is_not_repeated() {
+        let token = "t0ken".repeat(10);
+        let value = format!("Bearer {token}").parse().unwrap();
+        let body = format!(
+            r#"{{"detail": "{}{token}"}}"#,
+            "x".repeat(LONGEST_DETAIL - 10)
+        );
+        let status = StatusCode::BAD_REQUEST;
+        let redaction = Redaction::new([&value]);
+        let failure = failure(status, &HeaderMap::new(), body.as_bytes(), &redaction);
+        assert!(!failure.message.contains("t0ken"), "{}", failure.message);
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct RetryPolicy {
 pub(crate) enum Trouble {
     /// There was no connection: nothing was sent.
     NotConnected,
+    /// There is no connection to a server that can be trusted: nothing was sent.
+    NotTrusted,
     /// The connection broke after sending; what became of the request is not known.
     Broken,
     /// The answer speaks of a passing trouble ([`is_passing`]).
@@ -36,12 +38,19 @@ impl Trouble {
     pub(crate) fn is_unanswered(self) -> bool {
         matches!(self, Self::NotConnected | Self::Broken)
     }
+
+    /// Whether the server has seen nothing of the request.
+    pub(crate) fn is_unsent(self) -> bool {
+        matches!(self, Self::NotConnected | Self::NotTrusted)
+    }
 }
 
 /// Which troubles a request is sent again after, by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeats {
-    /// Reads, tokens, deletes: asking twice does no harm.
+    /// Reads and tokens: asking twice changes nothing.
+    Safe,
+    /// Deletes: asked twice, they change nothing more.
     Idempotent,
     /// Writes that may be repeated after a broken connection (`retry_broken`).
     AfterBroken,
@@ -55,11 +64,11 @@ impl Repeats {
     pub(crate) fn after(self, trouble: Trouble) -> bool {
         match (trouble, self) {
             (Trouble::NotConnected, _) => true,
-            (Trouble::Broken, Self::Idempotent | Self::AfterBroken) => true,
+            (Trouble::Broken, Self::Safe | Self::Idempotent | Self::AfterBroken) => true,
             (Trouble::Broken, Self::Unsent) => false,
-            (Trouble::Passing, Self::Idempotent) => true,
+            (Trouble::Passing, Self::Safe | Self::Idempotent) => true,
             (Trouble::Passing, Self::AfterBroken | Self::Unsent) => false,
-            (Trouble::Fatal, _) => false,
+            (Trouble::NotTrusted | Trouble::Fatal, _) => false,
         }
     }
 }
@@ -69,6 +78,14 @@ impl RetryPolicy {
     pub(crate) fn never(self) -> Self {
         Self {
             max_retries: 0,
+            ..self
+        }
+    }
+
+    /// The policy of a delete.
+    pub(crate) fn for_delete(self) -> Self {
+        Self {
+            repeats: Repeats::Idempotent,
             ..self
         }
     }
@@ -84,8 +101,8 @@ impl RetryPolicy {
 
     /// The pause before try `attempt + 1`, or why there is none.
     ///
-    /// Exponential back-off with jitter (between half and the whole of the pause), unless the
-    /// server named a time itself.
+    /// Exponential back-off with jitter (between half and the whole of the pause); longer where the
+    /// server asks for more.
     pub(crate) fn pause(
         &self,
         attempt: u32,
@@ -94,16 +111,15 @@ impl RetryPolicy {
         if attempt >= self.max_retries {
             return Err(NoMoreTries::Used);
         }
-        match retry_after {
-            Some(wait) if wait > self.max_wait => Err(NoMoreTries::TooLong(wait)),
-            Some(wait) => Ok(wait),
-            None => {
-                let pause = FIRST_PAUSE.saturating_mul(1 << attempt.min(16));
-                Ok(pause
-                    .min(self.max_wait)
-                    .mul_f64(0.5 + fastrand::f64() / 2.0))
-            }
+        let asked = retry_after.unwrap_or_default();
+        if asked > self.max_wait {
+            return Err(NoMoreTries::TooLong(asked));
         }
+        let pause = FIRST_PAUSE.saturating_mul(1 << attempt.min(16));
+        let pause = pause
+            .min(self.max_wait)
+            .mul_f64(0.5 + fastrand::f64() / 2.0);
+        Ok(pause.max(asked))
     }
 }
 
@@ -120,11 +136,12 @@ pub(crate) fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
 }
 
-/// `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3).
+/// `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3). What is beyond all numbers is
+/// the longest time that there is; what is over is none.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds.max(0.0)).ok();
+        return Some(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
     }
     let date = httpdate::parse_http_date(text).ok()?;
     Some(
@@ -142,7 +159,7 @@ mod tests {
         let policy = RetryPolicy {
             max_retries: 3,
             max_wait: Duration::from_secs(2),
-            repeats: Repeats::Idempotent,
+            repeats: Repeats::Safe,
         };
         for attempt in 0..3 {
             let full = FIRST_PAUSE * 2u32.pow(attempt);
@@ -152,7 +169,27 @@ mod tests {
         assert_eq!(policy.pause(3, None), Err(NoMoreTries::Used));
         let asked = Duration::from_secs(1);
         assert_eq!(policy.pause(0, Some(asked)), Ok(asked));
+        let none = policy.pause(2, Some(Duration::ZERO)).unwrap();
+        assert!(none >= FIRST_PAUSE * 2, "{none:?}");
         let long = Duration::from_secs(3);
         assert_eq!(policy.pause(0, Some(long)), Err(NoMoreTries::TooLong(long)));
+    }
+
+    #[test]
+    fn what_servers_ask_for() {
+        for (text, expected) in [
+            ("2", Some(Duration::from_secs(2))),
+            ("0", Some(Duration::ZERO)),
+            ("-3", Some(Duration::ZERO)),
+            ("NaN", Some(Duration::ZERO)),
+            ("1e400", Some(Duration::MAX)),
+            ("99999999999999999999999", Some(Duration::MAX)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(Duration::ZERO)),
+            ("soon", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
+            assert_eq!(retry_after(&headers), expected, "{text}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Secrets and tokens, kept out of everything that a person or a log can read.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use reqwest::header::HeaderValue;
@@ -24,6 +25,10 @@ impl Secret {
         self.0.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn sha256(&self) -> [u8; 32] {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest::digest(&digest::SHA256, self.0.as_bytes()).as_ref());
@@ -37,10 +42,40 @@ impl Secret {
         Some(value)
     }
 
+    /// The value of a header.
+    pub(crate) fn header(&self) -> Option<HeaderValue> {
+        let mut value = HeaderValue::try_from(&self.0).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
     /// `text` without this secret in it, should a server repeat it.
     pub(crate) fn redact(&self, text: String) -> String {
         if self.0.len() >= 4 && text.contains(&self.0) {
             return text.replace(&self.0, "***");
+        }
+        text
+    }
+}
+
+/// What a request showed to a server, should the server repeat it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Redaction(Vec<HeaderValue>);
+
+impl Redaction {
+    pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
+        Self(secrets.into_iter().cloned().collect())
+    }
+
+    /// `text` without the secrets.
+    pub(crate) fn apply<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut text = Cow::Borrowed(text);
+        for secret in self.0.iter().filter_map(|value| value.to_str().ok()) {
+            // `Bearer` and `Basic` are no secrets.
+            let secret = secret.rsplit(' ').next().unwrap_or_default();
+            if secret.len() >= 4 && text.contains(secret) {
+                text = Cow::Owned(text.replace(secret, "***"));
+            }
         }
         text
     }

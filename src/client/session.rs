@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reqwest::{StatusCode, Url};
-use tokio::sync::OnceCell;
 
 use super::auth::{Credentials, Token};
 use super::control::Control;
@@ -24,8 +23,8 @@ pub(crate) struct CallContext {
     pub(crate) renewals: Renewals,
     /// Whether a 401 is an answer like others, and leads to no renewal.
     pub(crate) accepts_401: bool,
-    /// The token of the client's own credentials, fetched once for the whole call.
-    own: OnceCell<Result<Token, Failure>>,
+    /// The token of the client's own credentials that this call began with, or has now.
+    own: Mutex<Option<Token>>,
     /// The resources that rows have asked for so far: few ODSs serve many rows.
     resources: Mutex<HashMap<BaseUrl, Vec<Resource>>>,
 }
@@ -74,7 +73,7 @@ impl CallContext {
             control: control.beginning(),
             renewals,
             accepts_401: false,
-            own: OnceCell::new(),
+            own: Mutex::default(),
             resources: Mutex::default(),
         }
     }
@@ -198,6 +197,7 @@ impl CallContext {
         }
         match self.renew(credentials, own.as_ref()).await {
             Ok(renewed) => Ok(renewed.token),
+            Err(_) if self.control.is_cancelled() => Err(Failure::not_sent()),
             Err(reason) => Err(Failure::new(format!("auth refresh failed: {reason}"))),
         }
     }
@@ -215,12 +215,13 @@ impl CallContext {
     }
 
     async fn own_token(&self) -> Result<Secret, Failure> {
-        let fetch = || self.client.own_token(&self.control);
-        let token = self.own.get_or_init(fetch).await;
-        token
-            .as_ref()
-            .map(|token| token.token.clone())
-            .map_err(Clone::clone)
+        let own = || self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(token) = own().as_ref().filter(|token| token.is_fresh()) {
+            return Ok(token.token.clone());
+        }
+        let token = self.client.own_token(&self.control).await?;
+        *own() = Some(token.clone());
+        Ok(token.token)
     }
 
     async fn send_as(

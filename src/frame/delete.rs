@@ -139,20 +139,20 @@ async fn delete(context: &CallContext, access: &Access, endpoint: &str, id: &str
         ..Request::get(url)
     };
     let sent = context
-        .send(access, &mut request, context.client.policy())
+        .send(access, &mut request, context.client.policy().for_delete())
         .await;
     let outcome = match sent {
         // The item was there before the connection broke: the first try has done it.
         Ok(response)
             if response.is_written()
-                || (request.broke && response.status == StatusCode::NOT_FOUND) =>
+                || (request.in_doubt && response.status == StatusCode::NOT_FOUND) =>
         {
             Outcome {
                 status: Some(DELETED.into()),
                 ..Outcome::success(&response)
             }
         }
-        Ok(response) => response.refusal().into(),
+        Ok(response) => response.refusal_of_write().into(),
         Err(failure) => failure.into(),
     };
     outcome.after(request.sent)

@@ -330,7 +330,7 @@ impl Poster {
                 };
                 return outcome.after(request.sent);
             }
-            let failure = response.refusal();
+            let failure = response.refusal_of_write();
             let retried = self.options.is_retried(response.status, &failure.message);
             if retried && retries < self.options.max_retries {
                 let asked = retry::retry_after(&response.headers);

@@ -111,11 +111,19 @@ impl Rows {
         CallContext::new(&self.client, &self.options.control, renewals)
     }
 
-    /// The base URL of a row as text, to tell districts apart.
+    /// The base URL of a row as it was written.
     pub(crate) fn url(&self, row: usize) -> Option<&str> {
         match &self.url {
             Some(urls) => Some(urls.get(row)?.trim_end_matches('/')),
             None => self.client.base().map(|base| base.as_url().as_str()),
+        }
+    }
+
+    /// The base URL of a row, however it was written; the text itself where it is none.
+    pub(crate) fn normalized_url(&self, row: usize) -> Option<String> {
+        match self.base(row) {
+            Ok(base) => Some(base.as_url().to_string()),
+            Err(_) => self.url(row).map(str::to_owned),
         }
     }
 

@@ -45,7 +45,7 @@ pub(super) fn client(a: &mut Arguments<'_>) -> PyResult<EdFiClientBuilder> {
     let mut builder = EdFiClient::builder();
     options!(a, builder;
         base_url, api_version, client_id, client_secret, token_url, bearer_token, timeout,
-        connect_timeout, max_retries, max_wait, allow_http, ca_certs, user_agent);
+        connect_timeout, max_retries, max_wait, allow_http, ca_certs, user_agent, headers);
     Ok(builder)
 }
 

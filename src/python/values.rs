@@ -149,13 +149,39 @@ impl Argument for Secret {
         Ok(py.None())
     }
 
-    /// The error does not repeat the value.
     fn named(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Self::read(value).ok().flatten().ok_or_else(|| {
-            let text = format!("{name} must be {}, not {}", Self::must_be(), kind(value));
-            raise(value.py(), Error::Config(text))
-        })
+        unrepeated(name, value)
     }
+}
+
+/// Headers by name; their values are secrets.
+impl Argument for Vec<(String, Secret)> {
+    fn must_be() -> String {
+        "a dict of texts".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        let pairs = Vec::<(String, String)>::read(value)?;
+        let secret = |(name, value): (String, String)| (name, value.into());
+        Ok(pairs.map(|pairs| pairs.into_iter().map(secret).collect()))
+    }
+
+    /// Never shown.
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(py.None())
+    }
+
+    fn named(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        unrepeated(name, value)
+    }
+}
+
+/// Reads a secret; the error does not repeat it.
+fn unrepeated<T: Argument>(name: &str, value: &Bound<'_, PyAny>) -> PyResult<T> {
+    T::read(value).ok().flatten().ok_or_else(|| {
+        let text = format!("{name} must be {}, not {}", T::must_be(), kind(value));
+        raise(value.py(), Error::Config(text))
+    })
 }
 
 /// PEM certificates: their bytes, or the path of a file of them.

@@ -137,7 +137,10 @@ async fn a_refused_account_is_an_error_of_its_own() {
         .build();
     match soon(client.expect("a client").fetch_token()).await {
         Err(Error::Auth(failure)) => {
-            assert_eq!(failure.message, "auth error: HTTP 401");
+            assert_eq!(
+                failure.message,
+                "auth error: HTTP 401: invalid_client; Invalid client id or secret."
+            );
             assert_eq!(failure.http_status, Some(401));
         }
         other => panic!("{other:?}"),
@@ -227,7 +230,8 @@ async fn other_names_and_the_clients_own_account() {
         [KEY, "user", "token", "end", "state", "message"]
     );
     // One endpoint for all: it knows only one of the accounts.
-    let message = Some("auth error: HTTP 401".to_owned());
+    let message = "auth error: HTTP 401: invalid_client; Invalid client id or secret.";
+    let message = Some(message.to_owned());
     assert_eq!(texts(&tokens, "message"), [message.clone(), None, message]);
     assert_eq!((control.total(), control.done()), (3, 3));
     assert_eq!(ods.max_in_flight(), 1);

@@ -320,7 +320,9 @@ def test_metadata_that_fails_is_the_districts_error(
     ods.script = lambda r: answer if r.path == place else documents.answer(r)
     out = read(ods, good)
     assert out["status"].to_list() == ["error", None]
-    assert out["message"][0].startswith(message)
+    named = message if answer.status == 401 else f"metadata: {message}"
+    assert out["message"][0].startswith(named)
+    assert out["http_status"].to_list() == [401 if answer.status == 401 else None, 200]
     assert ods.paths() == []
     if message.startswith("HTTP"):
         assert place in out["message"][0]

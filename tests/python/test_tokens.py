@@ -55,7 +55,7 @@ def test_a_token_for_each_account(ods: ScriptedOds) -> None:
     assert out["row status"].to_list() == [None, "error", "error", "error"]
     assert out["message"].to_list() == [
         None,
-        "auth error: HTTP 401",
+        "auth error: HTTP 401: invalid_client",
         "missing 'oAuthKey'",
         "missing 'oAuthSecret'",
     ]
@@ -78,7 +78,7 @@ def test_fetching_always_asks(ods: ScriptedOds) -> None:
         "token": None,
         "expires_at": None,
         "status": "error",
-        "message": "auth error: HTTP 401",
+        "message": "auth error: HTTP 401: invalid_client",
     }
 
 
@@ -182,12 +182,12 @@ def test_what_cannot_be_renewed_says_why(ods: ScriptedOds, runner: edfi.StudentA
     df = district(ods, key="key", secret="wrong")
     out = runner.batch_get_all(df, key_col="District BK", **REAUTH)
     assert out["message"].to_list() == [
-        "auth error: HTTP 401; auth refresh failed: auth error: HTTP 401"
+        "auth error: HTTP 401; auth refresh failed: auth error: HTTP 401: invalid_client"
     ]
     assert out["http_status"].to_list() == [401]
     df = district(ods, key="key", secret="wrong", expires=1)
     out = runner.batch_get_all(df, key_col="District BK", expires_col="expires", **REAUTH)
-    assert out["message"].to_list() == ["auth refresh failed: auth error: HTTP 401"]
+    assert out["message"].to_list() == ["auth refresh failed: auth error: HTTP 401: invalid_client"]
     assert out["http_status"].to_list() == [None]
 
 

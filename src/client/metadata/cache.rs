@@ -36,8 +36,7 @@ pub(super) struct Section {
 #[derive(Debug, Clone)]
 pub(super) struct Cached {
     pub(super) etag: Option<HeaderValue>,
-    /// `None` where the list names a document that is not there.
-    pub(super) document: Option<Arc<Document>>,
+    pub(super) document: Arc<Document>,
 }
 
 /// The place of an ODS's catalog.

@@ -59,9 +59,10 @@ impl<'a> Fetcher<'a> {
         let client = &self.context.client;
         let options = client.options(&self.context.control);
         let mut anonymous = request.clone();
-        let response = client.transport().send(&mut anonymous, options).await?;
+        let response = client.transport().send(&mut anonymous, options).await;
+        let response = response.map_err(|failure| failure.on_the_way("metadata"))?;
         match self.access {
-            Some(access) if response.status == StatusCode::UNAUTHORIZED => {
+            Some(access) if is_secluded(response.status) => {
                 self.context
                     .send(access, &mut request, client.policy())
                     .await
@@ -74,7 +75,9 @@ impl<'a> Fetcher<'a> {
     pub(super) async fn discovery(&self) -> Result<Discovery, Failure> {
         let _request = self.permit().await?;
         let (client, control) = (&self.context.client, &self.context.control);
-        client.discovery(self.base, control).await
+        let discovery = client.discovery(self.base, control).await?;
+        discovery.check(self.base)?;
+        Ok(discovery)
     }
 
     /// An address as the server wrote it, at the origin that this call may talk to.
@@ -101,17 +104,22 @@ impl<'a> Fetcher<'a> {
         self.placed(url, response.unusable(what))
     }
 
-    /// Says that it was the metadata that failed.
+    /// Says where the metadata failed, and how to do without it.
     fn placed(&self, url: &Url, mut failure: Failure) -> Failure {
-        if failure.http_status != Some(401) && !self.context.control.is_cancelled() {
+        if failure.http_status != Some(401) {
             failure.message = format!(
                 "{} (the ODS's OpenAPI metadata, {}; schema=\"infer\" reads without it)",
                 failure.message,
                 url.path()
             );
         }
-        failure
+        failure.on_the_way("metadata")
     }
+}
+
+/// Whether a status says that only those may look whom the server knows.
+fn is_secluded(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }
 
 /// Whether a status says that there is nothing at this place.

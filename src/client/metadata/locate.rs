@@ -30,7 +30,7 @@ pub(super) async fn find(
     let discovery = match fetcher.discovery().await {
         // Where the data is, is known without it: perhaps the metadata is there, too.
         Err(failure) if failure.http_status == Some(500) && has_version => Discovery::default(),
-        discovery => discovery?,
+        discovery => discovery.map_err(|failure| failure.on_the_way("discovery"))?,
     };
     let usual = format!("{}/", fetcher.base.join(LIST).path());
     let mut places = vec![usual.clone()];
@@ -97,7 +97,7 @@ pub(super) async fn read_list(
                 url: url.clone(),
                 cached: Some(Cached {
                     etag: etag.clone(),
-                    document: Some(cache::shared(document)),
+                    document: cache::shared(document),
                 }),
             }],
             Listing::Nothing => return Ok(None),

@@ -188,32 +188,27 @@ impl<'a> Metadata<'a> {
         Ok(())
     }
 
-    /// The document of a section, if it is there.
+    /// The document of a section, if it is there. That it is not may be an accident, and is asked
+    /// again by the next call.
     async fn document(&self, section: &mut Section) -> Result<Option<Arc<Document>>, Failure> {
         if let Some(cached) = &section.cached
             && !self.current
         {
-            return Ok(cached.document.clone());
+            return Ok(Some(cached.document.clone()));
         }
-        let known = section
-            .cached
-            .as_ref()
-            .and_then(|cached| cached.etag.as_ref());
+        let cached = section.cached.as_ref();
+        let known = cached.and_then(|cached| cached.etag.as_ref());
         let response = self.fetcher.get(&section.url, known).await?;
-        let cached = match response.status {
-            StatusCode::NOT_MODIFIED => section.cached.clone(),
-            StatusCode::OK => Some(self.read_document(&section.url, response).await?),
-            status if is_nothing(status) => Some(Cached {
-                etag: None,
-                document: None,
-            }),
+        match response.status {
+            StatusCode::NOT_MODIFIED => {}
+            StatusCode::OK => {
+                section.cached = Some(self.read_document(&section.url, response).await?);
+            }
+            status if is_nothing(status) => section.cached = None,
             _ => return Err(self.fetcher.refused(&section.url, &response)),
-        };
-        section.cached = cached;
-        Ok(section
-            .cached
-            .as_ref()
-            .and_then(|cached| cached.document.clone()))
+        }
+        let cached = section.cached.as_ref();
+        Ok(cached.map(|cached| cached.document.clone()))
     }
 
     async fn read_document(&self, url: &Url, mut response: Response) -> Result<Cached, Failure> {
@@ -223,7 +218,7 @@ impl<'a> Metadata<'a> {
             .map_err(|error| Failure::new(error.to_string()))?;
         Ok(Cached {
             etag: response.headers.get(ETAG).cloned(),
-            document: Some(document.map_err(|what| self.fetcher.unusable(url, &response, &what))?),
+            document: document.map_err(|what| self.fetcher.unusable(url, &response, &what))?,
         })
     }
 }

@@ -3,8 +3,12 @@
 use std::error::Error;
 use std::time::Duration;
 
+use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::Url;
+
 use crate::Failure;
 use crate::client::retry::{Repeats, Trouble};
+use crate::client::urls;
 
 /// No response, or not all of it.
 #[derive(Debug)]
@@ -23,39 +27,45 @@ impl TransportError {
         }
     }
 
+    /// A server that stayed silent.
+    pub(super) fn silent(limit: Duration, trouble: Trouble) -> Self {
+        Self {
+            what: format!("no byte for {} s", limit.as_secs_f64()),
+            trouble,
+        }
+    }
+
     /// What HTTP library and system say, told in words.
-    pub(super) fn new(
-        error: &reqwest::Error,
-        connect_timeout: Duration,
-        timeout: Duration,
-    ) -> Self {
+    pub(super) fn new(error: &reqwest::Error, connect_timeout: Duration, url: &Url) -> Self {
         let what = if error.is_timeout() && error.is_connect() {
             format!("connect timeout after {} s", connect_timeout.as_secs_f64())
-        } else if error.is_timeout() {
-            format!("no byte for {} s", timeout.as_secs_f64())
         } else {
             let what = match (error.is_connect(), error.is_builder()) {
-                (true, _) => "could not connect",
-                (_, true) => "not a request",
-                _ => "connection broken",
+                (true, _) => match proxy(url) {
+                    Some(proxy) => format!("could not connect through the proxy {proxy}"),
+                    None => "could not connect".to_owned(),
+                },
+                (_, true) => "not a request".to_owned(),
+                _ => "connection broken".to_owned(),
             };
             match root_cause(error) {
                 Some(root) => format!("{what}: {root}"),
-                None => what.to_owned(),
+                None => what,
             }
         };
         let trouble = match (error.is_builder(), error.is_connect()) {
             (true, _) => Trouble::Fatal,
+            (_, true) if is_of_trust(error) => Trouble::NotTrusted,
             (_, true) => Trouble::NotConnected,
             _ => Trouble::Broken,
         };
         Self { what, trouble }
     }
 
-    /// What is said of it in the end; `broke` where a connection broke after the request was sent,
-    /// now or before.
-    pub(super) fn into_failure(self, repeats: Repeats, broke: bool) -> Failure {
-        if repeats == Repeats::Idempotent || !broke {
+    /// What is said of it in the end; `in_doubt` where this try, or one before, may have been
+    /// applied.
+    pub(super) fn into_failure(self, repeats: Repeats, in_doubt: bool) -> Failure {
+        if repeats == Repeats::Safe || !in_doubt {
             return Failure::new(self.what);
         }
         let sentence = "connection broken after the request was sent; it may have been applied";
@@ -66,12 +76,34 @@ impl TransportError {
     }
 }
 
-fn root_cause(error: &reqwest::Error) -> Option<String> {
-    let mut cause = error.source();
-    let mut root = None;
-    while let Some(inner) = cause {
-        root = Some(inner.to_string());
-        cause = inner.source();
+/// The proxy on the way to a URL: its host and port.
+fn proxy(url: &Url) -> Option<String> {
+    if urls::is_loopback(url) {
+        return None;
     }
-    root
+    let proxy = Matcher::from_system().intercept(&url.as_str().parse().ok()?)?;
+    let authority = proxy.uri().authority()?.as_str();
+    // Whoever may use it stays unnamed.
+    authority.rsplit('@').next().map(str::to_owned)
+}
+
+fn root_cause(error: &reqwest::Error) -> Option<String> {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.last().map(ToString::to_string)
+}
+
+/// Whether it is the server's certificate that is wrong.
+fn is_of_trust(error: &(dyn Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return matches!(error, rustls::Error::InvalidCertificate(_));
+    }
+    // The source of an error of the system is not the error that it wraps, but that one's source.
+    let wrapped = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(|io| io.get_ref());
+    match (wrapped, error.source()) {
+        (Some(wrapped), _) => is_of_trust(wrapped),
+        (None, Some(cause)) => is_of_trust(cause),
+        (None, None) => false,
+    }
 }

@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 
 use crate::Failure;
 use crate::client::problem;
+use crate::client::secret::Redaction;
 
 /// One request that can be sent more than once.
 #[derive(Debug, Clone)]
@@ -25,8 +26,8 @@ pub(crate) struct Request {
     pub(crate) page: bool,
     /// How often it was sent.
     pub(crate) sent: u32,
-    /// Whether a connection broke after it was sent.
-    pub(crate) broke: bool,
+    /// Whether a try may have been applied of which no answer tells it.
+    pub(crate) in_doubt: bool,
 }
 
 impl Request {
@@ -40,7 +41,7 @@ impl Request {
             small: false,
             page: false,
             sent: 0,
-            broke: false,
+            in_doubt: false,
         }
     }
 }
@@ -51,23 +52,41 @@ pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Body,
+    /// What no message may repeat.
+    pub(super) redaction: Redaction,
 }
 
 impl Response {
     pub(crate) fn failure(&self) -> Failure {
-        problem::failure(self.status, &self.headers, &self.body)
+        problem::failure(self.status, &self.headers, &self.body, &self.redaction)
+    }
+
+    /// What the body says is wrong.
+    pub(crate) fn detail(&self) -> Option<String> {
+        problem::detail(&self.body, &self.redaction)
     }
 
     pub(crate) fn unusable(&self, what: &str) -> Failure {
-        problem::unusable(self.status, &self.headers, what)
+        problem::unusable(self.status, &self.headers, what, &self.redaction)
     }
 
     /// A write has succeeded only on 200, 201 or 204 with an empty or a JSON body: a page of HTML
     /// with status 200 comes from a gateway, not from an ODS.
     pub(crate) fn is_written(&self) -> bool {
         let written = [StatusCode::OK, StatusCode::CREATED, StatusCode::NO_CONTENT];
-        let is_json = |body| serde_json::from_slice::<IgnoredAny>(body).is_ok();
-        written.contains(&self.status) && (self.body.trim_ascii().is_empty() || is_json(&self.body))
+        written.contains(&self.status)
+            && std::str::from_utf8(&self.body).is_ok_and(|body| {
+                body.trim_ascii().is_empty() || serde_json::from_str::<IgnoredAny>(body).is_ok()
+            })
+    }
+
+    /// The failure of a write that was not answered as it must be.
+    pub(crate) fn refusal_of_write(&self) -> Failure {
+        let mut failure = self.refusal();
+        if self.status.is_success() {
+            failure.message = format!("{}; it may have been applied", failure.message);
+        }
+        failure
     }
 
     /// The failure of a request that was not answered as it must be.

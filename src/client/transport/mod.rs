@@ -1,32 +1,40 @@
 //! HTTP itself: a request sent until it is answered, redirects, and how much is read.
 
+mod budget;
 mod error;
+mod host;
 mod message;
 mod pool;
 mod throttle;
+mod tls;
+mod watch;
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, LOCATION};
+use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
 use reqwest::{Method, Url};
 
+use self::budget::Budget;
 use self::error::TransportError;
 pub(crate) use self::message::{Body, Request, Response};
 use self::pool::Pool;
 use self::throttle::Throttle;
+use self::watch::{Silent, Watch};
 use super::control::{Cancellation, Control, RequestLimit};
 use super::origins::Origins;
 use super::permits::{self, Rank};
 use super::problem;
-use super::retry::{self, NoMoreTries, RetryPolicy, Trouble};
-use super::urls;
+use super::retry::{self, NoMoreTries, Repeats, RetryPolicy, Trouble};
+use super::secret::Redaction;
 use crate::{Failure, Result};
 
 /// A read follows this many redirects at most.
 const MOST_REDIRECTS: usize = 5;
 /// Error bodies, tokens and discovery documents are small; more than this is not read.
 const SMALL_BODY: u64 = 1 << 20;
+/// What a server says about the length of a body is believed so far; the rest as it comes.
+const FIRST_RESERVE: u64 = 1 << 16;
 
 /// How to talk HTTP, whoever with.
 #[derive(Debug, Clone)]
@@ -34,6 +42,8 @@ pub(crate) struct TransportConfig {
     pub(crate) timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) user_agent: String,
+    /// Sent with every request; their values are secrets.
+    pub(crate) headers: HeaderMap,
     /// PEM certificates trusted beside those of the system.
     pub(crate) ca_certs: Option<Vec<u8>>,
     pub(crate) max_body: u64,
@@ -45,7 +55,10 @@ pub(crate) struct Transport {
     pool: Pool,
     throttle: Throttle,
     origins: Origins,
-    max_body: u64,
+    timeout: Duration,
+    connect_timeout: Duration,
+    headers: HeaderMap,
+    budget: Budget,
 }
 
 /// How a request is sent: how often it is tried, what stops it, and what limits it.
@@ -72,14 +85,17 @@ impl Transport {
     pub(crate) fn new(config: TransportConfig) -> Result<Self> {
         Ok(Self {
             pool: Pool::new(
-                config.timeout,
                 config.connect_timeout,
                 config.user_agent,
+                config.headers.clone(),
                 config.ca_certs.as_deref(),
             )?,
             throttle: Throttle::default(),
             origins: Origins::default(),
-            max_body: config.max_body,
+            timeout: config.timeout,
+            connect_timeout: config.connect_timeout,
+            headers: config.headers,
+            budget: Budget::new(config.max_body),
         })
     }
 
@@ -104,7 +120,7 @@ impl Transport {
             if let Err(why) = passage.enter(options.began, options.cancellation).await {
                 return match last {
                     Some(Err(error)) if request.sent > 0 => {
-                        Err(error.into_failure(repeats, request.broke))
+                        Err(error.into_failure(repeats, request.in_doubt))
                     }
                     Some(Ok(response)) => Ok(response),
                     Some(Err(_)) | None => Err(Failure::new(format!("not sent: {why}"))),
@@ -112,13 +128,14 @@ impl Transport {
             }
             if options.cancellation.is_cancelled() {
                 passage.hand_on();
-                let not_sent = || Err(TransportError::fatal(Failure::not_sent().message));
-                let outcome = last.unwrap_or_else(not_sent);
-                return outcome.map_err(|error| error.into_failure(repeats, request.broke));
+                let Some(outcome) = last else {
+                    return Err(Failure::not_sent());
+                };
+                return outcome.map_err(|error| error.into_failure(repeats, request.in_doubt));
             }
             let outcome = {
                 let _permit = options.limit.permit().await;
-                self.send_once(request).await
+                self.send_once(request, repeats).await
             };
             let trouble = trouble(&outcome);
             match &outcome {
@@ -126,8 +143,8 @@ impl Transport {
                 Err(error) if error.trouble.is_unanswered() => passage.unanswered(&error.what),
                 Err(_) => {}
             }
-            request.sent += u32::from(trouble != Some(Trouble::NotConnected));
-            request.broke |= trouble == Some(Trouble::Broken);
+            request.sent += u32::from(!trouble.is_some_and(Trouble::is_unsent));
+            request.in_doubt |= is_in_doubt(&outcome);
             let asked = outcome
                 .as_ref()
                 .ok()
@@ -139,7 +156,7 @@ impl Transport {
                 self.throttle.pause(&request.url, wait);
             }
             if !trouble.is_some_and(|trouble| repeats.after(trouble)) {
-                return outcome.map_err(|error| error.into_failure(repeats, request.broke));
+                return outcome.map_err(|error| error.into_failure(repeats, request.in_doubt));
             }
             match options.policy.pause(attempt, asked) {
                 Ok(pause) => {
@@ -155,16 +172,19 @@ impl Transport {
                     attempt += 1;
                 }
                 Err(NoMoreTries::Used) => {
-                    return outcome.map_err(|error| error.into_failure(repeats, request.broke));
+                    return outcome.map_err(|error| error.into_failure(repeats, request.in_doubt));
                 }
                 Err(NoMoreTries::TooLong(wait)) => {
                     let response =
-                        outcome.map_err(|error| error.into_failure(repeats, request.broke))?;
+                        outcome.map_err(|error| error.into_failure(repeats, request.in_doubt))?;
                     let mut failure = response.failure();
+                    let wait = match wait {
+                        Duration::MAX => "beyond all numbers".to_owned(),
+                        wait => format!("{} s", wait.as_secs()),
+                    };
                     failure.message = format!(
-                        "{} (the server asks to wait {} s, longer than max_wait)",
+                        "{} (the server asks to wait {wait}, longer than max_wait)",
                         failure.message,
-                        wait.as_secs()
                     );
                     return Err(failure);
                 }
@@ -173,10 +193,14 @@ impl Transport {
     }
 
     /// Sends a request once; a read follows redirects within its origin.
-    async fn send_once(&self, request: &Request) -> Result<Response, TransportError> {
+    async fn send_once(
+        &self,
+        request: &Request,
+        repeats: Repeats,
+    ) -> Result<Response, TransportError> {
         let mut url = request.url.clone();
         for _ in 0..=MOST_REDIRECTS {
-            let response = self.send_to(request, url.clone()).await?;
+            let response = self.send_to(request, url.clone(), repeats).await?;
             let Some(next) = redirect(request, &url, &response) else {
                 return Ok(response);
             };
@@ -187,8 +211,14 @@ impl Transport {
         )))
     }
 
-    async fn send_to(&self, request: &Request, url: Url) -> Result<Response, TransportError> {
-        let client = self.pool.client(&url).map_err(TransportError::fatal)?;
+    async fn send_to(
+        &self,
+        request: &Request,
+        url: Url,
+        repeats: Repeats,
+    ) -> Result<Response, TransportError> {
+        let mut lease = self.pool.lease(&url).map_err(TransportError::fatal)?;
+        let watch = Watch::new();
         let mut wire = reqwest::Request::new(request.method.clone(), url);
         for (name, value) in &request.headers {
             wire.headers_mut().insert(name, value.clone());
@@ -197,14 +227,31 @@ impl Transport {
             wire.headers_mut().insert(AUTHORIZATION, value.clone());
         }
         if let Some(body) = &request.body {
-            *wire.body_mut() = Some(body.clone().into());
+            *wire.body_mut() = Some(watch.upload(body.clone()));
         }
-        let mut response = client.execute(wire).await.map_err(|e| self.error(&e))?;
+        let exchange = lease.client(repeats == Repeats::Safe).await.execute(wire);
+        let mut response = match watch.run(self.timeout, exchange).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                lease.broke(&watch);
+                return Err(TransportError::new(
+                    &error,
+                    self.connect_timeout,
+                    &request.url,
+                ));
+            }
+            Err(Silent) => return Err(TransportError::silent(self.timeout, Trouble::Broken)),
+        };
         let headers = std::mem::take(response.headers_mut());
+        let status = response.status();
+        let body = self.read(request, response).await?;
+        lease.answered(&watch);
+        let shown = request.authorization.iter().chain(self.headers.values());
         Ok(Response {
-            status: response.status(),
+            status,
             headers,
-            body: self.read(request, response).await?.into(),
+            body: body.into(),
+            redaction: Redaction::new(shown),
         })
     }
 
@@ -216,29 +263,36 @@ impl Transport {
     ) -> Result<Vec<Bytes>, TransportError> {
         let is_success = response.status().is_success();
         let most = match is_success && !request.small {
-            true => self.max_body,
+            true => u64::MAX,
             false => SMALL_BODY,
         };
         let in_parts = is_success && request.page;
         let mut parts = Vec::new();
         let mut body = Vec::new();
         if !in_parts {
-            body.reserve(response.content_length().unwrap_or(0).min(most) as usize);
+            let length = response.content_length().unwrap_or(0);
+            body.reserve(length.min(FIRST_RESERVE) as usize);
         }
+        let too_large = |most: u64, whose: &str| TransportError {
+            what: format!("{whose} larger than {} MiB", most >> 20),
+            trouble: match request.method {
+                Method::GET => Trouble::Fatal,
+                _ => Trouble::Broken,
+            },
+        };
+        let mut held = self.budget.hold();
         let mut length = 0;
-        while let Some(chunk) = response.chunk().await.map_err(|e| self.error(&e))? {
-            length += chunk.len();
-            if length as u64 > most {
+        while let Some(chunk) = self.chunk(request, &mut response).await? {
+            length += chunk.len() as u64;
+            if length > most {
                 if !is_success {
                     break;
                 }
-                return Err(TransportError {
-                    what: format!("the answer is larger than {} MiB", most >> 20),
-                    trouble: match request.method {
-                        Method::GET => Trouble::Fatal,
-                        _ => Trouble::Broken,
-                    },
-                });
+                return Err(too_large(most, "the answer is"));
+            }
+            if !held.add(chunk.len() as u64) {
+                let whose = "what is read at once, in all answers together, is";
+                return Err(too_large(self.budget.most, whose));
             }
             match in_parts {
                 true => parts.push(chunk),
@@ -251,8 +305,16 @@ impl Transport {
         Ok(parts)
     }
 
-    fn error(&self, error: &reqwest::Error) -> TransportError {
-        TransportError::new(error, self.pool.connect_timeout, self.pool.timeout)
+    async fn chunk(
+        &self,
+        request: &Request,
+        response: &mut reqwest::Response,
+    ) -> Result<Option<Bytes>, TransportError> {
+        match tokio::time::timeout(self.timeout, response.chunk()).await {
+            Ok(chunk) => chunk
+                .map_err(|error| TransportError::new(&error, self.connect_timeout, &request.url)),
+            Err(_) => Err(TransportError::silent(self.timeout, Trouble::Broken)),
+        }
     }
 }
 
@@ -264,6 +326,15 @@ fn trouble(outcome: &Result<Response, TransportError>) -> Option<Trouble> {
     }
 }
 
+/// Whether a try may have been applied although no answer tells it: a gateway that gave up, or a
+/// server that failed on the way.
+fn is_in_doubt(outcome: &Result<Response, TransportError>) -> bool {
+    match outcome {
+        Ok(response) => matches!(response.status.as_u16(), 500 | 502 | 504),
+        Err(error) => error.trouble == Trouble::Broken,
+    }
+}
+
 fn log_repetition(request: &Request, outcome: &Result<Response, TransportError>, pause: Duration) {
     let what = match outcome {
         Ok(response) => problem::status_line(response.status),
@@ -272,7 +343,7 @@ fn log_repetition(request: &Request, outcome: &Result<Response, TransportError>,
     log::info!(
         "{} {}: {what}; trying again in {:.1} s",
         request.method,
-        urls::shown(&request.url),
+        request.url.origin().ascii_serialization(),
         pause.as_secs_f64()
     );
 }

@@ -1,124 +1,111 @@
 //! The connections of one client.
 //!
 //! A connection lives on the worker that opened it, and does not survive a fork: connections are
-//! made anew in each process. Loopback never goes through a proxy.
+//! made anew in each process. Loopback never goes through a proxy. How many connections are kept
+//! idle is bounded, however many origins there are: those that were used longest ago go first.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Client, Url};
+use reqwest::header::HeaderMap;
+use reqwest::{Client, ClientBuilder, Url};
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls_platform_verifier::Verifier;
 
+use super::host::{Host, Lease};
+use super::tls;
+use super::watch::WatchConnects;
 use crate::client::urls;
-use crate::{Error, Result, runtime};
+use crate::{Result, runtime};
 
-/// How connections are made.
+/// How many connections a worker keeps idle, where they are to more than one origin.
+const MOST_IDLE: usize = 64;
+
+/// How connections are made, and those that are there.
 #[derive(Debug)]
 pub(super) struct Pool {
-    pub(super) timeout: Duration,
-    pub(super) connect_timeout: Duration,
+    connect_timeout: Duration,
     user_agent: String,
+    headers: HeaderMap,
     roots: Vec<CertificateDer<'static>>,
-    clients: Mutex<Clients>,
+    connections: Mutex<Connections>,
 }
 
 #[derive(Debug, Default)]
-struct Clients {
+struct Connections {
     process: u32,
     tls: Option<ClientConfig>,
-    /// By worker, after that of other runtimes.
-    workers: Vec<WorkerClients>,
-}
-
-#[derive(Debug, Default)]
-struct WorkerClients {
-    plain_loopback: Option<Client>,
-    tls_loopback: Option<Client>,
-    remote: Option<Client>,
+    /// By worker, after that of other runtimes; each by origin.
+    workers: Vec<HashMap<String, Arc<Host>>>,
 }
 
 impl Pool {
     pub(super) fn new(
-        timeout: Duration,
         connect_timeout: Duration,
         user_agent: String,
+        headers: HeaderMap,
         ca_certs: Option<&[u8]>,
     ) -> Result<Self> {
         Ok(Self {
-            timeout,
             connect_timeout,
             user_agent,
-            roots: ca_certs.map_or_else(|| Ok(Vec::new()), certificates)?,
-            clients: Mutex::default(),
+            headers,
+            roots: ca_certs.map_or_else(|| Ok(Vec::new()), tls::certificates)?,
+            connections: Mutex::default(),
         })
     }
 
-    /// The connections that serve a URL.
-    pub(super) fn client(&self, url: &Url) -> Result<Client, String> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A connection to the origin of a URL.
+    pub(super) fn lease(&self, url: &Url) -> Result<Lease, String> {
+        let mut all = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let (number, process) = match runtime::worker() {
             Some(worker) => (worker.number + 1, worker.process),
             None => (0, std::process::id()),
         };
-        if clients.process != process {
-            *clients = Clients {
+        if all.process != process {
+            *all = Connections {
                 process,
-                ..Clients::default()
+                ..Connections::default()
             };
         }
-        let loopback = urls::is_loopback(url);
-        let tls = url.scheme() == "https";
-        let Clients {
-            workers,
-            tls: known,
-            ..
-        } = &mut *clients;
+        let Connections { workers, tls, .. } = &mut *all;
         if workers.len() <= number {
-            workers.resize_with(number + 1, WorkerClients::default);
+            workers.resize_with(number + 1, HashMap::default);
         }
-        let worker = &mut workers[number];
-        let slot = match (loopback, tls) {
-            (true, false) => &mut worker.plain_loopback,
-            (true, true) => &mut worker.tls_loopback,
-            (false, _) => &mut worker.remote,
-        };
-        if let Some(client) = slot {
-            return Ok(client.clone());
+        let hosts = &mut workers[number];
+        let origin = url.origin().ascii_serialization();
+        if let Some(host) = hosts.get(&origin) {
+            return Ok(host.lease());
         }
-        let config = match (tls || !loopback, &known) {
-            (false, _) => self.tls_config(false)?,
+        let host = Arc::new(self.host(url, tls)?);
+        let lease = host.lease();
+        hosts.insert(origin, host);
+        close_idle(hosts);
+        Ok(lease)
+    }
+
+    fn host(&self, url: &Url, known: &mut Option<ClientConfig>) -> Result<Host, String> {
+        let loopback = urls::is_loopback(url);
+        let tls = match (url.scheme() == "https" || !loopback, &known) {
+            (false, _) => tls::none()?,
             (true, Some(config)) => config.clone(),
-            (true, None) => known.insert(self.tls_config(true)?).clone(),
+            (true, None) => known.insert(tls::trusting(&self.roots)?).clone(),
         };
-        let client = self.build(loopback, config)?;
-        *slot = Some(client.clone());
-        Ok(client)
+        let keeping = self.client(tls.clone(), loopback, |builder| builder)?;
+        let once = |builder: ClientBuilder| builder.pool_max_idle_per_host(0);
+        Ok(Host::new(keeping, self.client(tls, loopback, once)?))
     }
 
-    /// What TLS trusts; nobody where there is to be none.
-    fn tls_config(&self, tls: bool) -> Result<ClientConfig, String> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let versions = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?;
-        if tls {
-            let verifier = Verifier::new_with_extra_roots(self.roots.iter().cloned(), provider)
-                .map_err(|error| format!("no trusted certificates: {error}"))?;
-            Ok(versions
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(verifier))
-                .with_no_client_auth())
-        } else {
-            Ok(versions
-                .with_root_certificates(rustls::RootCertStore::empty())
-                .with_no_client_auth())
-        }
-    }
-
-    fn build(&self, loopback: bool, tls: ClientConfig) -> Result<Client, String> {
+    fn client(
+        &self,
+        tls: ClientConfig,
+        loopback: bool,
+        with: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Client, String> {
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())
@@ -126,29 +113,29 @@ impl Pool {
             .retry(reqwest::retry::never().max_retries_per_request(0))
             .referer(false)
             .connect_timeout(self.connect_timeout)
-            .read_timeout(self.timeout)
+            .connector_layer(WatchConnects)
             .tcp_nodelay(true)
-            .user_agent(&self.user_agent);
+            .user_agent(&self.user_agent)
+            .default_headers(self.headers.clone());
         if loopback {
             builder = builder.no_proxy();
         }
-        builder
+        with(builder)
             .build()
             .map_err(|error| format!("no HTTP client: {error}"))
     }
 }
 
-/// The certificates of a PEM bundle.
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>> {
-    let mut roots = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        roots
-            .push(certificate.map_err(|error| {
-                Error::Config(format!("ca_certs is not a PEM bundle: {error}"))
-            })?);
+/// Closes idle connections until few enough are left; a request in flight keeps its own.
+fn close_idle(hosts: &mut HashMap<String, Arc<Host>>) {
+    let mut kept: usize = hosts.values().map(|host| host.connections()).sum();
+    while hosts.len() > 1 && kept > MOST_IDLE {
+        let oldest = hosts.iter().min_by_key(|(_, host)| host.used());
+        let Some(origin) = oldest.map(|(origin, _)| origin.clone()) else {
+            return;
+        };
+        if let Some(host) = hosts.remove(&origin) {
+            kept -= host.connections();
+        }
     }
-    if roots.is_empty() {
-        return Err(Error::Config("ca_certs holds no certificate".into()));
-    }
-    Ok(roots)
 }

@@ -17,7 +17,9 @@ pub(super) struct Throttle {
 impl Throttle {
     /// Leaves an origin alone for a time.
     pub(super) fn pause(&self, url: &Url, time: Duration) {
-        let until = Instant::now() + time;
+        let Some(until) = Instant::now().checked_add(time) else {
+            return;
+        };
         let mut pauses = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         let pause = pauses
             .entry(url.origin().ascii_serialization())

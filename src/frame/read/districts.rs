@@ -14,7 +14,7 @@ pub(super) struct Visit {
 
 /// The districts of a frame: each key once; the same key with another URL is a failed visit.
 pub(super) fn visits(keys: &Keys, rows: &Rows) -> Vec<Visit> {
-    let mut seen: HashMap<&str, Vec<Option<&str>>> = HashMap::new();
+    let mut seen: HashMap<&str, Vec<Option<String>>> = HashMap::new();
     let mut visits = Vec::new();
     let mut blank = 0;
     for &row in &rows.active {
@@ -23,7 +23,7 @@ pub(super) fn visits(keys: &Keys, rows: &Rows) -> Vec<Visit> {
             continue;
         };
         let urls = seen.entry(key).or_default();
-        let url = rows.url(row);
+        let url = rows.normalized_url(row);
         if urls.contains(&url) {
             continue;
         }

@@ -86,8 +86,8 @@ impl<'a> Resource<'a> {
                 Ok(described)
             }
             (Err(failure), _) if needed => Err(failure),
-            (Err(failure), _) => {
-                log::warn!("the names of parameters are not checked: {failure}");
+            (Err(_), _) => {
+                log::warn!("the names of parameters are not checked: the metadata fails");
                 Ok(Described::NoMetadata)
             }
         }

@@ -107,7 +107,10 @@ async fn one_district_is_its_records_and_nothing_else() {
         .build();
     let wrong = wrong.expect("a client");
     match soon(wrong.get_all(&small_pages(BatchOptions::default()))).await {
-        Err(Error::Auth(failure)) => assert_eq!(failure.message, "auth error: HTTP 401"),
+        Err(Error::Auth(failure)) => assert_eq!(
+            failure.message,
+            "auth error: HTTP 401: invalid_client; Invalid client id or secret."
+        ),
         other => panic!("{other:?}"),
     }
 }

@@ -209,7 +209,8 @@ async fn why_a_token_was_not_renewed() {
         (
             with_cell("oAuthSecret", Some("wrong")),
             renewing(),
-            "; auth refresh failed: auth error: HTTP 401",
+            "; auth refresh failed: auth error: HTTP 401: invalid_client; \
+             Invalid client id or secret.",
         ),
     ] {
         let df = read(&df, 50, batch).await;
@@ -221,7 +222,8 @@ async fn why_a_token_was_not_renewed() {
     let nameless = with_texts(&districts, "EdFi Token", [None; 3]);
     let wrong = with_texts(&nameless, "oAuthSecret", [Some("wrong"); 3]);
     let df = read(&wrong, 50, renewing()).await;
-    let message = "auth refresh failed: auth error: HTTP 401";
+    let message = "auth refresh failed: auth error: HTTP 401: invalid_client; Invalid client id or \
+                   secret.";
     assert_eq!(failure(&df, BAD).0, message);
 }
 

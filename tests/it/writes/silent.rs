@@ -140,7 +140,10 @@ async fn a_later_call_tries_a_closed_origin_once_more() {
     let mut options = committing();
     options.batch.workers = 1;
     let result = post(&client, &df, &options).await;
-    assert_eq!((told(&result).len(), attempts(&result).iter().sum()), (20, 4));
+    assert_eq!(
+        (told(&result).len(), attempts(&result).iter().sum()),
+        (20, 4)
+    );
     // By now the server has come to itself.
     let result = post(&client, &df, &options).await;
     assert_eq!(
@@ -296,6 +299,8 @@ async fn an_interrupt_ends_the_wait_for_a_closed_origin() {
     control.cancel();
     let result = soon(call).await.expect("no panic");
     let (messages, sent) = (told(&result), silent.requests());
-    let interrupted = messages.iter().filter(|text| *text == "not sent: interrupted");
+    let interrupted = messages
+        .iter()
+        .filter(|text| *text == "not sent: interrupted");
     assert_eq!((messages.len(), interrupted.count()), (100, 100 - sent));
 }

@@ -87,12 +87,12 @@ def test_tokens_that_are_over_or_missing_are_fetched_first(
         (
             {"oAuthSecret": "wrong"},
             REAUTH,
-            "auth error: HTTP 401; auth refresh failed: auth error: HTTP 401",
+            "auth error: HTTP 401; auth refresh failed: auth error: HTTP 401: invalid_client",
         ),
         (
             {"ends": 1, "oAuthSecret": "wrong"},
             REAUTH | {"expires_col": "ends"},
-            "auth refresh failed: auth error: HTTP 401",
+            "auth refresh failed: auth error: HTTP 401: invalid_client",
         ),
     ],
     ids=str,
