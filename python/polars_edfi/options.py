@@ -204,10 +204,11 @@ class SchemaOption(TypedDict, total=False):
     Int64, anything else String). ``"openapi"``: the same, but a district without a document that
     knows the resource is an error row. Metadata that fails is an error of its district. The
     documents are kept for the process. ``"infer"``: from the records, all of them. A Schema, Struct
-    or dict: these columns, named as flattened. With a document or a given schema, a column
-    ``_unknown`` (String) is always there: null, or a JSON object of what has no place in the
-    others, values that do not fit their type included; with a document, a warning counts these
-    records."""
+    or dict: these columns, named as flattened; a ``pl.String`` takes a list or an object as its
+    JSON text, a ``pl.Datetime`` cuts off decimals beyond its unit. With a document or a given
+    schema, a column ``_unknown`` (String) is always there: null, or a JSON object of what has no
+    place in the others, values that do not fit their type included; with a document, a warning
+    counts these records."""
 
 
 class ShortOption(TypedDict, total=False):
@@ -224,7 +225,8 @@ class ExplodeOption(TypedDict, total=False):
 
     explode: str | Sequence[str] | None
     """List columns that become one row per element, such as ``"scoreResults"``; a record with none
-    keeps one row."""
+    keeps one row, and so does every record where no list of that name was read. A name that a given
+    schema does not have, or not as a list, is an error."""
 
 
 class RecordOptions(
@@ -258,9 +260,10 @@ class ScanSchemaOption(TypedDict, total=False):
     read for it; String columns hold anything, texts as they are and other values as JSON.
     ``"auto"``: as ``"openapi"``, and inferred only where the ODS has no document. In all of them
     the column ``_unknown`` (String) has one JSON object of what there is no place for: properties
-    that come up later, values that do not fit. A warning counts these at the end, if the query uses
-    ``_unknown`` and the columns were not given. :meth:`EdFiClient.get_all` infers from all records,
-    so that its columns may be more and of wider types."""
+    that come up later, values that do not fit a document or a given schema. A warning counts these
+    at the end, if the query uses ``_unknown`` and the columns were not given. A later value that
+    does not fit a column that was inferred is an error. :meth:`EdFiClient.get_all` infers from all
+    records, so that its columns may be more and of wider types."""
 
 
 class ScanPagingOptions(PageOptions, PagingOption, ChangeWindowOptions, total=False):

@@ -12,7 +12,7 @@ use arrow_schema as arrow_types;
 use polars::prelude::{CategoricalMapping, DataType, TimeUnit};
 
 use super::arrays::{list_array, struct_array};
-use super::number::EXACT;
+use super::number::{EXACT, EXACT_SINGLE};
 use super::overflow::{FieldOverflow, Overflow};
 use super::page::{Node, Value, Values};
 use super::text::TextBuilder;
@@ -35,15 +35,19 @@ pub(super) enum Cast {
     UInt64,
     Float32,
     Float64,
+    /// Strings only.
     String,
+    /// Strings as they are, lists and objects as JSON.
+    Json,
+    /// Strings as they are, all other values as JSON.
+    Any,
     /// One of the categories of an Enum.
-    Category(Arc<CategoricalMapping>),
+    Enum(Arc<CategoricalMapping>),
+    /// A category that is there, or one that there is room for.
+    Categorical(Arc<CategoricalMapping>),
     Date,
+    /// Decimals beyond the unit are cut off: ODSs on .NET write seven.
     Datetime(TimeUnit, Option<Arc<str>>),
-    /// Microseconds, UTC; decimals beyond are cut off.
-    Timestamp,
-    /// Anything; what is no string as JSON.
-    Text,
     Time,
     Decimal(usize, usize),
     List(Box<Cast>),
@@ -66,8 +70,9 @@ impl Cast {
             DataType::UInt64 => Self::UInt64,
             DataType::Float32 => Self::Float32,
             DataType::Float64 => Self::Float64,
-            DataType::String | DataType::Categorical(..) => Self::String,
-            DataType::Enum(_, categories) => Self::Category(categories.clone()),
+            DataType::String => Self::Json,
+            DataType::Categorical(_, categories) => Self::Categorical(categories.clone()),
+            DataType::Enum(_, categories) => Self::Enum(categories.clone()),
             DataType::Date => Self::Date,
             DataType::Datetime(unit, zone) => {
                 Self::Datetime(*unit, zone.as_ref().map(|zone| Arc::from(zone.as_str())))
@@ -75,7 +80,6 @@ impl Cast {
             DataType::Time => Self::Time,
             DataType::Decimal(precision, scale) => Self::Decimal(*precision, *scale),
             DataType::List(inner) => Self::List(Box::new(Self::new(inner)?)),
-            DataType::Struct(fields) if fields.is_empty() => Self::Null,
             DataType::Struct(fields) => {
                 let fields = fields
                     .iter()
@@ -95,10 +99,9 @@ impl Cast {
             Kind::Float64 => Self::Float64,
             Kind::String => Self::String,
             Kind::Date => Self::Date,
-            Kind::Datetime => Self::Timestamp,
-            Kind::Text => Self::Text,
+            Kind::Datetime => Self::Datetime(TimeUnit::Microseconds, Some("UTC".into())),
+            Kind::Text => Self::Any,
             Kind::List(inner) => Self::List(Box::new(Self::of_kind(inner))),
-            Kind::Struct(record) if record.fields().is_empty() => Self::Null,
             Kind::Struct(record) => {
                 let fields = record.fields().iter();
                 Self::Struct(
@@ -117,7 +120,7 @@ impl Cast {
             Type::Boolean => Self::Boolean,
             Type::Integer => Self::Int64,
             Type::Float => Self::Float64,
-            Type::String => Self::Text,
+            Type::String => Self::Any,
             Type::List(element) => Self::List(Box::new(Self::of_type(element))),
             Type::Struct(fields) => Self::Struct(
                 fields
@@ -125,6 +128,13 @@ impl Cast {
                     .map(|(name, dtype)| (name.clone(), Self::of_type(dtype)))
                     .collect(),
             ),
+        }
+    }
+
+    /// Leaves out objects, which are to go elsewhere.
+    pub(super) fn refuse_objects(&mut self) {
+        if matches!(self, Self::Json) {
+            *self = Self::String;
         }
     }
 
@@ -143,7 +153,7 @@ impl Cast {
             (Self::Float64, [Values::Floats(array)]) => {
                 (Arc::new(array.clone()), Overflow::default())
             }
-            (Self::String | Self::Text, [Values::Strings(array)]) => {
+            (Self::String | Self::Json | Self::Any, [Values::Strings(array)]) => {
                 (Arc::new(array.clone()), Overflow::default())
             }
             (Self::Null, _) => {
@@ -162,16 +172,22 @@ impl Cast {
             (Self::UInt64, _) => column.integers::<arrow_array::types::UInt64Type>(),
             (Self::Float32, _) => boxed(column.primitives::<arrow_array::types::Float32Type>(
                 |value, _| {
-                    let float = float(&value)? as f32;
+                    let float = float(&value, EXACT_SINGLE)? as f32;
                     float.is_finite().then_some(float)
                 },
             )),
             (Self::Float64, _) => boxed(
-                column.primitives::<arrow_array::types::Float64Type>(|value, _| float(&value)),
+                column
+                    .primitives::<arrow_array::types::Float64Type>(|value, _| float(&value, EXACT)),
             ),
             (Self::String, _) => column.strings(|_| true),
-            (Self::Category(categories), _) => {
+            (Self::Json, _) => column.json(),
+            (Self::Any, _) => (Arc::new(json::texts(node, rows)), Overflow::default()),
+            (Self::Enum(categories), _) => {
                 column.strings(|text| categories.get_cat(text).is_some())
+            }
+            (Self::Categorical(categories), _) => {
+                column.strings(|text| categories.insert_cat(text).is_ok())
             }
             (Self::Date, _) => boxed(column.primitives::<arrow_array::types::Date32Type>(
                 |value, _| temporal::date(string(&value)?),
@@ -182,14 +198,6 @@ impl Cast {
                 }),
             ),
             (Self::Datetime(unit, zone), _) => column.datetimes(*unit, zone.clone()),
-            (Self::Timestamp, _) => {
-                let (array, overflow): (TimestampMicrosecondArray, _) =
-                    column.primitives(|value, _| {
-                        temporal::truncated_datetime(string(&value)?, 1_000_000)
-                    });
-                (Arc::new(array.with_timezone("UTC")), overflow)
-            }
-            (Self::Text, _) => (Arc::new(json::texts(node, rows)), Overflow::default()),
             (Self::Decimal(precision, scale), _) => column.decimals(*precision, *scale),
             (Self::List(inner), values) => column.lists(inner, values),
             (Self::Struct(fields), values) => column.structs(fields, values),
@@ -208,10 +216,11 @@ fn string<'a>(value: &Value<'a>) -> Option<&'a str> {
     }
 }
 
-fn float(value: &Value<'_>) -> Option<f64> {
+/// A number, if it is no integer beyond `exact`.
+fn float(value: &Value<'_>, exact: u64) -> Option<f64> {
     match *value {
         Value::Float(value) => Some(value),
-        Value::Integer(value) => (value.unsigned_abs() <= EXACT).then_some(value as f64),
+        Value::Integer(value) => (value.unsigned_abs() <= exact).then_some(value as f64),
         _ => None,
     }
 }
@@ -306,6 +315,25 @@ impl<'a> Column<'a> {
         (Arc::new(array), overflow)
     }
 
+    fn json(&self) -> (ArrayRef, Overflow) {
+        let mut overflow = Overflow::default();
+        let mut texts = TextBuilder::default();
+        let mut json = Vec::new();
+        self.each(&mut overflow, |value, row| {
+            match (value, self.node) {
+                (Value::String(text), _) => texts.push(row, text),
+                (Value::List(..) | Value::Object(_), Some(node)) => {
+                    json.clear();
+                    json::write(&mut json, node, row);
+                    texts.push(row, std::str::from_utf8(&json).unwrap_or_default());
+                }
+                _ => return None,
+            }
+            Some(())
+        });
+        (Arc::new(texts.finish(self.rows)), overflow)
+    }
+
     fn datetimes(&self, unit: TimeUnit, zone: Option<Arc<str>>) -> (ArrayRef, Overflow) {
         let parse = |per_second| {
             move |value: Value<'a>, _: usize| temporal::datetime(string(&value)?, per_second)
@@ -330,13 +358,12 @@ impl<'a> Column<'a> {
     }
 
     fn decimals(&self, precision: usize, scale: usize) -> (ArrayRef, Overflow) {
-        let exact = self.node.and_then(|node| node.exact.as_ref());
         let (array, overflow): (Decimal128Array, _) = self.primitives(|value, row| {
             let text = match value {
                 Value::Integer(value) => value.to_string(),
-                Value::Float(value) => match exact {
-                    Some(exact) if exact.is_valid(row) => exact.value(row).to_owned(),
-                    _ => value.to_string(),
+                Value::Float(value) => match self.node.and_then(|node| node.exact(row)) {
+                    Some(digits) => digits.to_owned(),
+                    None => value.to_string(),
                 },
                 Value::Number(text) | Value::String(text) => text.to_owned(),
                 _ => return None,
@@ -349,10 +376,7 @@ impl<'a> Column<'a> {
 
     fn lists(&self, inner: &Cast, values: &[Values]) -> (ArrayRef, Overflow) {
         let mut overflow = Overflow::default();
-        let lists = values.iter().find_map(|values| match values {
-            Values::Lists(lists) => Some(lists),
-            _ => None,
-        });
+        let lists = self.node.and_then(Node::lists);
         if values.len() > usize::from(lists.is_some()) {
             self.each(&mut overflow, |value, _| {
                 matches!(value, Value::List(..)).then_some(())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, StringViewArray};
-use polars::prelude::{DataType, Field, Schema};
+use polars::prelude::{DataType, Schema};
 
 use super::cast::Cast;
 use super::names::Names;
@@ -23,6 +23,8 @@ pub(super) struct DeclaredSchema {
     root: PathNode,
     /// Whether `_unknown` is one of the arrays.
     unknown: bool,
+    /// Whether a value that does not fit its column is an error.
+    strict: bool,
 }
 
 /// One column of the schema.
@@ -65,6 +67,16 @@ impl PathNode {
         &mut self.members[position]
     }
 
+    /// Objects go to the properties below a path, also where a column of it would take them.
+    fn leave_objects_to_members(&self, columns: &mut [DeclaredColumn]) {
+        if let Some(column) = self.column.filter(|_| !self.members.is_empty()) {
+            columns[column].cast.refuse_objects();
+        }
+        for member in &self.members {
+            member.leave_objects_to_members(columns);
+        }
+    }
+
     /// What leads to these columns, of which each gets its position there.
     fn select(&self, columns: &[usize]) -> Self {
         let mut selected = Self {
@@ -100,6 +112,7 @@ impl DeclaredSchema {
             columns: Vec::new(),
             root: PathNode::default(),
             unknown: true,
+            strict: false,
         }
     }
 
@@ -122,6 +135,9 @@ impl DeclaredSchema {
                 separator,
             )?;
         }
+        declared
+            .root
+            .leave_objects_to_members(&mut declared.columns);
         Ok(declared)
     }
 
@@ -138,19 +154,20 @@ impl DeclaredSchema {
         declared
     }
 
-    /// Inferred columns, each with its path.
+    /// Columns that were inferred from some of the records, each with its path. A value of another
+    /// record that does not fit is an error: nobody declared that it should be null.
     pub(super) fn of_leaves(leaves: Vec<(Vec<Box<str>>, Type)>, separator: &str) -> Self {
-        let mut declared = Self::empty();
+        let mut declared = Self {
+            strict: true,
+            ..Self::empty()
+        };
         for (path, dtype) in leaves {
+            let dtype = dtype.open();
             let root = &mut declared.root;
             let at = path.iter().fold(root, |at, name| at.member(name));
             at.column = Some(declared.columns.len());
-            let mut name = path.join(separator);
-            if name == UNKNOWN {
-                name.push_str("_record");
-            }
             declared.columns.push(DeclaredColumn {
-                name,
+                name: path.join(separator),
                 dtype: dtype.to_polars(),
                 cast: Cast::of_type(&dtype),
             });
@@ -167,6 +184,7 @@ impl DeclaredSchema {
                 .collect(),
             root: self.root.select(columns),
             unknown: false,
+            strict: self.strict,
         }
     }
 
@@ -180,9 +198,19 @@ impl DeclaredSchema {
     }
 
     /// The columns of a page, `_unknown` the last of them if there is one.
-    pub(super) fn arrays(&self, page: &Page) -> Vec<ArrayRef> {
+    pub(super) fn arrays(&self, page: &Page) -> Result<Vec<ArrayRef>> {
         let mut columns = vec![None; self.columns.len()];
         let overflow = self.split_objects(&self.root, &page.root, page.len(), &mut columns);
+        if self.strict
+            && let Some(path) = overflow.misfit(&page.root)
+        {
+            return Err(Error::ColumnType(format!(
+                "'{}' has another type here than in the records that its column was inferred \
+                 from; give schema= with a type that holds both (pl.String holds texts, and \
+                 objects and lists as JSON)",
+                path.join(".")
+            )));
+        }
         let mut arrays: Vec<ArrayRef> = columns
             .into_iter()
             .zip(&self.columns)
@@ -191,7 +219,7 @@ impl DeclaredSchema {
         if self.unknown {
             arrays.push(Arc::new(unknown(&overflow, page)));
         }
-        arrays
+        Ok(arrays)
     }
 
     fn split_objects(
@@ -228,11 +256,11 @@ impl DeclaredSchema {
             return overflow;
         }
         // Objects go to the properties below, everything else to the column, if there is one.
-        if !self.unknown {
+        if !self.unknown && !self.strict {
             // Nobody asks for what is left over.
         } else if at.column.is_some() {
             overflow.unmark(|row| matches!(node.get(row), Some(Value::Object(_))));
-        } else {
+        } else if !node.holds_objects_alone() {
             for row in 0..rows {
                 if !matches!(node.get(row), None | Some(Value::Object(_))) {
                     overflow.mark(row, rows);
@@ -305,27 +333,12 @@ fn add(
             at.column = Some(columns.len());
             columns.push(DeclaredColumn {
                 name,
-                dtype: without_empty_structs(dtype),
+                dtype: dtype.clone(),
                 cast,
             });
         }
     }
     Ok(())
-}
-
-/// Polars has no use for a struct without fields; it is all null.
-fn without_empty_structs(dtype: &DataType) -> DataType {
-    match dtype {
-        DataType::List(inner) => DataType::List(Box::new(without_empty_structs(inner))),
-        DataType::Struct(fields) if fields.is_empty() => DataType::Null,
-        DataType::Struct(fields) => DataType::Struct(
-            fields
-                .iter()
-                .map(|field| Field::new(field.name().clone(), without_empty_structs(field.dtype())))
-                .collect(),
-        ),
-        _ => dtype.clone(),
-    }
 }
 
 fn unknown(overflow: &FieldOverflow, page: &Page) -> StringViewArray {

@@ -51,7 +51,9 @@ impl Encoder {
             )));
         }
         let dtype = plain(payload.dtype(), payload.name())?;
-        let array = interop::to_arrow(&payload.strict_cast(&dtype)?)?;
+        // Polars casts an Array to a List by its physical values alone: that of an Enum, a number.
+        let plain = payload.strict_cast(&dtype)?;
+        let array = interop::to_arrow(&plain.strict_cast(&without_arrays(&dtype))?)?;
         let payloads = array.as_struct().clone();
         let unknown = payloads.fields().iter().position(|field| is_unknown(field));
         let unknown = unknown.map(|position| payloads.column(position).clone());
@@ -114,9 +116,8 @@ fn plain(dtype: &DataType, name: &str) -> Result<DataType> {
         DataType::Null => DataType::Boolean,
         DataType::Categorical(..) | DataType::Enum(..) => DataType::String,
         DataType::Float16 => DataType::Float32,
-        DataType::List(inner) | DataType::Array(inner, _) => {
-            DataType::List(Box::new(plain(inner, name)?))
-        }
+        DataType::List(inner) => DataType::List(Box::new(plain(inner, name)?)),
+        DataType::Array(inner, width) => DataType::Array(Box::new(plain(inner, name)?), *width),
         DataType::Struct(fields) => {
             let fields = fields.iter().map(|field| {
                 let name = format!("{name}.{}", field.name());
@@ -149,6 +150,22 @@ fn plain(dtype: &DataType, name: &str) -> Result<DataType> {
             )));
         }
     })
+}
+
+/// The same with a List in place of each Array.
+fn without_arrays(dtype: &DataType) -> DataType {
+    match dtype {
+        DataType::List(inner) | DataType::Array(inner, _) => {
+            DataType::List(Box::new(without_arrays(inner)))
+        }
+        DataType::Struct(fields) => {
+            let fields = fields.iter();
+            let plain =
+                |field: &Field| Field::new(field.name().clone(), without_arrays(field.dtype()));
+            DataType::Struct(fields.map(plain).collect())
+        }
+        _ => dtype.clone(),
+    }
 }
 
 /// A value that goes back from `_unknown`: its node and row there.
@@ -350,7 +367,7 @@ impl<'a> Writer<'a> {
                 }
                 self.out.push(b']');
             }
-            Some(value) => json::write_value(&mut self.out, value, row),
+            Some(_) => json::write(&mut self.out, node, row),
         }
         Ok(true)
     }

@@ -2,7 +2,7 @@
 
 use polars::prelude::{Column, DataFrame, DataType, ExplodeOptions, PlSmallStr, Series};
 
-use super::paths::FreeNames;
+use super::paths::{FreeNames, check_part};
 use crate::{Error, Result};
 
 /// Flattens the Struct columns of a frame.
@@ -38,6 +38,7 @@ pub fn flatten(
     separator: &str,
     explode: Option<&[&str]>,
 ) -> Result<DataFrame> {
+    check_part("separator", separator)?;
     for name in columns.unwrap_or_default() {
         find(df, name)?;
     }
@@ -45,24 +46,45 @@ pub fn flatten(
         columns.is_none_or(|columns| columns.contains(&name))
     })?;
     for name in explode.unwrap_or_default() {
-        df = match find(&df, name)?.dtype() {
-            DataType::Null => continue,
-            DataType::List(_) | DataType::Array(..) => {
-                let options = ExplodeOptions {
-                    empty_as_null: true,
-                    keep_nulls: true,
-                };
-                let rows = df.explode([*name], options)?;
-                unnest(&rows, separator, |column| column == *name)?
-            }
-            dtype => {
-                return Err(Error::ColumnType(format!(
-                    "column '{name}' cannot be exploded: it is {dtype}, not a list"
-                )));
-            }
-        };
+        df = explode_one(&df, name, separator)?;
     }
     Ok(df)
+}
+
+/// Explodes those of the columns that are lists; the others are given back, each with its dtype if
+/// it is there at all.
+///
+/// For records that were read: whether they have a property, only they can tell.
+pub(crate) fn explode_lists<'a>(
+    mut df: DataFrame,
+    names: &'a [String],
+    separator: &str,
+) -> Result<(DataFrame, Vec<(&'a str, Option<DataType>)>)> {
+    let mut left = Vec::new();
+    for name in names {
+        match df.column(name).map(|column| column.dtype().clone()) {
+            Ok(DataType::List(_) | DataType::Null) => df = explode_one(&df, name, separator)?,
+            other => left.push((name.as_str(), other.ok())),
+        }
+    }
+    Ok((df, left))
+}
+
+fn explode_one(df: &DataFrame, name: &str, separator: &str) -> Result<DataFrame> {
+    match find(df, name)?.dtype() {
+        DataType::Null => Ok(df.clone()),
+        DataType::List(_) | DataType::Array(..) => {
+            let options = ExplodeOptions {
+                empty_as_null: true,
+                keep_nulls: true,
+            };
+            let rows = df.explode([name], options)?;
+            unnest(&rows, separator, |column| column == name)
+        }
+        dtype => Err(Error::ColumnType(format!(
+            "column '{name}' cannot be exploded: it is {dtype}, not a list"
+        ))),
+    }
 }
 
 pub(super) fn find<'a>(df: &'a DataFrame, name: &str) -> Result<&'a Column> {

@@ -5,7 +5,10 @@
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi, to_ffi};
 use arrow_array::{Array, ArrayRef, make_array};
 use polars::prelude::{ArrowDataType, CompatLevel, DataType, PlSmallStr, Series};
+use polars_arrow::array::ListArray;
+use polars_arrow::bitmap::Bitmap;
 use polars_arrow::ffi as polars_ffi;
+use polars_arrow::offset::Offsets;
 
 use crate::Result;
 
@@ -71,4 +74,21 @@ pub(super) fn to_arrow(series: &Series) -> Result<ArrayRef> {
     // SAFETY: Polars has just made both of one valid array.
     let data = unsafe { from_ffi(array, &schema)? };
     Ok(make_array(data))
+}
+
+/// The rows of a Series as lists of these lengths, one after another; `None` is a null list.
+pub(crate) fn lists(name: &str, rows: &Series, lengths: &[Option<usize>]) -> Result<Series> {
+    let rows = rows.rechunk();
+    let values = rows.chunks()[0].clone();
+    let offsets =
+        Offsets::<i64>::try_from_lengths(lengths.iter().map(|length| length.unwrap_or(0)))?;
+    let validity: Bitmap = lengths.iter().map(Option::is_some).collect();
+    let dtype = ListArray::<i64>::default_datatype(values.dtype().clone());
+    let lists = ListArray::try_new(dtype, offsets.into(), values, Some(validity))?;
+    let dtype = DataType::List(Box::new(rows.dtype().clone()));
+    // SAFETY: the elements are the chunk of a Series of the inner dtype.
+    let series = unsafe {
+        Series::from_chunks_and_dtype_unchecked(name.into(), vec![lists.boxed()], &dtype)
+    };
+    Ok(series)
 }

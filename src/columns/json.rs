@@ -1,4 +1,5 @@
-//! Values of a page as canonical JSON: compact, keys in their order, shortest numbers.
+//! Values of a page as canonical JSON: compact, keys in their order, numbers as short as they are
+//! exact.
 
 use std::io::Write;
 
@@ -18,21 +19,17 @@ impl Page {
 pub(super) fn write(out: &mut Vec<u8>, node: &Node, row: usize) {
     match node.get(row) {
         None => out.extend_from_slice(b"null"),
-        Some(value) => write_value(out, value, row),
-    }
-}
-
-/// Appends a value, which stands in this row of its node.
-pub(super) fn write_value(out: &mut Vec<u8>, value: Value<'_>, row: usize) {
-    match value {
-        Value::Boolean(true) => out.extend_from_slice(b"true"),
-        Value::Boolean(false) => out.extend_from_slice(b"false"),
-        Value::Integer(value) => append(write!(out, "{value}")),
-        Value::Float(value) => append(serde_json::to_writer(out, &value)),
-        Value::Number(text) => out.extend_from_slice(text.as_bytes()),
-        Value::String(text) => write_string(out, text),
-        Value::Object(objects) => write_object(out, objects, row),
-        Value::List(child, range) => {
+        Some(Value::Boolean(true)) => out.extend_from_slice(b"true"),
+        Some(Value::Boolean(false)) => out.extend_from_slice(b"false"),
+        Some(Value::Integer(value)) => append(write!(out, "{value}")),
+        Some(Value::Float(value)) => match node.exact(row) {
+            Some(digits) => out.extend_from_slice(digits.as_bytes()),
+            None => append(serde_json::to_writer(out, &value)),
+        },
+        Some(Value::Number(text)) => out.extend_from_slice(text.as_bytes()),
+        Some(Value::String(text)) => write_string(out, text),
+        Some(Value::Object(objects)) => write_object(out, objects, row),
+        Some(Value::List(child, range)) => {
             out.push(b'[');
             for (position, element) in range.enumerate() {
                 if position > 0 {
@@ -73,9 +70,9 @@ pub(super) fn texts(node: Option<&Node>, rows: usize) -> StringViewArray {
             match node.get(row) {
                 None => {}
                 Some(Value::String(text) | Value::Number(text)) => texts.push(row, text),
-                Some(value) => {
+                Some(_) => {
                     json.clear();
-                    write_value(&mut json, value, row);
+                    write(&mut json, node, row);
                     texts.push(row, std::str::from_utf8(&json).unwrap_or_default());
                 }
             }

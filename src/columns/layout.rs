@@ -73,11 +73,12 @@ impl Layout {
     /// they are in the record; a list of which some elements are left over has null for the others.
     ///
     /// What fits: null everywhere; `true` and `false` a Boolean; a number without fraction and
-    /// exponent, within range, an integer; any number a Float, except integers beyond 2^53 and
+    /// exponent, within range, an integer; any number a Float, except integers beyond 2^53 (2^24) and
     /// numbers beyond its range; a number, or a string of one, a Decimal that holds it exactly; a
-    /// string a String, Categorical, and an Enum that has it; `YYYY-MM-DD` a Date; an ISO 8601
-    /// date-time, or date, a Datetime that holds all its decimals (without offset it is UTC);
-    /// `HH:MM:SS` with decimals a Time; lists and objects a List and a Struct.
+    /// string a String, a Categorical that has room for it, and an Enum that has it; `YYYY-MM-DD` a
+    /// Date; an ISO 8601 date-time, or date, a Datetime (without offset it is UTC; decimals beyond
+    /// its unit are cut off); `HH:MM:SS` with decimals a Time; lists and objects a List and a
+    /// Struct, and a String as their JSON text.
     pub fn plan(&self, separator: &str, reserved: &[&str]) -> Plan {
         match &self.declared {
             Some(declared) => Plan::declared(declared, reserved),
@@ -87,9 +88,9 @@ impl Layout {
 
     /// The layout of the columns seen so far, which no later page changes.
     ///
-    /// Its plan has `_unknown` after these columns, as that of a declared schema. Strings stand for
-    /// anything, as they do in inferred columns; what does not fit the other types, and properties
-    /// that come up later, go to `_unknown`.
+    /// Its plan has `_unknown` after these columns, as that of a declared schema, for properties
+    /// that come up later. Strings stand for anything, as they do in inferred columns, and so does
+    /// what was always null; a value that does not fit another type is an error of the plan.
     #[must_use]
     pub fn freeze(&self, separator: &str) -> Self {
         Self::of_declared(match &self.declared {

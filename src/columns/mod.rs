@@ -51,6 +51,7 @@ mod paths;
 mod plan;
 mod projection;
 mod shape;
+mod stack;
 mod statistics;
 mod temporal;
 mod text;
@@ -59,15 +60,20 @@ mod unflatten;
 
 pub use decode::PageDecoder;
 pub use encode::Encoder;
+pub(crate) use flatten::explode_lists;
 pub use flatten::flatten;
+pub(crate) use interop::lists;
 pub use layout::Layout;
 pub use page::Page;
+pub(crate) use paths::check_part;
 pub use plan::Plan;
-pub(crate) use unflatten::nest;
+pub(crate) use stack::stack_parallel;
 pub use unflatten::unflatten;
+pub(crate) use unflatten::{nest, nest_inferred};
 
 use polars::prelude::{DataFrame, Schema};
 
+use self::stack::stack;
 use crate::Result;
 
 /// How records become columns.
@@ -112,18 +118,5 @@ pub fn decode_pages<'a>(
         decoded.push(page);
     }
     let plan = layout.plan(&options.separator, &[]);
-    let frames: Result<Vec<DataFrame>> = decoded.iter().map(|page| plan.frame(page)).collect();
-    stack(frames?, &plan)
-}
-
-/// Frames of a plan below each other; without any, its columns without rows.
-pub(crate) fn stack(frames: impl IntoIterator<Item = DataFrame>, plan: &Plan) -> Result<DataFrame> {
-    let mut frames = frames.into_iter();
-    let Some(mut whole) = frames.next() else {
-        return Ok(DataFrame::empty_with_schema(plan.schema()));
-    };
-    for frame in frames {
-        whole.vstack_mut_owned(frame)?;
-    }
-    Ok(whole)
+    stack(decoded.into_iter().map(|page| plan.frame(page)), &plan)
 }

@@ -2,6 +2,8 @@
 
 /// The largest magnitude up to which every integer is exact as a 64-bit float.
 pub(super) const EXACT: u64 = 1 << 53;
+/// The same for a 32-bit float.
+pub(super) const EXACT_SINGLE: u64 = 1 << 24;
 
 /// A JSON number, by the narrowest type that holds it.
 #[derive(Debug, Clone, Copy, PartialEq)]

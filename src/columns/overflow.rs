@@ -55,13 +55,26 @@ impl Overflow {
         self.rows.is_empty() && self.fields.is_none() && self.elements.is_none()
     }
 
+    /// Adds the names that lead to a value that did not fit; says whether there is one.
+    fn find_misfit<'a>(&self, node: &'a Node, path: &mut Vec<&'a str>) -> bool {
+        let in_fields = |path: &mut _| match (&self.fields, node.objects()) {
+            (Some(fields), Some(objects)) => fields.find_misfit(objects, path),
+            _ => false,
+        };
+        let in_elements = |path: &mut _| match (&self.elements, node.lists()) {
+            (Some(elements), Some(lists)) => elements.find_misfit(&lists.child, path),
+            _ => false,
+        };
+        !self.rows.is_empty() || in_fields(path) || in_elements(path)
+    }
+
     /// Appends what is left over in a row; says whether there is anything.
     fn write(&self, out: &mut Vec<u8>, node: &Node, row: usize) -> bool {
         let Some(value) = node.get(row) else {
             return false;
         };
         if self.rows.get(row) == Some(&true) {
-            json::write_value(out, value, row);
+            json::write(out, node, row);
             return true;
         }
         match (value, &self.fields, &self.elements) {
@@ -108,6 +121,26 @@ impl FieldOverflow {
         fields.all(|field| matches!(field, Field::Known(overflow) if overflow.is_empty()))
     }
 
+    /// The path to a value that did not fit, if there is one; unknown properties are none.
+    pub(super) fn misfit<'a>(&self, objects: &'a Objects) -> Option<Vec<&'a str>> {
+        let mut path = Vec::new();
+        self.find_misfit(objects, &mut path).then_some(path)
+    }
+
+    fn find_misfit<'a>(&self, objects: &'a Objects, path: &mut Vec<&'a str>) -> bool {
+        self.0.iter().enumerate().any(|(position, field)| {
+            let Field::Known(overflow) = field else {
+                return false;
+            };
+            path.push(objects.names.get(position));
+            let found = overflow.find_misfit(&objects.children[position], path);
+            if !found {
+                path.pop();
+            }
+            found
+        })
+    }
+
     /// Appends an object of what is left over in the object of a row; says whether there is
     /// anything.
     pub(super) fn write(&self, out: &mut Vec<u8>, objects: &Objects, row: usize) -> bool {
@@ -118,6 +151,8 @@ impl FieldOverflow {
             let node = &objects.children[field];
             let overflow = match &self.0[field] {
                 Field::Known(overflow) if overflow.is_empty() => continue,
+                // A null is as good as no property.
+                Field::Unknown if node.get(row).is_none() => continue,
                 overflow => overflow,
             };
             out.push(next);

@@ -125,6 +125,26 @@ impl Node {
         self.values.iter().find_map(|values| values.get(row))
     }
 
+    /// The text of the float of a row, if it has more digits than a float holds.
+    pub(super) fn exact(&self, row: usize) -> Option<&str> {
+        let exact = self.exact.as_ref()?;
+        exact.is_valid(row).then(|| exact.value(row))
+    }
+
+    /// Whether every value is an object.
+    pub(super) fn holds_objects_alone(&self) -> bool {
+        let mut values = self.values.iter();
+        values.all(|values| matches!(values, Values::Objects(_)))
+    }
+
+    /// The lists among the values.
+    pub(super) fn lists(&self) -> Option<&Lists> {
+        self.values.iter().find_map(|values| match values {
+            Values::Lists(lists) => Some(lists),
+            _ => None,
+        })
+    }
+
     /// The objects among the values.
     pub(super) fn objects(&self) -> Option<&Objects> {
         self.values.iter().find_map(|values| match values {

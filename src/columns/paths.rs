@@ -4,14 +4,44 @@ use std::collections::HashSet;
 
 use polars::prelude::PlSmallStr;
 
+use crate::{Error, Result};
+
 /// The name of the column of what a declared schema has no place for.
 pub(super) const UNKNOWN: &str = "_unknown";
 
 /// The path that a name is. Without a separator a name is a path of its own.
+///
+/// No name on a path is empty: what would leave one belongs to the name that follows, or to the
+/// last one. So `_etag` is one name, whatever the separator, and `a__ext` two.
 pub(super) fn split<'a>(name: &'a str, separator: &str) -> Vec<&'a str> {
-    match separator {
-        "" => vec![name],
-        _ => name.split(separator).collect(),
+    let mut path = Vec::new();
+    let mut rest = name;
+    while let Some((first, after)) = split_first(rest, separator) {
+        path.push(first);
+        rest = after;
+    }
+    path.push(rest);
+    path
+}
+
+fn split_first<'a>(name: &'a str, separator: &str) -> Option<(&'a str, &'a str)> {
+    if separator.is_empty() {
+        return None;
+    }
+    let leading = name.len() - name.trim_start_matches(separator).len();
+    let end = leading + name[leading..].find(separator)?;
+    let after = &name[end + separator.len()..];
+    (!after.is_empty()).then_some((&name[..end], after))
+}
+
+/// Refuses a part of names with a NUL: the C data interface, by which columns reach Python, has
+/// none there.
+pub(crate) fn check_part(argument: &str, text: &str) -> Result<()> {
+    match text.contains('\0') {
+        false => Ok(()),
+        true => Err(Error::Config(format!(
+            "{argument} must not hold a NUL character"
+        ))),
     }
 }
 
@@ -33,5 +63,29 @@ impl FreeNames {
         let free = PlSmallStr::from_str(&name);
         self.0.insert(name);
         free
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn no_name_on_a_path_is_empty() {
+        for (name, separator, path) in [
+            ("a", ".", &["a"][..]),
+            ("a.b.c", ".", &["a", "b", "c"]),
+            ("a.b.c", "", &["a.b.c"]),
+            ("", ".", &[""]),
+            ("_etag", "_", &["_etag"]),
+            ("_ext_tpdm_gpa", "_", &["_ext", "tpdm", "gpa"]),
+            ("school__ext", "_", &["school", "_ext"]),
+            ("a_", "_", &["a_"]),
+            ("a_b_", "_", &["a", "b_"]),
+            ("__", "_", &["__"]),
+            ("a->->b", "->", &["a", "->b"]),
+        ] {
+            assert_eq!(split(name, separator), path, "{name}");
+        }
     }
 }

@@ -62,16 +62,15 @@ impl Plan {
         }
     }
 
-    /// The plan of all columns of a declared schema and of `_unknown`.
+    /// The plan of all columns of a declared schema and of `_unknown`, whose name is its own.
     pub(super) fn declared(declared: &DeclaredSchema, reserved: &[&str]) -> Self {
         let mut names = FreeNames::new(reserved);
+        let unknown = names.take(UNKNOWN.to_owned());
         let columns = declared.columns.iter();
-        let columns = columns.map(|column| (column.name.as_str(), &column.dtype));
-        let columns = columns.chain([(UNKNOWN, &DataType::String)]);
+        let columns = columns.map(|column| (names.take(column.name.clone()), column.dtype.clone()));
+        let columns: Vec<_> = columns.chain([(unknown, DataType::String)]).collect();
         Self {
-            schema: columns
-                .map(|(name, dtype)| (names.take(name.to_owned()), dtype.clone()))
-                .collect(),
+            schema: columns.into_iter().collect(),
             columns: Columns::Declared(declared.clone(), (0..=declared.columns.len()).collect()),
         }
     }
@@ -92,6 +91,18 @@ impl Plan {
         self.schema
             .get_at_index(place)
             .map(|(name, _)| name.as_str())
+    }
+
+    /// The path of each inferred column, and none of declared ones.
+    pub(super) fn paths(&self) -> Vec<Vec<&str>> {
+        let leaves = match &self.columns {
+            Columns::Inferred(leaves) => &leaves[..],
+            Columns::Declared(..) => &[],
+        };
+        leaves
+            .iter()
+            .map(|leaf| leaf.path.iter().map(AsRef::as_ref).collect())
+            .collect()
     }
 
     /// The plan of some of these columns, in the order of `names`.
@@ -153,10 +164,12 @@ impl Plan {
     /// The records of a page as a frame.
     ///
     /// # Errors
-    /// [`Error::Polars`](crate::Error::Polars) if Polars refuses a column.
+    /// [`Error::Polars`](crate::Error::Polars) if Polars refuses a column;
+    /// [`Error::ColumnType`] for a value that does not fit a [frozen](super::Layout::freeze)
+    /// layout.
     pub fn frame(&self, page: impl Borrow<Page>) -> Result<DataFrame> {
         let page = page.borrow();
-        let fields = self.schema.iter().zip(self.arrays(page)).enumerate();
+        let fields = self.schema.iter().zip(self.arrays(page)?).enumerate();
         let columns = fields.map(|(place, ((name, dtype), array))| {
             let series = self.series(place, name.clone(), dtype, &array)?;
             Ok(Column::from(series))
@@ -168,10 +181,11 @@ impl Plan {
     /// The records of a page as an Arrow record batch. Categorical and Enum are strings there.
     ///
     /// # Errors
-    /// [`Error::Arrow`](crate::Error::Arrow) if Arrow refuses a column.
+    /// [`Error::Arrow`](crate::Error::Arrow) if Arrow refuses a column; [`Error::ColumnType`] as in
+    /// [`Plan::frame`].
     pub fn record_batch(&self, page: impl Borrow<Page>) -> Result<RecordBatch> {
         let page = page.borrow();
-        let arrays = self.arrays(page);
+        let arrays = self.arrays(page)?;
         let fields = self.schema.iter_names().zip(&arrays).map(|(name, array)| {
             arrow_types::Field::new(name.as_str(), array.data_type().clone(), true)
         });
@@ -180,17 +194,17 @@ impl Plan {
         Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
     }
 
-    fn arrays(&self, page: &Page) -> Vec<ArrayRef> {
-        match &self.columns {
+    fn arrays(&self, page: &Page) -> Result<Vec<ArrayRef>> {
+        Ok(match &self.columns {
             Columns::Inferred(leaves) => leaves
                 .iter()
                 .map(|leaf| infer::array(find(page, &leaf.path), &leaf.dtype, page.len()))
                 .collect(),
             Columns::Declared(declared, picks) => {
-                let arrays = declared.arrays(page);
+                let arrays = declared.arrays(page)?;
                 picks.iter().map(|pick| arrays[*pick].clone()).collect()
             }
-        }
+        })
     }
 
     /// One of the columns, from its array.

@@ -52,7 +52,7 @@ impl Projection {
     /// Adds what a cast looks at.
     pub(super) fn add_cast(&mut self, cast: &Cast) {
         match cast {
-            Cast::Text => self.everything = true,
+            Cast::Json | Cast::Any => self.everything = true,
             Cast::List(element) => self.add_cast(element),
             Cast::Struct(fields) => {
                 for (name, cast) in fields {

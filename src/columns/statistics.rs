@@ -30,6 +30,18 @@ struct Kinds {
     lists: bool,
 }
 
+/// Objects, and nothing else.
+const OBJECTS: Kinds = Kinds {
+    booleans: false,
+    integers: false,
+    wide: false,
+    floats: false,
+    numbers: false,
+    strings: false,
+    objects: true,
+    lists: false,
+};
+
 impl Statistics {
     /// Adds the records of a page, the one after those added before.
     pub(super) fn add_page(&mut self, page: &Page, number: u64) {
@@ -96,11 +108,15 @@ impl Statistics {
     /// Whether the path is an object wherever it is not null, and one with properties: then its
     /// place is taken by the columns of these.
     fn is_flattened(&self) -> bool {
-        let objects = Kinds {
-            objects: true,
-            ..Kinds::default()
-        };
-        self.kinds == objects && !self.children.is_empty()
+        self.kinds == OBJECTS && !self.children.is_empty()
+    }
+
+    /// The type of the elements of lists. An object without properties is not nothing there.
+    fn resolve_element(&self) -> Type {
+        match self.kinds == OBJECTS && self.children.is_empty() {
+            true => Type::Struct(Vec::new()),
+            false => self.resolve(),
+        }
     }
 
     /// The type that holds every value of the path.
@@ -130,7 +146,9 @@ impl Statistics {
             }
             [false, false, false, false, false, true] => {
                 let element = self.element.as_ref();
-                Type::List(Box::new(element.map_or(Type::Null, |seen| seen.resolve())))
+                Type::List(Box::new(
+                    element.map_or(Type::Null, |seen| seen.resolve_element()),
+                ))
             }
             _ => Type::String,
         }

@@ -25,36 +25,22 @@ pub(super) fn time(text: &str) -> Option<i64> {
 /// A date-time, counted from 1970-01-01 UTC in parts of a second, of which there are `per_second`.
 ///
 /// A date, `T` and a time with `Z` or an offset; without one it is UTC, and a date alone is its
-/// midnight. Decimals that a part would cut off make it `None`.
+/// midnight. Decimals that a part does not hold are cut off.
 pub(super) fn datetime(text: &str, per_second: i64) -> Option<i64> {
-    match split_datetime(text, per_second)? {
-        (parts, 0) => Some(parts),
-        _ => None,
-    }
-}
-
-/// The same; decimals that a part does not hold are cut off.
-pub(super) fn truncated_datetime(text: &str, per_second: i64) -> Option<i64> {
-    split_datetime(text, per_second).map(|(parts, _)| parts)
-}
-
-/// Whole parts of a second, and the nanoseconds beyond.
-fn split_datetime(text: &str, per_second: i64) -> Option<(i64, i64)> {
     let (days, rest) = split_date(text.as_bytes())?;
     let midnight = i64::from(days) * DAY;
     let [b'T' | b't' | b' ', rest @ ..] = rest else {
         return match rest {
-            [] => Some((midnight.checked_mul(per_second)?, 0)),
+            [] => midnight.checked_mul(per_second),
             _ => None,
         };
     };
     let (seconds, nanoseconds, rest) = split_time(rest)?;
     let seconds = midnight + seconds - offset(rest)?;
     let part = 1_000_000_000 / per_second;
-    let whole = seconds
+    seconds
         .checked_mul(per_second)?
-        .checked_add(nanoseconds / part)?;
-    Some((whole, nanoseconds % part))
+        .checked_add(nanoseconds / part)
 }
 
 /// Splits a date off: days since 1970-01-01, and what follows.
@@ -271,7 +257,7 @@ mod tests {
             ("1970-01-01T00:00:00.000001Z", Some(1)),
             ("1969-12-31T23:59:59.999999Z", Some(-1)),
             ("1970-01-01T00:00:00.0000010Z", Some(1)),
-            ("1970-01-01T00:00:00.0000001Z", None),
+            ("1970-01-01T00:00:00.0000019Z", Some(1)),
             ("1970-01-01T06:00:00+06:00", Some(0)),
             ("1969-12-31T18:00:00-0600", Some(0)),
             ("1969-12-31T18:00:00-06", Some(0)),
@@ -287,6 +273,6 @@ mod tests {
         }
         assert_eq!(datetime("2300-01-01T00:00:00Z", 1_000_000_000), None);
         assert_eq!(datetime("1970-01-01T00:00:00.5Z", 1_000), Some(500));
-        assert_eq!(datetime("1970-01-01T00:00:00.5005Z", 1_000), None);
+        assert_eq!(datetime("1970-01-01T00:00:00.5009Z", 1_000), Some(500));
     }
 }

@@ -16,6 +16,19 @@ pub(super) enum Type {
 }
 
 impl Type {
+    /// The same where nulls alone may be followed by anything: text holds that.
+    pub(super) fn open(self) -> Self {
+        match self {
+            Self::Null => Self::String,
+            Self::List(element) => Self::List(Box::new(element.open())),
+            Self::Struct(fields) => {
+                let fields = fields.into_iter();
+                Self::Struct(fields.map(|(name, dtype)| (name, dtype.open())).collect())
+            }
+            other => other,
+        }
+    }
+
     pub(super) fn to_polars(&self) -> DataType {
         match self {
             Self::Null => DataType::Null,

@@ -7,7 +7,8 @@ use polars::prelude::{
 
 use super::flatten::find;
 use super::names::Names;
-use super::paths::{UNKNOWN, split};
+use super::paths::{UNKNOWN, check_part, split};
+use super::plan::Plan;
 use crate::{Error, Result};
 
 /// Puts columns together as one Struct column named `into`, after the columns not taken.
@@ -37,6 +38,7 @@ pub fn unflatten(
     separator: &str,
     columns: Option<&[&str]>,
 ) -> Result<DataFrame> {
+    check_part("into", into)?;
     let taken: Vec<&Column> = match columns {
         Some(names) => names
             .iter()
@@ -63,14 +65,24 @@ pub fn unflatten(
     }
     let mut root = Group::default();
     for column in taken {
-        root.add(column, separator)?;
+        let path = split(column.name(), separator);
+        root.add(&path, column)?;
     }
     let nested = root.into_struct(into.into(), df.height())?;
     beside.push(Column::from(nested.into_series()));
     Ok(DataFrame::new(df.height(), beside)?)
 }
 
-/// Puts the leaves that a given schema was decoded into together as its fields again.
+/// Puts the columns of a plan that was inferred together again, as the records had them.
+pub(crate) fn nest_inferred(leaves: &DataFrame, into: &str, plan: &Plan) -> Result<StructChunked> {
+    let mut root = Group::default();
+    for (path, leaf) in plan.paths().iter().zip(leaves.columns()) {
+        root.add(path, leaf)?;
+    }
+    root.into_struct(into.into(), leaves.height())
+}
+
+/// Puts the leaves that a declared schema was decoded into together as its fields again.
 ///
 /// `leaves` are the columns of a plan of this schema: one for each of its leaves, in their order,
 /// and `_unknown`, which becomes one more field where it is asked for. An inner Struct of which every
@@ -154,15 +166,14 @@ enum Member {
 }
 
 impl Group {
-    fn add(&mut self, column: &Column, separator: &str) -> Result<()> {
-        let name = column.name().as_str();
-        let path = split(name, separator);
+    fn add(&mut self, path: &[&str], column: &Column) -> Result<()> {
+        let name = column.name();
         let both = || {
             Error::Config(format!(
                 "unflatten: column '{name}' and another one are one path, as a value and a Struct"
             ))
         };
-        let (leaf, groups) = path.split_last().unwrap_or((&name, &[]));
+        let (leaf, groups) = path.split_last().unwrap_or((&"", &[]));
         let mut group = self;
         for name in groups {
             let member = group.member(name, || Member::Group(Self::default()));
@@ -175,7 +186,8 @@ impl Group {
                 Member::Column(_) => return Err(both()),
             }
         }
-        let series = column.as_materialized_series().clone();
+        // A Struct has the chunks of all of its fields.
+        let series = column.as_materialized_series().rechunk();
         let known = group.names.len();
         group.member(leaf, || Member::Column(series));
         if group.names.len() == known && column.dtype() != &DataType::Null {

@@ -17,14 +17,12 @@ use super::run::{RowOperation, for_each_row};
 use crate::client::EdFiClient;
 use crate::client::session::{Access, CallContext};
 use crate::client::transport::{Request, Response};
-use crate::columns::{self, Layout, Page, PageDecoder};
+use crate::columns::{self, Layout, Page, PageDecoder, Plan};
 use crate::runtime::Threads;
 use crate::{Error, Failure, Result, runtime};
 
 /// The result's column of the ids that were asked for.
 const ID: &str = "id";
-/// Stands between names where records are flattened only to be put together again.
-const INNER_SEPARATOR: &str = "\u{1f}";
 /// Records that are decoded together.
 const CHUNK: usize = 256;
 
@@ -72,6 +70,9 @@ impl EdFiClient {
         id_col: &str,
         options: &GetByIdOptions,
     ) -> Result<DataFrame> {
+        if let Some(schema) = &options.schema {
+            Layout::from_schema(schema, ".")?;
+        }
         let items = Items::read(self, df, id_col, &options.batch).await?;
         let (df, options) = (df.clone(), options.clone());
         runtime::compute(move || items.frame(df, &options)).await?
@@ -134,7 +135,7 @@ impl Items {
             (true, schema) => {
                 let mut reserved = vec![ID, result::ROW_INDEX, result::ROW_ID];
                 reserved.extend(result::ANSWER.iter().map(|column| column.name));
-                self.leaves(schema.as_ref(), ".", &reserved)
+                Ok(self.leaves(schema.as_ref(), &reserved)?.0)
             }
             (false, None) => self.structs(),
             (false, Some(schema)) => {
@@ -147,7 +148,7 @@ impl Items {
     /// The records as a Struct column `data` of a given schema, with what has no place in it
     /// as one more field, `_unknown`, or without.
     pub(crate) fn given(&mut self, schema: &Schema, unknown: bool) -> Result<Series> {
-        let leaves = self.leaves(Some(schema), ".", &[])?;
+        let (leaves, _) = self.leaves(Some(schema), &[])?;
         let present: Vec<bool> = self.bodies.iter().map(Option::is_some).collect();
         let nested = columns::nest(leaves, "data", schema, unknown)?;
         let nested = nested.rechunk().into_owned();
@@ -169,28 +170,23 @@ impl Items {
 
     /// The records as a Struct column `data` of what they hold.
     fn structs(&mut self) -> Result<DataFrame> {
-        let leaves = self.leaves(None, INNER_SEPARATOR, &[])?;
+        let (leaves, plan) = self.leaves(None, &[])?;
         let height = self.bodies.len();
         if leaves.width() == 0 {
             let data = Column::full_null("data".into(), height, &DataType::Null);
             return Ok(DataFrame::new(height, vec![data])?);
         }
-        let nested = columns::unflatten(&leaves, "data", INNER_SEPARATOR, None)?;
         let present: Vec<bool> = self.bodies.iter().map(Option::is_some).collect();
-        let data = nested.column("data")?.struct_()?.rechunk().into_owned();
+        let nested = columns::nest_inferred(&leaves, "data", &plan)?;
+        let data = nested.rechunk().into_owned();
         let data = data.with_outer_validity(Some(present.into()));
         Ok(DataFrame::new(height, vec![data.into_column()])?)
     }
 
     /// The leaves of the records. A record that cannot be decoded becomes an error of its row.
-    fn leaves(
-        &mut self,
-        schema: Option<&Schema>,
-        separator: &str,
-        reserved: &[&str],
-    ) -> Result<DataFrame> {
+    fn leaves(&mut self, schema: Option<&Schema>, reserved: &[&str]) -> Result<(DataFrame, Plan)> {
         let mut layout = match schema {
-            Some(schema) => Layout::from_schema(schema, separator)?,
+            Some(schema) => Layout::from_schema(schema, ".")?,
             None => Layout::default(),
         };
         let decode =
@@ -210,12 +206,10 @@ impl Items {
         });
         let pages = pages?;
         pages.iter().for_each(|page| layout.add(page));
-        let plan = layout.plan(separator, reserved);
-        let frames: Result<Vec<DataFrame>> = threads.on_all_cores(|| {
-            let frames = pages.into_par_iter().map(|page| plan.frame(page));
-            frames.collect()
-        });
-        columns::stack(frames?, &plan)
+        let plan = layout.plan(".", reserved);
+        let frame = |page: Page| plan.frame(page);
+        let frame = threads.on_all_cores(|| columns::stack_parallel(pages, &plan, frame))?;
+        Ok((frame, plan))
     }
 }
 

@@ -1,14 +1,15 @@
 //! JSON -> columns: pages of bytes in, frames out.
 
+mod declared;
 mod encode;
 mod errors;
 mod flatten;
-mod given;
 mod parts;
 mod projection;
 mod property;
 mod reference;
 mod rules;
+mod stack;
 
 use polars::prelude::*;
 use polars_edfi::columns::{ColumnOptions, decode_pages};

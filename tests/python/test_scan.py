@@ -266,18 +266,27 @@ def settled(ods: ScriptedOds) -> None:
 
 
 def test_only_wanted_columns_are_decoded(make_ods: Callable[..., ScriptedOds]) -> None:
-    ods = make_ods([{"id": "1", "n": 1, "text": "t"}, {"id": "2", "n": 2.5, "text": 5, "new": 1}])
+    ods = make_ods([{"id": "1", "n": 1, "text": "t"}, {"id": "2", "n": 2, "text": 5, "new": 1}])
     lf = small(ods, limit=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert lf.select("n").collect().to_dict(as_series=False) == {"n": [1, None]}
+        assert lf.select("n").collect().to_dict(as_series=False) == {"n": [1, 2]}
     with pytest.warns(UserWarning, match="1 records have something in '_unknown'"):
         df = lf.collect()
-    assert df["_unknown"].to_list() == [None, '{"n":2.5,"new":1}']
+    assert df["_unknown"].to_list() == [None, '{"new":1}']
     assert df["text"].to_list() == ["t", "5"]
     # Where someone chose the columns, nobody is warned.
     given = small(ods, schema={"n": pl.Int64}).collect()
     assert given["_unknown"].null_count() == 0
+
+
+def test_inferred_columns_hold_what_comes_or_say_so(make_ods: Callable[..., ScriptedOds]) -> None:
+    records = [{"id": "1", "n": 1, "late": None}, {"id": "2", "n": 2, "late": "a text"}]
+    assert small(make_ods(records), limit=1).collect()["late"].to_list() == [None, "a text"]
+    lf = small(make_ods([*records, {"id": "3", "n": 1.5}]), limit=1)
+    assert lf.select("late").collect()["late"].to_list() == [None, "a text", None]
+    with pytest.raises(edfi.EdFiError, match=r"'n' has another type .* schema="):
+        lf.select(pl.col("n").sum()).collect()
 
 
 def test_sinks_write_what_collect_gives(

@@ -1,7 +1,6 @@
 //! The records of many districts as one frame of the same columns.
 
 use polars::prelude::*;
-use rayon::prelude::*;
 
 use super::options::{GetAllOptions, SchemaChoice};
 use super::resource::Outcome;
@@ -53,25 +52,17 @@ pub(super) async fn frame(
 /// The frame with the lists one after another that a call asks for. A list that no record has, or
 /// that holds something else in some, stays as it is: what was read is not lost.
 fn explode(frame: DataFrame, options: &GetAllOptions) -> Result<DataFrame> {
-    let mut names = Vec::with_capacity(options.explode.len());
-    for name in &options.explode {
-        let reason = match frame.column(name).map(|column| column.dtype()) {
-            Ok(DataType::List(_)) => {
-                names.push(name.as_str());
-                continue;
-            }
-            Ok(DataType::Null) | Err(_) => "no record has such a list",
-            Ok(_) => "some records have no list there",
-        };
+    let (frame, left) = columns::explode_lists(frame, &options.explode, &options.separator)?;
+    for (name, dtype) in left {
         let control = &options.batch.control;
-        control
-            .progress
-            .warn(format!("explode: {name:?} stays as it is: {reason}"));
+        match dtype {
+            None => log::info!("explode: no record has {name:?}"),
+            Some(dtype) => control.progress.warn(format!(
+                "explode: {name:?} stays as it is: some records have no list there ({dtype})"
+            )),
+        }
     }
-    match names.is_empty() {
-        true => Ok(frame),
-        false => columns::flatten(&frame, None, &options.separator, Some(&names)),
-    }
+    Ok(frame)
 }
 
 /// The columns of records as documents describe them.
@@ -96,24 +87,19 @@ fn assemble(districts: Vec<District>, options: &GetAllOptions, reserved: &[&str]
     let mut spans = Vec::with_capacity(districts.len());
     let mut read = Vec::with_capacity(districts.len());
     for District { row, outcome } in districts {
-        let failure = outcome.records.map(|records| read.push(records)).err();
-        let rows = usize::from(failure.is_some());
+        let (records, failure) = match outcome.records {
+            Ok(records) => (Some(records), None),
+            Err(failure) => (None, Some(failure)),
+        };
+        let rows = records.as_ref().map_or(1, Records::len);
+        read.push(records);
         spans.push(Span { row, rows, failure });
     }
-    for page in read.iter().flat_map(|records| &records.pages) {
+    for page in read.iter().flatten().flat_map(|records| &records.pages) {
         layout.add(&page.page);
     }
     let plan = layout.plan(&options.separator, reserved);
-    let mut frames = frames(&plan, read)?.into_iter();
-    let parts = spans.iter_mut().map(|span| match span.failure {
-        Some(_) => DataFrame::full_null(plan.schema(), 1),
-        None => {
-            let frame = frames.next().unwrap_or_default();
-            span.rows = frame.height();
-            frame
-        }
-    });
-    let records = columns::stack(parts, &plan)?;
+    let records = frame_of(&plan, read)?;
     if let (Some(_), Some(name)) = (documented, plan.unknown()) {
         warn_of_unknown(records.column(name)?, &options.batch.control)?;
     }
@@ -149,28 +135,31 @@ fn warn_of_unknown(unknown: &Column, control: &Control) -> Result<()> {
     Ok(())
 }
 
-/// What each of several readings brought as a frame of the same columns; on all cores.
-pub(super) fn frames(plan: &Plan, read: Vec<Records>) -> Result<Vec<DataFrame>> {
-    let count = read.len();
-    let pages: Vec<(usize, DistinctPage)> = read
-        .into_iter()
-        .enumerate()
-        .flat_map(|(number, records)| records.pages.into_iter().map(move |page| (number, page)))
-        .filter(|(_, page)| !page.rows.is_empty())
-        .collect();
-    let decode = |(number, page): (usize, DistinctPage)| {
-        let frame = plan.frame(&page.page)?;
-        Ok((number, page.select(frame)?))
+/// Rows that stand one after another.
+enum Rows {
+    Page(DistinctPage),
+    Nulls(usize),
+}
+
+/// The records of each reading, in the columns of a plan; one row of nulls where there is no
+/// reading. On all cores.
+pub(super) fn frame_of(plan: &Plan, read: Vec<Option<Records>>) -> Result<DataFrame> {
+    let mut rows = Vec::new();
+    for records in read {
+        match (records, rows.last_mut()) {
+            (Some(records), _) => {
+                let pages = records.pages.into_iter();
+                rows.extend(pages.filter(|page| !page.rows.is_empty()).map(Rows::Page));
+            }
+            (None, Some(Rows::Nulls(count))) => *count += 1,
+            (None, _) => rows.push(Rows::Nulls(1)),
+        }
+    }
+    let frame = |rows| match rows {
+        Rows::Page(page) => page.select(plan.frame(&page.page)?),
+        Rows::Nulls(count) => Ok(DataFrame::full_null(plan.schema(), count)),
     };
-    let parts: Result<Vec<(usize, DataFrame)>> =
-        Threads::get()?.on_all_cores(|| pages.into_par_iter().map(decode).collect());
-    let mut parts = parts?.into_iter().peekable();
-    (0..count)
-        .map(|number| {
-            let own = std::iter::from_fn(|| parts.next_if(|(of, _)| *of == number));
-            columns::stack(own.map(|(_, part)| part), plan)
-        })
-        .collect()
+    Threads::get()?.on_all_cores(|| columns::stack_parallel(rows, plan, frame))
 }
 
 /// The rows of one district.

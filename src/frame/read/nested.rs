@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
-use polars::chunked_array::builder::AnonymousOwnedListBuilder;
 use polars::prelude::*;
 
-use super::assemble::frames;
+use super::assemble::frame_of;
 use super::options::GetAllOptions;
 use super::resource::Resource;
 use super::whole::Records;
@@ -77,24 +76,13 @@ impl Collections {
     /// Each as a list of Structs of a given schema; null where there is none.
     pub(crate) fn lists(self, name: &str, schema: &Schema) -> Result<Series> {
         let plan = Layout::from_schema(schema, ".")?.plan(".", &[]);
-        let fields = schema.iter_fields().collect();
-        let dtype = DataType::Struct(fields);
-        let mut lists = AnonymousOwnedListBuilder::new(name.into(), self.0.len(), Some(dtype));
-        let mut present = Vec::with_capacity(self.0.len());
-        let mut read = Vec::with_capacity(self.0.len());
-        for records in self.0 {
-            present.push(records.is_ok());
-            read.extend(records);
-        }
-        let mut frames = frames(&plan, read)?.into_iter();
-        for present in present {
-            let Some(frame) = present.then(|| frames.next()).flatten() else {
-                lists.append_null();
-                continue;
-            };
-            let structs = columns::nest(frame, "item", schema, false)?;
-            lists.append_series(&structs.into_series())?;
-        }
-        Ok(lists.finish().into_series())
+        let lengths = self.0.iter();
+        let lengths: Vec<Option<usize>> = lengths
+            .map(|read| read.as_ref().ok().map(Records::len))
+            .collect();
+        let read = self.0.into_iter().flatten().map(Some).collect();
+        let records = frame_of(&plan, read)?;
+        let structs = columns::nest(records, "item", schema, false)?;
+        columns::lists(name, &structs.into_series(), &lengths)
     }
 }

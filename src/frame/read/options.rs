@@ -1,11 +1,11 @@
 //! How every record of a resource is read: the options, and what of them can be wrong.
 
-use polars::prelude::Schema;
+use polars::prelude::{DataFrame, Schema};
 
 use crate::choice::choice;
 use crate::client::changes::{check_window, window_params};
 use crate::client::paging::Paging;
-use crate::columns::Layout;
+use crate::columns::{self, Layout};
 use crate::frame::options::BatchOptions;
 use crate::{Error, Result};
 
@@ -100,8 +100,14 @@ impl GetAllOptions {
         check_sizes(self.limit, self.batch.workers)?;
         check_window(self.min_change_version, self.max_change_version)?;
         check_params(&self.params)?;
+        columns::check_part("separator", &self.separator)?;
         if let SchemaChoice::Given(schema) = &self.schema {
-            Layout::from_schema(schema, &self.separator)?;
+            let layout = Layout::from_schema(schema, &self.separator)?;
+            let plan = layout.plan(&self.separator, &[]);
+            let empty = DataFrame::empty_with_schema(plan.schema());
+            // What no record can change is known to be wrong before anything is sent.
+            let explode: Vec<&str> = self.explode.iter().map(String::as_str).collect();
+            columns::flatten(&empty, None, &self.separator, Some(&explode))?;
         }
         Ok(())
     }

@@ -102,8 +102,9 @@ impl EdFiClient {
     /// Where there is none, and with [`SchemaChoice::Infer`], they are those of the first page,
     /// which is read for it: strings stand for anything. In all of them `_unknown` (String) has one
     /// JSON object for each record with something that the columns have no place for, such as
-    /// properties that come up later. [`EdFiClient::get_all`], which holds all records before it
-    /// infers types, has columns of these instead.
+    /// properties that come up later; a later value that does not fit a column that was inferred
+    /// is an error of the stream. [`EdFiClient::get_all`], which holds all records before it infers
+    /// types, has columns of these instead.
     ///
     /// # Errors
     /// Wrong options; [`Error::Auth`] and [`Error::Http`] if the first page does not come.
@@ -464,13 +465,10 @@ fn new_pieces(batch: &RecordBatch, repeated: &Repeated) -> Vec<RecordBatch> {
     pieces
 }
 
-/// The frame with the lists one after another that a scan asks for.
+/// The frame with the lists one after another that a scan asks for, where its columns are lists.
 fn explode(frame: DataFrame, read: &GetAllOptions) -> Result<DataFrame> {
-    if read.explode.is_empty() {
-        return Ok(frame);
-    }
-    let names = as_strs(&read.explode);
-    columns::flatten(&frame, None, &read.separator, Some(&names))
+    let (frame, _) = columns::explode_lists(frame, &read.explode, &read.separator)?;
+    Ok(frame)
 }
 
 fn as_strs(names: &[String]) -> Vec<&str> {

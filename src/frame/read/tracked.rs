@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use polars::prelude::*;
 
-use super::assemble::frames;
+use super::assemble::frame_of;
 use super::options::{GetAllOptions, check_sizes};
 use super::pages::Source;
 use super::whole::Records;
@@ -205,7 +205,7 @@ fn frame(records: Records) -> Result<DataFrame> {
         layout.add(&page.page);
     }
     let plan = layout.plan(".", &[]);
-    let frame = frames(&plan, vec![records])?.pop().unwrap_or_default();
+    let frame = frame_of(&plan, vec![Some(records)])?;
     with_fixed_columns(in_camel_case(frame)?)
 }
 

@@ -38,6 +38,14 @@ pub(super) struct DistinctPage {
     pub(super) dropped: Vec<usize>,
 }
 
+impl Records {
+    /// The number of records.
+    pub(super) fn len(&self) -> usize {
+        let pages = self.pages.iter();
+        pages.map(|page| page.rows.len() - page.dropped.len()).sum()
+    }
+}
+
 impl DistinctPage {
     /// The rows that count.
     #[cfg(feature = "python")]

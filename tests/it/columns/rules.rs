@@ -213,7 +213,7 @@ fn what_is_never_more_than_empty_is_null() {
             ("n", DataType::Null),
             ("o", DataType::Null),
             ("l", list_of(DataType::Null)),
-            ("e", list_of(DataType::Null)),
+            ("e", list_of(structs([]))),
             ("p.q", DataType::Null),
         ]
     );

@@ -1,4 +1,4 @@
-//! Columns of a given schema: what fits, and where the rest goes.
+//! Columns of a declared schema: what fits, and where the rest goes.
 
 use polars::prelude::*;
 use polars_edfi::Error;
@@ -75,13 +75,14 @@ fn booleans_and_strings() {
         &[
             ("\"a\"", Some("a")),
             ("1", None),
-            ("{}", None),
-            ("[\"a\"]", None),
+            ("true", None),
+            ("{}", Some("{}")),
+            ("[1,null]", Some("[1,null]")),
         ],
     );
     fits(
         DataType::from_categories(Categories::global()),
-        &[("\"a\"", Some("a")), ("true", None)],
+        &[("\"a\"", Some("a")), ("true", None), ("[]", None)],
     );
     let categories = FrozenCategories::new(["a", "b"]).unwrap();
     fits(
@@ -151,7 +152,13 @@ fn floats_are_exact_where_they_were_integers() {
     );
     fits(
         DataType::Float32,
-        &[("1", Some("1.0")), ("0.5", Some("0.5")), ("1e+300", None)],
+        &[
+            ("1", Some("1.0")),
+            ("0.5", Some("0.5")),
+            ("16777216", Some("1.6777216e7")),
+            ("16777217", None),
+            ("1e+300", None),
+        ],
     );
 }
 
@@ -204,7 +211,10 @@ fn dates_and_times() {
                 Some("2021-12-01 16:00:00.123456 UTC"),
             ),
             ("\"2021-12-01\"", Some("2021-12-01 00:00:00 UTC")),
-            ("\"2021-12-01T16:00:00.1234567Z\"", None),
+            (
+                "\"2021-12-01T16:00:00.1234567Z\"",
+                Some("2021-12-01 16:00:00.123456 UTC"),
+            ),
             ("\"yesterday\"", None),
             ("1638374400", None),
         ],
@@ -216,7 +226,10 @@ fn dates_and_times() {
                 "\"2021-12-01T16:00:00.5+01:00\"",
                 Some("2021-12-01 15:00:00.500"),
             ),
-            ("\"2021-12-01T16:00:00.0005Z\"", None),
+            (
+                "\"2021-12-01T16:00:00.0019Z\"",
+                Some("2021-12-01 16:00:00.001"),
+            ),
         ],
     );
     fits(
@@ -301,7 +314,7 @@ fn the_rest_keeps_its_place() {
     );
     let unknown = [
         None,
-        Some(r#"{"id":2,"ref":{"x":"x","y":null,"z":{}},"extra":[1,{"b":1000.0}],"gone":null}"#),
+        Some(r#"{"id":2,"ref":{"x":"x","z":{}},"extra":[1,{"b":1000.0}]}"#),
         Some(r#"{"ref":"text","l":{"a":1},"n":5}"#),
         Some(r#"{"l":[null,{"a":1.5},null,"x",{"s":{"u":1}},{"s":[]}],"n":[[null,300],null,3]}"#),
         None,
@@ -352,10 +365,8 @@ fn structs_of_the_schema_are_flattened() {
     );
     assert_eq!(names(&df), ["ref.x", "ref.in.ner.y", "empty", "_unknown"]);
     assert_eq!(cell(&df, "ref.in.ner.y", 0), "\"z\"");
-    assert_eq!(
-        strings(&df, "_unknown"),
-        [Some(r#"{"empty":{}}"#.to_owned())]
-    );
+    assert_eq!(df.column("empty").unwrap().dtype(), &structs([]));
+    assert_eq!(strings(&df, "_unknown"), [None]);
 }
 
 #[test]
@@ -421,6 +432,112 @@ fn names_of_the_schema_can_be_taken_too() {
     assert_eq!(page.id(0), Some("x"));
     let batch = plan.record_batch(&page).unwrap();
     assert_eq!((batch.num_rows(), batch.num_columns()), (1, 3));
+}
+
+#[test]
+fn lists_and_objects_become_text_at_any_depth() {
+    let options = given([
+        ("o", DataType::String),
+        ("l", list_of(DataType::String)),
+        ("s", list_of(structs([("t", DataType::String)]))),
+    ]);
+    let df = decode(
+        &[
+            r#"[{"o": {"b": 1.50, "a": [922337203685477.5807]}, "l": ["x", {"y": null}, [1], 2],
+            "s": [{"t": {}}, {"t": 1}]}]"#,
+        ],
+        &options,
+    );
+    let text = r#"{"b":1.5,"a":[922337203685477.5807]}"#;
+    assert_eq!(strings(&df, "o"), [Some(text.to_owned())]);
+    let list = df.column("l").unwrap().list().unwrap();
+    let list = list.get_as_series(0).unwrap();
+    let elements: Vec<_> = list.str().unwrap().iter().collect();
+    assert_eq!(
+        elements,
+        [Some("x"), Some(r#"{"y":null}"#), Some("[1]"), None]
+    );
+    let unknown = r#"{"l":[null,null,null,2],"s":[null,{"t":1}]}"#;
+    assert_eq!(strings(&df, "_unknown"), [Some(unknown.to_owned())]);
+}
+
+#[test]
+fn what_is_left_over_keeps_every_digit() {
+    let record = r#"{"a":922337203685477.5807,"b":[1e400,0.10000000000000000001],"c":100000000000000000000000000001}"#;
+    let df = decode(
+        &[&format!("[{record}]")],
+        &given([("a", DataType::Boolean)]),
+    );
+    assert_eq!(strings(&df, "_unknown"), [Some(record.to_owned())]);
+}
+
+#[test]
+fn nulls_of_unknown_properties_are_nothing() {
+    let df = decode(
+        &[r#"[{"a": 1, "b": null}, {"b": null, "c": {"d": null}}]"#],
+        &given([("a", DataType::Int64)]),
+    );
+    let unknown = [None, Some(r#"{"c":{"d":null}}"#.to_owned())];
+    assert_eq!(strings(&df, "_unknown"), unknown);
+}
+
+#[test]
+fn a_categorical_takes_what_it_has_room_for() {
+    let categories = Categories::new("declared".into(), "".into(), CategoricalPhysical::U8);
+    let dtype = DataType::from_categories(categories);
+    let records: Vec<String> = (0..300).map(|n| format!(r#"{{"v": "v{n}"}}"#)).collect();
+    let df = decode(
+        &[&format!("[{}]", records.join(","))],
+        &given([("v", dtype.clone())]),
+    );
+    assert_eq!(df.column("v").unwrap().dtype(), &dtype);
+    let unknown = strings(&df, "_unknown");
+    for (row, unknown) in unknown.iter().enumerate() {
+        match unknown {
+            None => assert_eq!(cell(&df, "v", row), format!("\"v{row}\"")),
+            Some(text) => assert_eq!(*text, format!(r#"{{"v":"v{row}"}}"#)),
+        }
+    }
+    assert!((44..=45).contains(&unknown.iter().flatten().count()));
+}
+
+#[test]
+fn server_fields_are_found_whatever_the_separator() {
+    let options = ColumnOptions {
+        separator: "_".to_owned(),
+        ..given([
+            ("_etag", DataType::String),
+            ("_lastModifiedDate", UTC),
+            ("ref_id", DataType::Int64),
+            ("_ext_tpdm_gpa", DataType::Float64),
+        ])
+    };
+    let df = decode(
+        &[
+            r#"[{"_etag": "e", "_lastModifiedDate": "2024-01-01T00:00:00Z", "ref": {"id": 1},
+            "_ext": {"tpdm": {"gpa": 3.5}}}]"#,
+        ],
+        &options,
+    );
+    assert_eq!(cell(&df, "_etag", 0), "\"e\"");
+    assert_eq!(df.null_count().height(), 1);
+    assert!(
+        df.columns()[..4]
+            .iter()
+            .all(|column| column.null_count() == 0)
+    );
+    assert_eq!(strings(&df, "_unknown"), [None]);
+}
+
+#[test]
+fn the_name_of_what_is_left_over_is_its_own() {
+    let df = decode(
+        &[r#"[{"_unknown": 7, "b": 1}]"#],
+        &given([("_unknown", DataType::Int64)]),
+    );
+    assert_eq!(names(&df), ["_unknown_record", "_unknown"]);
+    assert_eq!(cell(&df, "_unknown_record", 0), "7");
+    assert_eq!(strings(&df, "_unknown"), [Some(r#"{"b":1}"#.to_owned())]);
 }
 
 #[test]
