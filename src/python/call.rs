@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use polars::prelude::DataFrame;
 use pyo3::prelude::*;
-use pyo3_polars::PyDataFrame;
 
 use super::errors::raise;
+use super::exchange::PyDataFrame;
 use super::progress::Progress;
 use crate::runtime::Threads;
 use crate::{Control, Error, Result};

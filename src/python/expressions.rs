@@ -34,7 +34,8 @@ struct Rows {
 }
 
 impl Rows {
-    /// Inputs of length one serve all rows; a row whose first input is null has a null result.
+    /// Inputs of length one serve all rows; a row whose first input is null has a null result,
+    /// unless that is its token, without which it fails.
     fn new(inputs: &[Series], names: &[&'static str]) -> Result<Self> {
         let inputs = &inputs[..names.len().min(inputs.len())];
         let lengths = inputs.iter().map(|series| series.len());
@@ -60,7 +61,8 @@ impl Rows {
             .zip(names)
             .map(column)
             .collect::<Result<_>>()?;
-        let present = columns.first().map(Column::is_not_null);
+        let first = columns.first().filter(|first| first.name() != TOKEN);
+        let present = first.map(Column::is_not_null);
         let df = DataFrame::new(height, columns)?;
         let Some(present) = present.filter(|present| !present.all()) else {
             return Ok(Self { df, places: None });

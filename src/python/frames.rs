@@ -2,10 +2,10 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use pyo3_polars::PyDataFrame;
 
 use super::arguments::{Argument, read};
 use super::errors::raise;
+use super::exchange::PyDataFrame;
 use super::values::Frame;
 use crate::columns::{self, Layout};
 

@@ -3,11 +3,11 @@
 use polars::prelude::DataFrame;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use pyo3_polars::PyDataFrame;
 
 use super::arguments::read;
 use super::call::{Call, run};
 use super::client::Client;
+use super::exchange::PyDataFrame;
 use super::options;
 
 /// See `EdFiClient.resources`.

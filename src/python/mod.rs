@@ -10,6 +10,7 @@ mod call;
 mod changes;
 mod client;
 mod errors;
+mod exchange;
 mod expressions;
 mod frames;
 mod items;

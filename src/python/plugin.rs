@@ -15,6 +15,8 @@ use polars_arrow::ffi::{ArrowSchema, export_field_to_c, import_field_from_c};
 use polars_ffi::version_0::{self, SeriesExport};
 use serde::de::DeserializeOwned;
 
+use super::exchange::{for_export, import_series};
+
 /// The longest text of an error that crosses into Polars.
 const LONGEST_ERROR: usize = 2_000;
 
@@ -71,15 +73,18 @@ pub(super) unsafe fn evaluate<A: DeserializeOwned>(
     out: *mut SeriesExport,
 ) {
     let work = || {
-        // SAFETY: the caller's promise.
-        let inputs = unsafe { version_0::import_series_buffer(inputs, len)? };
+        let imported = (0..len).map(|at| {
+            // SAFETY: the caller's promise; each export is moved out of the buffer once.
+            unsafe { import_series(&inputs.add(at).read()) }
+        });
+        let inputs = imported.collect::<PolarsResult<Vec<Series>>>()?;
         // SAFETY: the caller's promise.
         let pickled = unsafe { bytes(pickled, pickled_len) };
         function(&inputs, arguments(pickled)?)
     };
     // SAFETY: the caller's promise; Polars gave an empty export there.
     guarded(work, |series| unsafe {
-        *out = version_0::export_series(&series);
+        *out = version_0::export_series(&for_export(&series));
     });
 }
 

@@ -2,11 +2,11 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use pyo3_polars::PyDataFrame;
 
 use super::arguments::read;
 use super::call::{Call, run_batch, run_drawn};
 use super::client::Client;
+use super::exchange::PyDataFrame;
 use super::options;
 use super::values::Frame;
 use crate::{Error, Failure};

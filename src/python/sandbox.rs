@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3_polars::PyDataFrame;
 
 use super::errors::raise;
+use super::exchange::PyDataFrame;
 use crate::sandbox::{Faults, Miscount, Mutation, Schedule};
 use crate::{Error, Result};
 

@@ -5,15 +5,14 @@ use std::sync::{Mutex, PoisonError};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use polars::prelude::DataFrame;
-use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
-use pyo3::types::{IntoPyDict, PyDict};
-use pyo3_polars::PyDataFrame;
+use pyo3::types::PyDict;
 
 use super::arguments::read;
 use super::call::{Call, TICK, run};
 use super::client::Client;
 use super::errors::raise;
+use super::exchange::PyDataFrame;
 use super::options;
 use super::progress::{Bar, Progress};
 use super::values::Frame;
@@ -141,7 +140,7 @@ impl Pages {
     }
 
     /// Waits for one page, without the GIL; Ctrl-C ends the wait and the reading.
-    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyDataFrame>> {
         let threads = Threads::get().map_err(|error| raise(py, error))?;
         let wait = || {
             let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
@@ -153,7 +152,7 @@ impl Pages {
         };
         loop {
             match py.detach(wait) {
-                Some(Some(Ok(page))) => return to_python(py, page).map(Some),
+                Some(Some(Ok(page))) => return Ok(Some(PyDataFrame(page))),
                 Some(Some(Err(error))) => return Err(raise(py, error)),
                 Some(None) => return Ok(None),
                 None => {}
@@ -192,16 +191,4 @@ impl Pages {
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         drop(stream.take());
     }
-}
-
-/// A page as Python's frame. A query that looks at no column asks for pages without any, whose
-/// number of rows counts all the same: the way over by columns would lose it.
-fn to_python(py: Python<'_>, page: DataFrame) -> PyResult<Bound<'_, PyAny>> {
-    if page.width() > 0 {
-        return PyDataFrame(page).into_bound_py_any(py);
-    }
-    let height = [("height", page.height())].into_py_dict(py)?;
-    py.import("polars")?
-        .getattr("DataFrame")?
-        .call((), Some(&height))
 }

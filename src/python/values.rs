@@ -8,11 +8,11 @@ use polars::prelude::{DataFrame, Schema};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{IntoPyDict, PyBool, PyBytes, PyFloat, PyInt, PyList, PyMapping, PyString};
-use pyo3_polars::PyDataFrame;
+use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyMapping, PyString};
 
 use super::arguments::{Argument, kind};
 use super::errors::raise;
+use super::exchange::{self, PyDataFrame};
 use crate::{Error, OnShort, Paging, SchemaChoice, Secret};
 
 const STATUSES: RangeInclusive<u16> = 100..=599;
@@ -398,9 +398,7 @@ impl Argument for Schema {
         if value.cast::<PyMapping>().is_err() {
             return Ok(None);
         }
-        let polars = value.py().import("polars")?;
-        let named = [("schema", value)].into_py_dict(value.py())?;
-        let empty = polars.call_method("DataFrame", (), Some(&named))?;
+        let empty = exchange::helpers(value.py())?.call_method1("empty", (value,))?;
         let empty: PyDataFrame = empty.extract()?;
         Ok(Some(empty.0.schema().as_ref().clone()))
     }
