@@ -2,6 +2,7 @@
 # make test           runs every test, and the lints that take no time
 # make quick T=name   builds this crate unoptimized, and runs the Rust tests with that in their name
 # make quick-python T=name   the same for Python tests
+# make soak           reads moving collections by 10,000 random schedules
 # make lint           runs all lints, clippy included
 # make test-floor     runs the Python tests with the oldest Polars that is supported
 # make bench          measures side by side with what people use today
@@ -23,7 +24,7 @@ LIBRARY := libpolars_edfi.so
 endif
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: demo test test-rust test-python quick quick-python test-floor fmt-check lint lint-rust lint-python \
+.PHONY: demo test test-rust test-python soak quick quick-python test-floor fmt-check lint lint-rust lint-python \
 	build check-tools wheel fmt bench
 
 demo: build
@@ -40,6 +41,9 @@ test-rust: build
 
 test-python: build
 	$(BIN)/python -m pytest
+
+soak: check-tools
+	SOAK=1 cargo test --locked --features $(FEATURES) --test it reads::moving
 
 # While editing. Dependencies stay as they are; only this crate is built anew.
 quick quick-python: export CARGO_PROFILE_DEV_OPT_LEVEL := 0

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 from polars_edfi import _native
+from polars_edfi._errors import EdFiError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,6 +78,9 @@ class Sandbox:
         request_limit: tuple[int, float] | None = None,
         latency: float = 0.0,
     ) -> None:
+        if isinstance(districts, str):
+            msg = f"districts must be a list of names, got {districts!r}"
+            raise EdFiError(msg)
         self._native = _native.Sandbox(
             [str(district) for district in districts],
             records,

@@ -24,8 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--districts", nargs="+", default=["255901", "255902"], metavar="NAME")
     parser.add_argument("--records", type=int, default=1200, help="studentAssessments per district")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--release", default="7.3", help="of the ODS/API, from 5.2 to 7.3")
     options = parser.parse_args(arguments)
-    with Sandbox(options.districts, options.records, seed=options.seed, port=options.port) as ods:
+    with Sandbox(
+        options.districts,
+        options.records,
+        seed=options.seed,
+        port=options.port,
+        release=options.release,
+    ) as ods:
         for name, url, key, secret in ods.districts().iter_rows():
             print(f"{name}: {url}  key {key}  secret {secret}", flush=True)
         print("serving until Ctrl-C", flush=True)

@@ -25,10 +25,10 @@ impl Sandbox {
     fn new(
         py: Python<'_>,
         districts: Vec<String>,
-        records: usize,
-        seed: u64,
-        port: u16,
-        page_limit: usize,
+        records: i64,
+        seed: i64,
+        port: i64,
+        page_limit: i64,
         release: String,
         strict: bool,
         token_lifetime: f64,
@@ -44,10 +44,10 @@ impl Sandbox {
         };
         let mut builder = crate::sandbox::Sandbox::builder()
             .districts(districts)
-            .records(records)
-            .seed(seed)
-            .port(port)
-            .page_limit(page_limit)
+            .records(number(py, "records", records)?)
+            .seed(number(py, "seed", seed)?)
+            .port(number(py, "port", port)?)
+            .page_limit(number(py, "page_limit", page_limit)?)
             .release(release)
             .strict(strict)
             .token_limit(token_limit)
@@ -190,6 +190,10 @@ impl Sandbox {
             );
         });
     }
+}
+
+fn number<T: TryFrom<i64>>(py: Python<'_>, name: &str, value: i64) -> PyResult<T> {
+    T::try_from(value).map_err(|_| raise(py, Error::Config(format!("{name} cannot be {value}"))))
 }
 
 fn mutation(kind: &str, number: usize) -> Result<Mutation> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use super::cascade::Renamed;
 use super::clock;
 use super::definitions::{Definitions, Reference};
 use super::links::Rewriter;
@@ -106,6 +107,7 @@ impl Committer<'_> {
             table.insert(record.clone());
             return record;
         };
+        table.replace(record.clone());
         if before.key != draft.key {
             let old_key = self.definitions.identity(endpoint, &before.parse());
             table.track(Tracked {
@@ -113,10 +115,15 @@ impl Committer<'_> {
                 change_version,
                 key: before.key,
                 old_key: old_key.into(),
-                new_key: Some(draft.identity.into()),
+                new_key: Some(draft.identity.clone().into()),
             });
+            let renamed = Renamed {
+                endpoint,
+                old: &before.key_text,
+                new: &draft.identity,
+            };
+            self.cascade(state, &renamed);
         }
-        table.replace(record.clone());
         record
     }
 

@@ -51,8 +51,8 @@ pub struct Faults {
     /// For how many reads of a resource records are lost; 0 counts as 1, `usize::MAX` is for ever.
     /// A read begins with a page at offset 0 (`limit=0` is none).
     pub lose_reads: usize,
-    /// So many records the next pages fall short of what they should hold, one after the other; `0` leaves
-    /// one whole.
+    /// So many records the next pages fall short of what they could hold, one after the other; `0` leaves
+    /// one whole, and one record always stays.
     pub short_pages: Vec<usize>,
     /// No page holds more records than this, whatever `limit` says: a host that cuts pages in silence.
     pub page_cap: Option<usize>,
@@ -122,7 +122,9 @@ impl Faults {
         match size {
             // Only a count is asked for.
             0 => 0,
-            size => size.saturating_sub(next(&mut self.short_pages).unwrap_or(0)),
+            size => size
+                .saturating_sub(next(&mut self.short_pages).unwrap_or(0))
+                .max(1),
         }
     }
 }

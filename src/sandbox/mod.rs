@@ -28,6 +28,7 @@
 mod auth;
 mod body;
 mod builder;
+mod cascade;
 mod changes;
 mod clock;
 mod commit;

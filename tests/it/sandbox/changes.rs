@@ -4,7 +4,9 @@ use polars_edfi::sandbox::Faults;
 use reqwest::{Method, Response};
 use serde_json::json;
 
-use super::{Caller, RESULTS, STUDENTS, header, ids, json_of, problem, send, start, student};
+use super::{
+    Caller, ENROLMENTS, RESULTS, STUDENTS, header, ids, json_of, problem, send, start, student,
+};
 
 #[tokio::test]
 async fn deletes_are_remembered() {
@@ -174,4 +176,40 @@ async fn a_snapshot_stays_as_it_was() {
         "snapshots:method-not-allowed",
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_changed_key_shows_where_it_is_referred_to() {
+    let ods = start();
+    let caller = Caller::new(&ods, "255901").await;
+    let results = caller.list(RESULTS).await;
+    let known = results[0]["studentReference"]["studentUniqueId"].clone();
+    let mut person = caller.list(STUDENTS).await;
+    person.retain(|one| one["studentUniqueId"] == known);
+    let (mut person, id) = (person[0].clone(), ids(&person)[0].to_owned());
+    person["studentUniqueId"] = "renamed".into();
+    let answer = caller
+        .write(Method::PUT, &format!("{STUDENTS}/{id}"), &person)
+        .await;
+    assert_eq!(answer.status(), 204);
+    let after = caller.list(RESULTS).await;
+    for (old, new) in results.iter().zip(&after) {
+        let mut expected = old.clone();
+        if old["studentReference"]["studentUniqueId"] == known {
+            expected["studentReference"]["studentUniqueId"] = "renamed".into();
+        }
+        // Neither the etag nor the change version tells of it.
+        assert_eq!(*new, expected);
+    }
+    let filter = "studentUniqueId=renamed";
+    let enrolments = caller.list(&format!("{ENROLMENTS}?{filter}")).await;
+    assert_eq!(enrolments.len(), 1);
+    assert!(!caller.list(&format!("{RESULTS}?{filter}")).await.is_empty());
+    // They still hold on to the student.
+    let refused = caller
+        .write(Method::DELETE, &format!("{STUDENTS}/{id}"), &json!({}))
+        .await;
+    problem(refused, 409, "data-conflict:dependent-item-exists").await;
+    let changes = caller.list(&format!("{STUDENTS}/keyChanges")).await;
+    assert_eq!(changes[0]["newKeyValues"]["studentUniqueId"], "renamed");
 }
