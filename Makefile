@@ -49,7 +49,7 @@ soak: check-tools
 quick quick-python: export CARGO_PROFILE_DEV_OPT_LEVEL := 0
 
 quick: check-tools
-	cargo test --locked --features $(FEATURES) --lib --test it -- $(T)
+	cargo test --locked --features $(FEATURES) --test it -- $(T)
 
 quick-python: build
 	$(BIN)/python -m pytest -x -q -k "$(T)"
