@@ -78,13 +78,19 @@ impl Pool {
         }
         let hosts = &mut workers[number];
         let origin = url.origin().ascii_serialization();
-        if let Some(host) = hosts.get(&origin) {
-            return Ok(host.lease());
-        }
-        let host = Arc::new(self.host(url, tls)?);
+        let host = match hosts.get(&origin) {
+            Some(host) => host.clone(),
+            None => {
+                let host = Arc::new(self.host(url, tls)?);
+                hosts.insert(origin, host.clone());
+                host
+            }
+        };
+        let connections = host.connections();
         let lease = host.lease();
-        hosts.insert(origin, host);
-        close_idle(hosts);
+        if host.connections() > connections {
+            close_idle(hosts);
+        }
         Ok(lease)
     }
 

@@ -67,7 +67,12 @@ def read_request(connection: socket.socket) -> bytes | None:
 
 def client(port: int, **settings: Any) -> edfi.StudentAssessment:
     """A client of ``127.0.0.1``, with a token and little patience."""
-    few = {"api_version": "v3", "bearer_token": "token", "max_retries": 1, "timeout": 5}
+    few: dict[str, Any] = {
+        "api_version": "v3",
+        "bearer_token": "token",
+        "max_retries": 1,
+        "timeout": 5,
+    }
     return edfi.StudentAssessment(**(few | {"base_url": f"http://127.0.0.1:{port}"} | settings))
 
 

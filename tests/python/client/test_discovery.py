@@ -61,7 +61,7 @@ def test_a_base_url_without_its_tenant_is_told_what_it_lacks(ods: ScriptedOds) -
     )
     assert out["http_status"] is None
     read = discovering(ods, api_version="v3").get_all(key="x")
-    assert "the base URL lacks {tenantIdentifier}" in read["message"]
+    assert "the base URL lacks {tenantIdentifier}" in str(read["message"])
 
 
 def test_a_failure_on_the_way_is_no_answer_of_the_item(ods: ScriptedOds) -> None:
@@ -107,6 +107,7 @@ def test_a_section_that_is_missing_is_asked_for_again(ods: ScriptedOds) -> None:
     dtypes = []
     for _ in range(2):
         read = discovering(ods, api_version="v3").get_all(key="x")
+        assert read["data"] is not None
         dtypes.append(read["data"]["n"].dtype)
     assert dtypes == [pl.Int64, pl.Int32]
 
@@ -128,5 +129,5 @@ def test_metadata_that_fails_is_named(ods: ScriptedOds) -> None:
         True,
     )
     out = discovering(ods, api_version="v3").get_all(key="x")
-    assert out["message"].startswith("metadata: HTTP 503 Service Unavailable")
+    assert str(out["message"]).startswith("metadata: HTTP 503 Service Unavailable")
     assert out["http_status"] is None

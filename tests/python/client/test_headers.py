@@ -20,7 +20,9 @@ def test_every_request_has_them(ods: ScriptedOds) -> None:
         headers={"Ocp-Apim-Subscription-Key": KEY},
     )
     assert runner.post_payload("{}", key="k", commit=True)["status"] is None
-    assert runner.get_all(key="k")["data"].height == 3
+    data = runner.get_all(key="k")["data"]
+    assert data is not None
+    assert data.height == 3
     assert {"/", "/metadata/", "/oauth/token"} < {request.path for request in ods.requests}
     sent = {request.headers.get("ocp-apim-subscription-key") for request in ods.requests}
     assert sent == {KEY}

@@ -67,7 +67,7 @@ def test_a_failure_does_not_throw_a_token_away(ods: ScriptedOds) -> None:
     assert post(runner, ["{}"])["status"].to_list() == [None]
     ods.script = None
     ods.secret = "key:changed"
-    assert runner.fetch_token()["message"].startswith("auth error: HTTP 401")
+    assert str(runner.fetch_token()["message"]).startswith("auth error: HTTP 401")
     assert post(runner, ["{}"])["status"].to_list() == ["error"]
 
 

@@ -50,7 +50,7 @@ def test_a_write_that_was_read_and_never_answered_is_in_doubt() -> None:
         assert len(seen) == 1
         deleted = runner.delete_by_id("a", key="k", commit=True)
     assert deleted["status"] == "error"
-    assert DOUBT in deleted["message"]
+    assert DOUBT in str(deleted["message"])
     assert len(seen) == 1 + 4
 
 
@@ -191,7 +191,6 @@ def test_a_server_that_is_not_trusted_is_asked_once(certificate: Path) -> None:
         # Not TLS at all: this may pass, and is tried again.
         client(port, base_url=f"https://127.0.0.1:{port}", max_retries=1).get_by_id("a")
     assert len(connections) == 2
-    hands: list[bytes] = []
     with raw_server(answering, pem=certificate) as port:
         runner = client(port, base_url=f"https://127.0.0.1:{port}", max_retries=5)
         started = time.monotonic()
@@ -199,7 +198,6 @@ def test_a_server_that_is_not_trusted_is_asked_once(certificate: Path) -> None:
         assert time.monotonic() - started < 3
     assert "certificate" in out["message"][0]
     assert out["attempts"].to_list() == [0]
-    assert not hands
 
 
 def test_a_certificate_that_is_none_shows_at_once() -> None:
@@ -269,7 +267,7 @@ def test_no_server_shortens_the_back_off(ods: ScriptedOds, asked: str) -> None:
 def test_a_wait_beyond_all_numbers_is_an_error(ods: ScriptedOds) -> None:
     ods.script = lambda _: Answer(503, headers={"retry-after": "9" * 400})
     runner = edfi.StudentAssessment(base_url=ods.url, api_version="v3", bearer_token="token")
-    assert "longer than max_wait" in runner.get_by_id("a")["message"]
+    assert "longer than max_wait" in str(runner.get_by_id("a")["message"])
     assert len(ods.requests) == 1
 
 
@@ -302,8 +300,8 @@ def test_an_error_is_short_however_long_its_words(ods: ScriptedOds) -> None:
     )
     runner = edfi.StudentAssessment(base_url=ods.url, api_version="v3", bearer_token="token")
     out = runner.get_by_id("a")
-    assert len(out["message"]) < 2_200
-    assert len(out["correlation_id"]) < 300
+    assert len(str(out["message"])) < 2_200
+    assert len(str(out["correlation_id"])) < 300
 
 
 def test_a_name_of_a_client_must_fit_into_a_header() -> None:
