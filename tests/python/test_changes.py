@@ -81,9 +81,7 @@ def test_a_window_after_another(sandboxed: edfi.EdFiClient) -> None:
     assert every.schema.items() >= FIXED.items()
     assert all(name.startswith("keyValues.") for name in every.columns[2:])
 
-    idle = sandboxed.changes(
-        RESULTS, since=then.next_version, schema={"id": pl.String}, overlap=0
-    )
+    idle = sandboxed.changes(RESULTS, since=then.next_version, schema={"id": pl.String}, overlap=0)
     assert idle.records.schema == {"id": pl.String, "_unknown": pl.String}
     assert idle.deletes.schema.items() >= FIXED.items()
     assert idle.next_version == then.next_version

@@ -280,7 +280,7 @@ def test_payloads_of_plans_are_posted_as_they_are(maker: Maker, ods: ScriptedOds
         post = pl.col("payload").edfi.post_payload(
             url="targetUrl", token="EdFi Token", api_version="v3", commit=True, workers=1
         )
-        if "shape=(0,)" in str(values.schema):
+        if crossing(pl.Struct(values.schema)) != pl.Struct(values.schema):
             with pytest.raises(pl.exceptions.ComputeError, match="Array of width 0"):
                 df.select(post)
             return
@@ -453,5 +453,16 @@ def readable(dtype: Any) -> bool:
         return readable(dtype.inner)
     if isinstance(dtype, pl.Struct):
         return all(readable(field.dtype) for field in dtype.fields)
-    lossy = (pl.Float16, pl.Float32, pl.Array, pl.Datetime, pl.Time, pl.Date, pl.Decimal, pl.String)
+    # A float holds some digits of a number, texts may be of another form than what is written.
+    lossy = (
+        pl.Float64,
+        pl.Float16,
+        pl.Float32,
+        pl.Array,
+        pl.Datetime,
+        pl.Time,
+        pl.Date,
+        pl.Decimal,
+        pl.String,
+    )
     return dtype.base_type() not in lossy
