@@ -142,6 +142,14 @@ pub(crate) async fn lend<T>(rank: Rank, wait: impl Future<Output = T>) -> T {
     result
 }
 
+/// Waits for a lock that whoever has it may hold while a server is asked.
+pub(crate) async fn lock<T>(mutex: &tokio::sync::Mutex<T>) -> tokio::sync::MutexGuard<'_, T> {
+    match mutex.try_lock() {
+        Ok(guard) => guard,
+        Err(_) => lend(Rank::First, mutex.lock()).await,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::future::join_all;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use reqwest::{StatusCode, Url};
 
@@ -87,6 +88,7 @@ impl CallContext {
         policy: RetryPolicy,
     ) -> Result<Response, Failure> {
         let token = self.token(access).await?;
+        let sent = Instant::now();
         let response = self.send_as(&token, request, policy).await?;
         if response.status != StatusCode::UNAUTHORIZED || self.accepts_401 {
             if let Renewal::Possible(credentials) = &access.renewal {
@@ -103,23 +105,29 @@ impl CallContext {
             }
             Renewal::Possible(credentials) => credentials,
         };
-        self.renewals.refuse(credentials, &token).await;
+        // Where the token is the valid one all the same, the refusal is about this request.
+        if !self.renewals.refuse(credentials, &token, sent).await {
+            return Err(failure);
+        }
         let mut stale = token;
         loop {
             let renewed = match self.renew(credentials, Some(&stale)).await {
-                Ok(renewed) => renewed,
+                Ok(Some(renewed)) => renewed,
+                Ok(None) => return Err(failure),
                 Err(reason) => {
                     failure.message = format!("{}; auth refresh failed: {reason}", failure.message);
                     return Err(failure);
                 }
             };
+            let sent = Instant::now();
             let response = self.send_as(&renewed.token, request, policy).await?;
             if response.status != StatusCode::UNAUTHORIZED {
                 self.renewals.accept(credentials, &renewed.token).await;
                 return Ok(response);
             }
-            self.renewals.refuse(credentials, &renewed.token).await;
-            if renewed.requested {
+            let renewals = &self.renewals;
+            let in_doubt = renewals.refuse(credentials, &renewed.token, sent).await;
+            if renewed.requested || !in_doubt {
                 return Err(response.failure());
             }
             // A token that the process had was dead, too: now one is asked for.
@@ -196,7 +204,9 @@ impl CallContext {
             return Ok(own.clone());
         }
         match self.renew(credentials, own.as_ref()).await {
-            Ok(renewed) => Ok(renewed.token),
+            Ok(Some(renewed)) => Ok(renewed.token),
+            // What the row says of its time is wrong.
+            Ok(None) => own.ok_or_else(|| Failure::new("missing token")),
             Err(_) if self.control.is_cancelled() => Err(Failure::not_sent()),
             Err(reason) => Err(Failure::new(format!("auth refresh failed: {reason}"))),
         }
@@ -206,7 +216,7 @@ impl CallContext {
         &self,
         credentials: &Credentials,
         stale: Option<&Secret>,
-    ) -> Result<Renewed, String> {
+    ) -> Result<Option<Renewed>, String> {
         let (client, policy) = (&self.client, self.client.policy().never());
         let options = SendOptions::new(policy, &self.control);
         self.renewals

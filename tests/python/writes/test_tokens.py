@@ -11,7 +11,7 @@ import pytest
 from conftest import Answer, Request, ScriptedOds
 
 import polars_edfi as edfi
-from writes.support import frame, numbered, post
+from writes.support import frame, number, numbered, post
 
 REAUTH = {
     "auth_key_col": "oAuthKey",
@@ -47,6 +47,34 @@ def test_one_renewal_serves_all_workers(ods: ScriptedOds, runner: edfi.StudentAs
     assert len(ods.paths("/oauth")) == 1
     posted = Counter(request.token == "old" for request in ods.paths())
     assert posted == {True: workers, False: 30}
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+@pytest.mark.parametrize("first", ["the same", "old"])
+def test_a_row_that_is_refused_does_not_take_its_district_along(
+    ods: ScriptedOds, runner: edfi.StudentAssessment, first: str, workers: int
+) -> None:
+    """Gateways give the same token until it ends."""
+    ods.secret = f"gateway:{first}{workers}"
+    ods.tokens = {"the same"}
+
+    def script(request: Request) -> Answer | None:
+        if request.path == "/oauth/token":
+            return Answer(200, {"access_token": "the same", "expires_in": 1800})
+        if number(request) in (3, 7, 8):
+            return Answer(401, {"detail": "Not this one."})
+        return None
+
+    ods.script = script
+    cells = {"EdFi Token": first, "oAuthKey": "gateway", "oAuthSecret": f"{first}{workers}"}
+    begin = time.monotonic()
+    out = post(runner, frame(ods, numbered(40), **cells), workers=workers, **REAUTH)
+    refused = [3, 7, 8]
+    assert out.filter(pl.col("status") == "error")["key"].to_list() == refused
+    assert out["message"].drop_nulls().to_list() == ["auth error: HTTP 401"] * 3
+    assert len(ods.items) == 37
+    assert len(ods.paths("/oauth")) <= 4
+    assert time.monotonic() - begin < 5
 
 
 def test_tokens_that_are_over_or_missing_are_fetched_first(
