@@ -53,8 +53,8 @@ mod runtime;
 pub mod sandbox;
 
 pub use client::{
-    ChangeVersions, Control, EdFiClient, EdFiClientBuilder, Paging, STUDENT_ASSESSMENTS, Secret,
-    Token,
+    ChangeVersions, Control, EdFiClient, EdFiClientBuilder, Paging, ProblemError,
+    STUDENT_ASSESSMENTS, Secret, Token,
 };
 pub use error::{Error, Failure, Result};
 pub use frame::{

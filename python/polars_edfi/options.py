@@ -335,6 +335,14 @@ class CommitOption(TypedDict, total=False):
     """Without it nothing is sent, no token is fetched, and the status is ``"dry_run"``."""
 
 
+class DetailsOption(TypedDict, total=False):
+    """What is told of refused rows."""
+
+    details: bool
+    """Whether two more columns tell of an error body: ``problem`` (its ``type``) and ``errors``
+    (a list of ``path`` and ``message``)."""
+
+
 class RetryOptions(TypedDict, total=False):
     """What becomes of posts that are refused."""
 
@@ -359,7 +367,9 @@ class PostOptions(EndpointOption, CommitOption, RetryOptions, total=False):
     """Those of :meth:`EdFiClient.post_payload`."""
 
 
-class BatchPostOptions(EndpointOption, RowOptions, CommitOption, RetryOptions, total=False):
+class BatchPostOptions(
+    EndpointOption, RowOptions, CommitOption, DetailsOption, RetryOptions, total=False
+):
     """Those of :meth:`EdFiClient.batch_post_payload`."""
 
     order_by_col: str | None
@@ -374,7 +384,7 @@ class DeleteOptions(EndpointOption, CommitOption, total=False):
     """Those of :meth:`EdFiClient.delete_by_id`."""
 
 
-class BatchDeleteOptions(EndpointOption, RowOptions, CommitOption, total=False):
+class BatchDeleteOptions(EndpointOption, RowOptions, CommitOption, DetailsOption, total=False):
     """Those of :meth:`EdFiClient.batch_delete_by_id`."""
 
 

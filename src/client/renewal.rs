@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::auth::{Credentials, Owner, Token};
 use super::permits::{self, Rank};
+use super::retry::later;
 use super::secret::Secret;
 use super::transport::{SendOptions, Transport};
 use crate::Failure;
@@ -55,7 +56,7 @@ impl Client {
         self.failures += 1;
         self.last_reason = reason;
         if self.failures >= FAILURES_BEFORE_PAUSE && !cooldown.is_zero() {
-            self.paused_until = Some(Instant::now() + cooldown);
+            self.paused_until = Some(later(cooldown));
             self.pauses += 1;
         }
     }

@@ -1,6 +1,6 @@
 //! What is sent again by itself, and when: one table.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
@@ -121,6 +121,13 @@ impl RetryPolicy {
             .mul_f64(0.5 + fastrand::f64() / 2.0);
         Ok(pause.max(asked))
     }
+}
+
+/// The end of a wait that begins now. What no clock can say is some decades away.
+pub(crate) fn later(wait: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(wait)
+        .unwrap_or_else(|| now + Duration::from_secs(1 << 30))
 }
 
 /// Why a failure is final.

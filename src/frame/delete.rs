@@ -23,6 +23,8 @@ pub struct DeleteOptions {
     pub batch: BatchOptions,
     /// Without it nothing is sent.
     pub commit: bool,
+    /// Whether the result tells the single errors of refused rows.
+    pub details: bool,
 }
 
 impl EdFiClient {
@@ -41,7 +43,7 @@ impl EdFiClient {
             return Ok(Outcome::dry_run());
         };
         let context = self.default_context(&options.batch);
-        Ok(delete(&context, &access, &endpoint, id).await)
+        Ok(delete(&context, &access, &endpoint, id, options.details).await)
     }
 
     /// Deletes the item of each row.
@@ -49,7 +51,9 @@ impl EdFiClient {
     /// Returns one row per row that took part, in input order: `id` (as in `id_col`), `key` (as in
     /// `key_col`), `status` (String: `"deleted"`, `"error"`, or `"dry_run"` without
     /// [`commit`](DeleteOptions::commit)), `message` (String), `http_status` (Int32),
-    /// `correlation_id` (String), `row_index` (IdxSize), `row_id` (as in `row_id_col`).
+    /// `correlation_id` (String), `row_index` (IdxSize), `row_id` (as in `row_id_col`), and with
+    /// [`details`](DeleteOptions::details) `problem` and `errors` as in
+    /// [`batch_post_payload`](EdFiClient::batch_post_payload).
     ///
     /// # Errors
     /// Wrong options, a column that is missing or of a wrong type: all before anything is sent.
@@ -63,11 +67,14 @@ impl EdFiClient {
         let ids = Keys::required(df, "id_col", id_col)?;
         let keys = Keys::required(df, "key_col", key_col)?;
         let report = self.delete_rows(df, id_col, options).await?;
-        let row_id_col = options.batch.row_id_col.clone();
+        let (row_id_col, details) = (options.batch.row_id_col.clone(), options.details);
         runtime::compute(move || {
             let mut columns = vec![report.keys(&ids, "id")?, report.keys(&keys, "key")?];
             columns.extend(report.outcomes(result::ANSWER));
             columns.extend(report.places(row_id_col.as_deref())?);
+            if details {
+                columns.extend(report.outcomes(result::DETAILS));
+            }
             report.frame(columns)
         })
         .await?
@@ -88,7 +95,8 @@ impl EdFiClient {
         if options.commit {
             items.rows.check_complete(df)?;
         }
-        let deletes = Arc::new(Deletes(items));
+        let details = options.details;
+        let deletes = Arc::new(Deletes { items, details });
         let outcomes = match options.commit {
             true => {
                 let (workers, control) = (batch.workers, &batch.control);
@@ -105,30 +113,42 @@ impl EdFiClient {
 }
 
 /// The rows of one batch.
-struct Deletes(ItemRows);
+struct Deletes {
+    items: ItemRows,
+    details: bool,
+}
 
 impl RowOperation for Deletes {
     type Request = (Access, String);
     type Outcome = Outcome;
 
     fn district(&self, row: usize) -> Option<&str> {
-        self.0.rows.url(row)
+        self.items.rows.url(row)
     }
 
     fn prepare(&self, row: usize) -> Result<(Access, String), Failure> {
-        self.0.item(row)
+        self.items.item(row)
     }
 
     fn check(&self, row: usize) -> Result<(), Failure> {
-        self.0.check(row)
+        self.items.check(row)
     }
 
     async fn send(&self, (access, id): (Access, String)) -> Outcome {
-        delete(&self.0.context, &access, &self.0.endpoint, &id).await
+        let ItemRows {
+            context, endpoint, ..
+        } = &self.items;
+        delete(context, &access, endpoint, &id, self.details).await
     }
 }
 
-async fn delete(context: &CallContext, access: &Access, endpoint: &str, id: &str) -> Outcome {
+async fn delete(
+    context: &CallContext,
+    access: &Access,
+    endpoint: &str,
+    id: &str,
+    details: bool,
+) -> Outcome {
     let url = match context.item_url(access, endpoint, id).await {
         Ok(url) => url,
         Err(failure) => return failure.into(),
@@ -152,7 +172,7 @@ async fn delete(context: &CallContext, access: &Access, endpoint: &str, id: &str
                 ..Outcome::success(&response)
             }
         }
-        Ok(response) => response.refusal_of_write().into(),
+        Ok(response) => Outcome::from(response.refusal_of_write()).with_details(details, &response),
         Err(failure) => failure.into(),
     };
     outcome.after(request.sent)

@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::client::transport::Response;
+use crate::client::{Details, ProblemError};
 
 /// The status of a row that failed.
 pub(crate) const ERROR: &str = "error";
@@ -26,6 +27,11 @@ pub struct Outcome {
     pub resource_id: Option<String>,
     /// How many requests were sent.
     pub attempts: u32,
+    /// What the server calls the kind of problem: the `type` of its error body. Only where a call
+    /// asks for details.
+    pub problem: Option<String>,
+    /// The single errors that its error body lists. Only where a call asks for details.
+    pub errors: Vec<ProblemError>,
 }
 
 impl Outcome {
@@ -49,6 +55,15 @@ impl Outcome {
             http_status: Some(response.status.as_u16()),
             ..Self::default()
         }
+    }
+
+    /// The same with what an error body tells, where details are asked for.
+    pub(crate) fn with_details(mut self, wanted: bool, response: &Response) -> Self {
+        if wanted {
+            let Details { problem, errors } = Details::of(&response.body);
+            (self.problem, self.errors) = (problem, errors);
+        }
+        self
     }
 
     pub(crate) fn after(mut self, sent: u32) -> Self {

@@ -42,6 +42,8 @@ pub struct PostOptions {
     pub retry_backoff: Duration,
     /// Answers that are no errors but get this row status, if they were not posted again.
     pub allow_statuses: Vec<(u16, Option<String>)>,
+    /// Whether the result tells the single errors of refused rows.
+    pub details: bool,
     /// Whether to post again where a connection broke after the payload was sent. An upsert done
     /// twice leaves what one leaves.
     pub retry_broken: bool,
@@ -59,6 +61,7 @@ impl Default for PostOptions {
             max_retries: 2,
             retry_backoff: Duration::from_secs(1),
             allow_statuses: Vec::new(),
+            details: false,
             retry_broken: false,
         }
     }
@@ -122,7 +125,9 @@ impl EdFiClient {
     /// order: `key` (as in `key_col`), `status` (String: null for success, `"error"`, `"dry_run"`
     /// without [`commit`](PostOptions::commit), or what `allow_statuses` says), `message`
     /// (String), `http_status` (Int32), `correlation_id`, `resource_id` (String), `attempts`
-    /// (UInt32: requests sent), `row_index` (IdxSize), `row_id` (as in `row_id_col`).
+    /// (UInt32: requests sent), `row_index` (IdxSize), `row_id` (as in `row_id_col`), and with
+    /// [`details`](PostOptions::details) `problem` (String: the `type` of the error body) and
+    /// `errors` (List(Struct: `path`, `message`: String), null where it lists none).
     ///
     /// # Errors
     /// Wrong options, a column that is missing or of a wrong type: all before anything is sent.
@@ -135,11 +140,14 @@ impl EdFiClient {
     ) -> Result<DataFrame> {
         let keys = Keys::required(df, "key_col", key_col)?;
         let report = self.post_rows(df, payload_col, options).await?;
-        let row_id_col = options.batch.row_id_col.clone();
+        let (row_id_col, details) = (options.batch.row_id_col.clone(), options.details);
         runtime::compute(move || {
             let mut columns = vec![report.keys(&keys, "key")?];
             columns.extend(report.outcomes(result::POST));
             columns.extend(report.places(row_id_col.as_deref())?);
+            if details {
+                columns.extend(report.outcomes(result::DETAILS));
+            }
             report.frame(columns)
         })
         .await?
@@ -369,7 +377,8 @@ impl Poster {
         retried: bool,
         retries: u32,
     ) -> Outcome {
-        let mut outcome = self.noted(failure.into(), retries);
+        let outcome = Outcome::from(failure).with_details(self.options.details, response);
+        let mut outcome = self.noted(outcome, retries);
         // A 2xx that is no success, such as a page of HTML, never reached the ODS.
         if let (false, false, Some(status)) = (
             retried,

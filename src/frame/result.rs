@@ -2,12 +2,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use polars::chunked_array::builder::AnonymousOwnedListBuilder;
 use polars::prelude::*;
 
 use super::input::Keys;
 use super::outcome::{ERROR, Outcome};
 use super::tokens::FetchedToken;
 use crate::Result;
+use crate::client::ProblemError;
 
 /// A column that tells something of each outcome.
 pub(crate) struct ResultColumn<T = Outcome> {
@@ -20,6 +22,8 @@ enum Cell<T> {
     String(fn(&T) -> Option<&str>),
     Int32(fn(&T) -> Option<i32>),
     UInt32(fn(&T) -> Option<u32>),
+    /// List(Struct{path: String, message: String}); null where there are none.
+    Errors(fn(&T) -> &[ProblemError]),
     /// Datetime(us, UTC)
     Time(fn(&T) -> Option<SystemTime>),
 }
@@ -49,6 +53,15 @@ const ATTEMPTS: ResultColumn = ResultColumn {
     cell: Cell::UInt32(|outcome| Some(outcome.attempts)),
 };
 
+const PROBLEM: ResultColumn = ResultColumn {
+    name: "problem",
+    cell: Cell::String(|outcome| outcome.problem.as_deref()),
+};
+const ERRORS: ResultColumn = ResultColumn {
+    name: "errors",
+    cell: Cell::Errors(|outcome| &outcome.errors),
+};
+
 /// What every call tells of a request.
 pub(crate) const ANSWER: &[ResultColumn] = &[STATUS, MESSAGE, HTTP_STATUS, CORRELATION_ID];
 /// What the expressions that write tell of each row.
@@ -64,6 +77,8 @@ pub(crate) const POST: &[ResultColumn] = &[
     RESOURCE_ID,
     ATTEMPTS,
 ];
+/// What error bodies tell of a row, where details are asked for.
+pub(crate) const DETAILS: &[ResultColumn] = &[PROBLEM, ERRORS];
 /// What is told of an account's token.
 pub(crate) const TOKEN: &[ResultColumn<FetchedToken>] = &[
     ResultColumn {
@@ -97,6 +112,7 @@ impl<T> ResultColumn<T> {
             Cell::String(_) => DataType::String,
             Cell::Int32(_) => DataType::Int32,
             Cell::UInt32(_) => DataType::UInt32,
+            Cell::Errors(_) => DataType::List(Box::new(error_dtype())),
             Cell::Time(_) => DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC)),
         };
         Field::new(self.name.into(), dtype)
@@ -116,6 +132,7 @@ impl<T> ResultColumn<T> {
                 let values: UInt32Chunked = outcomes.iter().map(get).collect();
                 values.with_name(name).into_column()
             }
+            Cell::Errors(get) => errors(name, outcomes.iter().map(get)),
             Cell::Time(get) => {
                 let micros = |outcome| {
                     let since = get(outcome)?.duration_since(UNIX_EPOCH).ok()?;
@@ -140,6 +157,34 @@ pub(crate) fn fields<T>(columns: &[ResultColumn<T>]) -> Vec<Field> {
 /// Columns filled with what is told of each outcome.
 pub(crate) fn fill<T>(columns: &[ResultColumn<T>], outcomes: &[T]) -> Vec<Column> {
     columns.iter().map(|column| column.of(outcomes)).collect()
+}
+
+fn error_dtype() -> DataType {
+    let field = |name: &str| Field::new(name.into(), DataType::String);
+    DataType::Struct(vec![field("path"), field("message")])
+}
+
+fn errors<'a>(name: PlSmallStr, rows: impl ExactSizeIterator<Item = &'a [ProblemError]>) -> Column {
+    let dtype = Some(error_dtype());
+    let mut lists = AnonymousOwnedListBuilder::new(name, rows.len(), dtype);
+    for row in rows {
+        if row.is_empty() {
+            lists.append_null();
+            continue;
+        }
+        let text = |name: &str, get: fn(&ProblemError) -> Option<&str>| {
+            StringChunked::from_iter_options(name.into(), row.iter().map(get)).into_series()
+        };
+        let fields = [
+            text("path", |error| error.path.as_deref()),
+            text("message", |error| Some(&error.message)),
+        ];
+        let structs = StructChunked::from_series(PlSmallStr::EMPTY, row.len(), fields.iter());
+        let appended = structs.and_then(|row| lists.append_series(&row.into_series()));
+        // Two columns of one length always make a Struct of that dtype.
+        debug_assert!(appended.is_ok(), "{appended:?}");
+    }
+    lists.finish().into_column()
 }
 
 /// What became of the rows of a frame that took part: a result row for each.

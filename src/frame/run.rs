@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::future::{Future, ready};
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rayon::prelude::*;
 use tokio::task::JoinSet;
@@ -19,6 +20,8 @@ use crate::{Control, Failure, Result, runtime};
 /// With fewer rows or requests than this for each, another thread is not worth its waking.
 const ROWS_PER_THREAD: usize = 32;
 const REQUESTS_PER_THREAD: usize = 4;
+/// The message of a row that met a bug of this library.
+const PANICKED: &str = "the work on this row ended in a panic; it may have been applied";
 
 /// What a batch does with each of its rows.
 pub(crate) trait RowOperation: Send + Sync + 'static {
@@ -177,15 +180,21 @@ impl<O: RowOperation, W: Observer<O>> Queue<O, W> {
     }
 
     async fn row(&self, row: usize) -> O::Outcome {
-        let outcome = match self.operation.prepare(row) {
+        let done = AssertUnwindSafe(self.send(row)).catch_unwind().await;
+        // What other rows were answered must not be lost with this one.
+        let outcome = done.unwrap_or_else(|_| Failure::new(PANICKED).into());
+        self.observer.after(row, &outcome).await;
+        outcome
+    }
+
+    async fn send(&self, row: usize) -> O::Outcome {
+        match self.operation.prepare(row) {
             Ok(request) => match self.observer.before(row, &request).await {
                 Some(known) => known,
                 None => self.operation.send(request).await,
             },
             Err(failure) => failure.into(),
-        };
-        self.observer.after(row, &outcome).await;
-        outcome
+        }
     }
 }
 
@@ -246,6 +255,7 @@ mod tests {
         }
 
         async fn send(&self, row: usize) -> Doubled {
+            assert_ne!(row, 6, "a panic");
             assert_eq!(row % 2, 0, "an outcome that is known is not sent for");
             tokio::task::yield_now().await;
             Doubled::To(2 * row)
@@ -264,6 +274,14 @@ mod tests {
         async fn after(&self, row: usize, outcome: &Doubled) {
             self.0.lock().unwrap().push((row, Some(outcome.clone())));
         }
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_its_row_only() {
+        let (operation, control) = (Arc::new(Doubling), Control::new());
+        let results = for_each_row(&operation, &[2, 6, 4], None, 2, &control, ()).await;
+        let expected = [Doubled::To(4), Doubled::Failed, Doubled::To(8)];
+        assert_eq!(results, expected);
     }
 
     #[tokio::test]

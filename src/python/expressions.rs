@@ -150,6 +150,7 @@ fn delete_by_id(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<S
         let options = DeleteOptions {
             batch: arguments.batch(),
             commit: arguments.commit,
+            ..DeleteOptions::default()
         };
         let rows = arguments.rows(inputs, Some(ID))?;
         let client = arguments.client()?;

@@ -99,7 +99,7 @@ pub(super) fn batch_post_payload(a: &mut Arguments<'_>) -> PyResult<(PostOptions
     let mut post = PostOptions::default();
     options!(a, post.batch; endpoint);
     rows(a, &mut post.batch)?;
-    options!(a, post; commit, order_by_col, keep_server_fields);
+    options!(a, post; commit, details, order_by_col, keep_server_fields);
     retries(a, &mut post)?;
     Ok((post, progress(a)?))
 }
@@ -115,7 +115,7 @@ pub(super) fn batch_delete_by_id(a: &mut Arguments<'_>) -> PyResult<(DeleteOptio
     let mut delete = DeleteOptions::default();
     options!(a, delete.batch; endpoint);
     rows(a, &mut delete.batch)?;
-    options!(a, delete; commit);
+    options!(a, delete; commit, details);
     Ok((delete, progress(a)?))
 }
 

@@ -81,6 +81,7 @@ def test_the_contract_of_defaults() -> None:
         "refresh_cooldown": 30.0,
         "row_id_col": None,
         "commit": False,
+        "details": False,
         "order_by_col": None,
         "keep_server_fields": False,
         "retry_statuses": None,

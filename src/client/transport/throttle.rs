@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
+use crate::client::retry::later;
+
 /// By origin, until when: a `Retry-After` that one request is given holds for all of them.
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
@@ -17,9 +19,7 @@ pub(super) struct Throttle {
 impl Throttle {
     /// Leaves an origin alone for a time.
     pub(super) fn pause(&self, url: &Url, time: Duration) {
-        let Some(until) = Instant::now().checked_add(time) else {
-            return;
-        };
+        let until = later(time);
         let mut pauses = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         let pause = pauses
             .entry(url.origin().ascii_serialization())

@@ -16,6 +16,7 @@ fn committing(batch: BatchOptions) -> DeleteOptions {
     DeleteOptions {
         batch,
         commit: true,
+        ..DeleteOptions::default()
     }
 }
 

@@ -223,6 +223,7 @@ async fn tries_after_a_failure_stand_behind_the_first_tries_of_others() {
             ..BatchOptions::default()
         },
         commit: true,
+        ..DeleteOptions::default()
     };
     let client = patient(TIMEOUT, 2);
     let call =

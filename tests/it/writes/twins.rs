@@ -97,6 +97,7 @@ async fn every_call_can_be_a_task() {
     let delete = || DeleteOptions {
         batch: of_students(BatchOptions::default()),
         commit: true,
+        ..DeleteOptions::default()
     };
     let outcome = spawned!(client, |client| {
         let (options, id) = (delete(), outcome.resource_id.clone().expect("an id"));

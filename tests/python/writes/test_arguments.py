@@ -86,3 +86,14 @@ def test_a_batch_without_url_or_credentials(
         with pytest.raises(ColumnNotFoundError, match=name):
             post(runner, frame(ods, ["{}"]).drop(name))
     assert ods.requests == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"workers": 2**61}, {"refresh_cooldown": 1e19}, {"max_retries": 2**32 - 1}],
+    ids=str,
+)
+def test_no_argument_sizes_anything(ods: ScriptedOds, arguments: dict[str, Any]) -> None:
+    runner = edfi.StudentAssessment(api_version="v3", timeout=1e19, connect_timeout=1e19)
+    out = post(runner, frame(ods, numbered(3)), **arguments)
+    assert out["status"].null_count() == 3

@@ -9,7 +9,7 @@ from conftest import Answer, ScriptedOds
 from polars.testing import assert_frame_equal
 
 import polars_edfi as edfi
-from writes.support import MakeOds, frame, numbered, post
+from writes.support import MakeOds, frame, number, numbered, post
 
 RESULT = {
     "key": pl.Int64,
@@ -262,3 +262,28 @@ def test_correlation_ids(
 ) -> None:
     ods.script = lambda _: Answer(500, body, headers)
     assert post(runner, frame(ods, ["{}"]))["correlation_id"].to_list() == [expected]
+
+
+def test_details_list_single_errors(ods: ScriptedOds, runner: edfi.StudentAssessment) -> None:
+    answers: list[tuple[dict[str, object], str | None, list[dict[str, str | None]] | None]] = [
+        (
+            {"type": "urn:ed-fi:api:bad-request:data", "validationErrors": {"$.a": ["x", "y"]}},
+            "urn:ed-fi:api:bad-request:data",
+            [{"path": "$.a", "message": "x"}, {"path": "$.a", "message": "y"}],
+        ),
+        ({"errors": ["taken"]}, None, [{"path": None, "message": "taken"}]),
+        ({"modelState": {"r.b": ["no"]}}, None, [{"path": "r.b", "message": "no"}]),
+        ({"detail": "No."}, None, None),
+    ]
+    ods.script = lambda request: (
+        None if number(request) == len(answers) else Answer(400, answers[number(request)][0])
+    )
+    df = frame(ods, numbered(len(answers) + 1))
+    out = post(runner, df, details=True)
+    error = pl.Struct({"path": pl.String, "message": pl.String})
+    assert out.schema == RESULT | {"problem": pl.String, "errors": pl.List(error)}
+    assert out["problem"].to_list() == [problem for _, problem, _ in answers] + [None]
+    assert out["errors"].to_list() == [errors for *_, errors in answers] + [None]
+    for commit, rows in ((False, df), (True, df.clear())):
+        assert post(runner, rows, commit=commit, details=True).schema == out.schema
+    assert post(runner, df).schema == RESULT
