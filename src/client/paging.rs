@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use reqwest::header::{ACCEPT, HeaderValue};
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
 use super::changes::Snapshot;
+use super::permits::Permits;
 use super::session::{Access, CallContext};
 use super::transport::{Request, Response};
 use crate::Failure;
@@ -245,7 +245,7 @@ impl Collection {
         &self,
         context: &CallContext,
         access: &Access,
-        requests: &Semaphore,
+        requests: &Permits,
         paging: Paging,
         first: FirstPage,
     ) -> Result<Continuation, Failure> {
@@ -257,10 +257,8 @@ impl Collection {
             (Paging::Auto, Some(next)) if number == 1 => return Ok(Continuation::Token(next)),
             (_, next) => next,
         };
-        let tokens = {
-            let _request = requests.acquire().await;
-            self.partitions(context, access, number).await?
-        };
+        let partitions = self.partitions(context, access, number);
+        let tokens = requests.run(partitions).await?;
         match (tokens, next) {
             (Some(tokens), _) if !tokens.is_empty() => Ok(Continuation::Partitions(tokens)),
             (_, Some(next)) => Ok(Continuation::Token(next)),

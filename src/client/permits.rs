@@ -23,6 +23,8 @@ struct Shared {
     state: Mutex<State>,
     first: Notify,
     again: Notify,
+    /// Told when a permit is lent.
+    lending: Notify,
 }
 
 #[derive(Debug)]
@@ -30,6 +32,8 @@ struct State {
     free: usize,
     /// How many wait for the permit of a first try.
     waiting_first: usize,
+    /// How many tasks have lent their permit.
+    lent: usize,
 }
 
 /// Who goes first.
@@ -51,9 +55,11 @@ impl Permits {
             state: Mutex::new(State {
                 free: workers,
                 waiting_first: 0,
+                lent: 0,
             }),
             first: Notify::new(),
             again: Notify::new(),
+            lending: Notify::new(),
         }))
     }
 
@@ -82,9 +88,37 @@ impl Permits {
     }
 
     /// Does a piece of work with a permit, as soon as there is one.
-    #[cfg_attr(not(test), expect(dead_code))]
     pub(crate) async fn run<T>(&self, work: impl Future<Output = T>) -> T {
         self.acquire(Rank::First).await.hold(work).await
+    }
+}
+
+impl Permits {
+    /// How many tasks wait for something other than an answer now.
+    pub(crate) fn lent(&self) -> usize {
+        self.state().lent
+    }
+
+    /// Waits until a task lends its permit.
+    pub(crate) async fn lending(&self) {
+        self.0.lending.notified().await;
+    }
+}
+
+/// Counts who has lent a permit.
+struct Lent(Permits);
+
+impl Lent {
+    fn new(permits: Permits) -> Self {
+        permits.state().lent += 1;
+        permits.0.lending.notify_one();
+        Self(permits)
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.0.state().lent -= 1;
     }
 }
 
@@ -136,8 +170,10 @@ pub(crate) async fn lend<T>(rank: Rank, wait: impl Future<Output = T>) -> T {
     };
     let permits = permits.clone();
     drop(held);
+    let lent = Lent::new(permits.clone());
     let result = wait.await;
     let permit = permits.acquire(rank).await;
+    drop(lent);
     HELD.with(|held| held.set(Some(permit)));
     result
 }

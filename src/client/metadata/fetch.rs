@@ -2,10 +2,10 @@
 
 use reqwest::header::{ACCEPT, HeaderValue, IF_NONE_MATCH};
 use reqwest::{StatusCode, Url};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::Failure;
 use crate::client::discovery::Discovery;
+use crate::client::permits::Permits;
 use crate::client::session::{Access, CallContext};
 use crate::client::transport::{Request, Response};
 use crate::client::urls::BaseUrl;
@@ -17,7 +17,7 @@ pub(super) struct Fetcher<'a> {
     pub(super) base: &'a BaseUrl,
     /// What a server is shown that gives its metadata to nobody unknown.
     pub(super) access: Option<&'a Access>,
-    pub(super) requests: Option<&'a Semaphore>,
+    pub(super) requests: Option<&'a Permits>,
 }
 
 impl<'a> Fetcher<'a> {
@@ -31,14 +31,11 @@ impl<'a> Fetcher<'a> {
         }
     }
 
-    async fn permit(&self) -> Result<Option<SemaphorePermit<'a>>, Failure> {
+    /// Sends with a permit, where requests are limited.
+    async fn limited<T>(&self, send: impl Future<Output = T>) -> T {
         match self.requests {
-            Some(requests) => requests
-                .acquire()
-                .await
-                .map(Some)
-                .map_err(|_| Failure::new("the call is over")),
-            None => Ok(None),
+            Some(requests) => requests.run(send).await,
+            None => send.await,
         }
     }
 
@@ -48,7 +45,10 @@ impl<'a> Fetcher<'a> {
         url: &Url,
         known: Option<&HeaderValue>,
     ) -> Result<Response, Failure> {
-        let _request = self.permit().await?;
+        self.limited(self.send(url, known)).await
+    }
+
+    async fn send(&self, url: &Url, known: Option<&HeaderValue>) -> Result<Response, Failure> {
         let mut request = Request::get(url.clone());
         request
             .headers
@@ -73,9 +73,8 @@ impl<'a> Fetcher<'a> {
 
     /// The discovery document, for which a permit is taken as well.
     pub(super) async fn discovery(&self) -> Result<Discovery, Failure> {
-        let _request = self.permit().await?;
         let (client, control) = (&self.context.client, &self.context.control);
-        let discovery = client.discovery(self.base, control).await?;
+        let discovery = self.limited(client.discovery(self.base, control)).await?;
         discovery.check(self.base)?;
         Ok(discovery)
     }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use reqwest::header::ETAG;
 use reqwest::{StatusCode, Url};
-use tokio::sync::Semaphore;
 
 use self::cache::{Cached, Catalog, Section};
 use self::fetch::{Fetcher, is_nothing};
 use super::edfi_client::EdFiClient;
+use super::permits::Permits;
 use super::session::{Access, CallContext};
 use super::transport::Response;
 use super::urls::{self, BaseUrl};
@@ -82,7 +82,7 @@ impl<'a> Metadata<'a> {
     }
 
     /// Takes a permit for each request.
-    pub(crate) fn limited(self, requests: &'a Semaphore) -> Self {
+    pub(crate) fn limited(self, requests: &'a Permits) -> Self {
         Self {
             fetcher: Fetcher {
                 requests: Some(requests),

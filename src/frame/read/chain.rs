@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::keys::RecordKeys;
 use super::pages::{Ask, FetchedPage, PageSender, Reader};
-use super::prefetch::{Permit, Task, Ticket};
+use super::prefetch::{Slot, Task, Ticket};
 use crate::Failure;
 use crate::client::paging::{PageError, PageRequest};
 
@@ -76,7 +76,7 @@ struct Chain<'a, T> {
 }
 
 /// A page on its way.
-type Coming = (Task<Result<FetchedPage, PageError>>, Permit);
+type Coming = (Task<Result<FetchedPage, PageError>>, Slot);
 
 impl<T: Send + 'static> Reader<T> {
     /// The pages after the first; gives back the smallest count that came.
@@ -85,7 +85,7 @@ impl<T: Send + 'static> Reader<T> {
         out: &PageSender<T>,
         ticket: &mut Ticket,
         first: FetchedPage,
-        permit: Permit,
+        slot: Slot,
     ) -> Result<Option<u64>, Failure> {
         let mut chain = Chain {
             reader: self,
@@ -101,7 +101,7 @@ impl<T: Send + 'static> Reader<T> {
             // A page of nothing at the start is all there is.
             ended: first.page.is_empty(),
         };
-        chain.records = self.place(out, first, None, Some(permit)) as u64;
+        chain.records = self.place(out, first, None, Some(slot)) as u64;
         ticket.called().await;
         let need = self.source.need.unwrap_or(u64::MAX);
         while !chain.is_whole() && chain.records < need {
@@ -141,7 +141,7 @@ impl<T: Send + 'static> Chain<'_, T> {
             tokio::select! {
                 biased;
                 page = joined(&mut coming), if !coming.is_empty() => {
-                    let permit = coming.pop_front().map(|(_, permit)| permit);
+                    let slot = coming.pop_front().map(|(_, slot)| slot);
                     let page = page?.map_err(PageError::into_failure)?;
                     self.pages += 1;
                     self.hear(&page);
@@ -150,12 +150,12 @@ impl<T: Send + 'static> Chain<'_, T> {
                         drop(coming);
                         return self.go_back(page.offset).await;
                     }
-                    self.attach(page, permit).await?;
+                    self.attach(page, slot).await?;
                     if self.ended {
                         return Ok(());
                     }
                 }
-                permit = self.reader.permit(self.out, ticket), if offset < last => {
+                slot = self.reader.slot(self.out, ticket), if offset < last => {
                     let is_last = offset.saturating_add(self.size) > end;
                     if is_last && self.reader.source.need.is_none() {
                         ticket.pass();
@@ -163,7 +163,7 @@ impl<T: Send + 'static> Chain<'_, T> {
                     let reader = self.reader.clone();
                     let ask = self.ask(offset, is_last);
                     let task = Task::spawn(async move { reader.fetch(ask).await });
-                    coming.push_back((task, permit));
+                    coming.push_back((task, slot));
                     offset = offset.saturating_add(self.size - 1);
                 }
             }
@@ -173,7 +173,7 @@ impl<T: Send + 'static> Chain<'_, T> {
 
     /// The page that begins with the last record: whether there is one, nobody knows.
     async fn one_more(&mut self, ticket: &Ticket) -> Result<(), Failure> {
-        let permit = self.reader.permit(self.out, ticket).await;
+        let slot = self.reader.slot(self.out, ticket).await;
         if self.tail.is_short && self.total.is_some_and(|total| total > self.tail.end) {
             // A server may hand out fewer records than it is asked for, without a word.
             let came = self.tail.end - self.tail.offset;
@@ -188,7 +188,7 @@ impl<T: Send + 'static> Chain<'_, T> {
         }
         let (offset, is_short) = (page.offset, page.is_short());
         let ignores_limit = page.len() > page.limit;
-        if self.attach(page, Some(permit)).await? > 0 {
+        if self.attach(page, Some(slot)).await? > 0 {
             self.idle = 0;
         } else if is_short || ignores_limit {
             self.ended = true;
@@ -227,7 +227,7 @@ impl<T: Send + 'static> Chain<'_, T> {
 
     /// Puts a page after the tail, and before it what is needed to mend the seam; says how many
     /// new records that brought.
-    async fn attach(&mut self, page: FetchedPage, permit: Option<Permit>) -> Result<u64, Failure> {
+    async fn attach(&mut self, page: FetchedPage, slot: Option<Slot>) -> Result<u64, Failure> {
         let before = self.records;
         while !self.continues(&page) {
             // After a short page there is nothing to go back for: it only ended early.
@@ -243,7 +243,7 @@ impl<T: Send + 'static> Chain<'_, T> {
                 return Ok(self.records - before);
             }
         }
-        self.push(page, permit);
+        self.push(page, slot);
         Ok(self.records - before)
     }
 
@@ -293,12 +293,12 @@ impl<T: Send + 'static> Chain<'_, T> {
     }
 
     /// Makes a page the tail, and hands it on; says how many of its records are new.
-    fn push(&mut self, page: FetchedPage, permit: Option<Permit>) -> usize {
+    fn push(&mut self, page: FetchedPage, slot: Option<Slot>) -> usize {
         let tail = Tail::of(&page);
         let before = std::mem::replace(&mut self.tail, tail);
         let shared = before.end.saturating_sub(page.offset) as usize;
         let seam = Some((&before.keys, shared));
-        let new = self.reader.place(self.out, page, seam, permit);
+        let new = self.reader.place(self.out, page, seam, slot);
         self.records += new as u64;
         new
     }

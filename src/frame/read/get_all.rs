@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use polars::prelude::DataFrame;
 
 use super::assemble::{self, District};
@@ -103,12 +103,13 @@ impl EdFiClient {
                 outcome,
             }
         };
-        let visits = visits.into_iter().zip(described).enumerate();
-        let mut districts: Vec<(usize, District)> = stream::iter(visits)
-            .map(|(place, visit)| async move { (place, read(visit).await) })
-            .buffer_unordered(batch.workers)
-            .collect()
-            .await;
+        let districts = side_by_side(
+            resource,
+            batch.workers,
+            visits.into_iter().zip(described),
+            read,
+        );
+        let mut districts = districts.await;
         districts.sort_unstable_by_key(|(place, _)| *place);
 
         let mut whole = Vec::with_capacity(districts.len());
@@ -128,6 +129,34 @@ impl EdFiClient {
             whole.push(district);
         }
         assemble::frame(whole, options, Some((key_col, keys))).await
+    }
+}
+
+/// Reads districts side by side, as many as there are workers, and one more for each request that
+/// waits for something other than an answer: nobody stands behind a district that does not answer.
+/// Each result comes with its place.
+async fn side_by_side<V, T, F: Future<Output = T>>(
+    resource: &Resource<'_>,
+    workers: usize,
+    visits: impl Iterator<Item = V>,
+    read: impl Fn(V) -> F,
+) -> Vec<(usize, T)> {
+    let requests = resource.requests();
+    let mut visits = visits.enumerate().peekable();
+    let mut reading = FuturesUnordered::new();
+    let mut done = Vec::new();
+    loop {
+        while reading.len() < workers.saturating_add(requests.lent())
+            && let Some((place, visit)) = visits.next()
+        {
+            let read = read(visit);
+            reading.push(async move { (place, read.await) });
+        }
+        tokio::select! {
+            Some(district) = reading.next() => done.push(district),
+            () = requests.lending(), if visits.peek().is_some() && !reading.is_empty() => {}
+            else => return done,
+        }
     }
 }
 

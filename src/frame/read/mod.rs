@@ -14,6 +14,7 @@ mod pages;
 mod prefetch;
 mod resource;
 mod scan;
+mod source;
 mod stream;
 mod tracked;
 mod whole;

@@ -6,28 +6,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Semaphore;
-
 use super::keys::{RecordKeys, Repeated, SeenRecords};
-use super::options::GetAllOptions;
-use super::prefetch::{Entry, Permit, Permits, Queue, Sender, Task, Ticket};
+use super::prefetch::{Entry, Queue, Sender, Slot, Slots, Ticket};
+use super::source::{Converted, District, Source};
 use crate::client::paging::{
     Collection, Continuation, FirstPage, PageError, PageRequest, PageTokens, Paging, RawPage,
 };
-use crate::client::session::{Access, CallContext};
-use crate::client::transport::Body;
-use crate::columns::{Page, PageDecoder, Plan};
-use crate::{Failure, Result, runtime};
-
-/// What the consumer makes of a page that is in its place.
-pub(super) type Convert<T> = Box<dyn Fn(PlacedPage) -> Converted<T> + Send + Sync>;
-
-/// A page as the consumer takes it.
-pub(super) enum Converted<T> {
-    Ready(T),
-    /// Work for another thread.
-    Pending(Task<Result<T, Failure>>),
-}
+use crate::columns::Page;
+use crate::{Failure, runtime};
 
 /// A page whose place among the others is known.
 #[derive(Debug)]
@@ -48,58 +34,6 @@ impl PlacedPage {
     }
 }
 
-/// How far the producer goes ahead of its consumer.
-pub(super) struct Window {
-    /// What districts share that are taken one after another; `None` where each goes its own way.
-    pub(super) shared: Option<SharedWindow>,
-    /// Pages ahead of a district, beside those that are shared.
-    pub(super) pages: usize,
-    /// Partitions ahead of a district, where they are not shared.
-    pub(super) partitions: usize,
-    /// Pages ahead of each partition.
-    pub(super) partition_pages: usize,
-    /// Whether the records that came before are remembered in bounded memory.
-    pub(super) bounded: bool,
-}
-
-/// Permits that go from one district to the next. Only the one whose turn it is takes them, so that
-/// nobody waits for a permit that is held by something to be taken later.
-pub(super) struct SharedWindow {
-    pub(super) pages: Arc<Permits>,
-    /// The pages of partitions have permits of their own.
-    pub(super) partitions: Arc<Permits>,
-}
-
-/// What is the same for all districts of one call.
-pub(super) struct Source<T> {
-    pub(super) context: Arc<CallContext>,
-    /// The path below the data URL.
-    pub(super) path: String,
-    pub(super) params: Vec<(String, String)>,
-    pub(super) snapshot: bool,
-    pub(super) limit: u64,
-    pub(super) paging: Paging,
-    /// Whether records of one id are told apart by their change version, as deletes must be: an
-    /// item can be deleted, made again and deleted again. Without, they are one record.
-    pub(super) by_version: bool,
-    /// No more records than these are needed.
-    pub(super) need: Option<u64>,
-    pub(super) decoders: Decoders,
-    pub(super) convert: Convert<T>,
-    pub(super) window: Window,
-    /// Requests in flight.
-    pub(super) requests: Semaphore,
-    /// Pages between the network and their columns; they bound the memory.
-    undecoded: Semaphore,
-}
-
-/// One ODS to read.
-#[derive(Debug, Clone)]
-pub(super) struct District {
-    pub(super) number: usize,
-    pub(super) access: Access,
-}
-
 /// How many records a district must have, as far as its server said.
 pub(super) struct Counted<T> {
     /// The smallest Total-Count that came: what was added meanwhile is no loss.
@@ -113,143 +47,6 @@ pub(super) struct Counted<T> {
 
 pub(super) type PageQueue<T> = Queue<T, Option<Counted<T>>>;
 pub(super) type PageSender<T> = Sender<T, Option<Counted<T>>>;
-
-/// Decoders that are not at work; each keeps its memory from page to page.
-pub(super) struct Decoders {
-    make: Box<dyn Fn() -> PageDecoder + Send + Sync>,
-    /// Whether they pass by what no column needs.
-    are_partial: bool,
-    idle: Mutex<Vec<PageDecoder>>,
-}
-
-impl Decoders {
-    /// Decoders of whole records.
-    fn whole(links: bool) -> Self {
-        Self {
-            make: Box::new(move || PageDecoder::new(links)),
-            are_partial: false,
-            idle: Mutex::default(),
-        }
-    }
-
-    /// Decoders of what a plan needs.
-    pub(super) fn for_plan(links: bool, plan: Plan) -> Self {
-        Self {
-            make: Box::new(move || PageDecoder::for_plan(links, &plan)),
-            are_partial: true,
-            idle: Mutex::default(),
-        }
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<PageDecoder>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn decode(&self, body: &Body) -> Result<Page> {
-        let idle = self.idle().pop();
-        let mut decoder = idle.unwrap_or_else(&self.make);
-        let page = decoder.decode_parts(body.parts());
-        self.idle().push(decoder);
-        page
-    }
-
-    /// What tells the records of a page apart: without an `id` all of a record counts, whatever the
-    /// columns need.
-    fn keys(&self, page: &Page, body: &Body, by_version: bool) -> Result<RecordKeys> {
-        let keys = RecordKeys::of(page, by_version);
-        if keys.are_ids() || !self.are_partial {
-            return Ok(keys);
-        }
-        let whole = PageDecoder::new(true).decode_parts(body.parts())?;
-        Ok(RecordKeys::of(&whole, by_version))
-    }
-}
-
-impl<T: Send + 'static> Source<T> {
-    /// A source of everything that the options ask for.
-    pub(super) fn new(
-        context: Arc<CallContext>,
-        path: String,
-        read: &GetAllOptions,
-        window: Window,
-        convert: Convert<T>,
-    ) -> Self {
-        let (links, workers) = (read.links, read.batch.workers);
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self {
-            context,
-            path,
-            params: read.all_params(),
-            snapshot: read.snapshot,
-            limit: read.limit as u64,
-            paging: read.paging,
-            by_version: false,
-            need: None,
-            decoders: Decoders::whole(links),
-            convert,
-            window,
-            requests: semaphore(workers),
-            undecoded: semaphore(workers.saturating_add(cores)),
-        }
-    }
-
-    /// The pages of all these districts, one district after another, the beginnings of `ahead` of
-    /// them side by side.
-    ///
-    /// The first pages of so many districts are fetched ahead; the others of a district when all
-    /// those of the one before have been begun.
-    pub(super) fn districts(
-        self: Arc<Self>,
-        districts: Vec<District>,
-        ahead: usize,
-    ) -> PageQueue<T> {
-        Queue::spawn(ahead, |out| async move {
-            let tickets = Ticket::row(districts.len());
-            for (district, ticket) in districts.into_iter().zip(tickets) {
-                let permit = out.permits.acquire().await;
-                let queue = self.clone().district(district, ticket);
-                out.put(Entry::Queue(queue, Some(permit)));
-            }
-            Ok(None)
-        })
-    }
-
-    /// The pages of one district.
-    pub(super) fn district(self: Arc<Self>, district: District, ticket: Ticket) -> PageQueue<T> {
-        Queue::spawn(self.window.pages, |out| async move {
-            let reader = Arc::new(self.reader(district).await?);
-            reader.all(&out, ticket).await.map(Some)
-        })
-    }
-
-    /// The first page of a district.
-    pub(super) async fn first(self: Arc<Self>, district: District) -> Result<Page, Failure> {
-        let reader = Arc::new(self.reader(district).await?);
-        Ok(reader.first(true).await?.page)
-    }
-
-    async fn reader(self: Arc<Self>, district: District) -> Result<Reader<T>, Failure> {
-        let access = &district.access;
-        let collection = {
-            let _request = self.requests.acquire().await;
-            let root = self.context.data_root(access).await?;
-            Collection {
-                url: root.join(&self.path),
-                snapshot: self.context.snapshot(access, self.snapshot).await?,
-            }
-        };
-        Ok(Reader {
-            collection: collection.with_params(&self.params),
-            seen: Mutex::new(match self.window.bounded {
-                true => SeenRecords::recent(),
-                false => SeenRecords::all(),
-            }),
-            arrivals: AtomicU64::new(0),
-            source: self,
-            district,
-        })
-    }
-}
 
 /// The reading of one district.
 pub(super) struct Reader<T> {
@@ -302,13 +99,27 @@ impl FetchedPage {
 }
 
 impl<T: Send + 'static> Reader<T> {
+    pub(super) fn new(collection: Collection, source: Arc<Source<T>>, district: District) -> Self {
+        let seen = match source.window.bounded {
+            true => SeenRecords::recent(),
+            false => SeenRecords::all(),
+        };
+        Self {
+            source,
+            district,
+            collection,
+            seen: Mutex::new(seen),
+            arrivals: AtomicU64::new(0),
+        }
+    }
+
     /// Puts all pages out; gives back what they can be counted by.
-    async fn all(
+    pub(super) async fn all(
         self: Arc<Self>,
         out: &PageSender<T>,
         mut ticket: Ticket,
     ) -> Result<Counted<T>, Failure> {
-        let permit = self.permit(out, &ticket).await;
+        let slot = self.slot(out, &ticket).await;
         let need = self.source.need;
         // A count costs the server more than a page: not where one page is enough.
         let is_part = need.is_some_and(|need| need <= self.source.limit);
@@ -316,13 +127,13 @@ impl<T: Send + 'static> Reader<T> {
         let total = first.total;
         let enough = need.is_some_and(|need| first.len() >= need);
         if enough || first.is_confirmed_end() {
-            self.place(out, first, None, Some(permit));
+            self.place(out, first, None, Some(slot));
             ticket.called().await;
             return Ok(self.counted(ticket, total, false));
         }
         match self.continuation(&first).await? {
             Continuation::Partitions(tokens) => {
-                drop(permit);
+                drop(slot);
                 let size = first.limit;
                 drop(first);
                 ticket.called().await;
@@ -331,14 +142,14 @@ impl<T: Send + 'static> Reader<T> {
             }
             Continuation::Token(token) => {
                 let (size, came) = (first.limit, first.len());
-                self.place(out, first, None, Some(permit));
+                self.place(out, first, None, Some(slot));
                 ticket.called().await;
-                let permits = self.permits(out, &ticket).clone();
-                self.by_token(out, &permits, size, came, token).await?;
+                let slots = self.slots(out, &ticket).clone();
+                self.by_token(out, &slots, size, came, token).await?;
                 Ok(self.counted(ticket, total, true))
             }
             Continuation::Offset => {
-                let total = self.chain(out, &mut ticket, first, permit).await?;
+                let total = self.chain(out, &mut ticket, first, slot).await?;
                 Ok(self.counted(ticket, total, false))
             }
             Continuation::Done => Ok(self.counted(ticket, total, false)),
@@ -368,16 +179,16 @@ impl<T: Send + 'static> Reader<T> {
         }
     }
 
-    /// The permits for pages: the queue's own while others have the right to those that are shared.
-    fn permits<'a>(&'a self, out: &'a PageSender<T>, ticket: &Ticket) -> &'a Arc<Permits> {
+    /// The slots for pages: the queue's own while others have the right to those that are shared.
+    fn slots<'a>(&'a self, out: &'a PageSender<T>, ticket: &Ticket) -> &'a Arc<Slots> {
         match &self.source.window.shared {
             Some(shared) if ticket.is_up() => &shared.pages,
-            _ => &out.permits,
+            _ => &out.slots,
         }
     }
 
-    pub(super) async fn permit(&self, out: &PageSender<T>, ticket: &Ticket) -> Permit {
-        self.permits(out, ticket).acquire().await
+    pub(super) async fn slot(&self, out: &PageSender<T>, ticket: &Ticket) -> Slot {
+        self.slots(out, ticket).acquire().await
     }
 
     fn counted(self: Arc<Self>, ticket: Ticket, total: Option<u64>, early: bool) -> Counted<T> {
@@ -406,7 +217,7 @@ impl<T: Send + 'static> Reader<T> {
         out: &PageSender<T>,
         page: FetchedPage,
         before: Option<(&RecordKeys, usize)>,
-        permit: Option<Permit>,
+        slot: Option<Slot>,
     ) -> usize {
         let repeated = self.seen().add(&page.keys, before);
         let placed = PlacedPage {
@@ -417,14 +228,14 @@ impl<T: Send + 'static> Reader<T> {
         };
         let new = placed.new_records();
         out.put(match (self.source.convert)(placed) {
-            Converted::Ready(result) => Entry::Ready(result, permit),
-            Converted::Pending(task) => Entry::Pending(task, permit),
+            Converted::Ready(result) => Entry::Ready(result, slot),
+            Converted::Pending(task) => Entry::Pending(task, slot),
         });
         new
     }
 
     /// The first page, as large as the server allows.
-    async fn first(self: &Arc<Self>, count: bool) -> Result<FetchedPage, Failure> {
+    pub(super) async fn first(self: &Arc<Self>, count: bool) -> Result<FetchedPage, Failure> {
         let source = &self.source;
         let mut limit = source.need.unwrap_or(u64::MAX).min(source.limit).max(1);
         loop {
@@ -447,18 +258,18 @@ impl<T: Send + 'static> Reader<T> {
     /// The partitions, side by side, each after the one before.
     async fn partitions(self: &Arc<Self>, out: &PageSender<T>, size: u64, tokens: Vec<String>) {
         let window = &self.source.window;
-        let permits = match &window.shared {
+        let slots = match &window.shared {
             Some(shared) => shared.partitions.clone(),
-            None => Permits::new(window.partitions),
+            None => Slots::new(window.partitions),
         };
         for token in tokens {
-            let permit = permits.acquire().await;
+            let slot = slots.acquire().await;
             let reader = self.clone();
             let queue = Queue::spawn(window.partition_pages, |out| async move {
-                reader.by_token(&out, &out.permits, size, 0, token).await?;
+                reader.by_token(&out, &out.slots, size, 0, token).await?;
                 Ok(None)
             });
-            out.put(Entry::Queue(queue, Some(permit)));
+            out.put(Entry::Queue(queue, Some(slot)));
         }
     }
 
@@ -467,7 +278,7 @@ impl<T: Send + 'static> Reader<T> {
     async fn by_token(
         self: &Arc<Self>,
         out: &PageSender<T>,
-        permits: &Arc<Permits>,
+        slots: &Arc<Slots>,
         mut size: u64,
         mut came: u64,
         token: String,
@@ -475,7 +286,7 @@ impl<T: Send + 'static> Reader<T> {
         let need = self.source.need.unwrap_or(u64::MAX);
         let mut tokens = PageTokens::new(token);
         while came < need {
-            let permit = permits.acquire().await;
+            let slot = slots.acquire().await;
             let mut page = loop {
                 let ask = Ask::Token(tokens.current().to_owned(), size);
                 match self.fetch(ask).await {
@@ -487,7 +298,7 @@ impl<T: Send + 'static> Reader<T> {
             let next = page.next.take();
             let records = page.len();
             came += records;
-            self.place(out, page, None, Some(permit));
+            self.place(out, page, None, Some(slot));
             match next {
                 Some(next) => tokens.advance(next, records)?,
                 None => break,
@@ -501,16 +312,16 @@ impl<T: Send + 'static> Reader<T> {
         let source = &self.source;
         let (context, access) = (&source.context, &self.district.access);
         let _undecoded = source.undecoded.acquire().await;
-        let raw = {
-            let _request = source.requests.acquire().await;
+        let fetch = async {
             match &ask {
-                Ask::Offset(page) => self.collection.fetch(context, access, *page).await?,
+                Ask::Offset(page) => self.collection.fetch(context, access, *page).await,
                 Ask::Token(token, size) => {
                     let fetch = self.collection.fetch_at(context, access, token, *size);
-                    fetch.await?
+                    fetch.await
                 }
             }
         };
+        let raw = source.requests.run(fetch).await?;
         let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed);
         let reader = self.clone();
         let decoded = runtime::compute(move || reader.decode(ask, raw, arrival)).await;
@@ -557,8 +368,8 @@ impl<T: Send + 'static> Counted<T> {
                 collection,
                 ..
             } = &*self.reader;
-            let _request = source.requests.acquire().await;
-            let count = collection.count(&source.context, &district.access).await?;
+            let count = collection.count(&source.context, &district.access);
+            let count = source.requests.run(count).await?;
             total = count.unwrap_or(total).min(total);
         }
         Ok((records < total).then_some(total))
@@ -573,10 +384,6 @@ impl<T: Send + 'static> Counted<T> {
     pub(super) fn district(&self) -> usize {
         self.reader.district.number
     }
-}
-
-fn semaphore(permits: usize) -> Semaphore {
-    Semaphore::new(permits.min(Semaphore::MAX_PERMITS))
 }
 
 /// What is said of a district with fewer records than its server counts.

@@ -2,8 +2,8 @@
 //!
 //! A [`Queue`] is filled by a task of its own with [`Entry`]s: results that are ready, results that
 //! are still being worked at, or queues that stand in the place of their results. Each result may
-//! hold a [`Permit`] until it is taken, and the task waits for one before it begins another. There
-//! are fewer permits once results lie there before anyone asks for them, and more again where
+//! hold a [`Slot`] until it is taken, and the task waits for one before it begins another. There
+//! are fewer slots once results lie there before anyone asks for them, and more again where
 //! someone has to wait: memory is for those who need it. Dropping a queue stops its task and all
 //! that it began.
 
@@ -41,12 +41,12 @@ impl<T> Drop for Task<T> {
     }
 }
 
-/// The minimum number of permits: while one result is taken, others are worked at.
+/// The minimum number of slots: while one result is taken, others are worked at.
 const FEWEST: usize = 3;
 
-/// The permits of one queue, or of several that take them one after another.
+/// The slots of one queue, or of several that take them one after another.
 #[derive(Debug)]
-pub(super) struct Permits {
+pub(super) struct Slots {
     free: Arc<Semaphore>,
     most: usize,
     now: AtomicUsize,
@@ -54,7 +54,7 @@ pub(super) struct Permits {
     unawaited: AtomicUsize,
 }
 
-impl Permits {
+impl Slots {
     pub(super) fn new(most: usize) -> Arc<Self> {
         let most = most.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
@@ -65,50 +65,50 @@ impl Permits {
         })
     }
 
-    /// Waits for a free permit.
-    pub(super) async fn acquire(self: &Arc<Self>) -> Permit {
-        let permit = self.free.clone().acquire_owned().await;
-        Permit {
-            permit: permit.expect("nobody closes the semaphore"),
-            permits: self.clone(),
+    /// Waits for a free slot.
+    pub(super) async fn acquire(self: &Arc<Self>) -> Slot {
+        let slot = self.free.clone().acquire_owned().await;
+        Slot {
+            slot: slot.expect("nobody closes the semaphore"),
+            slots: self.clone(),
         }
     }
 }
 
 /// The right to be ahead with one result.
 #[derive(Debug)]
-pub(super) struct Permit {
-    permit: OwnedSemaphorePermit,
-    permits: Arc<Permits>,
+pub(super) struct Slot {
+    slot: OwnedSemaphorePermit,
+    slots: Arc<Slots>,
 }
 
-impl Permit {
-    /// Gives the permit back; says whether someone had to wait for the result.
+impl Slot {
+    /// Gives the slot back; says whether someone had to wait for the result.
     fn give_back(self, waited: bool) {
-        let Permits {
+        let Slots {
             free,
             most,
             now,
             unawaited,
-        } = &*self.permits;
+        } = &*self.slots;
         // Only the consumer changes these.
-        let permits = now.load(Ordering::Relaxed);
+        let slots = now.load(Ordering::Relaxed);
         let in_a_row = match waited {
             true => 0,
             false => unawaited.load(Ordering::Relaxed) + 1,
         };
         unawaited.store(in_a_row, Ordering::Relaxed);
-        if waited && permits < *most {
-            now.store(permits + 1, Ordering::Relaxed);
+        if waited && slots < *most {
+            now.store(slots + 1, Ordering::Relaxed);
             free.add_permits(1);
-        } else if in_a_row > *most && permits > FEWEST {
-            now.store(permits - 1, Ordering::Relaxed);
-            self.permit.forget();
+        } else if in_a_row > *most && slots > FEWEST {
+            now.store(slots - 1, Ordering::Relaxed);
+            self.slot.forget();
         }
     }
 }
 
-/// The right to take permits that several share. It goes from one to the next.
+/// The right to take slots that several share. It goes from one to the next.
 #[derive(Debug)]
 pub(super) struct Ticket {
     before: Option<Before>,
@@ -146,7 +146,7 @@ impl Ticket {
         }
     }
 
-    /// Lets the next one begin, if there is one: all that this one needs has its permit.
+    /// Lets the next one begin, if there is one: all that this one needs has its slot.
     pub(super) fn pass(&mut self) {
         if let Some(after) = self.after.take() {
             self.passed = true;
@@ -167,10 +167,10 @@ impl Drop for Ticket {
 /// One result, on its way.
 #[derive(Debug)]
 pub(super) enum Entry<T, E> {
-    Ready(T, Option<Permit>),
-    Pending(Task<Result<T, Failure>>, Option<Permit>),
-    /// The results of another queue stand here; it holds the permit to its end.
-    Queue(Queue<T, E>, Option<Permit>),
+    Ready(T, Option<Slot>),
+    Pending(Task<Result<T, Failure>>, Option<Slot>),
+    /// The results of another queue stand here; it holds the slot to its end.
+    Queue(Queue<T, E>, Option<Slot>),
 }
 
 /// Results in their order, and what the task has to say at its end.
@@ -178,39 +178,39 @@ pub(super) enum Entry<T, E> {
 pub(super) struct Queue<T, E> {
     entries: mpsc::UnboundedReceiver<Entry<T, E>>,
     task: Task<Result<E, Failure>>,
-    permit: Option<(Permit, bool)>,
+    slot: Option<(Slot, bool)>,
 }
 
 /// Where a queue's task puts its results.
 #[derive(Debug)]
 pub(super) struct Sender<T, E> {
     entries: mpsc::UnboundedSender<Entry<T, E>>,
-    /// The queue's own permits.
-    pub(super) permits: Arc<Permits>,
+    /// The queue's own slots.
+    pub(super) slots: Arc<Slots>,
 }
 
 impl<T: Send + 'static, E: Send + 'static> Queue<T, E> {
-    /// Starts a task with this many permits.
-    pub(super) fn spawn<F>(permits: usize, work: impl FnOnce(Sender<T, E>) -> F) -> Self
+    /// Starts a task with this many slots.
+    pub(super) fn spawn<F>(slots: usize, work: impl FnOnce(Sender<T, E>) -> F) -> Self
     where
         F: Future<Output = Result<E, Failure>> + Send + 'static,
     {
         let (sender, entries) = mpsc::unbounded_channel();
         let sender = Sender {
             entries: sender,
-            permits: Permits::new(permits),
+            slots: Slots::new(slots),
         };
         Self {
             entries,
             task: Task::spawn(work(sender)),
-            permit: None,
+            slot: None,
         }
     }
 
     /// What the task has to say, after its last result.
     async fn end(&mut self) -> Result<E, Failure> {
-        if let Some((permit, waited)) = self.permit.take() {
-            permit.give_back(waited);
+        if let Some((slot, waited)) = self.slot.take() {
+            slot.give_back(waited);
         }
         self.task.join().await?
     }
@@ -257,23 +257,23 @@ impl<T: Send + 'static, E: Send + 'static> InOrder<T, E> {
         };
         let mut waited = queue.entries.is_empty();
         let event = match queue.entries.recv().await {
-            Some(Entry::Queue(mut queue, permit)) => {
+            Some(Entry::Queue(mut queue, slot)) => {
                 let waited = queue.entries.is_empty();
-                queue.permit = permit.map(|permit| (permit, waited));
+                queue.slot = slot.map(|slot| (slot, waited));
                 self.open.push(queue);
                 Event::Begun
             }
-            Some(Entry::Ready(result, permit)) => {
-                if let Some(permit) = permit {
-                    permit.give_back(waited);
+            Some(Entry::Ready(result, slot)) => {
+                if let Some(slot) = slot {
+                    slot.give_back(waited);
                 }
                 Event::Result(result)
             }
-            Some(Entry::Pending(mut task, permit)) => {
+            Some(Entry::Pending(mut task, slot)) => {
                 waited |= !task.is_finished();
                 let result = task.join().await??;
-                if let Some(permit) = permit {
-                    permit.give_back(waited);
+                if let Some(slot) = slot {
+                    slot.give_back(waited);
                 }
                 Event::Result(result)
             }

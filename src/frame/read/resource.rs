@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::options::{GetAllOptions, OnShort, SchemaChoice};
-use super::pages::Source;
+use super::source::Source;
 use super::whole::{Records, WholePages};
 use crate::client::metadata::{Described, Metadata};
+use crate::client::permits::Permits;
 use crate::client::session::{Access, CallContext};
 use crate::client::urls;
 use crate::openapi::{self, Record};
@@ -45,6 +46,11 @@ impl<'a> Resource<'a> {
             endpoint,
             options,
         })
+    }
+
+    /// The permits of the call's requests.
+    pub(super) fn requests(&self) -> &Permits {
+        &self.source.requests
     }
 
     /// Whether the columns may come from a document.

@@ -12,11 +12,10 @@ use super::assemble::documented_layout;
 use super::districts::visits;
 use super::keys::Repeated;
 use super::options::{GetAllOptions, OnShort, SchemaChoice};
-use super::pages::{
-    Convert, Converted, Decoders, District, PlacedPage, SharedWindow, Source, Window,
-};
-use super::prefetch::{Permits, Task};
+use super::pages::PlacedPage;
+use super::prefetch::{Slots, Task};
 use super::resource::Resource;
+use super::source::{Convert, Converted, Decoders, District, SharedWindow, Source, Window};
 use super::stream::{self, ConvertedPage, StreamOptions, Table, contextualize};
 use super::whole::without_rows;
 use crate::client::session::CallContext;
@@ -432,8 +431,8 @@ impl Scan {
 fn window(workers: usize) -> Window {
     Window {
         shared: Some(SharedWindow {
-            pages: Permits::new(workers),
-            partitions: Permits::new(workers),
+            pages: Slots::new(workers),
+            partitions: Slots::new(workers),
         }),
         pages: 1,
         partitions: 0,

@@ -7,8 +7,9 @@ use arrow_array::RecordBatch;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use polars::prelude::DataFrame;
 
-use super::pages::{self, Counted, District, Source};
+use super::pages::{self, Counted};
 use super::prefetch::{Event, InOrder};
+use super::source::{District, Source};
 use crate::client::Control;
 use crate::frame::client_defaults::into_error;
 use crate::{Error, Failure, Result};

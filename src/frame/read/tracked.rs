@@ -6,7 +6,7 @@ use polars::prelude::*;
 
 use super::assemble::frame_of;
 use super::options::{GetAllOptions, check_sizes};
-use super::pages::Source;
+use super::source::Source;
 use super::whole::Records;
 use crate::client::changes::check_window;
 use crate::client::metadata::{Described, Metadata};

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use polars::prelude::*;
 
 use super::options::GetAllOptions;
-use super::pages::{self, Converted, District, PlacedPage, Source, Window};
+use super::pages::{self, PlacedPage};
 use super::prefetch::{Event, InOrder, Ticket};
+use super::source::{Converted, District, Source, Window};
 use crate::client::session::{Access, CallContext};
 use crate::columns::Page;
 use crate::{Failure, Result, runtime};

@@ -1,0 +1,56 @@
+"""Districts whose hosts keep silent, among healthy ones: nobody waits behind them."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import polars as pl
+import pytest
+from conftest import Answer, Request, ScriptedOds
+
+import polars_edfi as edfi
+
+ENDPOINT = "ed-fi/students"
+SILENT = [0, 3, 7, 12, 18, 25, 31, 39]
+TIMEOUT = 1.5
+
+
+@pytest.fixture
+def silent() -> Iterator[list[str]]:
+    """Hosts that take connections and say nothing."""
+    sockets = [socket.create_server(("127.0.0.1", 0), backlog=64) for _ in SILENT]
+    yield [f"http://127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+
+
+@pytest.mark.parametrize("in_front", [True, False])
+def test_healthy_districts_are_done_within_one_timeout(
+    make_ods: Callable[..., ScriptedOds], silent: list[str], in_front: bool
+) -> None:
+    ods = make_ods(3)
+    served: list[float] = []
+
+    def script(_: Request) -> Answer | None:
+        served.append(time.monotonic())
+        return None
+
+    ods.script = script
+    urls = [f"{ods.url}" for _ in range(40)]
+    places = range(len(SILENT)) if in_front else SILENT
+    for place, url in zip(places, silent, strict=True):
+        urls[place] = url
+    districts = pl.DataFrame(
+        {"District BK": [f"d{n}" for n in range(40)], "targetUrl": urls, "EdFi Token": "token"}
+    )
+    runner = edfi.Resource(ENDPOINT, api_version="v3", timeout=TIMEOUT, max_retries=1)
+    begin = time.monotonic()
+    out = runner.batch_get_all(districts, key_col="District BK", schema="infer", workers=8)
+    took = time.monotonic() - begin
+    failed = out.filter(pl.col("status") == "error")
+    assert set(failed["District BK"]) == {f"d{place}" for place in places}
+    assert out.height == 3 * (40 - len(SILENT)) + len(SILENT)
+    # Results keep the order of the districts.
+    assert out["District BK"].unique(maintain_order=True).to_list() == [f"d{n}" for n in range(40)]
+    assert max(served) - begin < 1.8 * TIMEOUT
+    assert took < 4 * TIMEOUT
