@@ -45,6 +45,21 @@ fn kind(number: &str) -> Kind {
     }
 }
 
+/// The sign of a number, its digits without zeros at either end, and their power of ten.
+fn decimal(number: &str) -> (bool, String, i32) {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let unsigned = mantissa.trim_start_matches('-');
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let all = format!("{whole}{fraction}");
+    let digits = all.trim_end_matches('0');
+    let zeros = all.len() - digits.len();
+    let power = exponent.parse::<i32>().unwrap() - fraction.len() as i32 + zeros as i32;
+    match digits.trim_start_matches('0') {
+        "" => (false, String::new(), 0),
+        digits => (number.starts_with('-'), digits.to_owned(), power),
+    }
+}
+
 impl Json {
     /// The canonical text, or with other spaces the text of a server.
     pub(super) fn write(
@@ -57,7 +72,14 @@ impl Json {
             Self::Boolean(value) => value.to_string(),
             Self::Number(text) if canonical => match kind(text) {
                 Kind::Integer(value) => value.to_string(),
-                Kind::Float(value) => serde_json::to_string(&value).unwrap(),
+                Kind::Float(value) => {
+                    let shortest = serde_json::to_string(&value).unwrap();
+                    // A float that holds not all digits does not stand for the number.
+                    match decimal(&shortest) == decimal(text) {
+                        true => shortest,
+                        false => text.clone(),
+                    }
+                }
                 Kind::Text => text.clone(),
             },
             Self::Number(text) => text.clone(),
@@ -184,7 +206,16 @@ fn resolve(values: &[&Json]) -> DataType {
                 _ => unreachable!(),
             })
             .collect();
-        DataType::List(Box::new(resolve(&elements)))
+        let is_empty =
+            |element: &&&Json| matches!(element, Json::Object(members) if members.is_empty());
+        let is_there = |element: &&&Json| ***element != Json::Null;
+        let count = elements.iter().filter(is_there).count();
+        // An object without properties is not nothing in a list.
+        let inner = match count > 0 && elements.iter().filter(is_empty).count() == count {
+            true => DataType::Struct(Vec::new()),
+            false => resolve(&elements),
+        };
+        DataType::List(Box::new(inner))
     } else if all(&|value| matches!(value, Json::Object(_))) {
         let mut keys: Vec<&String> = Vec::new();
         for value in &values {
