@@ -100,7 +100,12 @@ impl Failure {
         }
     }
 
-    /// The failure of a request that was not sent because its call was interrupted.
+    /// What is said of a read that was dropped because of a cancellation.
+    pub(crate) fn interrupted() -> Self {
+        Self::new("interrupted")
+    }
+
+    /// What is said of a row that was not sent because of a cancellation.
     pub(crate) fn not_sent() -> Self {
         Self::new("not sent: interrupted")
     }

@@ -46,6 +46,7 @@ pub mod columns;
 mod error;
 mod frame;
 mod openapi;
+mod per_process;
 #[cfg(feature = "python")]
 mod python;
 mod runtime;

@@ -14,23 +14,17 @@ use std::thread;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use crate::per_process::PerProcess;
 use crate::{Error, Result};
 
-static THREADS: Mutex<Option<(u32, Arc<Threads>)>> = Mutex::new(None);
-
-/// A worker, and the process that it belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Worker {
-    pub(crate) number: usize,
-    pub(crate) process: u32,
-}
+static THREADS: PerProcess<Mutex<Option<Arc<Threads>>>> = PerProcess::new();
 
 thread_local! {
-    static WORKER: Cell<Option<Worker>> = const { Cell::new(None) };
+    static WORKER: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// The worker that this thread drives; none where the runtime is somebody else's.
-pub(crate) fn worker() -> Option<Worker> {
+/// The number of the worker that this thread drives; none where the runtime is somebody else's.
+pub(crate) fn worker() -> Option<usize> {
     WORKER.get()
 }
 
@@ -45,12 +39,11 @@ pub(crate) fn other_workers(most: usize) -> Vec<Handle> {
 }
 
 /// Makes this thread drive a worker until it is dropped.
-struct Driving(Option<Worker>);
+struct Driving(Option<usize>);
 
 impl Driving {
     fn worker(number: usize) -> Self {
-        let process = std::process::id();
-        Self(WORKER.replace(Some(Worker { number, process })))
+        Self(WORKER.replace(Some(number)))
     }
 }
 
@@ -71,16 +64,13 @@ pub(crate) struct Threads {
 impl Threads {
     /// Those of this process, made at the first use.
     pub(crate) fn get() -> Result<Arc<Self>> {
-        let mut threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
-        let process = std::process::id();
-        match &*threads {
-            Some((owner, threads)) if *owner == process => return Ok(threads.clone()),
-            // Dropping a runtime whose threads are gone would wait for them for ever.
-            Some(_) => std::mem::forget(threads.take()),
-            None => {}
+        let threads = THREADS.get().lock();
+        let mut threads = threads.unwrap_or_else(PoisonError::into_inner);
+        if let Some(threads) = &*threads {
+            return Ok(threads.clone());
         }
         let new = Arc::new(Self::start()?);
-        *threads = Some((process, new.clone()));
+        *threads = Some(new.clone());
         Ok(new)
     }
 

@@ -78,8 +78,10 @@ def post_payload(
     where it stands twice in an eager call. ``LazyFrame.edfi.sink_post_payload`` and
     :meth:`EdFiClient.batch_post_payload` send each row once, always.
 
-    Ctrl-C is not seen before the query comes back. The cells of a frame are part of a serialised
-    plan, tokens among them: where plans travel, use ``client``.
+    After Ctrl-C nothing more is sent, and what was sent is waited for; a second one does not wait.
+    Python raises ``KeyboardInterrupt`` as the query comes back, and its rows are lost, those that
+    were written, too. The cells of a frame are part of a serialised plan, tokens among them: where
+    plans travel, use ``client``.
 
     Examples
     --------

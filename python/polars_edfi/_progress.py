@@ -33,7 +33,9 @@ class Bar:
         with contextlib.suppress(Exception):
             from tqdm.auto import tqdm
 
-            with tqdm(desc=text, unit=f" {unit}") as bar:
+            # With a delay it is not drawn while it is made: there, and without a lock of one's own,
+            # an error leaves tqdm's lock taken, for all other bars.
+            with tqdm(desc=text, unit=f" {unit}", delay=1e-9) as bar:
                 closed = False
                 while not closed:
                     closed = self._closed.wait(EVERY)
@@ -43,7 +45,8 @@ class Bar:
                     if records:
                         bar.set_postfix(records=records, refresh=False)
                     bar.n = done
-                    bar.refresh()
+                    with tqdm.get_lock():  # type: ignore[no-untyped-call]
+                        bar.refresh(nolock=True)
 
     def close(self) -> None:
         """Draw it for the last time."""

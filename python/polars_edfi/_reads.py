@@ -110,8 +110,8 @@ class Reads(ClientBase):
         EdFiError
             An argument is wrong. All of these before anything is sent.
         KeyboardInterrupt
-            After Ctrl-C, with all rows in ``rows``: unfinished districts are error rows. A second
-            Ctrl-C stops at once.
+            After Ctrl-C, within half a second, with all rows in ``rows``: unfinished districts are
+            error rows. The same holds for whatever a signal handler raises.
 
         Examples
         --------

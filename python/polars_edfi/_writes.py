@@ -107,8 +107,10 @@ class Writes(ClientBase):
         polars.exceptions.ColumnNotFoundError, polars.exceptions.SchemaError, EdFiError
             As in :meth:`batch_get_all`, before anything is sent.
         KeyboardInterrupt
-            After Ctrl-C, with all rows in ``rows``: requests in flight are waited for, rows that
-            were not sent are error rows.
+            After Ctrl-C, with all rows in ``rows``: writes in flight are waited for, rows that were
+            not sent are error rows, ``not sent: interrupted``. After a second one, writes in flight
+            are error rows, too: ``interrupted; it may have been applied``. The same holds for
+            whatever a signal handler raises.
 
         Examples
         --------

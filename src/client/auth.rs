@@ -4,7 +4,7 @@
 //! process, and whoever needs a token that is being fetched waits for it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -16,6 +16,7 @@ use super::flight::Flight;
 use super::secret::Secret;
 use super::transport::{Request, Response, SendOptions, Transport};
 use crate::Failure;
+use crate::per_process::PerProcess;
 
 /// A token is renewed this long before its end.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -28,14 +29,14 @@ const LONGEST_TOKEN: usize = 1 << 14;
 /// A point in time beyond this is counted in milliseconds.
 const LAST_SECOND: f64 = 1e11;
 
-static CACHE: LazyLock<Mutex<HashMap<Arc<Owner>, Arc<Slot>>>> = LazyLock::new(Mutex::default);
+static CACHE: PerProcess<Mutex<HashMap<Arc<Owner>, Arc<PerProcess<Slot>>>>> = PerProcess::new();
 
 /// What a client proves itself with, and where. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Credentials {
     owner: Arc<Owner>,
     secret: Secret,
-    slot: Arc<Slot>,
+    slot: Arc<PerProcess<Slot>>,
 }
 
 /// A bearer token.
@@ -121,7 +122,8 @@ impl Credentials {
             client_id,
             secret: secret.sha256(),
         });
-        let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+        let cache = CACHE.get().lock();
+        let mut cache = cache.unwrap_or_else(PoisonError::into_inner);
         let slot = cache.entry(owner.clone()).or_default().clone();
         Self {
             owner,
@@ -150,13 +152,14 @@ impl Credentials {
 
     /// The token of this process, if there is one with some life left.
     pub(crate) fn cached(&self) -> Option<Token> {
-        self.slot.fresh()
+        self.slot.get().fresh()
     }
 
     /// Forgets a token that a server refused.
     pub(crate) fn forget(&self, refused: &Secret) {
         let mut token = self
             .slot
+            .get()
             .token
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -171,7 +174,7 @@ impl Credentials {
         transport: &Transport,
         options: SendOptions<'_>,
     ) -> Result<Token, Failure> {
-        let turn = self.slot.flight.turn(options.cancellation).await?;
+        let turn = self.slot.get().flight.turn(options.cancellation).await?;
         if let Some(failure) = turn.shared_failure() {
             return Err(failure);
         }
@@ -186,11 +189,12 @@ impl Credentials {
         options: SendOptions<'_>,
         usable: impl Fn(&Token) -> bool,
     ) -> Result<(Token, bool), Failure> {
-        if let Some(token) = self.slot.fresh().filter(&usable) {
+        let slot = self.slot.get();
+        if let Some(token) = slot.fresh().filter(&usable) {
             return Ok((token, false));
         }
-        let turn = self.slot.flight.turn(options.cancellation).await?;
-        if let Some(token) = self.slot.fresh().filter(&usable) {
+        let turn = slot.flight.turn(options.cancellation).await?;
+        if let Some(token) = slot.fresh().filter(&usable) {
             return Ok((token, false));
         }
         if let Some(failure) = turn.recent_failure() {
@@ -209,9 +213,9 @@ impl Credentials {
     ) -> Result<Token, Failure> {
         let fetched = self.request(transport, options).await;
         match &fetched {
-            Ok(token) => self.slot.set(Some(token.clone())),
+            Ok(token) => self.slot.get().set(Some(token.clone())),
             Err(failure) if matches!(failure.http_status, Some(400 | 401 | 403)) => {
-                self.slot.set(None);
+                self.slot.get().set(None);
             }
             Err(_) => {}
         }

@@ -15,6 +15,7 @@ use super::retry::RetryPolicy;
 use super::secret::Secret;
 use super::transport::{SendOptions, Transport};
 use super::urls::{self, BaseUrl};
+use crate::per_process::PerProcess;
 use crate::{Error, Failure, Result};
 
 /// The default endpoint of a client.
@@ -41,9 +42,9 @@ pub struct EdFiClient(Arc<Inner>);
 
 struct Inner {
     config: ClientConfig,
-    discoveries: Mutex<HashMap<BaseUrl, Arc<Flight<Discovery>>>>,
+    discoveries: PerProcess<Mutex<HashMap<BaseUrl, Arc<Flight<Discovery>>>>>,
     /// The ODSs that were seen to serve no metadata, and when.
-    no_metadata: Mutex<HashMap<BaseUrl, Instant>>,
+    no_metadata: PerProcess<Mutex<HashMap<BaseUrl, Instant>>>,
 }
 
 /// What a client was configured to.
@@ -93,8 +94,8 @@ impl EdFiClient {
     pub(super) fn new(config: ClientConfig) -> Self {
         Self(Arc::new(Inner {
             config,
-            discoveries: Mutex::default(),
-            no_metadata: Mutex::default(),
+            discoveries: PerProcess::new(),
+            no_metadata: PerProcess::new(),
         }))
     }
 
@@ -132,6 +133,15 @@ impl EdFiClient {
     #[cfg(feature = "python")]
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Closes the connections if this is the only handle: who keeps it for later needs none.
+    #[cfg(feature = "python")]
+    pub(crate) fn close_if_unused(&self) {
+        let transport = &self.0.config.transport;
+        if Arc::strong_count(&self.0) == 1 && Arc::strong_count(transport) == 1 {
+            transport.close();
+        }
     }
 
     pub(crate) fn base(&self) -> Option<&BaseUrl> {
@@ -219,7 +229,7 @@ impl EdFiClient {
         control: &Control,
     ) -> Result<Discovery, Failure> {
         let flight = {
-            let discoveries = &self.0.discoveries;
+            let discoveries = self.0.discoveries.get();
             let mut flights = discoveries.lock().unwrap_or_else(PoisonError::into_inner);
             flights.entry(base.clone()).or_default().clone()
         };
@@ -245,14 +255,14 @@ impl EdFiClient {
     }
 
     pub(crate) fn lacks_metadata(&self, base: &BaseUrl) -> bool {
-        let bases = &self.0.no_metadata;
+        let bases = self.0.no_metadata.get();
         let bases = bases.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = bases.get(base);
         seen.is_some_and(|seen| seen.elapsed() < METADATA_MAY_COME)
     }
 
     pub(crate) fn set_lacks_metadata(&self, base: &BaseUrl, lacks: bool) {
-        let bases = &self.0.no_metadata;
+        let bases = self.0.no_metadata.get();
         let mut bases = bases.lock().unwrap_or_else(PoisonError::into_inner);
         match lacks {
             true => bases.insert(base.clone(), Instant::now()),

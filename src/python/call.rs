@@ -1,5 +1,6 @@
 //! A call that runs while Python waits: its progress, its rows, what stops it.
 
+use std::convert::Infallible;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -58,8 +59,23 @@ impl Call {
     }
 }
 
-/// Runs a call to its end, without the GIL.
+/// Runs a call that only reads, which is dropped as soon as Python raises something.
 pub(super) fn run<T: Send>(
+    py: Python<'_>,
+    call: &Call,
+    future: impl Future<Output = Result<T>> + Send,
+) -> PyResult<T> {
+    let cancellation = call.control.cancellation.clone();
+    run_write(py, call, async {
+        tokio::select! {
+            outcome = future => outcome,
+            () = cancellation.cancelled() => Err(Error::Interrupted),
+        }
+    })
+}
+
+/// Runs a call to its end, without the GIL.
+pub(super) fn run_write<T: Send>(
     py: Python<'_>,
     call: &Call,
     future: impl Future<Output = Result<T>> + Send,
@@ -113,9 +129,10 @@ pub(super) fn run_batch(
 
 /// Waits for a call on this library's threads, and gives what Python raised meanwhile.
 ///
-/// The first thing that is raised (Ctrl-C, the time-out of a scheduler) cancels the call, which
-/// then comes back with what it has; the second one gives up at once.
-fn wait<T: Send>(
+/// The first thing that is raised (Ctrl-C, the time-out of a scheduler) cancels the call, which then
+/// comes back with what it has as soon as its writes in flight are answered; the second one does not
+/// wait for these; a third one gives up.
+pub(super) fn wait<T: Send>(
     py: Python<'_>,
     control: &Control,
     future: impl Future<Output = Result<T>> + Send,
@@ -129,20 +146,22 @@ fn wait<T: Send>(
             .unwrap_or_else(PoisonError::into_inner)
             .recv_timeout(TICK)
     };
-    let (abort, aborted) = tokio::sync::oneshot::channel::<()>();
+    let (give_up, given_up) = tokio::sync::oneshot::channel::<()>();
     let (outcome, mut raised) = std::thread::scope(|scope| {
         scope.spawn(|| {
             let outcome = threads.block_on(async {
                 tokio::select! {
                     outcome = future => outcome,
-                    Ok(()) = aborted => Err(Error::Interrupted),
+                    _ = given_up => Err(Error::Interrupted),
+                    never = warn_of_writes(control) => match never {},
                 }
             });
             // The receiver waits until this arrives.
             let _ = sender.send(outcome);
         });
-        let mut abort = Some(abort);
+        let mut give_up = Some(give_up);
         let mut raised: Option<PyErr> = None;
+        let mut times = 0;
         loop {
             match py.detach(tick) {
                 Ok(outcome) => break (outcome, raised),
@@ -153,12 +172,13 @@ fn wait<T: Send>(
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if let Err(exception) = py.check_signals() {
-                control.cancel();
-                if raised.replace(exception).is_some()
-                    && let Some(abort) = abort.take()
-                {
-                    // The call may have ended in this very moment.
-                    let _ = abort.send(());
+                raised = Some(exception);
+                times += 1;
+                match times {
+                    1 => control.cancel(),
+                    2 => control.abort(),
+                    // Dropping it is the message.
+                    _ => drop(give_up.take()),
                 }
             }
         }
@@ -168,4 +188,30 @@ fn wait<T: Send>(
         raised = Some(exception);
     }
     Ok((outcome, raised))
+}
+
+/// Says what a cancelled call still waits for; never ends.
+async fn warn_of_writes(control: &Control) -> Infallible {
+    control.cancellation.cancelled().await;
+    let writes = control.cancellation.writes();
+    if writes > 0 {
+        log::warn!(
+            "interrupted: waiting for the answers to {writes} requests that write; a second \
+             interrupt stops at once"
+        );
+    }
+    std::future::pending().await
+}
+
+/// Waits for a future that another thread drives. Whatever is logged runs Python, and on Python's
+/// main thread a signal handler could raise there, where nobody would see it.
+pub(super) fn off_the_main_thread<T: Send>(
+    future: impl Future<Output = Result<T>> + Send,
+) -> Result<T> {
+    let threads = Threads::get()?;
+    std::thread::scope(|scope| {
+        let driving = scope.spawn(|| threads.block_on(future));
+        let ended = driving.join();
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }

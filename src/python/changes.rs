@@ -8,7 +8,7 @@ use super::call::{Call, run};
 use super::client::Client;
 use super::exchange::PyDataFrame;
 use super::options;
-use crate::{ChangeOptions, Error};
+use crate::ChangeOptions;
 
 /// See `EdFiClient.available_change_versions`: (oldest, newest).
 #[pyfunction]
@@ -17,13 +17,7 @@ pub(crate) fn available_change_versions(
     client: &Client,
     call: &Call,
 ) -> PyResult<(i64, i64)> {
-    let control = call.control();
-    let versions = run(py, call, async {
-        tokio::select! {
-            versions = client.0.available_change_versions() => versions,
-            () = control.cancellation.cancelled() => Err(Error::Interrupted),
-        }
-    })?;
+    let versions = run(py, call, client.0.available_change_versions())?;
     Ok((versions.oldest, versions.newest))
 }
 

@@ -1,12 +1,17 @@
 //! The expression plugin: columns in, a Struct out, over the same functions as the batches.
 
+use std::collections::HashMap;
+
 use polars::prelude::*;
 
+use super::call::{TICK, off_the_main_thread};
 use super::plugin::export_expression;
 use super::plugin_arguments::PluginArguments;
+use super::sigint::Watch;
 use crate::frame::{Collections, Items, result};
-use crate::runtime::Threads;
-use crate::{DeleteOptions, Error, GetAllOptions, Outcome, Result, SchemaChoice, TokenOptions};
+use crate::{
+    Control, DeleteOptions, Error, GetAllOptions, Outcome, Result, SchemaChoice, TokenOptions,
+};
 
 /// The names of the inputs, which stand in messages: those of the batches' columns.
 const PAYLOAD: &str = "payload";
@@ -75,7 +80,8 @@ impl Rows {
             })
         });
         let places = Some(places.collect());
-        let df = df.filter(&present)?;
+        // In this thread: a forked process may lack those of Polars.
+        let df = df.filter_seq(&present)?;
         Ok(Self { df, places })
     }
 
@@ -98,10 +104,28 @@ impl Rows {
     }
 }
 
-/// Waits for a call, and turns its error into one of Polars.
-fn wait(call: impl Future<Output = Result<Series>>) -> PolarsResult<Series> {
-    let run = || Threads::get()?.block_on(call);
-    run().map_err(|error| PolarsError::ComputeError(error.to_string().into()))
+/// Waits for a call, and turns its error into one of Polars. Ctrl-C cancels it: Python raises once
+/// the query is back there.
+fn wait(
+    control: &Control,
+    call: impl Future<Output = Result<Series>> + Send,
+) -> PolarsResult<Series> {
+    let watch = Watch::new();
+    let watched = async {
+        tokio::pin!(call);
+        loop {
+            match watch.interrupts() {
+                0 => {}
+                1 => control.cancel(),
+                _ => control.abort(),
+            }
+            if let Ok(outcome) = tokio::time::timeout(TICK, &mut call).await {
+                return outcome;
+            }
+        }
+    };
+    let outcome = off_the_main_thread(watched);
+    outcome.map_err(|error| PolarsError::ComputeError(error.to_string().into()))
 }
 
 fn struct_of(fields: Vec<Field>) -> Field {
@@ -135,9 +159,33 @@ fn token_type(_: &[Field], _: PluginArguments) -> PolarsResult<Field> {
     Ok(struct_of(result::fields(result::TOKEN)))
 }
 
+/// Numbers rows by their credentials, those with the same alike: they share one request.
+///
+/// Polars could group them, with threads that a forked process does not have.
+fn accounts(df: &DataFrame) -> Result<Vec<IdxSize>> {
+    let columns = df
+        .columns()
+        .iter()
+        .map(|column| column.cast(&DataType::String));
+    let columns: Vec<Column> = columns.collect::<PolarsResult<_>>()?;
+    let columns: Vec<&StringChunked> = columns
+        .iter()
+        .map(Column::str)
+        .collect::<PolarsResult<_>>()?;
+    let mut numbers: HashMap<Vec<Option<&str>>, IdxSize> = HashMap::new();
+    let account = |row: usize| {
+        let next = numbers.len() as IdxSize;
+        *numbers
+            .entry(columns.iter().map(|column| column.get(row)).collect())
+            .or_insert(next)
+    };
+    Ok((0..df.height()).map(account).collect())
+}
+
 fn post_payload(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<Series> {
-    wait(async {
-        let options = arguments.post();
+    let control = arguments.control();
+    wait(&control, async {
+        let options = arguments.post(&control);
         let rows = arguments.rows(inputs, Some(PAYLOAD))?;
         let client = arguments.client()?;
         let report = client.post_rows(&rows.df, PAYLOAD, &options).await?;
@@ -146,9 +194,10 @@ fn post_payload(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<S
 }
 
 fn delete_by_id(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<Series> {
-    wait(async {
+    let control = arguments.control();
+    wait(&control, async {
         let options = DeleteOptions {
-            batch: arguments.batch(),
+            batch: arguments.batch(&control),
             commit: arguments.commit,
             ..DeleteOptions::default()
         };
@@ -160,9 +209,16 @@ fn delete_by_id(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<S
 }
 
 fn get_by_id(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<Series> {
-    wait(async {
+    let control = arguments.control();
+    wait(&control, async {
         let rows = arguments.rows(inputs, Some(ID))?;
-        let mut items = Items::read(&arguments.client()?, &rows.df, ID, &arguments.batch()).await?;
+        let mut items = Items::read(
+            &arguments.client()?,
+            &rows.df,
+            ID,
+            &arguments.batch(&control),
+        )
+        .await?;
         let data = match arguments.schema(inputs) {
             Some(schema) => items.given(&schema, false)?,
             None => items.json("data"),
@@ -172,9 +228,10 @@ fn get_by_id(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<Seri
 }
 
 fn get_all(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<Series> {
-    wait(async {
+    let control = arguments.control();
+    wait(&control, async {
         let options = GetAllOptions {
-            batch: arguments.batch(),
+            batch: arguments.batch(&control),
             params: arguments.params.clone(),
             limit: arguments.limit,
             schema: SchemaChoice::Infer,
@@ -192,25 +249,15 @@ fn get_all(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<Series
 }
 
 fn fetch_token(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<Series> {
-    wait(async {
+    let control = arguments.control();
+    wait(&control, async {
         let rows = Rows::new(inputs, &[URL, KEY, SECRET])?;
-        // Rows with the same credentials share one request: tokens are few.
-        let groups = rows.df.group_by_stable([URL, KEY, SECRET])?;
-        let mut account = vec![0; rows.df.height()];
-        for (number, group) in groups.get_groups().iter().enumerate() {
-            let members: Vec<IdxSize> = match group {
-                GroupsIndicator::Idx((_, members)) => members.to_vec(),
-                GroupsIndicator::Slice([first, len]) => (first..first + len).collect(),
-            };
-            members
-                .iter()
-                .for_each(|row| account[*row as usize] = number as IdxSize);
-        }
+        let account = accounts(&rows.df)?;
         let mut df = rows.df.clone();
         df.with_column(Column::new("account".into(), account.clone()))?;
         let options = TokenOptions {
             workers: arguments.workers,
-            control: arguments.control(),
+            control: control.clone(),
             ..TokenOptions::default()
         };
         let client = arguments.client()?;

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::arguments::read;
-use super::call::{Call, run, run_batch};
+use super::call::{Call, run, run_batch, run_write};
 use super::client::Client;
 use super::options;
 use super::reads::{answer, or_failure};
@@ -59,7 +59,7 @@ pub(crate) fn delete_by_id(
 ) -> PyResult<Answer> {
     let mut options = read(py, given, options::delete_by_id)?;
     options.batch.control = call.control();
-    run(py, call, client.0.delete_by_id(id, &options)).map(Answer::from)
+    run_write(py, call, client.0.delete_by_id(id, &options)).map(Answer::from)
 }
 
 /// See `EdFiClient.batch_delete_by_id`.

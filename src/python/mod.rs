@@ -24,6 +24,7 @@ mod registry;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod scan;
+mod sigint;
 mod tokens;
 mod values;
 mod writes;

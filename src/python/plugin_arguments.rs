@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use polars::prelude::{DataType, Field, Schema, Series};
@@ -17,6 +17,7 @@ use super::errors::raise;
 use super::options::{self, Target};
 use super::registry::{self, CLIENTS};
 use crate::client::{Auth, Limiter, STUDENT_ASSESSMENTS, urls};
+use crate::per_process::PerProcess;
 use crate::{BatchOptions, Control, EdFiClient, Error, PostOptions, Result, TokenOptions};
 
 /// The arguments of an expression, as a plan holds them.
@@ -111,6 +112,8 @@ impl PluginArguments {
             (None, Some(client)) => client.endpoint().to_owned(),
             (None, None) => STUDENT_ASSESSMENTS.to_owned(),
         };
+        // Of clients that are kept for plans alone, which may never run again.
+        CLIENTS.for_each(EdFiClient::close_if_unused);
         Ok(Self {
             client: client.map_or(Ok(0), |client| {
                 CLIENTS.number(client.clone(), |known| known.is(client))
@@ -138,9 +141,9 @@ impl PluginArguments {
         }
     }
 
-    pub(super) fn post(&self) -> PostOptions {
+    pub(super) fn post(&self, control: &Control) -> PostOptions {
         PostOptions {
-            batch: self.batch(),
+            batch: self.batch(control),
             commit: self.commit,
             retry_statuses: self.retry_statuses.clone(),
             retry_messages: self.retry_messages.clone(),
@@ -165,8 +168,7 @@ impl PluginArguments {
 
     /// One limit for each client, or for each expression that is written in the same way.
     pub(super) fn control(&self) -> Control {
-        static LIMITERS: LazyLock<Mutex<HashMap<u64, Arc<Limiter>>>> =
-            LazyLock::new(Mutex::default);
+        static LIMITERS: PerProcess<Mutex<HashMap<u64, Arc<Limiter>>>> = PerProcess::new();
         let number = match self.client {
             0 => {
                 let mut hasher = DefaultHasher::new();
@@ -175,15 +177,15 @@ impl PluginArguments {
             }
             client => client,
         };
-        let limiter = lock(&LIMITERS).entry(number).or_default().clone();
+        let limiter = lock(LIMITERS.get()).entry(number).or_default().clone();
         Control::sharing(limiter, self.workers)
     }
 
-    pub(super) fn batch(&self) -> BatchOptions {
+    pub(super) fn batch(&self, control: &Control) -> BatchOptions {
         BatchOptions {
             endpoint: Some(self.endpoint.clone()),
             workers: self.workers,
-            control: self.control(),
+            control: control.clone(),
             ..BatchOptions::default()
         }
     }
@@ -213,8 +215,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The client of expressions whose rows bring everything; one for each API version, so that its
 /// connections serve all calls.
 fn anonymous(api_version: &str) -> Result<EdFiClient> {
-    static CLIENTS: LazyLock<Mutex<HashMap<String, EdFiClient>>> = LazyLock::new(Mutex::default);
-    let mut clients = lock(&CLIENTS);
+    static CLIENTS: PerProcess<Mutex<HashMap<String, EdFiClient>>> = PerProcess::new();
+    let mut clients = lock(CLIENTS.get());
     if let Some(client) = clients.get(api_version) {
         return Ok(client.clone());
     }

@@ -42,6 +42,11 @@ impl<T> Registry<T> {
         Ok(number)
     }
 
+    /// Looks at every entry.
+    pub(super) fn for_each(&self, look: impl FnMut(&T)) {
+        self.entries().values().for_each(look);
+    }
+
     /// The entry of a number, as `take` copies it.
     fn find<R>(&self, number: u64, take: impl FnOnce(&T) -> R) -> Option<R> {
         self.entries().get(&number).map(take)

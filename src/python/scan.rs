@@ -9,15 +9,16 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::arguments::read;
-use super::call::{Call, TICK, run};
+use super::call::{TICK, wait};
 use super::client::Client;
 use super::errors::raise;
 use super::exchange::PyDataFrame;
 use super::options;
 use super::progress::{Bar, Progress};
+use super::sigint::{Taker, is_main_thread, taken};
 use super::values::Frame;
 use crate::runtime::{AtWork, Threads};
-use crate::{Control, EdFiClient, Result, Scan as Planned, ScanOptions};
+use crate::{Control, EdFiClient, Error, Result, Scan as Planned, ScanOptions};
 
 /// What a lazy frame reads from; its columns are asked for when they are needed.
 #[pyclass(frozen, module = "polars_edfi._native")]
@@ -114,12 +115,24 @@ impl Scan {
         if let Some(planned) = &*known() {
             return Ok(planned.clone());
         }
-        let call = Call::default();
+        let control = Control::new();
         let mut options = self.options.clone();
-        options.read.batch.control = call.control();
+        options.read.batch.control = control.clone();
         let endpoint = self.endpoint.as_deref();
         let planning = Planned::new(&self.client, endpoint, &options, self.districts.clone());
-        let planned = run(py, &call, planning)?;
+        let taker = (!is_main_thread(py)?).then(Taker::new);
+        let planning = async {
+            tokio::select! {
+                planned = planning => planned,
+                () = control.cancellation.cancelled() => Err(Error::Interrupted),
+                () = taken(taker.as_ref()) => Err(Error::Interrupted),
+            }
+        };
+        let (planned, raised) = wait(py, &control, planning)?;
+        if let Some(exception) = raised {
+            return Err(exception);
+        }
+        let planned = planned.map_err(|error| raise(py, error))?;
         // Two threads that ask at once may both have asked the server; one answer stays.
         Ok(known().get_or_insert(planned).clone())
     }
@@ -139,27 +152,36 @@ impl Pages {
         slf
     }
 
-    /// Waits for one page, without the GIL; Ctrl-C ends the wait and the reading.
+    /// Waits for one page, without the GIL; Ctrl-C ends the wait and the reading, in the threads of
+    /// Polars, too, which Python does not tell of it.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyDataFrame>> {
         let threads = Threads::get().map_err(|error| raise(py, error))?;
-        let wait = || {
+        let taker = (!is_main_thread(py)?).then(Taker::new);
+        let next = || {
             let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
             let Some((pages, _)) = stream.as_mut() else {
                 return Some(None);
             };
-            let next = async { tokio::time::timeout(TICK, pages.next()).await };
-            threads.block_on(next).ok()
+            let page = async { tokio::time::timeout(TICK, pages.next()).await };
+            threads.block_on(page).ok()
         };
         loop {
-            match py.detach(wait) {
+            if taker.as_ref().is_some_and(Taker::take) {
+                self.stop();
+                return Err(raise(py, Error::Interrupted));
+            }
+            let page = py.detach(next);
+            // A signal handler may have raised while something was logged.
+            let raised = PyErr::take(py).map_or(Ok(()), Err);
+            if let Err(error) = raised.and_then(|()| py.check_signals()) {
+                self.stop();
+                return Err(error);
+            }
+            match page {
                 Some(Some(Ok(page))) => return Ok(Some(PyDataFrame(page))),
                 Some(Some(Err(error))) => return Err(raise(py, error)),
                 Some(None) => return Ok(None),
                 None => {}
-            }
-            if let Err(error) = py.check_signals() {
-                self.stop();
-                return Err(error);
             }
         }
     }

@@ -19,13 +19,7 @@ type TokenResult = (Option<String>, Option<i64>, Option<String>);
 /// See `EdFiClient.fetch_token`.
 #[pyfunction]
 pub(crate) fn fetch_token(py: Python<'_>, client: &Client, call: &Call) -> PyResult<TokenResult> {
-    let control = call.control();
-    let fetched = run(py, call, async {
-        tokio::select! {
-            fetched = client.0.fetch_token() => Ok(fetched),
-            () = control.cancellation.cancelled() => Err(Error::Interrupted),
-        }
-    })?;
+    let fetched = run(py, call, async { Ok(client.0.fetch_token().await) })?;
     match fetched {
         Ok(token) => Ok((
             Some(token.token.reveal().to_owned()),

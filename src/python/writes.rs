@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::arguments::read;
-use super::call::{Call, run, run_batch};
+use super::call::{Call, run_batch, run_write};
 use super::client::Client;
 use super::options;
 use super::values::Frame;
@@ -44,7 +44,7 @@ pub(crate) fn post_payload(
 ) -> PyResult<Answer> {
     let mut options = read(py, given, options::post_payload)?;
     options.batch.control = call.control();
-    run(py, call, client.0.post_payload(payload, &options)).map(Answer::from)
+    run_write(py, call, client.0.post_payload(payload, &options)).map(Answer::from)
 }
 
 /// See `EdFiClient.batch_post_payload`.

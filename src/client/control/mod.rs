@@ -87,9 +87,16 @@ impl Control {
         self.progress.warnings()
     }
 
-    /// Stops new requests; those in flight are finished, and the call returns with all its rows.
+    /// Stops new requests and drops those that only read; writes in flight are finished, and the
+    /// call returns with all its rows.
     pub fn cancel(&self) {
         self.cancellation.cancel();
+    }
+
+    /// The same, and drops writes in flight as well: their rows say that they may have been
+    /// applied.
+    pub fn abort(&self) {
+        self.cancellation.abort();
     }
 
     /// Whether [`cancel`](Self::cancel) was called.

@@ -1,17 +1,18 @@
 //! What this process keeps of the metadata of each ODS.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 
 use crate::client::urls::BaseUrl;
 use crate::openapi::{Document, Topic};
+use crate::per_process::PerProcess;
 
-static CATALOGS: LazyLock<Mutex<HashMap<BaseUrl, Arc<Slot>>>> = LazyLock::new(Mutex::default);
+static CATALOGS: PerProcess<Mutex<HashMap<BaseUrl, Arc<Slot>>>> = PerProcess::new();
 /// Every document that is in use: districts of the same release have the same one.
-static DOCUMENTS: Mutex<Vec<Weak<Document>>> = Mutex::new(Vec::new());
+static DOCUMENTS: PerProcess<Mutex<Vec<Weak<Document>>>> = PerProcess::new();
 
 /// The catalog of one ODS; whoever comes while something is fetched waits for it.
 pub(super) type Slot = tokio::sync::Mutex<Option<Catalog>>;
@@ -41,13 +42,15 @@ pub(super) struct Cached {
 
 /// The place of an ODS's catalog.
 pub(super) fn slot(base: &BaseUrl) -> Arc<Slot> {
-    let mut catalogs = CATALOGS.lock().unwrap_or_else(PoisonError::into_inner);
+    let catalogs = CATALOGS.get().lock();
+    let mut catalogs = catalogs.unwrap_or_else(PoisonError::into_inner);
     catalogs.entry(base.clone()).or_default().clone()
 }
 
 /// The document that the process has already, if it is the same.
 pub(super) fn shared(document: Document) -> Arc<Document> {
-    let mut documents = DOCUMENTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let documents = DOCUMENTS.get().lock();
+    let mut documents = documents.unwrap_or_else(PoisonError::into_inner);
     documents.retain(|known| known.strong_count() > 0);
     let known = documents.iter().filter_map(Weak::upgrade);
     if let Some(known) = known.into_iter().find(|known| **known == document) {

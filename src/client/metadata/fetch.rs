@@ -21,16 +21,6 @@ pub(super) struct Fetcher<'a> {
 }
 
 impl<'a> Fetcher<'a> {
-    pub(super) async fn unless_cancelled<T>(
-        &self,
-        wait: impl Future<Output = T>,
-    ) -> Result<T, Failure> {
-        tokio::select! {
-            done = wait => Ok(done),
-            () = self.context.control.cancellation.cancelled() => Err(Failure::not_sent()),
-        }
-    }
-
     /// Sends with a permit, where requests are limited.
     async fn limited<T>(&self, send: impl Future<Output = T>) -> T {
         match self.requests {

@@ -104,6 +104,11 @@ impl<'a> Metadata<'a> {
         &self.fetcher.context.client
     }
 
+    async fn unless_cancelled<T>(&self, wait: impl Future<Output = T>) -> Result<T, Failure> {
+        let cancellation = &self.fetcher.context.control.cancellation;
+        cancellation.unless_cancelled(wait).await
+    }
+
     fn base(&self) -> &'a BaseUrl {
         self.fetcher.base
     }
@@ -114,7 +119,7 @@ impl<'a> Metadata<'a> {
             return Ok(Described::NoMetadata);
         }
         let slot = cache::slot(self.base());
-        let mut catalog = self.fetcher.unless_cancelled(slot.lock()).await?;
+        let mut catalog = self.unless_cancelled(slot.lock()).await?;
         self.refresh(&mut catalog).await?;
         let Some(catalog) = &mut *catalog else {
             return Ok(Described::NoMetadata);
@@ -135,7 +140,7 @@ impl<'a> Metadata<'a> {
             return Ok(None);
         }
         let slot = cache::slot(self.base());
-        let mut catalog = self.fetcher.unless_cancelled(slot.lock()).await?;
+        let mut catalog = self.unless_cancelled(slot.lock()).await?;
         self.refresh(&mut catalog).await?;
         let Some(catalog) = &mut *catalog else {
             return Ok(None);

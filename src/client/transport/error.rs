@@ -35,6 +35,14 @@ impl TransportError {
         }
     }
 
+    /// The call was stopped while it waited for an answer.
+    pub(super) fn interrupted(only_reads: bool) -> Self {
+        Self::fatal(match only_reads {
+            true => Failure::interrupted().message,
+            false => "interrupted; it may have been applied".to_owned(),
+        })
+    }
+
     /// What HTTP library and system say, told in words.
     pub(super) fn new(error: &reqwest::Error, connect_timeout: Duration, url: &Url) -> Self {
         let what = if error.is_timeout() && error.is_connect() {

@@ -27,6 +27,7 @@ use super::permits::{self, Rank};
 use super::problem;
 use super::retry::{self, NoMoreTries, Repeats, RetryPolicy, Trouble};
 use super::secret::Redaction;
+use crate::per_process::PerProcess;
 use crate::{Failure, Result};
 
 /// A read follows this many redirects at most.
@@ -54,7 +55,7 @@ pub(crate) struct TransportConfig {
 pub(crate) struct Transport {
     pool: Pool,
     throttle: Throttle,
-    origins: Origins,
+    origins: PerProcess<Origins>,
     timeout: Duration,
     connect_timeout: Duration,
     headers: HeaderMap,
@@ -91,12 +92,18 @@ impl Transport {
                 config.ca_certs.as_deref(),
             )?,
             throttle: Throttle::default(),
-            origins: Origins::default(),
+            origins: PerProcess::new(),
             timeout: config.timeout,
             connect_timeout: config.connect_timeout,
             headers: config.headers,
             budget: Budget::new(config.max_body),
         })
+    }
+
+    /// Closes the connections; new requests open new ones.
+    #[cfg(feature = "python")]
+    pub(crate) fn close(&self) {
+        self.pool.close();
     }
 
     /// Sends a request, again and again as the policy allows, until it is answered with something
@@ -111,7 +118,7 @@ impl Transport {
         let mut attempt = 0;
         let mut last: Option<Result<Response, TransportError>> = None;
         let url = request.url.clone();
-        let mut passage = self.origins.passage(&url);
+        let mut passage = self.origins.get().passage(&url);
         loop {
             if let Some(wait) = self.throttle.remaining(&request.url) {
                 // A cancellation is noticed below.
@@ -126,6 +133,8 @@ impl Transport {
                     Some(Err(_)) | None => Err(Failure::new(format!("not sent: {why}"))),
                 };
             }
+            let permit = options.limit.permit();
+            let permit = options.cancellation.unless_cancelled(permit).await;
             if options.cancellation.is_cancelled() {
                 passage.hand_on();
                 let Some(outcome) = last else {
@@ -133,10 +142,8 @@ impl Transport {
                 };
                 return outcome.map_err(|error| error.into_failure(repeats, request.in_doubt));
             }
-            let outcome = {
-                let _permit = options.limit.permit().await;
-                self.send_once(request, repeats).await
-            };
+            let outcome = self.try_once(request, options).await;
+            drop(permit);
             let trouble = trouble(&outcome);
             match &outcome {
                 Ok(_) => passage.answered(),
@@ -189,6 +196,26 @@ impl Transport {
                     return Err(failure);
                 }
             }
+        }
+    }
+
+    /// Sends a request once, unless the call is stopped meanwhile.
+    async fn try_once(
+        &self,
+        request: &Request,
+        options: SendOptions<'_>,
+    ) -> Result<Response, TransportError> {
+        let (cancellation, repeats) = (options.cancellation, options.policy.repeats);
+        if repeats == Repeats::Safe {
+            return tokio::select! {
+                outcome = self.send_once(request, repeats) => outcome,
+                () = cancellation.cancelled() => Err(TransportError::interrupted(true)),
+            };
+        }
+        let _writing = cancellation.writing();
+        tokio::select! {
+            outcome = self.send_once(request, repeats) => outcome,
+            () = cancellation.aborted() => Err(TransportError::interrupted(false)),
         }
     }
 

@@ -17,6 +17,7 @@ use super::host::{Host, Lease};
 use super::tls;
 use super::watch::WatchConnects;
 use crate::client::urls;
+use crate::per_process::PerProcess;
 use crate::{Result, runtime};
 
 /// How many connections a worker keeps idle, where they are to more than one origin.
@@ -29,12 +30,11 @@ pub(super) struct Pool {
     user_agent: String,
     headers: HeaderMap,
     roots: Vec<CertificateDer<'static>>,
-    connections: Mutex<Connections>,
+    connections: PerProcess<Mutex<Connections>>,
 }
 
 #[derive(Debug, Default)]
 struct Connections {
-    process: u32,
     tls: Option<ClientConfig>,
     /// By worker, after that of other runtimes; each by origin.
     workers: Vec<HashMap<String, Arc<Host>>>,
@@ -52,27 +52,24 @@ impl Pool {
             user_agent,
             headers,
             roots: ca_certs.map_or_else(|| Ok(Vec::new()), tls::certificates)?,
-            connections: Mutex::default(),
+            connections: PerProcess::new(),
         })
+    }
+
+    /// Forgets all connections.
+    #[cfg(feature = "python")]
+    pub(super) fn close(&self) {
+        let connections = self.connections.get().lock();
+        let mut connections = connections.unwrap_or_else(PoisonError::into_inner);
+        connections.workers.clear();
     }
 
     /// A connection to the origin of a URL.
     pub(super) fn lease(&self, url: &Url) -> Result<Lease, String> {
-        let mut all = self
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let (number, process) = match runtime::worker() {
-            Some(worker) => (worker.number + 1, worker.process),
-            None => (0, std::process::id()),
-        };
-        if all.process != process {
-            *all = Connections {
-                process,
-                ..Connections::default()
-            };
-        }
-        let Connections { workers, tls, .. } = &mut *all;
+        let connections = self.connections.get().lock();
+        let mut connections = connections.unwrap_or_else(PoisonError::into_inner);
+        let number = runtime::worker().map_or(0, |worker| worker + 1);
+        let Connections { workers, tls } = &mut *connections;
         if workers.len() <= number {
             workers.resize_with(number + 1, HashMap::default);
         }

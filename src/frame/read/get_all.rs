@@ -209,7 +209,8 @@ async fn checked_params(
 
 /// Says of a district that the interrupt of the call ended it.
 fn mark_interrupted(failure: &mut Failure, control: &Control) {
-    if control.is_cancelled() && failure.message != Failure::not_sent().message {
+    let told = [Failure::not_sent(), Failure::interrupted()];
+    if control.is_cancelled() && told.iter().all(|told| told.message != failure.message) {
         failure.message = format!("interrupted; {}", failure.message);
     }
 }

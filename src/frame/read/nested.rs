@@ -31,7 +31,8 @@ impl Collections {
         let resource = &Resource::new(Arc::new(rows.context()), options)?;
         let control = &options.batch.control;
         control.progress.begin(rows.active.len());
-        let read = stream::iter(rows.active.iter().map(|row| rows.access(*row)))
+        let accesses: Vec<_> = rows.active.iter().map(|row| rows.access(*row)).collect();
+        let read = stream::iter(accesses)
             .map(|access| async move {
                 let read = match access {
                     Ok(access) => resource.read_alone(&access).await,

@@ -1,0 +1,211 @@
+//! Ctrl-C as every thread sees it: Python tells its main thread alone, and only when that comes back
+//! to Python.
+//!
+//! While something watches, a handler of our own stands before whatever handler there is, which it
+//! calls. It is put there anew each time, since `signal.signal`, which notebooks call for each cell,
+//! replaces it (a handler of the crate `signal-hook` would be lost then).
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::call::TICK;
+
+/// How many interrupts there were while something watched.
+static INTERRUPTS: AtomicUsize = AtomicUsize::new(0);
+/// How many of them have become an exception, or are about to.
+static HANDLED: AtomicUsize = AtomicUsize::new(0);
+/// How many watch, and how many of these raise by themselves.
+static WATCHES: Mutex<usize> = Mutex::new(0);
+static TAKING: AtomicUsize = AtomicUsize::new(0);
+
+/// Sees interrupts until it is dropped, and those that Python's main thread does not know of yet: a
+/// query that was interrupted asks for nothing more.
+#[derive(Debug)]
+pub(super) struct Watch {
+    before: usize,
+}
+
+impl Watch {
+    pub(super) fn new() -> Self {
+        let mut watches = WATCHES.lock().unwrap_or_else(PoisonError::into_inner);
+        *watches += 1;
+        handler::install();
+        Self {
+            before: HANDLED.load(Ordering::SeqCst),
+        }
+    }
+
+    /// How many interrupts there were.
+    pub(super) fn interrupts(&self) -> usize {
+        let interrupts = INTERRUPTS.load(Ordering::SeqCst);
+        if interrupts > HANDLED.load(Ordering::SeqCst) && TAKING.load(Ordering::SeqCst) == 0 {
+            // SAFETY: may be called from any thread, with the GIL or without; the function keeps to
+            // its type. Where the queue is full, the next look tries again.
+            unsafe { ffi::Py_AddPendingCall(Some(handled), std::ptr::null_mut()) };
+        }
+        interrupts - self.before
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // One since the last look must not pass for one of a later query.
+        self.interrupts();
+        let mut watches = WATCHES.lock().unwrap_or_else(PoisonError::into_inner);
+        *watches -= 1;
+        if *watches == 0 {
+            handler::restore();
+        }
+    }
+}
+
+/// A wait in a thread of Polars that raises by itself: until it is dropped, interrupts are kept from
+/// Python, which would raise once more.
+#[derive(Debug)]
+pub(super) struct Taker {
+    watch: Watch,
+    taken: AtomicUsize,
+}
+
+impl Taker {
+    pub(super) fn new() -> Self {
+        let watch = Watch::new();
+        TAKING.fetch_add(1, Ordering::SeqCst);
+        Self {
+            taken: AtomicUsize::new(watch.before),
+            watch,
+        }
+    }
+
+    /// Whether there was an interrupt, which the caller then raises.
+    pub(super) fn take(&self) -> bool {
+        let interrupts = INTERRUPTS.load(Ordering::SeqCst);
+        if interrupts == self.watch.before {
+            return false;
+        }
+        HANDLED.fetch_max(interrupts, Ordering::SeqCst);
+        self.taken.store(interrupts, Ordering::SeqCst);
+        true
+    }
+}
+
+/// Waits for an interrupt, where somebody takes them.
+pub(super) async fn taken(taker: Option<&Taker>) {
+    while !taker.is_some_and(Taker::take) {
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+impl Drop for Taker {
+    fn drop(&mut self) {
+        TAKING.fetch_sub(1, Ordering::SeqCst);
+        if INTERRUPTS.load(Ordering::SeqCst) > self.taken.load(Ordering::SeqCst) {
+            // SAFETY: may be called anywhere.
+            unsafe { ffi::PyErr_SetInterrupt() };
+        }
+    }
+}
+
+/// Python's main thread is back in Python, where the interrupt becomes an exception.
+extern "C" fn handled(_: *mut std::ffi::c_void) -> std::ffi::c_int {
+    HANDLED.store(INTERRUPTS.load(Ordering::SeqCst), Ordering::SeqCst);
+    0
+}
+
+/// Whether this is the thread that Python tells of signals.
+pub(super) fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
+    let threading = py.import("threading")?;
+    let main = threading.call_method0("main_thread")?.getattr("ident")?;
+    threading.call_method0("get_ident")?.eq(main)
+}
+
+#[cfg(unix)]
+mod handler {
+    use std::ffi::{c_int, c_void};
+    use std::mem::MaybeUninit;
+    use std::ptr::{null, null_mut};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use libc::{SA_SIGINFO, SIG_DFL, SIG_IGN, SIGINT, sigaction, siginfo_t};
+
+    use super::{INTERRUPTS, TAKING};
+
+    /// The handler that ours calls, and whether it takes more than the signal's number.
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    static NEXT_TAKES_INFO: AtomicBool = AtomicBool::new(false);
+    /// Whether ours is being run: the one that it calls may know of it in turn.
+    static RUNNING: AtomicBool = AtomicBool::new(false);
+
+    extern "C" fn count(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+        if RUNNING.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        INTERRUPTS.fetch_add(1, Ordering::SeqCst);
+        if TAKING.load(Ordering::SeqCst) > 0 {
+            RUNNING.store(false, Ordering::SeqCst);
+            return;
+        }
+        let next = NEXT.load(Ordering::SeqCst);
+        // SAFETY: the handler that was there, called as the system calls it.
+        unsafe {
+            match NEXT_TAKES_INFO.load(Ordering::SeqCst) {
+                true => std::mem::transmute::<
+                    usize,
+                    extern "C" fn(c_int, *mut siginfo_t, *mut c_void),
+                >(next)(signal, info, context),
+                false => std::mem::transmute::<usize, extern "C" fn(c_int)>(next)(signal),
+            }
+        }
+        RUNNING.store(false, Ordering::SeqCst);
+    }
+
+    fn ours() -> usize {
+        count as extern "C" fn(c_int, *mut siginfo_t, *mut c_void) as usize
+    }
+
+    fn current() -> Option<sigaction> {
+        let mut current = MaybeUninit::uninit();
+        // SAFETY: asks only; where that succeeds, the answer is written.
+        unsafe {
+            (sigaction(SIGINT, null(), current.as_mut_ptr()) == 0).then(|| current.assume_init())
+        }
+    }
+
+    /// Puts ours before the handler that there is. Without one, Ctrl-C ends the process, or nothing.
+    pub(super) fn install() {
+        let Some(mut action) = current() else { return };
+        if [SIG_DFL, SIG_IGN, ours()].contains(&action.sa_sigaction) {
+            return;
+        }
+        NEXT.store(action.sa_sigaction, Ordering::SeqCst);
+        NEXT_TAKES_INFO.store(action.sa_flags & SA_SIGINFO != 0, Ordering::SeqCst);
+        action.sa_sigaction = ours();
+        action.sa_flags |= SA_SIGINFO;
+        // SAFETY: a handler that calls nothing but atomics and the handler before.
+        unsafe { sigaction(SIGINT, &raw const action, null_mut()) };
+    }
+
+    /// Puts the handler back that was there, unless somebody has replaced ours.
+    pub(super) fn restore() {
+        let Some(mut action) = current() else { return };
+        if action.sa_sigaction != ours() {
+            return;
+        }
+        action.sa_sigaction = NEXT.load(Ordering::SeqCst);
+        if !NEXT_TAKES_INFO.load(Ordering::SeqCst) {
+            action.sa_flags &= !SA_SIGINFO;
+        }
+        // SAFETY: what was there before.
+        unsafe { sigaction(SIGINT, &raw const action, null_mut()) };
+    }
+}
+
+/// Where there are no signals, Python's main thread alone sees Ctrl-C.
+#[cfg(not(unix))]
+mod handler {
+    pub(super) fn install() {}
+    pub(super) fn restore() {}
+}
