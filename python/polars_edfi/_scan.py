@@ -97,8 +97,8 @@ def scan(endpoint: str, *, client: EdFiClient, **options: Unpack[ScanOptions]) -
     -------
     LazyFrame
         One row per record. Every ``collect`` reads anew, and a plan that has the scan twice reads
-        twice; ``.cache()`` reads once. A record that the server gives twice, since others were
-        written meanwhile, is there twice: what was handed on is not kept to compare with.
+        twice; ``.cache()`` reads once. A record that comes twice, since others were written
+        meanwhile, is handed on once.
 
     Raises
     ------

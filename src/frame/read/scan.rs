@@ -137,8 +137,8 @@ impl EdFiClient {
     ///
     /// As many pages as there are workers are fetched and decoded ahead of the one who takes
     /// them, never more; dropping the stream stops that. Fewer rows than the server counts are an
-    /// error at the end of the stream; rows handed on before are not withdrawn. A record that the
-    /// server gives twice is there twice. The stream must be polled within a tokio runtime.
+    /// error at the end of the stream; rows handed on before are not withdrawn. A record that comes
+    /// twice, since others were written meanwhile, is handed on once. The stream must be polled within a tokio runtime.
     ///
     /// ```
     /// # #[cfg(feature = "sandbox")]
