@@ -1,5 +1,8 @@
 //! Reads of servers that do nothing wrong, by every way of asking.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use polars::prelude::*;
 use polars_edfi::{
     BatchOptions, Control, Error, GetAllOptions, OnShort, SchemaChoice, TokenOptions, blocking,
@@ -9,8 +12,8 @@ use serde_json::json;
 use super::{assert_all_whole, read, small_pages};
 use crate::support::{
     BAD, DISTRICTS, KEY, RESULTS, STUDENTS, assert_same, assert_whole, client, data_requests,
-    failure, inferred, names, own, records, rows_of, soon, start, statuses, texts, with_texts,
-    with_tokens, words,
+    failure, inferred, names, own, records, rows_of, sandbox, soon, start, statuses, texts,
+    with_texts, with_tokens, words,
 };
 
 #[test]
@@ -327,4 +330,41 @@ async fn columns_as_they_were_asked_for() {
     );
     assert_eq!(rest["studentReference"]["studentUniqueId"], "1");
     assert_eq!(rest.get("rate"), None);
+}
+
+#[tokio::test]
+async fn records_are_put_together_off_the_callers_executor() {
+    const RECORDS: u64 = 40_000;
+    let builder = sandbox().districts([BAD]).page_limit(5_000);
+    let ods = builder.start().expect("a sandbox");
+    let records =
+        (0..RECORDS).map(|n| json!({"n": n, "text": format!("record {n}"), "of": {"m": n}}));
+    ods.load(BAD, RESULTS, records).expect("records");
+    let client = own(&ods, BAD).build().expect("a client");
+    let control = Control::new();
+    let options = GetAllOptions {
+        batch: BatchOptions {
+            control: control.clone(),
+            ..BatchOptions::default()
+        },
+        limit: 5_000,
+        ..inferred()
+    };
+    // Another task of the same thread: how often is it its turn when all records have come?
+    let turns = Arc::new(AtomicU64::new(0));
+    let other = tokio::spawn({
+        let turns = turns.clone();
+        async move {
+            loop {
+                if control.records() == RECORDS {
+                    turns.fetch_add(1, Ordering::Relaxed);
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    let df = soon(client.get_all(&options)).await.expect("records");
+    other.abort();
+    assert_eq!(df.height() as u64, RECORDS);
+    assert!(turns.load(Ordering::Relaxed) > 10, "{turns:?}");
 }
