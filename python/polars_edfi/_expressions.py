@@ -357,6 +357,7 @@ def _call(
         schema is not None,
         **options,
     )
+    has_rows = bool(columns)
     columns = [*columns, *_typed_null(schema)]
     return register_plugin_function(
         plugin_path=_LIBRARY,
@@ -364,7 +365,9 @@ def _call(
         # A plugin has one input at least; its name would be that of the result.
         args=columns or [pl.lit(None)],
         kwargs=arguments,
-        is_elementwise=function in ("get_by_id", "get_all"),
+        is_elementwise=function in ("get_by_id", "get_all") and has_rows,
+        # What depends on no row is one value: engines that go through a frame in parts ask once.
+        returns_scalar=not has_rows,
         use_abs_path=True,
     )
 

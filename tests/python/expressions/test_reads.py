@@ -172,6 +172,24 @@ def test_a_client_without_url_is_one_value(ods: ScriptedOds) -> None:
     assert [request.path for request in ods.paths()] == ["/data/v3/ed-fi/students"]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("height", [1, 5, 300_000])
+def test_a_client_without_url_is_read_once(ods: ScriptedOds, engine: Any, height: int) -> None:
+    client = edfi.EdFiClient(base_url=ods.url, api_version="v3", bearer_token="token")
+    got = edfi.get_all(client=client, schema={"id": pl.String})
+    lf = pl.LazyFrame({"a": range(height)})
+    queries = [
+        lf.with_columns(got),
+        lf.select(got),
+        lf.with_columns(got).head(2),
+        lf.with_columns(got).filter(pl.col("a") > 0),
+    ]
+    for query in queries:
+        ods.requests.clear()
+        query.collect(engine=engine)
+        assert len(ods.paths()) == 1
+
+
 def test_versions_and_endpoints(ods: ScriptedOds) -> None:
     client = edfi.Resource(
         "ed-fi/students", base_url=ods.url, bearer_token="token", api_version="v9"
