@@ -156,10 +156,11 @@ class ChangeQueries(ClientBase):
         Changes
             A named tuple of ``records``, ``deletes``, ``key_changes`` (DataFrames) and
             ``next_version`` (int). With ``since=None``, ``records`` is all there is and the other
-            two are empty. The range begins ``overlap`` versions before ``since`` and ends with the newest version that the ODS had when the call
-            began; what changes later belongs to the next one. Where the range is empty, nothing but
-            the versions is asked for. ``deletes`` has no item that is among ``records``: it was
-            made again. An ODS without key changes (before 5.3) has none.
+            two are empty. The range begins ``overlap`` versions before ``since`` and ends with the
+            newest version that the ODS had when the call began; what changes later belongs to the
+            next one. Where the range is empty, nothing but the versions is asked for. ``deletes``
+            has no item that is among ``records``: it was made again. An ODS without key changes
+            (before 5.3) has none.
 
         Raises
         ------

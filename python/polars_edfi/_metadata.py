@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Unpack
-
-import polars as pl
+from typing import TYPE_CHECKING, Unpack
 
 from polars_edfi import _native
 from polars_edfi._base import ClientBase
 from polars_edfi._signatures import with_options
 from polars_edfi.options import ColumnOptions, ParamsOption
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Metadata(ClientBase):

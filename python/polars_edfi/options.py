@@ -312,8 +312,8 @@ class ChangesOptions(
     since: int | None
     """``next_version`` of the call before; ``None`` reads everything."""
     overlap: int
-    """How many change versions before ``since`` the range begins. An ODS numbers a change before its
-    transaction is committed, so that a late commit has a version below the newest that was told
+    """How many change versions before ``since`` the range begins. An ODS numbers a change before
+    its transaction is committed, so that a late commit has a version below the newest that was told
     before: without an overlap it is never delivered. What was delivered before comes again, and to
     apply it twice does no harm. 0 is right after a reading of a snapshot."""
 
