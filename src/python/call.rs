@@ -66,6 +66,7 @@ pub(super) fn run<T: Send>(
     future: impl Future<Output = Result<T>> + Send,
 ) -> PyResult<T> {
     let cancellation = call.control.cancellation.clone();
+    let future = Box::pin(future);
     run_write(py, call, async {
         tokio::select! {
             outcome = future => outcome,
@@ -147,6 +148,8 @@ pub(super) fn wait<T: Send>(
             .recv_timeout(TICK)
     };
     let (give_up, given_up) = tokio::sync::oneshot::channel::<()>();
+    // What a call keeps may be large, and the stack of a thread is not.
+    let future = Box::pin(future);
     let (outcome, mut raised) = std::thread::scope(|scope| {
         scope.spawn(|| {
             let outcome = threads.block_on(async {
@@ -209,6 +212,7 @@ pub(super) fn off_the_main_thread<T: Send>(
     future: impl Future<Output = Result<T>> + Send,
 ) -> Result<T> {
     let threads = Threads::get()?;
+    let future = Box::pin(future);
     std::thread::scope(|scope| {
         let driving = scope.spawn(|| threads.block_on(future));
         let ended = driving.join();

@@ -111,8 +111,8 @@ fn wait(
     call: impl Future<Output = Result<Series>> + Send,
 ) -> PolarsResult<Series> {
     let watch = Watch::new();
+    let mut call = Box::pin(call);
     let watched = async {
-        tokio::pin!(call);
         loop {
             match watch.interrupts() {
                 0 => {}
