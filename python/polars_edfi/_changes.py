@@ -100,7 +100,7 @@ class ChangeQueries(ClientBase):
         ...     client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
         ...     deletes = client.deletes("ed-fi/students")
         >>> deletes.columns
-        ['id', 'changeVersion']
+        ['id', 'changeVersion', 'keyValues.studentUniqueId']
         """
         return _native.deletes(self._native, _native.Call(), endpoint=endpoint, **options)
 
@@ -135,7 +135,7 @@ class ChangeQueries(ClientBase):
         ...     _, url, key, secret = ods.districts().row(0)
         ...     client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
         ...     changed = client.key_changes("ed-fi/classPeriods")
-        >>> changed.columns
+        >>> changed.columns[:2]
         ['id', 'changeVersion']
         """
         return _native.key_changes(self._native, _native.Call(), endpoint=endpoint, **options)

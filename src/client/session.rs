@@ -217,11 +217,23 @@ impl CallContext {
         credentials: &Credentials,
         stale: Option<&Secret>,
     ) -> Result<Option<Renewed>, String> {
-        let (client, policy) = (&self.client, self.client.policy().never());
-        let options = SendOptions::new(policy, &self.control);
-        self.renewals
-            .renew(credentials, stale, client.transport(), options)
-            .await
+        let policy = self.client.policy().never();
+        let mut stale = stale.cloned();
+        loop {
+            let options = SendOptions::new(policy, &self.control);
+            let transport = self.client.transport();
+            let renewals = &self.renewals;
+            let renewed = renewals
+                .renew(credentials, stale.as_ref(), transport, options)
+                .await?;
+            match renewed {
+                // Another request was refused with it while this one waited.
+                Some(renewed) if renewals.is_refused(credentials, &renewed.token).await => {
+                    stale = Some(renewed.token);
+                }
+                renewed => return Ok(renewed),
+            }
+        }
     }
 
     async fn own_token(&self) -> Result<Secret, Failure> {

@@ -15,6 +15,7 @@ mod prefetch;
 mod resource;
 mod scan;
 mod source;
+mod sources;
 mod stream;
 mod tracked;
 mod whole;

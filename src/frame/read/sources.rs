@@ -1,0 +1,137 @@
+//! The districts that a scan reads, and the columns that they have together.
+
+use std::sync::Arc;
+
+use futures_util::stream::StreamExt;
+use polars::prelude::*;
+
+use super::assemble::documented_layout;
+use super::districts::visits;
+use super::options::{GetAllOptions, SchemaChoice};
+use super::resource::Resource;
+use super::source::{District, Source};
+use super::stream::contextualize;
+use crate::client::EdFiClient;
+use crate::client::session::CallContext;
+use crate::columns::Layout;
+use crate::frame::input::Keys;
+use crate::frame::request::Rows;
+use crate::openapi::Record;
+use crate::{Error, Result};
+
+/// What one reading needs of the districts.
+pub(crate) struct Sources {
+    pub(super) context: Arc<CallContext>,
+    pub(super) districts: Vec<District>,
+    /// Per district its key, and what it is called in errors.
+    pub(super) keys: Vec<Option<Column>>,
+    pub(super) labels: Vec<String>,
+}
+
+impl Sources {
+    pub(super) fn new(
+        client: &EdFiClient,
+        read: &GetAllOptions,
+        districts: Option<&(DataFrame, String)>,
+    ) -> Result<Self> {
+        let batch = &read.batch;
+        let Some((frame, key_col)) = districts else {
+            return Ok(Self {
+                districts: vec![District {
+                    number: 0,
+                    access: client.default_access()?,
+                }],
+                context: Arc::new(client.default_context(batch)),
+                keys: vec![None],
+                labels: vec![String::new()],
+            });
+        };
+        let keys = Keys::required(frame, "key_col", key_col)?;
+        let rows = Rows::new(frame, client, batch)?;
+        rows.check_complete(frame)?;
+        let mut sources = Self {
+            context: Arc::new(rows.context()),
+            districts: Vec::new(),
+            keys: Vec::new(),
+            labels: Vec::new(),
+        };
+        for (number, visit) in visits(&keys, &rows).into_iter().enumerate() {
+            let label = format!("{key_col} {}: ", keys.get(visit.row).unwrap_or_default());
+            let access = match visit.refused {
+                Some(failure) => Err(failure),
+                None => rows.access(visit.row),
+            };
+            let access =
+                access.map_err(|failure| Error::Config(format!("{label}{}", failure.message)))?;
+            sources.districts.push(District { number, access });
+            sources.keys.push(Some(keys.take(&[visit.row as IdxSize])?));
+            sources.labels.push(label);
+        }
+        Ok(sources)
+    }
+
+    /// The columns: those that are given, those of the ODSs' own documents together, or those of
+    /// the first pages of all districts.
+    pub(super) async fn layout(self, read: &GetAllOptions, endpoint: &str) -> Result<Layout> {
+        let documented = self.documented(read, endpoint).await?;
+        match (&read.schema, documented) {
+            (SchemaChoice::Given(schema), _) => Layout::from_schema(schema, &read.separator),
+            (SchemaChoice::Auto | SchemaChoice::OpenApi, Some(record)) => {
+                Ok(documented_layout(&record, read))
+            }
+            _ => self.inferred(read, endpoint).await,
+        }
+    }
+
+    /// What the documents say of the records, and whether they know the parameters.
+    async fn documented(&self, read: &GetAllOptions, endpoint: &str) -> Result<Option<Record>> {
+        let mut read = read.clone();
+        read.batch.endpoint = Some(endpoint.to_owned());
+        let resource = &Resource::new(self.context.clone(), &read)?;
+        let mut all = futures_util::stream::iter(&self.districts)
+            .map(|district| async move {
+                let described = resource.describe(&district.access).await;
+                (district.number, described)
+            })
+            .buffered(read.batch.workers)
+            .boxed();
+        let mut documented: Option<Record> = None;
+        while let Some((number, described)) = all.next().await {
+            let label = &self.labels[number];
+            let described = described.map_err(|failure| {
+                contextualize(failure, &self.context.control, endpoint, label)
+            })?;
+            if let Some(wrong) = resource.unknown_param(&described) {
+                return Err(Error::Config(format!("{label}{wrong}")));
+            }
+            if let Some(record) = described.record() {
+                documented = Some(match documented {
+                    Some(before) => before.widen(record),
+                    None => record.clone(),
+                });
+            }
+        }
+        Ok(documented)
+    }
+
+    /// What the first pages of all districts have together.
+    async fn inferred(self, read: &GetAllOptions, endpoint: &str) -> Result<Layout> {
+        let workers = read.batch.workers;
+        let source = Source::of_wholes(self.context, endpoint.to_owned(), read);
+        let source = Arc::new(source);
+        let mut pages = futures_util::stream::iter(self.districts)
+            .map(|district| {
+                let (source, number) = (source.clone(), district.number);
+                async move { (number, source.first(district).await) }
+            })
+            .buffered(workers)
+            .boxed();
+        let mut layout = Layout::new();
+        while let Some((number, page)) = pages.next().await {
+            let (control, label) = (&source.context.control, &self.labels[number]);
+            let page = page.map_err(|failure| contextualize(failure, control, endpoint, label))?;
+            layout.add(&page);
+        }
+        Ok(layout.freeze(&read.separator))
+    }
+}
