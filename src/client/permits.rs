@@ -76,15 +76,20 @@ impl Permits {
         };
         loop {
             let freed = freed.notified();
-            {
-                let mut state = self.state();
-                if state.free > 0 && (rank == Rank::First || state.waiting_first == 0) {
-                    state.free -= 1;
-                    return Permit(self.clone());
-                }
+            if let Some(permit) = self.try_acquire(rank) {
+                return permit;
             }
             freed.await;
         }
+    }
+
+    fn try_acquire(&self, rank: Rank) -> Option<Permit> {
+        let mut state = self.state();
+        let is_free = state.free > 0 && (rank == Rank::First || state.waiting_first == 0);
+        is_free.then(|| {
+            state.free -= 1;
+            Permit(self.clone())
+        })
     }
 
     /// Does a piece of work with a permit, as soon as there is one.
@@ -178,11 +183,33 @@ pub(crate) async fn lend<T>(rank: Rank, wait: impl Future<Output = T>) -> T {
     result
 }
 
-/// Waits for a lock that whoever has it may hold while a server is asked.
+/// Waits for a lock that whoever has it may hold while a server is asked. Nobody waits for a permit
+/// with the lock in hand: who has the permits may have something to say under it.
 pub(crate) async fn lock<T>(mutex: &tokio::sync::Mutex<T>) -> tokio::sync::MutexGuard<'_, T> {
-    match mutex.try_lock() {
-        Ok(guard) => guard,
-        Err(_) => lend(Rank::First, mutex.lock()).await,
+    loop {
+        if let Ok(guard) = mutex.try_lock() {
+            return guard;
+        }
+        let held = HELD.try_with(Cell::take).ok().flatten();
+        let Some(Permit(permits)) = held.as_ref() else {
+            return mutex.lock().await;
+        };
+        let permits = permits.clone();
+        drop(held);
+        let lent = Lent::new(permits.clone());
+        let guard = mutex.lock().await;
+        let (guard, permit) = match permits.try_acquire(Rank::First) {
+            Some(permit) => (Some(guard), permit),
+            None => {
+                drop(guard);
+                (None, permits.acquire(Rank::First).await)
+            }
+        };
+        drop(lent);
+        HELD.with(|held| held.set(Some(permit)));
+        if let Some(guard) = guard {
+            return guard;
+        }
     }
 }
 
