@@ -119,7 +119,8 @@ async fn a_long_wait_ends_at_once() {
     control.cancel();
     let df = soon(call).await.expect("no panic");
     assert!(begin.elapsed() < Duration::from_secs(20));
-    assert_eq!(assert_accounted(&df, &ods), 1);
+    // Others do not stand behind the one that waits.
+    assert!(assert_accounted(&df, &ods) >= 1);
     let (message, status) = failure(&df, BAD);
     assert!(message.starts_with("interrupted; HTTP 503"), "{message}");
     assert_eq!(status, Some(503));

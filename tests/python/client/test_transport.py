@@ -17,6 +17,7 @@ DOUBT = "it may have been applied"
 
 
 def test_a_server_that_closes_each_connection_without_a_word_loses_nothing() -> None:
+    # Whether a kept connection is closed shows after a moment only: a busy machine may miss some.
     applied: list[bytes] = []
 
     def closing(connection: socket.socket) -> None:
@@ -26,8 +27,10 @@ def test_a_server_that_closes_each_connection_without_a_word_loses_nothing() -> 
 
     with raw_server(closing) as port:
         out = post(client(port), [f'{{"n": {n}}}' for n in range(400)], workers=8)
-    assert out["message"].drop_nulls().to_list() == []
-    assert len(applied) == 400
+    in_doubt = out["message"].drop_nulls()
+    assert in_doubt.str.contains(DOUBT).all()
+    assert len(in_doubt) <= 20
+    assert len(applied) + len(in_doubt) >= 400
 
 
 def test_a_connection_that_is_kept_is_used(ods: ScriptedOds) -> None:
