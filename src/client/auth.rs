@@ -29,7 +29,9 @@ const LONGEST_TOKEN: usize = 1 << 14;
 /// A point in time beyond this is counted in milliseconds.
 const LAST_SECOND: f64 = 1e11;
 
-static CACHE: PerProcess<Mutex<HashMap<Arc<Owner>, Arc<PerProcess<Slot>>>>> = PerProcess::new();
+type Slots = HashMap<Arc<Owner>, Arc<PerProcess<Slot>>>;
+
+static CACHE: PerProcess<Mutex<Slots>> = PerProcess::new();
 
 /// What a client proves itself with, and where. Cheap to clone.
 #[derive(Debug, Clone)]

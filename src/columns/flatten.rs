@@ -51,15 +51,17 @@ pub fn flatten(
     Ok(df)
 }
 
-/// Explodes those of the columns that are lists; the others are given back, each with its dtype if
-/// it is there at all.
+/// Columns that were left as they are, each with its dtype if it is there at all.
+type Left<'a> = Vec<(&'a str, Option<DataType>)>;
+
+/// Explodes those of the columns that are lists; the others are given back.
 ///
 /// For records that were read: whether they have a property, only they can tell.
 pub(crate) fn explode_lists<'a>(
     mut df: DataFrame,
     names: &'a [String],
     separator: &str,
-) -> Result<(DataFrame, Vec<(&'a str, Option<DataType>)>)> {
+) -> Result<(DataFrame, Left<'a>)> {
     let mut left = Vec::new();
     for name in names {
         match df.column(name).map(|column| column.dtype().clone()) {

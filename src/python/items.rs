@@ -7,7 +7,7 @@ use super::arguments::read;
 use super::call::{Call, run, run_batch, run_write};
 use super::client::Client;
 use super::options;
-use super::reads::{answer, or_failure};
+use super::reads::{Read, answer, or_failure};
 use super::values::Frame;
 use super::writes::Answer;
 
@@ -20,7 +20,7 @@ pub(crate) fn get_by_id(
     call: &Call,
     id: &str,
     given: Option<&Bound<'_, PyDict>>,
-) -> PyResult<(Option<String>, Option<String>, Option<u16>, Option<String>)> {
+) -> PyResult<Read<String>> {
     let mut options = read(py, given, options::get_by_id)?;
     options.batch.control = call.control();
     let future = async { or_failure(client.0.get_by_id(id, &options).await) };

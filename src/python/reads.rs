@@ -15,7 +15,7 @@ const LABEL: &str = "fetching records";
 const UNIT: &str = "districts";
 
 /// (data, message, http_status, correlation_id)
-type Read<T> = (Option<T>, Option<String>, Option<u16>, Option<String>);
+pub(super) type Read<T> = (Option<T>, Option<String>, Option<u16>, Option<String>);
 
 /// What was read, or what the server said instead.
 pub(super) fn answer<T>(read: Result<T, Failure>) -> Read<T> {

@@ -137,7 +137,7 @@ fn warn_of_unknown(unknown: &Column, control: &Control) -> Result<()> {
 
 /// Rows that stand one after another.
 enum Rows {
-    Page(DistinctPage),
+    Page(Box<DistinctPage>),
     Nulls(usize),
 }
 
@@ -149,7 +149,8 @@ pub(super) fn frame_of(plan: &Plan, read: Vec<Option<Records>>) -> Result<DataFr
         match (records, rows.last_mut()) {
             (Some(records), _) => {
                 let pages = records.pages.into_iter();
-                rows.extend(pages.filter(|page| !page.rows.is_empty()).map(Rows::Page));
+                let pages = pages.filter(|page| !page.rows.is_empty());
+                rows.extend(pages.map(|page| Rows::Page(Box::new(page))));
             }
             (None, Some(Rows::Nulls(count))) => *count += 1,
             (None, _) => rows.push(Rows::Nulls(1)),

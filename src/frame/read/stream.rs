@@ -101,12 +101,13 @@ pub(super) fn contextualize(
     into_error(failure, control)
 }
 
+type Start<T> = (Arc<Source<ConvertedPage<T>>>, Vec<District>);
 type Events<T> = InOrder<ConvertedPage<T>, Option<Counted<ConvertedPage<T>>>>;
 
 /// Takes the pages, and checks the records against the server's count.
 struct Consumer<T> {
     /// What is begun when the first page is asked for.
-    start: Option<(Arc<Source<ConvertedPage<T>>>, Vec<District>)>,
+    start: Option<Start<T>>,
     events: Option<Events<T>>,
     /// How many districts were begun.
     begun: usize,

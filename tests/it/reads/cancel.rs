@@ -122,8 +122,11 @@ async fn a_long_wait_ends_at_once() {
     // Others do not stand behind the one that waits.
     assert!(assert_accounted(&df, &ods) >= 1);
     let (message, status) = failure(&df, BAD);
-    assert!(message.starts_with("interrupted; HTTP 503"), "{message}");
-    assert_eq!(status, Some(503));
+    // The refusal may have been on its way still.
+    match status {
+        Some(503) => assert!(message.starts_with("interrupted; HTTP 503"), "{message}"),
+        other => assert_eq!((other, message.as_str()), (None, "interrupted")),
+    }
 }
 
 #[test]

@@ -247,7 +247,7 @@ async fn tokens_of_others_do_not_wait_for_silent_origins() {
         // Eight accounts of silent origins, and 32 of one that answers.
         let place = |row: usize| match in_front {
             true => row < 8,
-            false => row % 5 == 0,
+            false => row.is_multiple_of(5),
         };
         let rows = IdxCa::from_vec(PlSmallStr::EMPTY, vec![0; 40]);
         let df = own.take(&rows).expect("rows");
