@@ -1,6 +1,6 @@
 //! What a district holds: records in the order of their arrival, each serialised once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -221,7 +221,7 @@ impl Table {
 }
 
 /// The tables of a district, by endpoint.
-pub(super) type Tables = HashMap<String, Table>;
+pub(super) type Tables = BTreeMap<String, Table>;
 
 /// All that a district holds.
 pub(super) struct State {

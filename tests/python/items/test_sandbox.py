@@ -45,5 +45,5 @@ def test_items_of_the_sandbox() -> None:
             endpoint="ed-fi/students",
         )
         assert refused["http_status"].unique().to_list() == [409]
-        assert refused["message"].str.contains("'StudentSchoolAssociation'").all()
+        assert refused["message"].str.contains("'StudentAssessment'").all()
         assert refused["correlation_id"].null_count() == 0
