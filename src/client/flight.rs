@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::control::Cancellation;
-use super::permits::{self, Rank};
+use super::permits;
 use crate::{Failure, Result};
 
 /// For so long a failure also serves those who come after it: they would wait for the same.
@@ -45,18 +45,8 @@ impl<T: Clone> Flight<T> {
         cancellation: &'a Cancellation,
     ) -> Result<Turn<'a, T>, Failure> {
         let since = Instant::now();
-        let landed = match self.landed.try_lock() {
-            Ok(landed) => landed,
-            Err(_) => {
-                let turn = async {
-                    tokio::select! {
-                        landed = self.landed.lock() => Ok(landed),
-                        () = cancellation.cancelled() => Err(Failure::not_sent()),
-                    }
-                };
-                permits::lend(Rank::First, turn).await?
-            }
-        };
+        let landed = permits::lock(&self.landed);
+        let landed = cancellation.unless_cancelled(landed).await?;
         Ok(Turn {
             landed,
             cancellation,

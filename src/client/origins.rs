@@ -93,13 +93,8 @@ impl Passage<'_> {
             if self.is_open(began)? {
                 break;
             }
-            let wait = async {
-                tokio::select! {
-                    () = changed => {}
-                    () = cancellation.cancelled() => {}
-                }
-            };
-            permits::lend(rank, wait).await;
+            // A cancellation ends the loop.
+            let _ = permits::lend(rank, cancellation.unless_cancelled(changed)).await;
         }
         Ok(())
     }

@@ -166,20 +166,31 @@ impl Drop for Permit {
     }
 }
 
+/// Lets others use the permit of this task, if it has one.
+fn step_aside() -> Option<Lent> {
+    let held = HELD.try_with(Cell::take).ok().flatten()?;
+    let permits = held.0.clone();
+    drop(held);
+    Some(Lent::new(permits))
+}
+
+impl Lent {
+    /// Goes on with a permit again.
+    fn step_back(self, permit: Permit) {
+        drop(self);
+        HELD.with(|held| held.set(Some(permit)));
+    }
+}
+
 /// Waits for something other than an answer, while others use the permit of this task; goes on
 /// when there is a permit again.
 pub(crate) async fn lend<T>(rank: Rank, wait: impl Future<Output = T>) -> T {
-    let held = HELD.try_with(Cell::take).ok().flatten();
-    let Some(Permit(permits)) = held.as_ref() else {
+    let Some(lent) = step_aside() else {
         return wait.await;
     };
-    let permits = permits.clone();
-    drop(held);
-    let lent = Lent::new(permits.clone());
     let result = wait.await;
-    let permit = permits.acquire(rank).await;
-    drop(lent);
-    HELD.with(|held| held.set(Some(permit)));
+    let permit = lent.0.acquire(rank).await;
+    lent.step_back(permit);
     result
 }
 
@@ -190,26 +201,17 @@ pub(crate) async fn lock<T>(mutex: &tokio::sync::Mutex<T>) -> tokio::sync::Mutex
         if let Ok(guard) = mutex.try_lock() {
             return guard;
         }
-        let held = HELD.try_with(Cell::take).ok().flatten();
-        let Some(Permit(permits)) = held.as_ref() else {
+        let Some(lent) = step_aside() else {
             return mutex.lock().await;
         };
-        let permits = permits.clone();
-        drop(held);
-        let lent = Lent::new(permits.clone());
         let guard = mutex.lock().await;
-        let (guard, permit) = match permits.try_acquire(Rank::First) {
-            Some(permit) => (Some(guard), permit),
-            None => {
-                drop(guard);
-                (None, permits.acquire(Rank::First).await)
-            }
-        };
-        drop(lent);
-        HELD.with(|held| held.set(Some(permit)));
-        if let Some(guard) = guard {
+        if let Some(permit) = lent.0.try_acquire(Rank::First) {
+            lent.step_back(permit);
             return guard;
         }
+        drop(guard);
+        let permit = lent.0.acquire(Rank::First).await;
+        lent.step_back(permit);
     }
 }
 

@@ -14,7 +14,7 @@ use super::run::{RowOperation, dry_run, for_each_row};
 use crate::client::EdFiClient;
 use crate::client::session::{Access, CallContext};
 use crate::client::transport::Request;
-use crate::{Failure, Result, runtime};
+use crate::{Failure, Result};
 
 /// The options of [`EdFiClient::delete_by_id`] and [`EdFiClient::batch_delete_by_id`].
 #[derive(Debug, Clone, Default)]
@@ -67,17 +67,11 @@ impl EdFiClient {
         let ids = Keys::required(df, "id_col", id_col)?;
         let keys = Keys::required(df, "key_col", key_col)?;
         let report = self.delete_rows(df, id_col, options).await?;
-        let (row_id_col, details) = (options.batch.row_id_col.clone(), options.details);
-        runtime::compute(move || {
-            let mut columns = vec![report.keys(&ids, "id")?, report.keys(&keys, "key")?];
-            columns.extend(report.outcomes(result::ANSWER));
-            columns.extend(report.places(row_id_col.as_deref())?);
-            if details {
-                columns.extend(report.outcomes(result::DETAILS));
-            }
-            report.frame(columns)
-        })
-        .await?
+        let row_id_col = options.batch.row_id_col.as_deref();
+        let keys = vec![("id", ids), ("key", keys)];
+        report
+            .of_writes(keys, result::ANSWER, row_id_col, options.details)
+            .await
     }
 
     /// What became of each row.

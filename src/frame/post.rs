@@ -140,17 +140,15 @@ impl EdFiClient {
     ) -> Result<DataFrame> {
         let keys = Keys::required(df, "key_col", key_col)?;
         let report = self.post_rows(df, payload_col, options).await?;
-        let (row_id_col, details) = (options.batch.row_id_col.clone(), options.details);
-        runtime::compute(move || {
-            let mut columns = vec![report.keys(&keys, "key")?];
-            columns.extend(report.outcomes(result::POST));
-            columns.extend(report.places(row_id_col.as_deref())?);
-            if details {
-                columns.extend(report.outcomes(result::DETAILS));
-            }
-            report.frame(columns)
-        })
-        .await?
+        let row_id_col = options.batch.row_id_col.as_deref();
+        report
+            .of_writes(
+                vec![("key", keys)],
+                result::POST,
+                row_id_col,
+                options.details,
+            )
+            .await
     }
 
     /// What became of each row.

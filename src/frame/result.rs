@@ -8,8 +8,8 @@ use polars::prelude::*;
 use super::input::Keys;
 use super::outcome::{ERROR, Outcome};
 use super::tokens::FetchedToken;
-use crate::Result;
 use crate::client::ProblemError;
+use crate::{Result, runtime};
 
 /// A column that tells something of each outcome.
 pub(crate) struct ResultColumn<T = Outcome> {
@@ -28,39 +28,34 @@ enum Cell<T> {
     Time(fn(&T) -> Option<SystemTime>),
 }
 
-const STATUS: ResultColumn = ResultColumn {
-    name: "status",
-    cell: Cell::String(|outcome| outcome.status.as_deref()),
-};
-const MESSAGE: ResultColumn = ResultColumn {
-    name: "message",
-    cell: Cell::String(|outcome| outcome.message.as_deref()),
-};
-const HTTP_STATUS: ResultColumn = ResultColumn {
-    name: "http_status",
-    cell: Cell::Int32(|outcome| outcome.http_status.map(i32::from)),
-};
-const CORRELATION_ID: ResultColumn = ResultColumn {
-    name: "correlation_id",
-    cell: Cell::String(|outcome| outcome.correlation_id.as_deref()),
-};
-const RESOURCE_ID: ResultColumn = ResultColumn {
-    name: "resource_id",
-    cell: Cell::String(|outcome| outcome.resource_id.as_deref()),
-};
-const ATTEMPTS: ResultColumn = ResultColumn {
-    name: "attempts",
-    cell: Cell::UInt32(|outcome| Some(outcome.attempts)),
-};
+const fn column<T>(name: &'static str, cell: Cell<T>) -> ResultColumn<T> {
+    ResultColumn { name, cell }
+}
 
-const PROBLEM: ResultColumn = ResultColumn {
-    name: "problem",
-    cell: Cell::String(|outcome| outcome.problem.as_deref()),
-};
-const ERRORS: ResultColumn = ResultColumn {
-    name: "errors",
-    cell: Cell::Errors(|outcome| &outcome.errors),
-};
+const STATUS: ResultColumn = column("status", Cell::String(|outcome| outcome.status.as_deref()));
+const MESSAGE: ResultColumn = column(
+    "message",
+    Cell::String(|outcome| outcome.message.as_deref()),
+);
+const HTTP_STATUS: ResultColumn = column(
+    "http_status",
+    Cell::Int32(|outcome| outcome.http_status.map(i32::from)),
+);
+const CORRELATION_ID: ResultColumn = column(
+    "correlation_id",
+    Cell::String(|outcome| outcome.correlation_id.as_deref()),
+);
+const RESOURCE_ID: ResultColumn = column(
+    "resource_id",
+    Cell::String(|outcome| outcome.resource_id.as_deref()),
+);
+const ATTEMPTS: ResultColumn = column("attempts", Cell::UInt32(|outcome| Some(outcome.attempts)));
+
+const PROBLEM: ResultColumn = column(
+    "problem",
+    Cell::String(|outcome| outcome.problem.as_deref()),
+);
+const ERRORS: ResultColumn = column("errors", Cell::Errors(|outcome| &outcome.errors));
 
 /// What every call tells of a request.
 pub(crate) const ANSWER: &[ResultColumn] = &[STATUS, MESSAGE, HTTP_STATUS, CORRELATION_ID];
@@ -81,22 +76,22 @@ pub(crate) const POST: &[ResultColumn] = &[
 pub(crate) const DETAILS: &[ResultColumn] = &[PROBLEM, ERRORS];
 /// What is told of an account's token.
 pub(crate) const TOKEN: &[ResultColumn<FetchedToken>] = &[
-    ResultColumn {
-        name: "token",
-        cell: Cell::String(|fetched| fetched.token().map(|token| token.token.reveal())),
-    },
-    ResultColumn {
-        name: "expires_at",
-        cell: Cell::Time(|fetched| fetched.token()?.expires_at),
-    },
-    ResultColumn {
-        name: "status",
-        cell: Cell::String(|fetched| fetched.failure().map(|_| ERROR)),
-    },
-    ResultColumn {
-        name: "message",
-        cell: Cell::String(|fetched| fetched.failure().map(|failure| &*failure.message)),
-    },
+    column(
+        "token",
+        Cell::String(|fetched| fetched.token().map(|token| token.token.reveal())),
+    ),
+    column(
+        "expires_at",
+        Cell::Time(|fetched| fetched.token()?.expires_at),
+    ),
+    column(
+        "status",
+        Cell::String(|fetched| fetched.failure().map(|_| ERROR)),
+    ),
+    column(
+        "message",
+        Cell::String(|fetched| fetched.failure().map(|failure| &*failure.message)),
+    ),
 ];
 
 /// The place of a result row in the frame that was passed.
@@ -221,6 +216,30 @@ impl Report {
             None => Column::full_null(ROW_ID.into(), index.len(), &DataType::String),
         };
         Ok([Column::new(ROW_INDEX.into(), index), row_id])
+    }
+
+    /// The frame of a batch of writes, put together off the caller's executor: keys and ids under
+    /// their names, what is told of each outcome, where each row belongs, and the single errors
+    /// where `details` are wanted.
+    pub(crate) async fn of_writes(
+        self,
+        keys: Vec<(&'static str, Keys)>,
+        told: &'static [ResultColumn],
+        row_id_col: Option<&str>,
+        details: bool,
+    ) -> Result<DataFrame> {
+        let row_id_col = row_id_col.map(str::to_owned);
+        runtime::compute(move || {
+            let keys = keys.iter().map(|(name, keys)| self.keys(keys, name));
+            let mut columns = keys.collect::<Result<Vec<Column>>>()?;
+            columns.extend(self.outcomes(told));
+            columns.extend(self.places(row_id_col.as_deref())?);
+            if details {
+                columns.extend(self.outcomes(DETAILS));
+            }
+            self.frame(columns)
+        })
+        .await?
     }
 
     pub(crate) fn frame(&self, columns: Vec<Column>) -> Result<DataFrame> {

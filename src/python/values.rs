@@ -37,6 +37,20 @@ fn many<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, PyAny>
     }
 }
 
+/// The entries of a dict; `None` is one without any.
+fn entries<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Entry<'py>>>> {
+    if value.is_none() {
+        return Ok(Some(Vec::new()));
+    }
+    let Ok(mapping) = value.cast::<PyMapping>() else {
+        return Ok(None);
+    };
+    let entries = mapping.items()?.iter().map(|entry| entry.extract());
+    entries.collect::<PyResult<_>>().map(Some)
+}
+
+type Entry<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
+
 /// Many values as Python shows them: none of them is `None`.
 fn shown<'py>(py: Python<'py>, values: Vec<impl IntoPyObject<'py>>) -> PyResult<Py<PyAny>> {
     match values.is_empty() {
@@ -45,62 +59,32 @@ fn shown<'py>(py: Python<'py>, values: Vec<impl IntoPyObject<'py>>) -> PyResult<
     }
 }
 
-impl Argument for bool {
-    fn must_be() -> String {
-        "True or False".into()
-    }
+/// Arguments that Python shows as they are.
+macro_rules! plain {
+    ($($kind:ty: $must_be:literal, $read:expr;)+) => {$(
+        impl Argument for $kind {
+            fn must_be() -> String {
+                $must_be.into()
+            }
 
-    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        Ok(value.extract().ok())
-    }
+            fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+                let read: fn(&Bound<'_, PyAny>) -> Option<Self> = $read;
+                Ok(read(value))
+            }
 
-    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.into_py_any(py)
-    }
+            fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                self.into_py_any(py)
+            }
+        }
+    )+};
 }
-
-/// A count: of records, of requests.
-impl Argument for usize {
-    fn must_be() -> String {
-        "a whole number >= 1".into()
-    }
-
-    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        Ok(whole(value).filter(|count| *count >= 1))
-    }
-
-    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.into_py_any(py)
-    }
-}
-
-impl Argument for u32 {
-    fn must_be() -> String {
-        "a whole number >= 0".into()
-    }
-
-    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        Ok(whole(value))
-    }
-
-    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.into_py_any(py)
-    }
-}
-
-/// A change version.
-impl Argument for i64 {
-    fn must_be() -> String {
-        "a whole number".into()
-    }
-
-    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        Ok(whole(value))
-    }
-
-    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.into_py_any(py)
-    }
+plain! {
+    bool: "True or False", |value| value.extract().ok();
+    // A count: of records, of requests.
+    usize: "a whole number >= 1", |value| whole(value).filter(|count| *count >= 1);
+    u32: "a whole number >= 0", |value| whole(value);
+    // A change version.
+    i64: "a whole number", |value| whole(value);
 }
 
 impl Argument for Duration {
@@ -282,15 +266,11 @@ impl Argument for Vec<(u16, Option<String>)> {
     }
 
     fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        if value.is_none() {
-            return Ok(Some(Vec::new()));
-        }
-        let Ok(mapping) = value.cast::<PyMapping>() else {
+        let Some(entries) = entries(value)? else {
             return Ok(None);
         };
-        let mut pairs = Vec::new();
-        for item in mapping.items()? {
-            let (code, becomes): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+        let mut pairs = Vec::with_capacity(entries.len());
+        for (code, becomes) in entries {
             match (status(&code), Option::<String>::read(&becomes)?) {
                 (Some(code), Some(becomes)) => pairs.push((code, becomes)),
                 _ => return Ok(None),
@@ -311,15 +291,11 @@ impl Argument for Vec<(String, String)> {
     }
 
     fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        if value.is_none() {
-            return Ok(Some(Vec::new()));
-        }
-        let Ok(mapping) = value.cast::<PyMapping>() else {
+        let Some(entries) = entries(value)? else {
             return Ok(None);
         };
-        let mut pairs = Vec::new();
-        for item in mapping.items()? {
-            let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+        let mut pairs = Vec::with_capacity(entries.len());
+        for (name, value) in entries {
             if value.is_none() {
                 continue;
             }

@@ -23,6 +23,9 @@ pub(super) struct Fetcher<'a> {
 impl<'a> Fetcher<'a> {
     /// Sends with a permit, where requests are limited.
     async fn limited<T>(&self, send: impl Future<Output = T>) -> T {
+        // What asks for metadata holds this several times over: on the heap it takes no part of the
+        // stacks of calls.
+        let send = Box::pin(send);
         match self.requests {
             Some(requests) => requests.run(send).await,
             None => send.await,

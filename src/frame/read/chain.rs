@@ -253,10 +253,7 @@ impl<T: Send + 'static> Chain<'_, T> {
             offset = offset.saturating_sub(self.size - 1);
             let page = self.again(offset).await?;
             if offset == 0 || self.continues(&page) {
-                let is_last = page.is_short();
-                if self.push(page, None) == 0 && is_last {
-                    self.ended = true;
-                }
+                self.push_mend(page);
                 return Ok(());
             }
         }
@@ -268,11 +265,17 @@ impl<T: Send + 'static> Chain<'_, T> {
         if !self.continues(&page) {
             return self.go_back(page.offset).await;
         }
-        let is_last = page.is_short();
-        if self.push(page, None) == 0 && is_last {
+        self.push_mend(page);
+        Ok(())
+    }
+
+    /// The same as [`push`](Self::push) of a page that was read again. A short one that brings
+    /// nothing new is the end.
+    fn push_mend(&mut self, page: FetchedPage) {
+        let is_short = page.is_short();
+        if self.push(page, None) == 0 && is_short {
             self.ended = true;
         }
-        Ok(())
     }
 
     /// A page that mends a seam.

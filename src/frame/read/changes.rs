@@ -136,17 +136,18 @@ impl EdFiClient {
         let versions = self.versions(control, options.snapshot).await?;
         let next_version = versions.newest + 1;
         let endpoint = endpoint.trim_matches('/');
-        let nothing = || self.nothing_tracked(endpoint, control);
-        let overlap = since.overlap;
-        let Some(since) = since.version else {
-            let records = with_id(self.get_all(&options).await?)?;
-            let [deletes, key_changes] = nothing().await?;
-            return Ok(Changes {
-                records,
+        let records_alone = async |records| {
+            let [deletes, key_changes] = self.nothing_tracked(endpoint, control).await?;
+            Ok(Changes {
+                records: with_id(records)?,
                 deletes,
                 key_changes,
                 next_version,
-            });
+            })
+        };
+        let overlap = since.overlap;
+        let Some(since) = since.version else {
+            return records_alone(self.get_all(&options).await?).await;
         };
         if 0 < since && since < versions.oldest {
             return Err(Error::Config(format!(
@@ -164,14 +165,7 @@ impl EdFiClient {
         }
         let begin = (since - overlap).max(versions.oldest).min(since);
         if begin > versions.newest {
-            let records = with_id(self.no_records(&options).await?)?;
-            let [deletes, key_changes] = nothing().await?;
-            return Ok(Changes {
-                records,
-                deletes,
-                key_changes,
-                next_version,
-            });
+            return records_alone(self.no_records(&options).await?).await;
         }
         let window = ChangeOptions {
             min_change_version: Some(begin),
@@ -185,7 +179,7 @@ impl EdFiClient {
         options.max_change_version = window.max_change_version;
         let key_changes = match self.key_changes(endpoint, &window).await {
             Err(Error::Http(failure)) if failure.http_status == Some(404) => {
-                let [_, key_changes] = nothing().await?;
+                let [_, key_changes] = self.nothing_tracked(endpoint, control).await?;
                 key_changes
             }
             other => other?,

@@ -6,33 +6,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::keys::{RecordKeys, Repeated, SeenRecords};
+use super::keys::{RecordKeys, SeenRecords};
 use super::prefetch::{Entry, Queue, Sender, Slot, Slots, Ticket};
-use super::source::{Converted, District, Source};
+use super::source::{Converted, District, PlacedPage, Source};
 use crate::client::paging::{
     Collection, Continuation, FirstPage, PageError, PageRequest, PageTokens, Paging, RawPage,
 };
 use crate::columns::Page;
 use crate::{Failure, runtime};
-
-/// A page whose place among the others is known.
-#[derive(Debug)]
-pub(super) struct PlacedPage {
-    pub(super) page: Page,
-    /// Its records that other pages brought before.
-    pub(super) repeated: Repeated,
-    /// The how many-th answer of its collection this is.
-    pub(super) arrival: u64,
-    /// The district that it is of.
-    pub(super) district: usize,
-}
-
-impl PlacedPage {
-    /// The records that no page before had.
-    pub(super) fn new_records(&self) -> usize {
-        self.page.len() - self.repeated.count()
-    }
-}
 
 /// How many records a district must have, as far as its server said.
 pub(super) struct Counted<T> {
@@ -47,6 +28,61 @@ pub(super) struct Counted<T> {
 
 pub(super) type PageQueue<T> = Queue<T, Option<Counted<T>>>;
 pub(super) type PageSender<T> = Sender<T, Option<Counted<T>>>;
+
+impl<T: Send + 'static> Source<T> {
+    /// The pages of all these districts, one district after another, the beginnings of `ahead` of
+    /// them side by side.
+    ///
+    /// The first pages of so many districts are fetched ahead; the others of a district when all
+    /// those of the one before have been begun.
+    pub(super) fn districts(
+        self: Arc<Self>,
+        districts: Vec<District>,
+        ahead: usize,
+    ) -> PageQueue<T> {
+        Queue::spawn(ahead, |out| async move {
+            let tickets = Ticket::row(districts.len());
+            for (district, ticket) in districts.into_iter().zip(tickets) {
+                let slot = out.slots.acquire().await;
+                let queue = self.clone().district(district, ticket);
+                out.put(Entry::Queue(queue, Some(slot)));
+            }
+            Ok(None)
+        })
+    }
+
+    /// The pages of one district.
+    pub(super) fn district(self: Arc<Self>, district: District, ticket: Ticket) -> PageQueue<T> {
+        Queue::spawn(self.window.pages, |out| async move {
+            let reader = Arc::new(self.reader(district).await?);
+            reader.all(&out, ticket).await.map(Some)
+        })
+    }
+
+    /// The first page of a district.
+    pub(super) async fn first(self: Arc<Self>, district: District) -> Result<Page, Failure> {
+        let reader = Arc::new(self.reader(district).await?);
+        Ok(reader.first(true).await?.page)
+    }
+
+    async fn reader(self: Arc<Self>, district: District) -> Result<Reader<T>, Failure> {
+        let access = &district.access;
+        let locate = async {
+            let root = self.context.data_root(access).await?;
+            let snapshot = self.context.snapshot(access, self.snapshot).await?;
+            Ok::<_, Failure>(Collection {
+                url: root.join(&self.path),
+                snapshot,
+            })
+        };
+        let collection = self.requests.run(locate).await?;
+        Ok(Reader::new(
+            collection.with_params(&self.params),
+            self,
+            district,
+        ))
+    }
+}
 
 /// The reading of one district.
 pub(super) struct Reader<T> {
@@ -99,7 +135,7 @@ impl FetchedPage {
 }
 
 impl<T: Send + 'static> Reader<T> {
-    pub(super) fn new(collection: Collection, source: Arc<Source<T>>, district: District) -> Self {
+    fn new(collection: Collection, source: Arc<Source<T>>, district: District) -> Self {
         let seen = match source.window.bounded {
             true => SeenRecords::recent(),
             false => SeenRecords::all(),
@@ -114,7 +150,7 @@ impl<T: Send + 'static> Reader<T> {
     }
 
     /// Puts all pages out; gives back what they can be counted by.
-    pub(super) async fn all(
+    async fn all(
         self: Arc<Self>,
         out: &PageSender<T>,
         mut ticket: Ticket,
@@ -235,7 +271,7 @@ impl<T: Send + 'static> Reader<T> {
     }
 
     /// The first page, as large as the server allows.
-    pub(super) async fn first(self: &Arc<Self>, count: bool) -> Result<FetchedPage, Failure> {
+    async fn first(self: &Arc<Self>, count: bool) -> Result<FetchedPage, Failure> {
         let source = &self.source;
         let mut limit = source.need.unwrap_or(u64::MAX).min(source.limit).max(1);
         loop {

@@ -134,6 +134,15 @@ impl Ticket {
         })
     }
 
+    /// A ticket whose turn is now, and nobody's after it.
+    pub(super) fn alone() -> Self {
+        Self {
+            before: None,
+            after: None,
+            passed: false,
+        }
+    }
+
     /// Whether its turn is now.
     pub(super) fn is_up(&self) -> bool {
         self.before.is_none() && !self.passed

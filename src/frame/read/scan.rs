@@ -10,9 +10,8 @@ use polars::prelude::*;
 
 use super::keys::Repeated;
 use super::options::{GetAllOptions, OnShort, SchemaChoice};
-use super::pages::PlacedPage;
 use super::prefetch::{Slots, Task};
-use super::source::{Convert, Converted, Decoders, SharedWindow, Source, Window};
+use super::source::{Convert, Converted, Decoders, PlacedPage, SharedWindow, Source, Window};
 use super::sources::Sources;
 use super::stream::{self, ConvertedPage, StreamOptions, Table};
 use super::whole::without_rows;

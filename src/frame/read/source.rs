@@ -4,11 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
 
-use super::keys::RecordKeys;
+use super::keys::{RecordKeys, Repeated};
 use super::options::GetAllOptions;
-use super::pages::{PageQueue, PlacedPage, Reader};
-use super::prefetch::{Entry, Queue, Slots, Task, Ticket};
-use crate::client::paging::{Collection, Paging};
+use super::prefetch::{Slots, Task};
+use crate::client::paging::Paging;
 use crate::client::permits::Permits;
 use crate::client::session::{Access, CallContext};
 use crate::client::transport::Body;
@@ -23,6 +22,25 @@ pub(super) enum Converted<T> {
     Ready(T),
     /// Work for another thread.
     Pending(Task<Result<T, Failure>>),
+}
+
+/// A page whose place among the others is known.
+#[derive(Debug)]
+pub(super) struct PlacedPage {
+    pub(super) page: Page,
+    /// Its records that other pages brought before.
+    pub(super) repeated: Repeated,
+    /// The how many-th answer of its collection this is.
+    pub(super) arrival: u64,
+    /// The district that it is of.
+    pub(super) district: usize,
+}
+
+impl PlacedPage {
+    /// The records that no page before had.
+    pub(super) fn new_records(&self) -> usize {
+        self.page.len() - self.repeated.count()
+    }
 }
 
 /// How far the producer goes ahead of its consumer.
@@ -154,58 +172,5 @@ impl<T: Send + 'static> Source<T> {
             requests: Permits::new(workers),
             undecoded: Semaphore::new(workers.saturating_add(cores).min(Semaphore::MAX_PERMITS)),
         }
-    }
-
-    /// The pages of all these districts, one district after another, the beginnings of `ahead` of
-    /// them side by side.
-    ///
-    /// The first pages of so many districts are fetched ahead; the others of a district when all
-    /// those of the one before have been begun.
-    pub(super) fn districts(
-        self: Arc<Self>,
-        districts: Vec<District>,
-        ahead: usize,
-    ) -> PageQueue<T> {
-        Queue::spawn(ahead, |out| async move {
-            let tickets = Ticket::row(districts.len());
-            for (district, ticket) in districts.into_iter().zip(tickets) {
-                let slot = out.slots.acquire().await;
-                let queue = self.clone().district(district, ticket);
-                out.put(Entry::Queue(queue, Some(slot)));
-            }
-            Ok(None)
-        })
-    }
-
-    /// The pages of one district.
-    pub(super) fn district(self: Arc<Self>, district: District, ticket: Ticket) -> PageQueue<T> {
-        Queue::spawn(self.window.pages, |out| async move {
-            let reader = Arc::new(self.reader(district).await?);
-            reader.all(&out, ticket).await.map(Some)
-        })
-    }
-
-    /// The first page of a district.
-    pub(super) async fn first(self: Arc<Self>, district: District) -> Result<Page, Failure> {
-        let reader = Arc::new(self.reader(district).await?);
-        Ok(reader.first(true).await?.page)
-    }
-
-    async fn reader(self: Arc<Self>, district: District) -> Result<Reader<T>, Failure> {
-        let access = &district.access;
-        let locate = async {
-            let root = self.context.data_root(access).await?;
-            let snapshot = self.context.snapshot(access, self.snapshot).await?;
-            Ok::<_, Failure>(Collection {
-                url: root.join(&self.path),
-                snapshot,
-            })
-        };
-        let collection = self.requests.run(locate).await?;
-        Ok(Reader::new(
-            collection.with_params(&self.params),
-            self,
-            district,
-        ))
     }
 }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use polars::prelude::*;
 
 use super::options::GetAllOptions;
-use super::pages::{self, PlacedPage};
+use super::pages;
 use super::prefetch::{Event, InOrder, Ticket};
-use super::source::{Converted, District, Source, Window};
+use super::source::{Converted, District, PlacedPage, Source, Window};
 use crate::client::session::{Access, CallContext};
 use crate::columns::Page;
 use crate::{Failure, Result, runtime};
@@ -136,8 +136,7 @@ impl Source<WholePages> {
             number: 0,
             access: access.clone(),
         };
-        let ticket = Ticket::row(1).next().expect("a ticket");
-        let mut events = InOrder::new(self.clone().district(district, ticket));
+        let mut events = InOrder::new(self.clone().district(district, Ticket::alone()));
         let mut reading = Reading {
             pages: Vec::new(),
             records: 0,
