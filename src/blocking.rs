@@ -8,8 +8,8 @@ use polars::prelude::{DataFrame, Schema};
 use crate::client::Token;
 use crate::runtime::{AtWork, Threads};
 use crate::{
-    ChangeOptions, ChangeVersions, Changes, DeleteOptions, GetAllOptions, GetByIdOptions, Outcome,
-    PostOptions, Result, ScanOptions, SchemaOptions, Since, TokenOptions,
+    BatchOptions, ChangeOptions, ChangeVersions, Changes, DeleteOptions, GetAllOptions,
+    GetByIdOptions, Outcome, PostOptions, Result, ScanOptions, SchemaOptions, Since, TokenOptions,
 };
 
 /// [`EdFiClient`](crate::EdFiClient), each call waited for.
@@ -99,6 +99,28 @@ impl EdFiClient {
     /// As there.
     pub fn schema(&self, endpoint: &str, options: &SchemaOptions) -> Result<Schema> {
         let call = self.0.schema(endpoint, options);
+        Threads::get()?.block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::permissions`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn permissions(&self) -> Result<DataFrame> {
+        Threads::get()?.block_on(self.0.permissions())
+    }
+
+    /// See [`crate::EdFiClient::batch_permissions`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn batch_permissions(
+        &self,
+        districts: &DataFrame,
+        key_col: &str,
+        options: &BatchOptions,
+    ) -> Result<DataFrame> {
+        let call = self.0.batch_permissions(districts, key_col, options);
         Threads::get()?.block_on(call)
     }
 

@@ -8,6 +8,7 @@ from polars_edfi import _native, endpoints
 from polars_edfi._changes import ChangeQueries
 from polars_edfi._items import Items
 from polars_edfi._metadata import Metadata
+from polars_edfi._preflight import Preflight
 from polars_edfi._reads import Reads
 from polars_edfi._signatures import with_options
 from polars_edfi._tokens import Tokens
@@ -16,7 +17,7 @@ from polars_edfi.options import ClientOptions
 
 
 @with_options("EdFiClient", ClientOptions)
-class EdFiClient(Tokens, Reads, Items, Writes, ChangeQueries, Metadata):
+class EdFiClient(Tokens, Reads, Items, Writes, ChangeQueries, Metadata, Preflight):
     """A client for one or many Ed-Fi ODSs.
 
     With a ``base_url`` and credentials it is the client of one ODS. Without them it works on

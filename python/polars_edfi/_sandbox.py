@@ -258,6 +258,30 @@ class Sandbox:
             list(short_pages),
         )
 
+    def set_claims(
+        self, district: str, resources: Mapping[str, Sequence[str]], *, name: str = "Narrow"
+    ) -> None:
+        """Let the district's client do these operations with these resources, and nothing else.
+
+        Parameters
+        ----------
+        district
+            Which district.
+        resources
+            The operations (``"Create"``, ``"Read"``, ``"Update"``, ``"Delete"``,
+            ``"ReadChanges"``) that are allowed, by endpoint. All else is answered 403.
+        name
+            What the claim set is called.
+
+        Examples
+        --------
+        >>> import polars_edfi as edfi
+        >>> with edfi.Sandbox(records=1) as ods:
+        ...     ods.set_claims("255901", {"ed-fi/students": ["Read"]})
+        """
+        claims = [(endpoint, list(operations)) for endpoint, operations in resources.items()]
+        self._native.set_claims(district, name, claims)
+
     def stop(self) -> None:
         """Stop serving; a second time does nothing."""
         self._native.stop()

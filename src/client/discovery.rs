@@ -1,6 +1,6 @@
 //! The discovery document of an ODS: where its data, its changes and its metadata are.
 
-use reqwest::StatusCode;
+use reqwest::{StatusCode, Url};
 use serde_json::Value;
 
 use super::retry;
@@ -18,6 +18,7 @@ pub(crate) struct Discovery {
     data: Option<String>,
     changes: Option<String>,
     metadata: Option<String>,
+    token_info: Option<String>,
     /// The path of the data where it has gaps that the base URL must fill.
     template: Option<String>,
 }
@@ -47,6 +48,7 @@ impl Discovery {
             data: path(&urls["dataManagementApi"]),
             changes: path(&urls["changeQueries"]),
             metadata: path(&urls["openApiMetadata"]),
+            token_info: path(&urls["oauthTokenIntrospection"]).or(path(&urls["tokenInfo"])),
             template: template(&urls["dataManagementApi"]),
         })
     }
@@ -92,6 +94,12 @@ impl Discovery {
         }
     }
 
+    /// Where the ODS tells what a token may do, where the document says it.
+    pub(crate) fn token_info(&self, base: &BaseUrl) -> Option<Url> {
+        let path = self.token_info.as_deref()?;
+        Some(base.with_path(path).into())
+    }
+
     /// Where the OpenAPI documents are listed, as the document says it.
     pub(crate) fn metadata(&self) -> Option<&str> {
         self.metadata.as_deref()
@@ -103,6 +111,15 @@ pub(crate) fn with_version(base: &BaseUrl, segment: &str) -> BaseUrl {
     match segment {
         "" => base.clone(),
         segment => base.below(&format!("data/{segment}")),
+    }
+}
+
+/// The base URL of an ODS, also where a segment of `""` says that the base URL is that of the data.
+pub(crate) fn root_of(base: &BaseUrl, segment: Option<&str>) -> BaseUrl {
+    let path = base.as_url().path();
+    match (segment, path.rsplit_once("/data/")) {
+        (Some(""), Some((root, _))) => base.with_path(root),
+        _ => base.clone(),
     }
 }
 

@@ -17,6 +17,7 @@ mod renewal;
 pub(crate) mod retry;
 mod secret;
 pub(crate) mod session;
+pub(crate) mod token_info;
 pub(crate) mod transport;
 pub(crate) mod urls;
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::HeaderValue;
 use ring::digest;
 
@@ -40,6 +41,11 @@ impl Secret {
         let mut value = HeaderValue::try_from(format!("Bearer {}", self.0)).ok()?;
         value.set_sensitive(true);
         Some(value)
+    }
+
+    /// The form of a request about a token (RFC 7662, section 2.1).
+    pub(crate) fn form(&self) -> String {
+        format!("token={}", utf8_percent_encode(&self.0, NON_ALPHANUMERIC))
     }
 
     /// The value of a header.

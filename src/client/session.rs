@@ -258,6 +258,9 @@ impl CallContext {
             ));
         };
         request.authorization = Some(bearer);
+        if request.names_token {
+            request.body = Some(token.form().into());
+        }
         self.client
             .transport()
             .send(request, SendOptions::new(policy, &self.control))

@@ -18,6 +18,7 @@ mod metadata;
 mod options;
 mod plugin;
 mod plugin_arguments;
+mod preflight;
 mod progress;
 mod reads;
 mod registry;
@@ -61,6 +62,7 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
         changes::available_change_versions, changes::deletes, changes::key_changes,
         changes::changes,
         metadata::resources, metadata::schema, metadata::count,
+        preflight::permissions, preflight::batch_permissions,
         frames::flatten, frames::unflatten, frames::columns_of,
         plugin_arguments::plugin_arguments,
         registry::register_scan, registry::registered_scan,

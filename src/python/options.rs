@@ -28,6 +28,7 @@ pub(crate) fn defaults<'py>(py: Python<'py>, call: &str) -> PyResult<Bound<'py, 
         "batch_delete_by_id" => of(py, batch_delete_by_id),
         "deletes" | "key_changes" => of(py, change_window),
         "changes" => of(py, changes),
+        "batch_permissions" => of(py, batch_permissions),
         "schema" => of(py, schema),
         "count" => of(py, count),
         "scan" => of(py, scan),
@@ -136,6 +137,12 @@ pub(super) fn changes(a: &mut Arguments<'_>) -> PyResult<(Since, GetAllOptions)>
     records(a, &mut read)?;
     options!(a, read; on_short);
     Ok((since, read))
+}
+
+pub(super) fn batch_permissions(a: &mut Arguments<'_>) -> PyResult<(BatchOptions, Progress)> {
+    let mut batch = BatchOptions::default();
+    rows(a, &mut batch)?;
+    Ok((batch, progress(a)?))
 }
 
 pub(super) fn schema(a: &mut Arguments<'_>) -> PyResult<SchemaOptions> {

@@ -175,6 +175,25 @@ impl Sandbox {
         })
     }
 
+    fn set_claims(
+        &self,
+        py: Python<'_>,
+        district: &str,
+        name: &str,
+        resources: Vec<(String, Vec<String>)>,
+    ) -> PyResult<()> {
+        self.with(py, |ods| {
+            let operations: Vec<Vec<&str>> = resources
+                .iter()
+                .map(|(_, operations)| operations.iter().map(AsRef::as_ref).collect())
+                .collect();
+            let resources = resources.iter().zip(&operations);
+            let resources = resources.map(|((endpoint, _), all)| (&**endpoint, &**all));
+            ods.set_claims(district, name, resources);
+            Ok(())
+        })
+    }
+
     /// How many requests came, tokens and metadata included.
     fn request_count(&self, py: Python<'_>) -> PyResult<usize> {
         self.with(py, |ods| Ok(ods.requests().len()))

@@ -10,6 +10,7 @@ use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::body::{Body, json as json_answer};
+use super::claims;
 use super::definitions::Definitions;
 use super::district::District;
 use super::problem::Problem;
@@ -129,12 +130,9 @@ pub(super) fn token_info(
         "assigned_profiles": [],
     });
     if release.tells_operations() {
-        let operations = ["Create", "Read", "Update", "Delete", "ReadChanges"];
-        let resources = definitions.served().into_iter();
-        let resources = resources
-            .map(|endpoint| json!({"resource": format!("/{endpoint}"), "operations": operations}));
-        body["claim_set"] = json!({"name": "Sandbox"});
-        body["resources"] = resources.collect();
+        let (claim_set, resources) = claims::told(district.claims().as_ref(), definitions);
+        body["claim_set"] = claim_set;
+        body["resources"] = resources;
         body["services"] = json!([]);
     }
     Ok(json_answer(StatusCode::OK, &body))

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::claims::ClaimSet;
 use super::faults::{FaultState, Faults};
 use super::store::{State, digest_of};
 
@@ -24,6 +25,7 @@ pub(super) struct District {
     state: Mutex<State>,
     faults: Mutex<FaultState>,
     tokens: Mutex<HashMap<String, Instant>>,
+    claims: Mutex<Option<ClaimSet>>,
 }
 
 impl District {
@@ -42,6 +44,7 @@ impl District {
             state: Mutex::new(State::new(random(seed, id, "mutations"))),
             faults: Mutex::default(),
             tokens: Mutex::default(),
+            claims: Mutex::default(),
         }
     }
 
@@ -60,6 +63,15 @@ impl District {
 
     pub(super) fn set_faults(&self, faults: Faults) {
         *self.faults() = FaultState::new(faults);
+    }
+
+    /// What the client may do; `None`: everything.
+    pub(super) fn claims(&self) -> MutexGuard<'_, Option<ClaimSet>> {
+        lock(&self.claims)
+    }
+
+    pub(super) fn set_claims(&self, claims: ClaimSet) {
+        *self.claims() = Some(claims);
     }
 
     /// A new token, unless `limit` of them are alive.

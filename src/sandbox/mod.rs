@@ -30,6 +30,7 @@ mod body;
 mod builder;
 mod cascade;
 mod changes;
+mod claims;
 mod clock;
 mod commit;
 mod definitions;
@@ -71,6 +72,7 @@ use polars::prelude::{Column, DataFrame};
 use tokio::sync::oneshot;
 
 pub use self::builder::SandboxBuilder;
+use self::claims::ClaimSet;
 use self::district::District;
 pub use self::faults::{Faults, Miscount};
 pub use self::log::LoggedRequest;
@@ -161,6 +163,26 @@ impl Sandbox {
     pub fn set_faults(&self, district: &str, faults: Faults) {
         if let Some(district) = self.shared.district(district) {
             district.set_faults(faults);
+        }
+    }
+
+    /// Gives the district's client a claim set: it may do these operations (`Create`, `Read`, `Update`,
+    /// `Delete`, `ReadChanges`) with these resources, and is answered 403 for all else.
+    pub fn set_claims<'a>(
+        &self,
+        district: &str,
+        name: &str,
+        resources: impl IntoIterator<Item = (&'a str, &'a [&'a str])>,
+    ) {
+        if let Some(district) = self.shared.district(district) {
+            let resources = resources.into_iter().map(|(endpoint, operations)| {
+                let operations = operations.iter().map(|one| (*one).to_owned());
+                (endpoint.trim_matches('/').to_owned(), operations.collect())
+            });
+            district.set_claims(ClaimSet {
+                name: name.to_owned(),
+                resources: resources.collect(),
+            });
         }
     }
 

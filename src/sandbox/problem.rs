@@ -95,6 +95,24 @@ impl Problem {
         ))
     }
 
+    /// 403: the client's claim set does not name the resource.
+    pub(super) fn no_claim(claim_set: &str, endpoint: &str) -> Self {
+        let detail = "Access to the resource could not be authorized.";
+        let kind = "security:authorization:access-denied:resource";
+        Self::new(403, kind, "Authorization Denied", detail).error(format!(
+            "The claim set of the caller's API client ('{claim_set}') has no claim for '{endpoint}'."
+        ))
+    }
+
+    /// 403: the client's claim set names the resource, and not what is to be done with it.
+    pub(super) fn no_action(claim_set: &str, action: &str, endpoint: &str) -> Self {
+        let detail = "Access to the resource could not be authorized for the requested action.";
+        let kind = "security:authorization:access-denied:action";
+        Self::new(403, kind, "Authorization Denied", detail).error(format!(
+            "The claim set of the caller's API client ('{claim_set}') does not allow '{action}' on '{endpoint}'."
+        ))
+    }
+
     /// 404: no such district, resource or item.
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(404, "not-found", "Not Found", detail)

@@ -239,6 +239,9 @@ impl Shared {
         if !is_read && wants_snapshot(&call.headers) {
             return Err(Problem::snapshot_is_read_only());
         }
+        if let Some(claims) = &*district.claims() {
+            claims.check(&call.method, &call.segments)?;
+        }
         match call.segments.as_slice() {
             ["changeQueries", "v1", "availableChangeVersions"] if is_read => {
                 if district.faults().faults.no_change_queries {

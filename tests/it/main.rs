@@ -7,6 +7,8 @@ mod columns;
 #[cfg(feature = "sandbox")]
 mod metadata;
 #[cfg(feature = "sandbox")]
+mod permissions;
+#[cfg(feature = "sandbox")]
 mod reads;
 #[cfg(feature = "sandbox")]
 mod real_data;

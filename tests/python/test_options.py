@@ -34,6 +34,7 @@ CALLS: list[tuple[str, type, Callable[..., Any]]] = [
     ("deletes", options.DeletesOptions, Client.deletes),
     ("key_changes", options.DeletesOptions, Client.key_changes),
     ("changes", options.ChangesOptions, Client.changes),
+    ("batch_permissions", options.RowOptions, Client.batch_permissions),
     ("schema", options.ColumnOptions, Client.schema),
     ("count", options.ParamsOption, Client.count),
     ("scan", options.ScanOptions, edfi.scan),

@@ -20,6 +20,8 @@ pub(crate) struct Request {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) authorization: Option<HeaderValue>,
     pub(crate) body: Option<Bytes>,
+    /// Whether the body is a form that names the token of the request's own authorization.
+    pub(crate) names_token: bool,
     /// Whether a body with a success status is small, too.
     pub(crate) small: bool,
     /// Whether a body with a success status is a page, which is left in parts.
@@ -38,6 +40,7 @@ impl Request {
             headers: Vec::new(),
             authorization: None,
             body: None,
+            names_token: false,
             small: false,
             page: false,
             sent: 0,

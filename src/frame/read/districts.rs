@@ -7,13 +7,13 @@ use crate::frame::input::Keys;
 use crate::frame::request::Rows;
 
 /// One district to visit, or why its row is not visited.
-pub(super) struct Visit {
-    pub(super) row: usize,
-    pub(super) refused: Option<Failure>,
+pub(crate) struct Visit {
+    pub(crate) row: usize,
+    pub(crate) refused: Option<Failure>,
 }
 
 /// The districts of a frame: each key once; the same key with another URL is a failed visit.
-pub(super) fn visits(keys: &Keys, rows: &Rows) -> Vec<Visit> {
+pub(crate) fn visits(keys: &Keys, rows: &Rows) -> Vec<Visit> {
     let mut seen: HashMap<&str, Vec<Option<String>>> = HashMap::new();
     let mut visits = Vec::new();
     let mut blank = 0;

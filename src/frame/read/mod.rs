@@ -4,7 +4,7 @@ mod assemble;
 mod chain;
 mod changes;
 mod count;
-mod districts;
+pub(crate) mod districts;
 mod get_all;
 mod keys;
 #[cfg(feature = "python")]

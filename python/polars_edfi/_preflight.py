@@ -1,0 +1,99 @@
+"""What is known before anything is sent: what credentials may do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Unpack
+
+from polars_edfi import _native
+from polars_edfi._base import ClientBase
+from polars_edfi._signatures import with_options
+from polars_edfi.options import RowOptions
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class Preflight(ClientBase):
+    """The calls that look before others leap."""
+
+    def permissions(self) -> pl.DataFrame:
+        """Tell what the client's own credentials may do.
+
+        Returns
+        -------
+        DataFrame
+            One row for each resource: ``endpoint`` (String) and ``operations`` (List(String):
+            ``"Create"``, ``"Read"``, ``"Update"``, ``"Delete"``, ``"ReadChanges"``), in the order
+            of the server.
+
+        Raises
+        ------
+        EdFiError
+            The client has no ``base_url`` or no credentials.
+        HttpError, AuthError
+            The ODS does not tell it: its token introspection is off (404), or its release is older
+            than 7.3. :meth:`batch_permissions` shows what older ones tell.
+
+        Examples
+        --------
+        >>> import polars_edfi as edfi
+        >>> with edfi.Sandbox(districts=["255901"], records=1) as ods:
+        ...     url, key, secret = ods.districts().row(0)[1:]
+        ...     client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
+        ...     allowed = client.permissions()
+        >>> allowed.filter(endpoint="ed-fi/students")["operations"].to_list()
+        [['Create', 'Read', 'Update', 'Delete', 'ReadChanges']]
+        """
+        return _native.permissions(self._native, _native.Call())
+
+    @with_options("batch_permissions", RowOptions)
+    def batch_permissions(
+        self, df: pl.DataFrame, *, key_col: str, **options: Unpack[RowOptions]
+    ) -> pl.DataFrame:
+        """Tell what the credentials of each district may do, for whom, through which profiles.
+
+        Parameters
+        ----------
+        df
+            One row per district, with its own credentials; each distinct ``key_col`` is asked for
+            once. Rows with a blank key are skipped.
+        key_col
+            What tells districts apart.
+        **options
+            Those of :class:`polars_edfi.options.RowOptions`.
+
+        Returns
+        -------
+        DataFrame
+            One row per district in first-seen order: ``key_col`` (as in ``df``, trimmed),
+            ``status`` (String: null or ``"error"``), ``message`` (String), ``http_status`` (Int32),
+            ``correlation_id`` (String), ``claim_set`` (String), ``namespace_prefixes``
+            (List(String)), ``education_organizations`` (List(Struct: ``education_organization_id``
+            Int64, ``name_of_institution``, ``type`` String)), ``profiles`` (List(String)) and
+            ``resources`` (List(Struct: ``endpoint`` String, ``operations`` List(String))). What an
+            ODS does not tell is null: ``claim_set`` and ``resources`` before 7.3. A district that
+            fails is a row, too; there an ``http_status`` of 404 means that the ODS has its token
+            introspection switched off.
+
+        Raises
+        ------
+        polars.exceptions.ColumnNotFoundError, polars.exceptions.SchemaError, EdFiError
+            As in :meth:`batch_get_all`, before anything is sent.
+        KeyboardInterrupt
+            After Ctrl-C, with all rows in ``rows``.
+
+        Examples
+        --------
+        >>> import polars_edfi as edfi
+        >>> with edfi.Sandbox(districts=["255901", "255902"], records=1) as ods:
+        ...     allowed = edfi.EdFiClient().batch_permissions(
+        ...         ods.districts(),
+        ...         key_col="District BK",
+        ...         auth_key_col="oAuthKey",
+        ...         auth_secret_col="oAuthSecret",
+        ...         oauth_endpoint="oauth/token",
+        ...     )
+        >>> allowed["claim_set"].to_list()
+        ['Sandbox', 'Sandbox']
+        """
+        return self._batch(_native.batch_permissions, df, key_col=key_col, **options)
