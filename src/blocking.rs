@@ -93,6 +93,14 @@ impl EdFiClient {
         Threads::get()?.block_on(self.0.resources())
     }
 
+    /// See [`crate::EdFiClient::dependencies`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn dependencies(&self) -> Result<DataFrame> {
+        Threads::get()?.block_on(self.0.dependencies())
+    }
+
     /// See [`crate::EdFiClient::schema`].
     ///
     /// # Errors

@@ -51,6 +51,39 @@ class Metadata(ClientBase):
         """
         return _native.resources(self._native, _native.Call())
 
+    def dependencies(self) -> pl.DataFrame:
+        """List in which order the client's own ODS wants its resources written.
+
+        It is what :meth:`send` goes by; deletes go the other way round. Asked for anew by each
+        call. No credentials are needed where the ODS shows its metadata to everybody.
+
+        Returns
+        -------
+        DataFrame
+            One row for each entry of the document, sorted: ``endpoint`` (String), ``order`` (Int32:
+            what has the same order can be written side by side) and ``operations`` (List(String):
+            ``"Create"``, ``"Update"``). People stand in it twice: they are created early, and who
+            exists can be written again only after their associations.
+
+        Raises
+        ------
+        EdFiError
+            The client has no ``base_url``.
+        HttpError, AuthError
+            The feature is switched off (404), or the ODS does not answer as it should.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_edfi as edfi
+        >>> with edfi.Sandbox(districts=["255901"], records=1) as ods:
+        ...     client = edfi.EdFiClient(base_url=ods.districts()["targetUrl"][0])
+        ...     order = client.dependencies()
+        >>> order.filter(endpoint="ed-fi/students")["operations"].to_list()
+        [['Create'], ['Update']]
+        """
+        return _native.dependencies(self._native, _native.Call())
+
     @with_options("schema", ColumnOptions)
     def schema(self, endpoint: str, **options: Unpack[ColumnOptions]) -> pl.Schema:
         """Tell the columns of a resource's flattened records before any of them is read.

@@ -19,6 +19,7 @@ pub(crate) struct Discovery {
     changes: Option<String>,
     metadata: Option<String>,
     token_info: Option<String>,
+    dependencies: Option<String>,
     /// The path of the data where it has gaps that the base URL must fill.
     template: Option<String>,
 }
@@ -49,6 +50,7 @@ impl Discovery {
             changes: path(&urls["changeQueries"]),
             metadata: path(&urls["openApiMetadata"]),
             token_info: path(&urls["oauthTokenIntrospection"]).or(path(&urls["tokenInfo"])),
+            dependencies: path(&urls["dependencies"]),
             template: template(&urls["dataManagementApi"]),
         })
     }
@@ -104,6 +106,11 @@ impl Discovery {
     pub(crate) fn metadata(&self) -> Option<&str> {
         self.metadata.as_deref()
     }
+
+    /// Where the order of resources is told, as the document says it.
+    pub(crate) fn dependencies(&self) -> Option<&str> {
+        self.dependencies.as_deref()
+    }
 }
 
 /// `{base}/data/{segment}`, or the base itself where there is no segment.
@@ -134,6 +141,17 @@ pub(crate) fn change_queries(base: &BaseUrl, segment: &str) -> BaseUrl {
     let year = segment.split_once('/').map_or("", |(_, year)| year);
     let root = root.trim_end_matches('/');
     base.with_path(&format!("{root}/changeQueries/v1/{year}"))
+}
+
+/// Where a data URL has its dependencies: `{root}/metadata/data/v3/dependencies` for
+/// `{root}/data/v3`, `{root}/metadata/dependencies` for `{root}/data`.
+pub(crate) fn dependencies(data: &BaseUrl) -> Option<String> {
+    let path = data.as_url().path();
+    if let Some((root, segment)) = path.rsplit_once("/data/") {
+        return Some(format!("{root}/metadata/data/{segment}/dependencies"));
+    }
+    let root = path.strip_suffix("/data")?;
+    Some(format!("{root}/metadata/dependencies"))
 }
 
 /// The path of a URL; none of a template such as `{tenantIdentifier}` that nobody filled in.

@@ -113,6 +113,43 @@ impl EdFiClient {
         Ok(DataFrame::new(all.len(), columns)?)
     }
 
+    /// In which order this client's ODS wants its resources written.
+    ///
+    /// One row for each entry of its document of dependencies, sorted: `endpoint`
+    /// (`ed-fi/students`), `order` (Int32: what is of one order can be written side by side) and
+    /// `operations` (List(String): `"Create"`, `"Update"`). People stand in it twice: they are
+    /// created early, and who exists can be written again only after their associations. Asked for
+    /// anew by each call; no credentials are needed where the ODS shows its metadata to everybody.
+    ///
+    /// # Errors
+    /// [`Error::Config`] without a base URL; [`Error::Auth`] and [`Error::Http`] where the feature
+    /// is switched off (404), or the ODS does not answer as it should.
+    pub async fn dependencies(&self) -> Result<DataFrame> {
+        self.dependencies_under(&Control::new()).await
+    }
+
+    pub(crate) async fn dependencies_under(&self, control: &Control) -> Result<DataFrame> {
+        let own = Own::new(self, control)?;
+        let document = own.metadata().dependencies().await;
+        let document = document
+            .map_err(|failure| into_error(failure, control))?
+            .ok_or_else(|| Error::Http(no_dependencies()))?;
+        let entries = document.entries();
+        let endpoints = entries.iter().map(|entry| Some(&*entry.endpoint));
+        let orders: Int32Chunked = entries.iter().map(|entry| Some(entry.order)).collect();
+        let mut operations =
+            ListStringChunkedBuilder::new("operations".into(), entries.len(), 2 * entries.len());
+        for entry in entries {
+            operations.append_values_iter(entry.operations.iter().map(AsRef::as_ref));
+        }
+        let columns = vec![
+            StringChunked::from_iter_options("endpoint".into(), endpoints).into_column(),
+            orders.with_name("order".into()).into_column(),
+            operations.finish().into_column(),
+        ];
+        Ok(DataFrame::new(entries.len(), columns)?)
+    }
+
     /// The columns of a resource's flattened records, as this client's ODS describes them in its
     /// own OpenAPI document: the columns of [`EdFiClient::get_all`] but `_unknown`.
     ///
@@ -153,6 +190,17 @@ impl EdFiClient {
         Ok(known
             .map(|(name, dtype)| (name.clone(), dtype.clone()))
             .collect())
+    }
+}
+
+/// What is said of an ODS whose document of dependencies is switched off.
+pub(super) fn no_dependencies() -> Failure {
+    Failure {
+        http_status: Some(404),
+        ..Failure::new(
+            "HTTP 404 Not Found: this ODS serves no document of dependencies; the feature is \
+             switched off",
+        )
     }
 }
 

@@ -8,8 +8,10 @@
 //! | `types` | a schema becomes the [`Record`] that its values are |
 //! | `keys` | the properties that identify a record |
 //! | `record` | the types themselves, and how those of two documents are widened |
+//! | `dependencies` | the order in which resources can be written |
 //! | `params` | names of query parameters checked against a resource's own |
 
+mod dependencies;
 mod document;
 mod keys;
 mod listing;
@@ -18,6 +20,7 @@ mod record;
 mod resolve;
 mod types;
 
+pub(crate) use dependencies::Dependencies;
 pub(crate) use document::{Document, Resource};
 pub(crate) use listing::{Entry, Listing, Topic};
 pub(crate) use params::unknown_param;

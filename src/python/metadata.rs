@@ -17,6 +17,13 @@ pub(crate) fn resources(py: Python<'_>, client: &Client, call: &Call) -> PyResul
     run(py, call, client.0.resources_under(&control)).map(PyDataFrame)
 }
 
+/// See `EdFiClient.dependencies`.
+#[pyfunction]
+pub(crate) fn dependencies(py: Python<'_>, client: &Client, call: &Call) -> PyResult<PyDataFrame> {
+    let control = call.control();
+    run(py, call, client.0.dependencies_under(&control)).map(PyDataFrame)
+}
+
 /// See `EdFiClient.schema`: an empty frame.
 #[pyfunction]
 #[pyo3(signature = (client, call, **given))]

@@ -65,11 +65,17 @@ impl<'a> Fetcher<'a> {
     }
 
     /// The discovery document, for which a permit is taken as well.
-    pub(super) async fn discovery(&self) -> Result<Discovery, Failure> {
+    pub(super) async fn discovery(&self, has_version: bool) -> Result<Discovery, Failure> {
         let (client, control) = (&self.context.client, &self.context.control);
-        let discovery = self.limited(client.discovery(self.base, control)).await?;
-        discovery.check(self.base)?;
-        Ok(discovery)
+        let discovery = self.limited(client.discovery(self.base, control)).await;
+        let discovery = discovery.and_then(|found| found.check(self.base).map(|()| found));
+        match discovery {
+            // Where the data is, is known without it: perhaps the metadata is there, too.
+            Err(failure) if failure.http_status == Some(500) && has_version => {
+                Ok(Discovery::default())
+            }
+            discovery => discovery.map_err(|failure| failure.on_the_way("discovery")),
+        }
     }
 
     /// An address as the server wrote it, at the origin that this call may talk to.

@@ -9,7 +9,6 @@ use reqwest::{StatusCode, Url};
 
 use super::cache::{self, Cached, Catalog, Section};
 use super::fetch::{Fetcher, is_nothing};
-use crate::client::discovery::Discovery;
 use crate::client::transport::Response;
 use crate::openapi::{Entry, Listing, Topic};
 use crate::{Failure, runtime};
@@ -27,11 +26,7 @@ pub(super) async fn find(
     fetcher: &Fetcher<'_>,
     has_version: bool,
 ) -> Result<Option<Catalog>, Failure> {
-    let discovery = match fetcher.discovery().await {
-        // Where the data is, is known without it: perhaps the metadata is there, too.
-        Err(failure) if failure.http_status == Some(500) && has_version => Discovery::default(),
-        discovery => discovery.map_err(|failure| failure.on_the_way("discovery"))?,
-    };
+    let discovery = fetcher.discovery(has_version).await?;
     let usual = format!("{}/", fetcher.base.join(LIST).path());
     let mut places = vec![usual.clone()];
     if let Some(said) = discovery.metadata()

@@ -1,6 +1,7 @@
 //! The OpenAPI documents of one ODS: found, fetched when they are needed, cached for the process.
 
 mod cache;
+mod dependencies;
 mod fetch;
 mod locate;
 

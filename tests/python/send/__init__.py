@@ -1,0 +1,1 @@
+"""Many resources at once: their order, rounds, removal."""
