@@ -1,7 +1,7 @@
 //! One call's right to ask one ODS: which token a request carries, and what a 401 leads to.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use reqwest::{StatusCode, Url};
@@ -9,12 +9,14 @@ use reqwest::{StatusCode, Url};
 use super::auth::{Credentials, Token};
 use super::control::Control;
 use super::edfi_client::EdFiClient;
+use super::metadata::Metadata;
 use super::renewal::{Renewals, Renewed};
 use super::retry::RetryPolicy;
 use super::secret::Secret;
 use super::transport::{Request, Response, SendOptions};
 use super::urls::{self, BaseUrl};
 use crate::Failure;
+use crate::openapi::Identity;
 
 /// What all requests of one call share.
 #[derive(Debug)]
@@ -169,6 +171,17 @@ impl CallContext {
             url: url.clone(),
         });
         Ok(url)
+    }
+
+    /// The natural key of a resource, as the documents of the ODS say; `None` where there are none,
+    /// or where they do not say. Documents are fetched once for the process.
+    #[allow(dead_code, reason = "used by operations to come")]
+    pub(crate) async fn identity(
+        &self,
+        access: &Access,
+        endpoint: &str,
+    ) -> Result<Option<Arc<Identity>>, Failure> {
+        Metadata::of(self, access).identity(endpoint).await
     }
 
     fn resources(&self) -> MutexGuard<'_, HashMap<BaseUrl, Vec<Resource>>> {

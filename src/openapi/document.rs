@@ -10,7 +10,9 @@ use std::sync::Arc;
 use polars::prelude::DataType;
 use serde_json::{Map, Value};
 
-use super::keys::{is_identity, key_fields};
+use super::identity::Identity;
+use super::keys::key_fields;
+use super::places::{Parameter, is_identity};
 use super::record::{Kind, Record};
 use super::resolve::Resolver;
 use super::types::TypeReader;
@@ -25,12 +27,14 @@ pub(crate) struct Document {
 }
 
 /// One resource, such as `ed-fi/students`, or one descriptor.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Resource {
     pub(crate) endpoint: Box<str>,
     pub(crate) description: Option<Box<str>>,
     /// The properties that identify a record, those of references by their path.
     pub(crate) key_fields: Vec<Box<str>>,
+    /// The natural key; `None` where the document does not say.
+    pub(crate) identity: Option<Arc<Identity>>,
     /// Whether deleted records can be asked for.
     pub(crate) has_deletes: bool,
     /// The query parameters of the collection.
@@ -94,14 +98,25 @@ impl Resource {
                 _ => DataType::String,
             }
         };
-        let paths = self.key_fields.iter().map(|path| &**path);
-        let named = paths.map(|path| (path.rsplit('.').next().unwrap_or(path), column(path)));
-        named.collect()
+        let fields = self.key_fields.iter().map(|path| {
+            let known = self.identity.iter().flat_map(|identity| identity.fields());
+            let mut known = known.filter(|field| field.paths[0] == *path);
+            let name = known.next().map(|field| &*field.param);
+            (
+                name.unwrap_or_else(|| path.rsplit('.').next().unwrap_or(path)),
+                column(path),
+            )
+        });
+        fields.collect()
     }
 
     pub(crate) fn is_descriptor(&self) -> bool {
-        self.endpoint.to_ascii_lowercase().ends_with("descriptors")
+        is_descriptor(&self.endpoint)
     }
+}
+
+pub(crate) fn is_descriptor(endpoint: &str) -> bool {
+    endpoint.to_ascii_lowercase().ends_with("descriptors")
 }
 
 /// The endpoint whose collection a path is.
@@ -153,24 +168,34 @@ impl<'a> DocumentReader<'a> {
             .map(|parameter| self.resolver.follow(parameter))
             .filter(|parameter| parameter["in"] == "query")
             .collect();
-        let names = params.iter().filter_map(|one| one["name"].as_str());
-        let identities: Vec<&str> = params
+        let params: Vec<Parameter<'a>> = params
             .iter()
-            .filter(|parameter| is_identity(parameter))
-            .filter_map(|parameter| parameter["name"].as_str())
+            .filter_map(|parameter| {
+                Some(Parameter {
+                    name: parameter["name"].as_str()?,
+                    is_identity: is_identity(parameter),
+                })
+            })
             .collect();
         let schema = self.item_schema(get);
+        let record = schema.and_then(|schema| self.types.record(schema));
+        let identity = match is_descriptor(endpoint) {
+            true => Some(Identity::of_descriptor()),
+            false => schema
+                .and_then(|schema| Identity::of(self.resolver, schema, &params, record.as_ref())),
+        };
         let tag = get["tags"][0].as_str().and_then(|tag| self.tags.get(tag));
         let description = tag.copied().or_else(|| described(get));
         Some(Resource {
             endpoint: endpoint.into(),
             description: description.map(Into::into),
             key_fields: schema
-                .map(|schema| key_fields(self.resolver, schema, &identities))
+                .map(|schema| key_fields(self.resolver, schema, identity.as_ref()))
                 .unwrap_or_default(),
+            identity: identity.map(Arc::new),
             has_deletes: paths.contains_key(&format!("{}/deletes", path.trim_end_matches('/'))),
-            params: names.map(Into::into).collect(),
-            record: schema.and_then(|schema| self.types.record(schema)),
+            params: params.iter().map(|param| param.name.into()).collect(),
+            record,
         })
     }
 

@@ -1,89 +1,44 @@
-//! Which properties identify the records of a resource.
-
-use std::collections::HashSet;
+//! Which properties identify the records of a resource, for people to read.
 
 use serde_json::Value;
 
+use super::identity::Identity;
+use super::places::is_identity;
 use super::resolve::Resolver;
 
-/// The properties that identify a record.
+/// The properties that identify a record, in the order of the schema, those of references by their
+/// path.
 ///
-/// The flags on the query parameters say which they are; a parameter is a property of the
-/// record or of one of its references. Without such parameters the flags on the properties
-/// say, also those in references that no record is without.
+/// Where nobody says what the key is, the flags on the properties do, also those in references
+/// that no record is without.
 pub(super) fn key_fields<'a>(
     resolver: Resolver<'a>,
     schema: &'a Value,
-    identities: &[&str],
+    identity: Option<&Identity>,
 ) -> Vec<Box<str>> {
     let members = resolver.members(schema);
-    // Path, name as a parameter, whether it is flagged itself.
-    let mut found: Vec<(String, String, bool)> = Vec::new();
+    let is_key = |path: &str, flagged: bool| match identity {
+        Some(identity) => {
+            let mut fields = identity.fields().iter();
+            fields.any(|field| *field.paths[0] == *path)
+        }
+        None => flagged,
+    };
+    let mut found: Vec<Box<str>> = Vec::new();
     for (name, property) in &members.properties {
         let inside = resolver.members(property);
         if inside.properties.is_empty() {
-            found.push(((*name).into(), (*name).into(), is_identity(property)));
+            found.extend(is_key(name, is_identity(property)).then(|| (*name).into()));
             continue;
         }
         let needed = members.required.contains(name) || !members.has_required;
-        if !name.ends_with("Reference") || !(needed || is_identity(property)) {
-            continue;
-        }
-        let scalars = inside.properties.iter();
-        for (key, inner) in
-            scalars.filter(|(_, inner)| resolver.members(inner).properties.is_empty())
-        {
-            let filter = filter_name(name, name_of(property), key);
-            found.push((format!("{name}.{key}"), filter, is_identity(inner)));
+        let flagged = name.ends_with("Reference") && (needed || is_identity(property));
+        for (key, inner) in &inside.properties {
+            let path = format!("{name}.{key}");
+            if is_key(&path, flagged && is_identity(inner)) {
+                found.push(path.into());
+            }
         }
     }
-    if !identities.is_empty() {
-        let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
-        let mut chosen = HashSet::new();
-        for name in identities {
-            let by_filter = found
-                .iter()
-                .position(|(_, f, _)| f.eq_ignore_ascii_case(name));
-            let by_key = || {
-                let mut places = found.iter();
-                places.position(|(path, ..)| last(path).eq_ignore_ascii_case(name))
-            };
-            chosen.extend(by_filter.or_else(by_key));
-        }
-        for (place, (.., is_key)) in found.iter_mut().enumerate() {
-            *is_key = chosen.contains(&place);
-        }
-    }
-    found.retain(|(.., is_key)| *is_key);
-    found.into_iter().map(|(path, ..)| path.into()).collect()
-}
-
-/// The name of the schema that a property refers to.
-fn name_of(property: &Value) -> &str {
-    let direct = property.get("$ref").and_then(Value::as_str);
-    let reference = direct.or_else(|| property["allOf"][0]["$ref"].as_str());
-    let name = reference.and_then(|text| text.rsplit('/').next());
-    name.unwrap_or_default()
-}
-
-pub(super) fn is_identity(value: &Value) -> bool {
-    value.get("x-Ed-Fi-isIdentity") == Some(&Value::Bool(true))
-}
-
-/// `schoolId` in `reportedSchoolReference` is `reportedSchoolId` as a parameter; in
-/// `schoolReference` it is `schoolId`.
-fn filter_name(property: &str, schema: &str, key: &str) -> String {
-    let kind = schema.rsplit('_').next().unwrap_or(schema);
-    match property.strip_suffix(&capitalised(kind)) {
-        Some(role) if !role.is_empty() => format!("{role}{}", capitalised(key)),
-        _ => key.to_owned(),
-    }
-}
-
-fn capitalised(name: &str) -> String {
-    let mut letters = name.chars();
-    match letters.next() {
-        Some(first) => first.to_uppercase().chain(letters).collect(),
-        None => String::new(),
-    }
+    found
 }

@@ -6,22 +6,31 @@
 //! | `document` | a document becomes the resources that it describes |
 //! | `resolve` | references, and schemas that are composed of others |
 //! | `types` | a schema becomes the [`Record`] that its values are |
-//! | `keys` | the properties that identify a record |
+//! | `identity` | the natural key: which values of a body identify its item |
+//! | `places` | where the parts of a natural key stand in a body |
+//! | `pick` | single values taken out of JSON by their paths |
+//! | `keys` | the properties that identify a record, for people to read |
 //! | `record` | the types themselves, and how those of two documents are widened |
 //! | `dependencies` | the order in which resources can be written |
 //! | `params` | names of query parameters checked against a resource's own |
 
 mod dependencies;
 mod document;
+#[allow(dead_code, reason = "natural keys are used by operations to come")]
+mod identity;
 mod keys;
 mod listing;
 mod params;
+#[allow(dead_code, reason = "natural keys are used by operations to come")]
+mod pick;
+mod places;
 mod record;
 mod resolve;
 mod types;
 
 pub(crate) use dependencies::Dependencies;
-pub(crate) use document::{Document, Resource};
+pub(crate) use document::{Document, Resource, is_descriptor};
+pub(crate) use identity::Identity;
 pub(crate) use listing::{Entry, Listing, Topic};
 pub(crate) use params::unknown_param;
 pub(crate) use record::{Kind, Record};

@@ -45,9 +45,11 @@ fn older_object(members: &Map<String, Value>) -> Map<String, Value> {
                     .replace("/components/", "/");
                 object.insert(name.clone(), reference.into());
             }
-            // A parameter is its own schema.
+            // A parameter is its own schema, but for what that says of the property.
             "schema" if is_parameter => {
-                object.extend(value.as_object().map(older_object).into_iter().flatten());
+                let mut schema = value.as_object().map(older_object).unwrap_or_default();
+                schema.remove("x-Ed-Fi-isIdentity");
+                object.extend(schema);
             }
             // Names of members are no keywords.
             "properties" => {

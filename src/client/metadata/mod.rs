@@ -17,7 +17,7 @@ use super::permits::Permits;
 use super::session::{Access, CallContext};
 use super::transport::Response;
 use super::urls::{self, BaseUrl};
-use crate::openapi::{Document, Record, Resource};
+use crate::openapi::{Document, Identity, Record, Resource, is_descriptor};
 use crate::{Failure, runtime};
 
 /// The metadata of one ODS, asked for on behalf of one call.
@@ -133,6 +133,17 @@ impl<'a> Metadata<'a> {
             }
         }
         Ok(Described::Unknown)
+    }
+
+    /// The natural key of an endpoint; `None` where nobody says what it is.
+    pub(crate) async fn identity(&self, endpoint: &str) -> Result<Option<Arc<Identity>>, Failure> {
+        if is_descriptor(endpoint) {
+            return Ok(Some(Arc::new(Identity::of_descriptor())));
+        }
+        let described = self.describe(endpoint).await?;
+        Ok(described
+            .resource()
+            .and_then(|resource| resource.identity.clone()))
     }
 
     /// All documents of the ODS; `None` where it serves no metadata.
