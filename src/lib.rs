@@ -45,6 +45,7 @@ mod client;
 pub mod columns;
 mod error;
 mod frame;
+mod lake;
 mod openapi;
 mod per_process;
 #[cfg(feature = "python")]
@@ -62,6 +63,7 @@ pub use frame::{
     BatchOptions, ChangeOptions, Changes, DeleteOptions, GetAllOptions, GetByIdOptions, OnShort,
     Outcome, PostOptions, Scan, ScanOptions, SchemaChoice, SchemaOptions, Since, TokenOptions,
 };
+pub use lake::apply_changes;
 
 // Unit tests have no Python to be linked with: see `build.rs`.
 #[cfg(all(test, feature = "python", feature = "examples"))]

@@ -6,6 +6,7 @@ every district as one flat, typed frame. The conventional import is ``import pol
 
 from polars_edfi import _namespaces as _namespaces  # registers them
 from polars_edfi import endpoints, options
+from polars_edfi._apply import apply_changes
 from polars_edfi._changes import Changes
 from polars_edfi._client import EdFiClient, Resource, StudentAssessment
 from polars_edfi._errors import AuthError, EdFiError, HttpError
@@ -31,6 +32,7 @@ __all__ = [
     "Sandbox",
     "StudentAssessment",
     "__version__",
+    "apply_changes",
     "delete_by_id",
     "endpoints",
     "fetch_token",

@@ -13,6 +13,8 @@ use super::discovery::{self, Discovery};
 use super::flight::Flight;
 use super::retry::RetryPolicy;
 use super::secret::Secret;
+#[cfg(feature = "python")]
+use super::session::{Access, Renewal, TokenSource};
 use super::transport::{SendOptions, Transport};
 use super::urls::{self, BaseUrl};
 use crate::per_process::PerProcess;
@@ -126,6 +128,23 @@ impl EdFiClient {
         Self::new(ClientConfig {
             api_version: Some(version.to_owned()),
             ..self.0.config.clone()
+        })
+    }
+
+    /// The same client, on the same connections, for an ODS and credentials of its own.
+    #[cfg(feature = "python")]
+    pub(crate) fn with_access(&self, access: Access) -> Self {
+        let auth = match (access.renewal, access.token) {
+            (Renewal::Possible(credentials), _) => Auth::Credentials(credentials),
+            (_, TokenSource::Row { token, .. }) => Auth::Bearer(token),
+            (_, TokenSource::Missing | TokenSource::Client) => self.auth().clone(),
+        };
+        let config = self.0.config.clone();
+        Self::new(ClientConfig {
+            base: Some(access.base),
+            api_version: access.api_version.or(config.api_version.clone()),
+            auth,
+            ..config
         })
     }
 

@@ -68,6 +68,7 @@ pub use page::Page;
 pub(crate) use paths::check_part;
 pub use plan::Plan;
 pub(crate) use stack::stack_parallel;
+pub(crate) use temporal::date;
 pub use unflatten::unflatten;
 pub(crate) use unflatten::{nest, nest_inferred};
 

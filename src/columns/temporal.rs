@@ -3,7 +3,7 @@
 const DAY: i64 = 86_400;
 
 /// A date, `YYYY-MM-DD`, as days since 1970-01-01.
-pub(super) fn date(text: &str) -> Option<i32> {
+pub(crate) fn date(text: &str) -> Option<i32> {
     match split_date(text.as_bytes())? {
         (days, []) => Some(days),
         _ => None,

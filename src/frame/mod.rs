@@ -26,9 +26,10 @@ pub use metadata::SchemaOptions;
 pub use options::BatchOptions;
 pub use outcome::Outcome;
 pub use post::PostOptions;
-#[cfg(feature = "python")]
-pub(crate) use read::Collections;
 pub use read::{
     ChangeOptions, Changes, GetAllOptions, OnShort, Scan, ScanOptions, SchemaChoice, Since,
 };
+#[cfg(feature = "python")]
+pub(crate) use read::{Collections, district_clients, news};
+pub(crate) use read::{ID, plain_id};
 pub use tokens::TokenOptions;

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 
 use super::errors::raise;
 use super::exchange::PyDataFrame;
+use super::news::Limiter;
 use super::progress::Progress;
 use crate::runtime::Threads;
 use crate::{Control, Error, Result};
@@ -37,9 +38,15 @@ impl Call {
 
 #[pymethods]
 impl Call {
+    /// With a limiter the call has no more requests in flight than that allows, together with the
+    /// others that have it.
     #[new]
-    fn new() -> Self {
-        Self::default()
+    #[pyo3(signature = (limiter = None))]
+    fn new(limiter: Option<&Limiter>) -> Self {
+        Self {
+            control: limiter.map_or_else(Control::new, Limiter::control),
+            rows: Mutex::default(),
+        }
     }
 
     /// (done, total, records)

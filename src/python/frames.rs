@@ -7,6 +7,7 @@ use super::arguments::{Argument, read};
 use super::errors::raise;
 use super::exchange::PyDataFrame;
 use super::values::Frame;
+use crate::Changes;
 use crate::columns::{self, Layout};
 
 type Names = Option<Vec<String>>;
@@ -44,6 +45,24 @@ pub(crate) fn unflatten(
     })?;
     let columns = columns.as_ref().map(|names| as_strs(names));
     py.detach(|| columns::unflatten(&df.0, &into, &separator, columns.as_deref()))
+        .map(PyDataFrame)
+        .map_err(|error| raise(py, error))
+}
+
+/// See `polars_edfi.apply_changes`.
+#[pyfunction]
+pub(crate) fn apply_changes(
+    py: Python<'_>,
+    copy: Frame,
+    records: Frame,
+    deletes: Frame,
+    key_changes: Frame,
+    key_fields: &Bound<'_, PyAny>,
+) -> PyResult<PyDataFrame> {
+    let key_fields = Names::named("key_fields", key_fields)?;
+    let key_fields = key_fields.as_ref().map(|names| as_strs(names));
+    let changes = Changes::new(records.0, deletes.0, key_changes.0, 0);
+    py.detach(|| crate::apply_changes(&copy.0, &changes, key_fields.as_deref()))
         .map(PyDataFrame)
         .map_err(|error| raise(py, error))
 }

@@ -15,6 +15,7 @@ mod expressions;
 mod frames;
 mod items;
 mod metadata;
+mod news;
 mod options;
 mod plugin;
 mod plugin_arguments;
@@ -52,6 +53,8 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<call::Call>()?;
     module.add_class::<scan::Scan>()?;
     module.add_class::<scan::Pages>()?;
+    module.add_class::<news::Limiter>()?;
+    module.add_class::<news::Watch>()?;
     add_functions!(module;
         options::defaults,
         tokens::fetch_token, tokens::batch_fetch_tokens,
@@ -61,9 +64,10 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
         writes::post_payload, writes::batch_post_payload,
         changes::available_change_versions, changes::deletes, changes::key_changes,
         changes::changes,
-        preflight::permissions, preflight::batch_permissions,
+preflight::permissions, preflight::batch_permissions,
         metadata::resources, metadata::dependencies, metadata::schema, metadata::count,
-        frames::flatten, frames::unflatten, frames::columns_of,
+        news::district_clients,
+        frames::flatten, frames::unflatten, frames::columns_of, frames::apply_changes,
         plugin_arguments::plugin_arguments,
         registry::register_scan, registry::registered_scan,
     );

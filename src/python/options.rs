@@ -225,6 +225,13 @@ pub(super) fn token_expression(a: &mut Arguments<'_>) -> PyResult<String> {
     Ok(endpoint)
 }
 
+/// How a call finds what each row needs that asks nothing.
+pub(super) fn rows_of(a: &mut Arguments<'_>) -> PyResult<BatchOptions> {
+    let mut batch = BatchOptions::default();
+    rows(a, &mut batch)?;
+    Ok(batch)
+}
+
 /// How a batch finds what each row needs.
 fn rows(a: &mut Arguments<'_>, batch: &mut BatchOptions) -> PyResult<()> {
     options!(a, batch;

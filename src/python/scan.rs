@@ -13,6 +13,7 @@ use super::call::{TICK, wait};
 use super::client::Client;
 use super::errors::raise;
 use super::exchange::PyDataFrame;
+use super::news::Limiter;
 use super::options;
 use super::progress::{Bar, Progress};
 use super::sigint::{Taker, is_main_thread, taken};
@@ -28,6 +29,7 @@ pub(crate) struct Scan {
     options: ScanOptions,
     districts: Option<(DataFrame, String)>,
     progress: Progress,
+    limiter: Option<Limiter>,
     planned: Mutex<Option<Planned>>,
 }
 
@@ -35,11 +37,12 @@ pub(crate) struct Scan {
 impl Scan {
     /// Checks all that can be checked before anything is sent. With `df` it reads many districts.
     #[new]
-    #[pyo3(signature = (client, df, **given))]
+    #[pyo3(signature = (client, df, *, limiter = None, **given))]
     fn new(
         py: Python<'_>,
         client: &Client,
         df: Option<Frame>,
+        limiter: Option<Limiter>,
         given: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let (endpoint, districts, (reading, progress)) = read(py, given, |a| {
@@ -62,6 +65,7 @@ impl Scan {
             },
             districts,
             progress,
+            limiter,
             planned: Mutex::default(),
         };
         let (endpoint, districts) = (scan.endpoint.as_deref(), scan.districts.as_ref());
@@ -84,7 +88,7 @@ impl Scan {
         n_rows: Option<usize>,
     ) -> PyResult<Bound<'py, Pages>> {
         let planned = self.planned(py)?;
-        let control = Control::new();
+        let control = self.control();
         let stream = planned
             .frames(columns, n_rows, control.clone())
             .map_err(|error| raise(py, error))?;
@@ -110,12 +114,17 @@ impl Scan {
 }
 
 impl Scan {
+    fn control(&self) -> Control {
+        let limiter = self.limiter.as_ref();
+        limiter.map_or_else(Control::new, Limiter::control)
+    }
+
     fn planned(&self, py: Python<'_>) -> PyResult<Planned> {
         let known = || self.planned.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(planned) = &*known() {
             return Ok(planned.clone());
         }
-        let control = Control::new();
+        let control = self.control();
         let mut options = self.options.clone();
         options.read.batch.control = control.clone();
         let endpoint = self.endpoint.as_deref();

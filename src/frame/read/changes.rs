@@ -28,6 +28,23 @@ pub struct Changes {
     pub next_version: i64,
 }
 
+impl Changes {
+    /// Changes that were read elsewhere, or kept.
+    pub fn new(
+        records: DataFrame,
+        deletes: DataFrame,
+        key_changes: DataFrame,
+        next_version: i64,
+    ) -> Self {
+        Self {
+            records,
+            deletes,
+            key_changes,
+            next_version,
+        }
+    }
+}
+
 /// Where a window of changes begins: a change version, or the beginning of everything.
 ///
 /// ```

@@ -2,8 +2,15 @@
 
 use std::collections::HashMap;
 
+#[cfg(feature = "python")]
+use polars::prelude::DataFrame;
+
 use crate::Failure;
+#[cfg(feature = "python")]
+use crate::client::EdFiClient;
 use crate::frame::input::Keys;
+#[cfg(feature = "python")]
+use crate::frame::options::BatchOptions;
 use crate::frame::request::Rows;
 
 /// One district to visit, or why its row is not visited.
@@ -40,4 +47,26 @@ pub(crate) fn visits(keys: &Keys, rows: &Rows) -> Vec<Visit> {
         log::warn!("{blank} rows have a blank key and are skipped");
     }
     visits
+}
+
+/// A client of its own for each district of a frame, on the connections of the one that is given:
+/// the row, and the client or what is the matter with the row.
+#[cfg(feature = "python")]
+pub(crate) fn district_clients(
+    df: &DataFrame,
+    key_col: &str,
+    client: &EdFiClient,
+    options: &BatchOptions,
+) -> crate::Result<Vec<(usize, Result<EdFiClient, Failure>)>> {
+    let keys = Keys::required(df, "key_col", key_col)?;
+    let rows = Rows::new(df, client, options)?;
+    rows.check_complete(df)?;
+    let made = visits(&keys, &rows).into_iter().map(|visit| {
+        let access = match visit.refused {
+            Some(failure) => Err(failure),
+            None => rows.access(visit.row),
+        };
+        (visit.row, access.map(|access| client.with_access(access)))
+    });
+    Ok(made.collect())
 }

@@ -9,6 +9,8 @@ mod get_all;
 mod keys;
 #[cfg(feature = "python")]
 mod nested;
+#[cfg(feature = "python")]
+pub(crate) mod news;
 mod options;
 mod pages;
 mod prefetch;
@@ -22,7 +24,10 @@ mod whole;
 
 pub use changes::{Changes, Since};
 #[cfg(feature = "python")]
+pub(crate) use districts::district_clients;
+#[cfg(feature = "python")]
 pub(crate) use nested::Collections;
 pub use options::{GetAllOptions, OnShort, SchemaChoice};
 pub use scan::{Scan, ScanOptions};
 pub use tracked::ChangeOptions;
+pub(crate) use tracked::{ID, plain_id};

@@ -1,5 +1,6 @@
 //! What an ODS remembers of one resource beside its records: deletes and changed keys.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use polars::prelude::*;
@@ -18,7 +19,7 @@ use crate::frame::client_defaults::into_error;
 use crate::frame::options::BatchOptions;
 use crate::{Error, Failure, Result, runtime};
 
-pub(super) const ID: &str = "id";
+pub(crate) const ID: &str = "id";
 const CHANGE_VERSION: &str = "changeVersion";
 
 /// The options of [`EdFiClient::deletes`] and [`EdFiClient::key_changes`].
@@ -234,15 +235,15 @@ fn camel_case(path: &str) -> String {
 
 /// The id as records have it: 32 lower-case hexadecimal digits, where it is a GUID (5.x writes
 /// them in capitals and with dashes).
-fn plain_id(id: &str) -> String {
+pub(crate) fn plain_id(id: &str) -> Cow<'_, str> {
     let is_guid = id.len() == 36
         && id.bytes().enumerate().all(|(at, byte)| match at {
             8 | 13 | 18 | 23 => byte == b'-',
             _ => byte.is_ascii_hexdigit(),
         });
     match is_guid {
-        true => id.replace('-', "").to_ascii_lowercase(),
-        false => id.to_owned(),
+        true => id.replace('-', "").to_ascii_lowercase().into(),
+        false => id.into(),
     }
 }
 

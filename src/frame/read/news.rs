@@ -1,0 +1,279 @@
+//! What is new in many resources of many ODSs, as far as two small requests for each can tell.
+//!
+//! Most resources do not change from one night to the next. Whoever keeps copies asks here first,
+//! and reads in full only where something is new.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
+use serde::Deserialize;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::Failure;
+use crate::client::changes::{Snapshot, window_params};
+use crate::client::paging::{Collection, PageError, PageRequest, RawPage};
+use crate::client::permits::Permits;
+use crate::client::session::{Access, CallContext};
+use crate::client::{ChangeVersions, Control, EdFiClient};
+
+/// One ODS, and which of its resources are asked about.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) client: EdFiClient,
+    /// Each with the change version that its window begins with; none where it is read anyway.
+    pub(crate) resources: Vec<(String, Option<i64>)>,
+    /// Resources whose changed keys are asked for from this version on.
+    pub(crate) renamed: Vec<(String, i64)>,
+}
+
+/// How ODSs are asked.
+#[derive(Debug, Clone)]
+pub(crate) struct WatchOptions {
+    pub(crate) workers: usize,
+    /// How many records of a window are told.
+    pub(crate) limit: usize,
+    /// Whether the records of each resource are counted.
+    pub(crate) count: bool,
+    pub(crate) snapshot: bool,
+    pub(crate) control: Control,
+}
+
+/// Something that was found out; `district` and `resource` are places in what was asked.
+#[derive(Debug)]
+pub(crate) enum News {
+    District {
+        district: usize,
+        /// None where the ODS has no change queries.
+        versions: Result<Option<ChangeVersions>, Failure>,
+        /// The places of the resources of which keys changed.
+        renamed: Result<Vec<usize>, Failure>,
+    },
+    Resource {
+        district: usize,
+        resource: usize,
+        found: Result<Found, Failure>,
+    },
+}
+
+/// What two requests found of a resource.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// The records of the window, each by its `id` and `_etag`; none where there are more of them
+    /// than were told, or where they cannot be told apart so.
+    pub(crate) window: Option<Vec<(String, String)>>,
+    /// How many records the resource has, where the ODS counts them.
+    pub(crate) count: Option<u64>,
+    /// How many requests this took.
+    pub(crate) requests: u32,
+}
+
+/// What a record of a window is told by.
+#[derive(Deserialize)]
+struct Stamp<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow, rename = "_etag")]
+    etag: Cow<'a, str>,
+}
+
+/// Asks all ODSs, and tells what is found as it comes. Nobody waits for an ODS that does not answer.
+pub(crate) async fn watch(
+    watched: Vec<Watched>,
+    options: WatchOptions,
+    out: UnboundedSender<News>,
+) {
+    let requests = Permits::new(options.workers);
+    let districts = watched.into_iter().enumerate().map(|(district, watched)| {
+        let context = Arc::new(watched.client.watched_context(&options.control));
+        Watcher {
+            district,
+            context,
+            requests: &requests,
+            options: &options,
+            out: &out,
+        }
+        .watch(watched)
+    });
+    join_all(districts).await;
+}
+
+struct Watcher<'a> {
+    district: usize,
+    context: Arc<CallContext>,
+    requests: &'a Permits,
+    options: &'a WatchOptions,
+    out: &'a UnboundedSender<News>,
+}
+
+impl Watcher<'_> {
+    async fn watch(self, watched: Watched) {
+        let district = self.district;
+        let access = match watched.client.default_access() {
+            Ok(access) => access,
+            Err(error) => {
+                let failure = Failure::new(error.to_string());
+                return self.tell(News::District {
+                    district,
+                    versions: Err(failure),
+                    renamed: Ok(Vec::new()),
+                });
+            }
+        };
+        let snapshot = match self.snapshot(&access).await {
+            Ok(snapshot) => snapshot,
+            Err(failure) => {
+                return self.tell(News::District {
+                    district,
+                    versions: Err(failure),
+                    renamed: Ok(Vec::new()),
+                });
+            }
+        };
+        let versions = self.versions(&access, &snapshot).await;
+        let renamed = match &versions {
+            Ok(Some(_)) => self.renamed(&access, &snapshot, &watched.renamed).await,
+            _ => Ok(Vec::new()),
+        };
+        let is_going_on = matches!(versions, Ok(Some(_))) && renamed.is_ok();
+        self.tell(News::District {
+            district,
+            versions,
+            renamed,
+        });
+        if !is_going_on {
+            return;
+        }
+        let resources = watched.resources.iter().enumerate();
+        let asked = resources
+            .filter_map(|(place, (endpoint, since))| Some((place, endpoint.as_str(), (*since)?)));
+        let ask = async |(resource, endpoint, since)| {
+            let found = self.resource(&access, &snapshot, endpoint, since).await;
+            self.tell(News::Resource {
+                district,
+                resource,
+                found,
+            });
+        };
+        stream::iter(asked)
+            .for_each_concurrent(self.options.workers, ask)
+            .await;
+    }
+
+    fn tell(&self, news: News) {
+        // Nobody listens any more where the call was given up.
+        let _ = self.out.send(news);
+    }
+
+    async fn snapshot(&self, access: &Access) -> Result<Snapshot, Failure> {
+        let asking = self.context.snapshot(access, self.options.snapshot);
+        self.requests.run(asking).await
+    }
+
+    async fn versions(
+        &self,
+        access: &Access,
+        snapshot: &Snapshot,
+    ) -> Result<Option<ChangeVersions>, Failure> {
+        let asking = self.context.change_versions(access, snapshot);
+        match self.requests.run(asking).await {
+            Ok(versions) => Ok(Some(versions)),
+            Err(failure) if failure.http_status == Some(404) && *snapshot == Snapshot::No => {
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Which of some resources have changed keys. An ODS without such a resource, or without
+    /// changed keys, has none.
+    async fn renamed(
+        &self,
+        access: &Access,
+        snapshot: &Snapshot,
+        resources: &[(String, i64)],
+    ) -> Result<Vec<usize>, Failure> {
+        let ask = async |(place, (endpoint, since)): (usize, &(String, i64))| {
+            let path = format!("{endpoint}/keyChanges");
+            let page = self.page(access, snapshot, &path, *since, 1).await;
+            match page {
+                Ok((page, _)) => Ok((page.answer.body.trim_ascii() != b"[]").then_some(place)),
+                Err(failure) if failure.http_status == Some(404) => Ok(None),
+                Err(mut failure) => {
+                    failure.message = format!("key changes of {endpoint}: {}", failure.message);
+                    Err(failure)
+                }
+            }
+        };
+        let asked = join_all(resources.iter().enumerate().map(ask)).await;
+        asked.into_iter().filter_map(Result::transpose).collect()
+    }
+
+    async fn resource(
+        &self,
+        access: &Access,
+        snapshot: &Snapshot,
+        endpoint: &str,
+        since: i64,
+    ) -> Result<Found, Failure> {
+        let limit = self.options.limit as u64;
+        let (page, asked) = self.page(access, snapshot, endpoint, since, limit).await?;
+        let mut found = Found {
+            requests: asked,
+            ..Found::default()
+        };
+        let stamps: Option<Vec<Stamp<'_>>> = serde_json::from_slice(&page.answer.body).ok();
+        if let Some(stamps) = stamps
+            && page.total.is_none_or(|total| total == stamps.len() as u64)
+            && (stamps.len() as u64) < limit
+        {
+            let pair = |stamp: Stamp<'_>| (stamp.id.into_owned(), stamp.etag.into_owned());
+            found.window = Some(stamps.into_iter().map(pair).collect());
+        }
+        if self.options.count {
+            let root = self.context.data_root(access).await?;
+            let collection = Collection {
+                url: root.join(endpoint),
+                snapshot: snapshot.clone(),
+            };
+            let counting = collection.count(&self.context, access);
+            found.count = self.requests.run(counting).await?;
+            found.requests += 1;
+        }
+        Ok(found)
+    }
+
+    /// The first page of a window without an end, and how many requests that took.
+    async fn page(
+        &self,
+        access: &Access,
+        snapshot: &Snapshot,
+        path: &str,
+        since: i64,
+        limit: u64,
+    ) -> Result<(RawPage, u32), Failure> {
+        let root = self.context.data_root(access).await?;
+        let params: Vec<_> = window_params(Some(since), None).collect();
+        let collection = Collection {
+            url: root.join(path),
+            snapshot: snapshot.clone(),
+        }
+        .with_params(&params);
+        let mut page = PageRequest {
+            offset: 0,
+            limit,
+            count: true,
+        };
+        let mut asked = 0;
+        loop {
+            asked += 1;
+            let fetching = collection.fetch(&self.context, access, page);
+            match self.requests.run(fetching).await {
+                Ok(page) => return Ok((page, asked)),
+                Err(PageError::LimitTooLarge(allowed)) if asked == 1 => page.limit = allowed,
+                Err(error) => return Err(error.into_failure()),
+            }
+        }
+    }
+}
