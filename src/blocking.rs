@@ -9,7 +9,8 @@ use crate::client::Token;
 use crate::runtime::{AtWork, Threads};
 use crate::{
     BatchOptions, ChangeOptions, ChangeVersions, Changes, DeleteOptions, GetAllOptions,
-    GetByIdOptions, Outcome, PostOptions, Result, ScanOptions, SchemaOptions, Since, TokenOptions,
+    GetByIdOptions, Outcome, PostOptions, RemoveOptions, ResourceFrame, Result, ScanOptions,
+    SchemaOptions, SendOptions, Since, TokenOptions,
 };
 
 /// [`EdFiClient`](crate::EdFiClient), each call waited for.
@@ -250,6 +251,36 @@ impl EdFiClient {
         options: &DeleteOptions,
     ) -> Result<DataFrame> {
         let call = self.0.batch_delete_by_id(df, id_col, key_col, options);
+        Threads::get()?.block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::send`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send(
+        &self,
+        frames: Vec<ResourceFrame>,
+        payload_col: &str,
+        key_col: Option<&str>,
+        options: &SendOptions,
+    ) -> Result<DataFrame> {
+        let call = self.0.send(frames, payload_col, key_col, options);
+        Threads::get()?.block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::remove`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn remove(
+        &self,
+        frames: Vec<ResourceFrame>,
+        id_col: &str,
+        key_col: Option<&str>,
+        options: &RemoveOptions,
+    ) -> Result<DataFrame> {
+        let call = self.0.remove(frames, id_col, key_col, options);
         Threads::get()?.block_on(call)
     }
 

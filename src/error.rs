@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use polars::prelude::PolarsError;
+use polars::prelude::{DataFrame, PolarsError};
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -24,6 +24,14 @@ pub enum Error {
     Http(Failure),
     /// A body that is not the JSON it should be.
     Json(String),
+    /// A frame could not be read to its end while others were sent: what became of the rows that
+    /// were read, and why there are no more.
+    Unread {
+        /// A row for each that was read.
+        rows: Box<DataFrame>,
+        /// What went wrong.
+        source: Box<Self>,
+    },
     /// The work was cancelled before its end.
     Interrupted,
     /// Polars could not do its part.
@@ -50,6 +58,7 @@ impl fmt::Display for Error {
             | Self::ColumnType(text)
             | Self::Json(text) => f.write_str(text),
             Self::Auth(failure) | Self::Http(failure) => f.write_str(&failure.message),
+            Self::Unread { source, .. } => source.fmt(f),
             Self::Interrupted => f.write_str("interrupted"),
             Self::Polars(error) => error.fmt(f),
             Self::Arrow(error) => error.fmt(f),
@@ -62,6 +71,7 @@ impl std::error::Error for Error {
         match self {
             Self::Polars(error) => Some(error),
             Self::Arrow(error) => Some(error),
+            Self::Unread { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -61,7 +61,8 @@ pub use client::{
 pub use error::{Error, Failure, Result};
 pub use frame::{
     BatchOptions, ChangeOptions, Changes, DeleteOptions, GetAllOptions, GetByIdOptions, OnShort,
-    Outcome, PostOptions, Scan, ScanOptions, SchemaChoice, SchemaOptions, Since, TokenOptions,
+    Outcome, PostOptions, RemoveOptions, ResourceFrame, Scan, ScanOptions, SchemaChoice,
+    SchemaOptions, SendOptions, Since, TokenOptions,
 };
 pub use lake::apply_changes;
 

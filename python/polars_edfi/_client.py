@@ -10,6 +10,7 @@ from polars_edfi._items import Items
 from polars_edfi._metadata import Metadata
 from polars_edfi._preflight import Preflight
 from polars_edfi._reads import Reads
+from polars_edfi._sends import Sends
 from polars_edfi._signatures import with_options
 from polars_edfi._tokens import Tokens
 from polars_edfi._writes import Writes
@@ -17,7 +18,7 @@ from polars_edfi.options import ClientOptions
 
 
 @with_options("EdFiClient", ClientOptions)
-class EdFiClient(Tokens, Reads, Items, Writes, ChangeQueries, Metadata, Preflight):
+class EdFiClient(Tokens, Reads, Items, Writes, Sends, ChangeQueries, Metadata, Preflight):
     """A client for one or many Ed-Fi ODSs.
 
     With a ``base_url`` and credentials it is the client of one ODS. Without them it works on

@@ -42,8 +42,11 @@ class Bar:
                     done, total, records = watched.progress()
                     if total:
                         bar.total = total
-                    if records:
-                        bar.set_postfix(records=records, refresh=False)
+                    stage = getattr(watched, "stage", None)
+                    told = {"records": records or None, "at": stage and stage()}
+                    told = {name: value for name, value in told.items() if value is not None}
+                    if told:
+                        bar.set_postfix(told, refresh=False)
                     bar.n = done
                     with tqdm.get_lock():  # type: ignore[no-untyped-call]
                         bar.refresh(nolock=True)

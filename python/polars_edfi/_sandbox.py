@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 from polars_edfi import _native
@@ -53,6 +54,9 @@ class Sandbox:
         ``Retry-After``.
     latency
         Seconds before each answer.
+    documents
+        Files of OpenAPI 3 documents of an ODS, one of its resources or its descriptors, in place of
+        the sandbox's own: it serves them, and goes by their schemas, references and natural keys.
 
     Examples
     --------
@@ -77,6 +81,7 @@ class Sandbox:
         token_limit: int | None = None,
         request_limit: tuple[int, float] | None = None,
         latency: float = 0.0,
+        documents: Sequence[str | os.PathLike[str]] = (),
     ) -> None:
         if isinstance(districts, str):
             msg = f"districts must be a list of names, got {districts!r}"
@@ -93,6 +98,7 @@ class Sandbox:
             token_limit,
             request_limit,
             latency,
+            [Path(document).read_text(encoding="utf-8") for document in documents],
         )
 
     @property

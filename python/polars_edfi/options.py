@@ -388,6 +388,38 @@ class BatchDeleteOptions(EndpointOption, RowOptions, CommitOption, DetailsOption
     """Those of :meth:`EdFiClient.batch_delete_by_id`."""
 
 
+class RoundsOptions(TypedDict, total=False):
+    """What a call over many resources goes by."""
+
+    rounds: int
+    """How often a row is sent at most that waits for others. A row is sent once more where the
+    rows after it may have brought what it lacks, then as long as a round brings anything."""
+    order: Sequence[str | Sequence[str]] | None
+    """The order of endpoints for ODSs that serve no document of dependencies (404): each for
+    itself, or several in a list side by side. Written in it, removed in the reverse of it."""
+
+
+class SendOptions(
+    RowOptions, CommitOption, DetailsOption, RetryOptions, RoundsOptions, total=False
+):
+    """Those of :meth:`EdFiClient.send`.
+
+    408, 429, 500, 502, 503, 504 and the 409 of two writers at once are posted again as
+    ``retry_statuses`` are, named there or not.
+    """
+
+    order_by_col: str | None
+    """Rows of a frame with the same value here go one after another, in place of those with the
+    same natural key."""
+    keep_server_fields: bool
+    """Whether a Struct payload keeps the top-level ``id``, ``_etag`` and ``_lastModifiedDate``, and
+    every ``link`` inside a reference."""
+
+
+class RemoveOptions(RowOptions, CommitOption, DetailsOption, RoundsOptions, total=False):
+    """Those of :meth:`EdFiClient.remove`."""
+
+
 class ExpressionOptions(TypedDict, total=False):
     """Those of :func:`get_by_id`, and of the other expressions."""
 

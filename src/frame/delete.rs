@@ -136,7 +136,7 @@ impl RowOperation for Deletes {
     }
 }
 
-async fn delete(
+pub(super) async fn delete(
     context: &CallContext,
     access: &Access,
     endpoint: &str,

@@ -16,6 +16,7 @@ mod read;
 mod request;
 pub(crate) mod result;
 mod run;
+mod send;
 mod tokens;
 
 pub use delete::DeleteOptions;
@@ -32,4 +33,5 @@ pub use read::{
 #[cfg(feature = "python")]
 pub(crate) use read::{Collections, district_clients, news};
 pub(crate) use read::{ID, plain_id};
+pub use send::{RemoveOptions, ResourceFrame, SendOptions};
 pub use tokens::TokenOptions;

@@ -79,6 +79,11 @@ impl PostOptions {
         Ok(())
     }
 
+    /// Has a 401 be an answer like others where a status is asked for in its place.
+    pub(super) fn accept_401(&self, context: &mut CallContext) {
+        context.accepts_401 = self.allowed(StatusCode::UNAUTHORIZED).is_some();
+    }
+
     /// The row status that is asked for in place of an error.
     fn allowed(&self, status: StatusCode) -> Option<&Option<String>> {
         let found = self
@@ -239,13 +244,13 @@ impl RowOperation for Posts {
 }
 
 /// A column of payloads.
-enum Payloads {
+pub(super) enum Payloads {
     Json(Texts),
     Struct { name: String, encoder: Encoder },
 }
 
 impl Payloads {
-    fn new(df: &DataFrame, name: &str, keep_server_fields: bool) -> Result<Self> {
+    pub(super) fn new(df: &DataFrame, name: &str, keep_server_fields: bool) -> Result<Self> {
         let column = input::required(df, "payload_col", name)?;
         if !column.dtype().is_struct() {
             return Texts::new(column, "payload_col")
@@ -263,7 +268,7 @@ impl Payloads {
         })
     }
 
-    fn get(&self, row: usize) -> Result<Bytes, Failure> {
+    pub(super) fn get(&self, row: usize) -> Result<Bytes, Failure> {
         match self {
             Self::Json(texts) => {
                 let text = texts
@@ -285,26 +290,40 @@ fn check_json(text: &str) -> Result<(), Failure> {
 }
 
 /// One resource to post to, and how.
-struct Poster {
-    context: CallContext,
+pub(super) struct Poster {
+    context: Arc<CallContext>,
     endpoint: String,
     options: PostOptions,
+    /// How often an answer is posted again that nobody named, for what it says.
+    repeats: fn(&Outcome, &PostOptions) -> u32,
 }
 
 impl Poster {
     fn new(mut context: CallContext, options: &PostOptions) -> Result<Self> {
-        context.accepts_401 = options.allowed(StatusCode::UNAUTHORIZED).is_some();
-        Ok(Self {
-            endpoint: context
-                .client
-                .endpoint_or(options.batch.endpoint.as_deref())?,
+        options.accept_401(&mut context);
+        let endpoint = context
+            .client
+            .endpoint_or(options.batch.endpoint.as_deref())?;
+        Ok(Self::with(Arc::new(context), endpoint, options, |_, _| 0))
+    }
+
+    /// One that shares what its requests share with others.
+    pub(super) fn with(
+        context: Arc<CallContext>,
+        endpoint: String,
+        options: &PostOptions,
+        repeats: fn(&Outcome, &PostOptions) -> u32,
+    ) -> Self {
+        Self {
             context,
+            endpoint,
             options: options.clone(),
-        })
+            repeats,
+        }
     }
 
     /// Posts one payload, and again where that was asked for.
-    async fn post(&self, access: &Access, payload: Bytes) -> Outcome {
+    pub(super) async fn post(&self, access: &Access, payload: Bytes) -> Outcome {
         let mut request = match self.request(access, payload).await {
             Ok(request) => request,
             Err(failure) => return failure.into(),
@@ -338,22 +357,25 @@ impl Poster {
             }
             let failure = response.refusal_of_write();
             let retried = self.options.is_retried(response.status, &failure.message);
-            if retried && retries < self.options.max_retries {
+            let outcome = self.refused(&response, failure, retried, retries);
+            let most = match retried {
+                true => self.options.max_retries,
+                false => (self.repeats)(&outcome, &self.options),
+            };
+            if retries < most {
                 let asked = retry::retry_after(&response.headers);
                 if asked.is_none_or(|asked| asked <= policy.max_wait) {
                     let factor = 2u32.saturating_pow(retries);
                     let backoff = self.options.retry_backoff.checked_mul(factor);
                     let wait = asked.or(backoff).unwrap_or(Duration::MAX);
-                    refused = Some(self.refused(&response, failure, retried, retries));
+                    refused = Some(outcome);
                     // A cancellation is noticed when the call is sent again.
                     let _ = self.context.control.cancellation.sleep(wait).await;
                     retries += 1;
                     continue;
                 }
             }
-            return self
-                .refused(&response, failure, retried, retries)
-                .after(request.sent);
+            return outcome.after(request.sent);
         }
     }
 

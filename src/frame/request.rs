@@ -94,7 +94,7 @@ impl Rows {
         }
     }
 
-    fn have_urls(&self) -> bool {
+    pub(crate) fn have_urls(&self) -> bool {
         self.url.is_some() || self.client.base().is_some()
     }
 
@@ -149,18 +149,20 @@ impl Rows {
             None => self.client_token(&base)?,
         };
         Ok(Access {
-            api_version: self
-                .api_version
-                .as_ref()
-                .and_then(|versions| versions.get(row))
-                .map(str::to_owned),
+            api_version: self.api_version(row).map(str::to_owned),
             base,
             token,
             renewal,
         })
     }
 
-    fn base(&self, row: usize) -> Result<BaseUrl, Failure> {
+    /// The API version that a row says.
+    pub(crate) fn api_version(&self, row: usize) -> Option<&str> {
+        self.api_version.as_ref()?.get(row)
+    }
+
+    /// The base URL of one row's ODS.
+    pub(crate) fn base(&self, row: usize) -> Result<BaseUrl, Failure> {
         match (&self.url, self.client.base()) {
             (Some(urls), _) => match urls.get(row) {
                 Some(text) => {

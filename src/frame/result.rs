@@ -72,6 +72,9 @@ pub(crate) const POST: &[ResultColumn] = &[
     RESOURCE_ID,
     ATTEMPTS,
 ];
+/// What is told of each item that was to go, where it may take several requests.
+pub(crate) const DELETE: &[ResultColumn] =
+    &[STATUS, MESSAGE, HTTP_STATUS, CORRELATION_ID, ATTEMPTS];
 /// What error bodies tell of a row, where details are asked for.
 pub(crate) const DETAILS: &[ResultColumn] = &[PROBLEM, ERRORS];
 /// What is told of an account's token.

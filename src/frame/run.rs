@@ -41,6 +41,11 @@ pub(crate) trait RowOperation: Send + Sync + 'static {
         self.prepare(row).map(drop)
     }
 
+    /// Whether a row is to be sent once more later: rows of the same chain wait for that.
+    fn waits(&self, _row: usize, _outcome: &Self::Outcome) -> bool {
+        false
+    }
+
     /// Sends it, as often as it takes.
     fn send(&self, request: Self::Request) -> impl Future<Output = Self::Outcome> + Send;
 }
@@ -81,23 +86,73 @@ pub(crate) async fn for_each_row<O: RowOperation>(
     observer: impl Observer<O>,
 ) -> Vec<O::Outcome> {
     control.progress.begin(rows.len());
+    let (chains, workers) = (chains(rows, order_by), Workers::new(workers));
+    let results = for_each_chain(operation, chains, &workers, control, observer).await;
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// So many requests in flight at once, in one call of [`for_each_chain`] or in many.
+pub(crate) struct Workers {
+    count: usize,
+    shared: Option<Permits>,
+}
+
+impl Workers {
+    /// For one call.
+    pub(crate) fn new(count: usize) -> Self {
+        Self {
+            count,
+            shared: None,
+        }
+    }
+
+    /// For many calls together.
+    pub(crate) fn shared(count: usize) -> Self {
+        Self {
+            count,
+            shared: Some(Permits::new(count)),
+        }
+    }
+
+    /// What others take their permits from that send with these workers.
+    pub(crate) fn permits(&self) -> Option<&Permits> {
+        self.shared.as_ref()
+    }
+}
+
+/// Does `operation` for each row, each with its place in the result, by which the results are
+/// sorted.
+///
+/// The rows of a chain go one after another. Where one of them [waits](RowOperation::waits), those
+/// behind it are not sent, and have no result.
+pub(crate) async fn for_each_chain<O: RowOperation>(
+    operation: &Arc<O>,
+    chains: Vec<Vec<(usize, usize)>>,
+    workers: &Workers,
+    control: &Control,
+    observer: impl Observer<O>,
+) -> Vec<(usize, O::Outcome)> {
+    let most = (chains.len() / ROWS_PER_THREAD).min(workers.count / REQUESTS_PER_THREAD);
     let queue = Arc::new(Queue {
-        chains: chains(rows, order_by),
+        chains,
         next: AtomicUsize::new(0),
         operation: operation.clone(),
         control: control.clone(),
         observer,
     });
-    let most = (queue.chains.len() / ROWS_PER_THREAD).min(workers / REQUESTS_PER_THREAD);
     let others = runtime::other_workers(most.saturating_sub(1));
     let count = others.len() + 1;
-    let share = |thread: usize| workers / count + usize::from(thread < workers % count);
+    let share = |thread: usize| match &workers.shared {
+        Some(_) => workers.count,
+        None => workers.count / count + usize::from(thread < workers.count % count),
+    };
+    let drain = |thread: usize| queue.clone().drain(share(thread), workers.shared.clone());
     // Their work ends with this call, should nobody wait for it any more.
     let mut threads = JoinSet::new();
     for (thread, handle) in others.iter().enumerate() {
-        threads.spawn_on(queue.clone().drain(share(thread + 1)), handle);
+        threads.spawn_on(drain(thread + 1), handle);
     }
-    let mut results = queue.drain(share(0)).await;
+    let mut results = drain(0).await;
     while let Some(joined) = threads.join_next().await {
         match joined {
             Ok(more) => results.extend(more),
@@ -105,7 +160,7 @@ pub(crate) async fn for_each_row<O: RowOperation>(
         }
     }
     results.sort_unstable_by_key(|(place, _)| *place);
-    results.into_iter().map(|(_, result)| result).collect()
+    results
 }
 
 /// What would become of each row, as far as can be told without sending anything.
@@ -132,9 +187,13 @@ struct Queue<O, W> {
 
 impl<O: RowOperation, W: Observer<O>> Queue<O, W> {
     /// Takes rows, so many at once, until there are none left.
-    async fn drain(self: Arc<Self>, at_once: usize) -> Vec<(usize, O::Outcome)> {
+    async fn drain(
+        self: Arc<Self>,
+        at_once: usize,
+        shared: Option<Permits>,
+    ) -> Vec<(usize, O::Outcome)> {
         let queue = &*self;
-        let permits = Permits::new(at_once);
+        let permits = shared.unwrap_or_else(|| Permits::new(at_once));
         let mut order = Order::new(at_once);
         let mut under_way = FuturesUnordered::new();
         let mut done = Vec::new();
@@ -173,7 +232,12 @@ impl<O: RowOperation, W: Observer<O>> Queue<O, W> {
         let chain = &self.chains[chain];
         let mut done = Vec::with_capacity(chain.len());
         for &(place, row) in chain {
-            done.push((place, self.row(row).await));
+            let outcome = self.row(row).await;
+            let waits = self.operation.waits(row, &outcome);
+            done.push((place, outcome));
+            if waits {
+                break;
+            }
             self.control.progress.one_done();
         }
         done

@@ -1,7 +1,5 @@
 //! The document of dependencies: in which order the resources of an ODS can be written.
 
-#![allow(dead_code, reason = "what writes by levels comes next")]
-
 use std::collections::HashMap;
 
 use serde_json::Value;

@@ -28,7 +28,7 @@ mod record;
 mod resolve;
 mod types;
 
-pub(crate) use dependencies::Dependencies;
+pub(crate) use dependencies::{Dependencies, Level};
 pub(crate) use document::{Document, Resource, is_descriptor};
 pub(crate) use identity::Identity;
 pub(crate) use listing::{Entry, Listing, Topic};

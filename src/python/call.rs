@@ -55,6 +55,11 @@ impl Call {
         (control.done(), control.total(), control.records())
     }
 
+    /// What the call is at.
+    fn stage(&self) -> Option<String> {
+        self.control.stage()
+    }
+
     fn warnings(&self) -> Vec<String> {
         self.control.warnings()
     }
@@ -121,11 +126,16 @@ pub(super) fn run_batch(
     let (progress, label, unit) = bar;
     let bar = progress.draw(call, label, unit)?;
     let (outcome, raised) = wait(py, &call.get().control, future)?;
-    let outcome = outcome.map_err(|error| raise(py, error)).and_then(|rows| {
+    let keep = |rows| -> PyResult<Py<PyAny>> {
         let rows = PyDataFrame(rows).into_pyobject(py)?.into_any().unbind();
         *call.get().rows() = Some(rows.clone_ref(py));
         Ok(rows)
-    });
+    };
+    let outcome = match outcome {
+        Ok(rows) => keep(rows),
+        Err(Error::Unread { rows, source }) => keep(*rows).and_then(|_| Err(raise(py, *source))),
+        Err(error) => Err(raise(py, error)),
+    };
     if let Some(bar) = bar {
         bar.close(py)?;
     }

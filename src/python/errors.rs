@@ -8,6 +8,10 @@ const OWN: &str = "polars_edfi._errors";
 
 /// The exception of an error; the classes live in `polars_edfi._errors` and in Polars.
 pub(crate) fn raise(py: Python<'_>, error: Error) -> PyErr {
+    let error = match error {
+        Error::Unread { source, .. } => *source,
+        other => other,
+    };
     let (module, class) = match &error {
         Error::ColumnNotFound(_) => ("polars.exceptions", "ColumnNotFoundError"),
         Error::ColumnType(_) => ("polars.exceptions", "SchemaError"),
@@ -15,7 +19,9 @@ pub(crate) fn raise(py: Python<'_>, error: Error) -> PyErr {
         Error::Http(_) => (OWN, "HttpError"),
         Error::Interrupted => ("builtins", "KeyboardInterrupt"),
         Error::Polars(_) => ("polars.exceptions", "ComputeError"),
-        Error::Config(_) | Error::Json(_) | Error::Arrow(_) => (OWN, "EdFiError"),
+        Error::Config(_) | Error::Json(_) | Error::Arrow(_) | Error::Unread { .. } => {
+            (OWN, "EdFiError")
+        }
     };
     exception(py, module, class, &error.to_string())
 }

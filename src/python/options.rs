@@ -9,7 +9,7 @@ use super::progress::Progress;
 use crate::client::EdFiClientBuilder;
 use crate::{
     BatchOptions, ChangeOptions, DeleteOptions, EdFiClient, GetAllOptions, GetByIdOptions,
-    PostOptions, SchemaOptions, Since, TokenOptions,
+    PostOptions, RemoveOptions, SchemaOptions, SendOptions, Since, TokenOptions,
 };
 
 /// The options of a call by name, with their defaults: what signatures and docstrings show.
@@ -26,6 +26,8 @@ pub(crate) fn defaults<'py>(py: Python<'py>, call: &str) -> PyResult<Bound<'py, 
         "batch_post_payload" => of(py, batch_post_payload),
         "delete_by_id" => of(py, delete_by_id),
         "batch_delete_by_id" => of(py, batch_delete_by_id),
+        "send" => of(py, send),
+        "remove" => of(py, remove),
         "deletes" | "key_changes" => of(py, change_window),
         "changes" => of(py, changes),
         "batch_permissions" => of(py, batch_permissions),
@@ -118,6 +120,23 @@ pub(super) fn batch_delete_by_id(a: &mut Arguments<'_>) -> PyResult<(DeleteOptio
     rows(a, &mut delete.batch)?;
     options!(a, delete; commit, details);
     Ok((delete, progress(a)?))
+}
+
+pub(super) fn send(a: &mut Arguments<'_>) -> PyResult<(SendOptions, Progress)> {
+    let mut send = SendOptions::default();
+    rows(a, &mut send.post.batch)?;
+    options!(a, send.post; commit, details, order_by_col, keep_server_fields);
+    retries(a, &mut send.post)?;
+    options!(a, send; rounds, order);
+    Ok((send, progress(a)?))
+}
+
+pub(super) fn remove(a: &mut Arguments<'_>) -> PyResult<(RemoveOptions, Progress)> {
+    let mut remove = RemoveOptions::default();
+    rows(a, &mut remove.delete.batch)?;
+    options!(a, remove.delete; commit, details);
+    options!(a, remove; rounds, order);
+    Ok((remove, progress(a)?))
 }
 
 pub(super) fn change_window(a: &mut Arguments<'_>) -> PyResult<ChangeOptions> {

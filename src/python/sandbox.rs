@@ -35,6 +35,7 @@ impl Sandbox {
         token_limit: Option<usize>,
         request_limit: Option<(usize, f64)>,
         latency: f64,
+        documents: Vec<String>,
     ) -> PyResult<Self> {
         let time = |name: &str, seconds: f64| {
             Duration::try_from_secs_f64(seconds).map_err(|_| {
@@ -55,6 +56,13 @@ impl Sandbox {
             .latency(time("latency", latency)?);
         if let Some((requests, seconds)) = request_limit {
             builder = builder.request_limit(requests, time("request_limit", seconds)?, true);
+        }
+        for text in documents {
+            let document = serde_json::from_str(&text).map_err(|error| {
+                let text = format!("documents: not JSON: {error}");
+                raise(py, Error::Config(text))
+            })?;
+            builder = builder.openapi(document);
         }
         let ods = py
             .detach(|| builder.start())

@@ -240,6 +240,27 @@ impl Argument for Vec<String> {
     }
 }
 
+/// Endpoints in an order: each for itself, or several side by side.
+impl Argument for Vec<Vec<String>> {
+    fn must_be() -> String {
+        "a list of endpoints, or of lists of endpoints".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        if value.is_instance_of::<PyString>() {
+            return Ok(None);
+        }
+        let Some(items) = many(value)? else {
+            return Ok(None);
+        };
+        items.iter().map(Vec::<String>::read).collect()
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        shown(py, self.clone())
+    }
+}
+
 fn status(value: &Bound<'_, PyAny>) -> Option<u16> {
     whole(value).filter(|status| STATUSES.contains(status))
 }

@@ -31,6 +31,8 @@ CALLS: list[tuple[str, type, Callable[..., Any]]] = [
     ("delete_by_id", options.DeleteOptions, Client.delete_by_id),
     ("batch_delete_by_id", options.BatchDeleteOptions, Client.batch_delete_by_id),
     ("batch_delete_by_id", options.BatchDeleteOptions, Sinks.sink_delete_by_id),
+    ("send", options.SendOptions, Client.send),
+    ("remove", options.RemoveOptions, Client.remove),
     ("deletes", options.DeletesOptions, Client.deletes),
     ("key_changes", options.DeletesOptions, Client.key_changes),
     ("changes", options.ChangesOptions, Client.changes),

@@ -82,6 +82,12 @@ impl Control {
         self.progress.records()
     }
 
+    /// What the call is at, where it goes through several stages: `level 3` of a
+    /// [`send`](crate::EdFiClient::send).
+    pub fn stage(&self) -> Option<String> {
+        self.progress.stage()
+    }
+
     /// What a person should know although nothing failed.
     pub fn warnings(&self) -> Vec<String> {
         self.progress.warnings()

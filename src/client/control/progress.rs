@@ -13,11 +13,28 @@ struct Counters {
     done: AtomicU64,
     records: AtomicU64,
     warnings: Mutex<Vec<String>>,
+    stage: Mutex<Option<String>>,
 }
 
 impl Progress {
     pub(crate) fn begin(&self, total: usize) {
         self.0.total.store(total as u64, Ordering::Relaxed);
+    }
+
+    /// Says that there is more to do than was known.
+    pub(crate) fn add_total(&self, more: usize) {
+        self.0.total.fetch_add(more as u64, Ordering::Relaxed);
+    }
+
+    /// Says what the call is at.
+    pub(crate) fn set_stage(&self, stage: String) {
+        let mut now = self.0.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        *now = Some(stage);
+    }
+
+    pub(super) fn stage(&self) -> Option<String> {
+        let stage = self.0.stage.lock();
+        stage.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn one_done(&self) {

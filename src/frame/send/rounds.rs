@@ -1,0 +1,426 @@
+//! The rows of one ODS: level by level, then again what could not be done yet, round by round.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::{join, join_all};
+use rayon::prelude::*;
+
+use super::Job;
+use super::answers::Meaning;
+use super::levels::{Order, Plan, Step};
+use super::router::{Ods, Router, Taken};
+use super::rows::{Part, Pass, PassRow, Verb};
+use crate::frame::metadata::no_dependencies;
+use crate::frame::outcome::Outcome;
+use crate::frame::run::{RowOperation, for_each_chain};
+use crate::openapi::Identity;
+use crate::{Failure, runtime};
+
+/// One ODS and how far its rows are.
+struct Sending<'a> {
+    router: &'a Router,
+    job: &'a Arc<Job>,
+    ods: &'a Ods,
+    plan: &'a Plan,
+    /// How many rows were accepted so far.
+    accepted: AtomicUsize,
+}
+
+/// The rows of one frame that could not be done yet.
+#[derive(Default)]
+struct Waiting {
+    chains: Vec<Chain>,
+    /// The chains by what their rows have in common.
+    by_key: HashMap<String, usize>,
+}
+
+/// Rows that go one after another: of one item, as a rule.
+struct Chain {
+    key: Option<String>,
+    rows: Vec<Entry>,
+}
+
+struct Entry {
+    part: Arc<Part>,
+    row: usize,
+    /// What was answered last, why it waits, and how often it was sent.
+    before: Option<(Outcome, Meaning)>,
+    round: u32,
+    was_unauthorized: bool,
+}
+
+impl Chain {
+    /// Why its first row waits.
+    fn meaning(&self) -> Option<Meaning> {
+        let (_, meaning) = self.rows.first()?.before.as_ref()?;
+        Some(*meaning)
+    }
+
+    fn is_unauthorized(&self) -> bool {
+        self.meaning() == Some(Meaning::Unauthorized)
+    }
+}
+
+/// Sends the rows of one ODS.
+pub(super) async fn send(router: &Router, job: &Arc<Job>, ods: &Ods) {
+    let plan = match plan(job, ods).await {
+        Ok(plan) => plan,
+        Err(failure) => return router.fail(ods, failure),
+    };
+    for frame in &plan.unlisted {
+        job.warn_of_unlisted(*frame);
+    }
+    let sending = Sending {
+        router,
+        job,
+        ods,
+        plan: &plan,
+        accepted: AtomicUsize::new(0),
+    };
+    match job.commit {
+        true => sending.send().await,
+        false => sending.look().await,
+    }
+}
+
+async fn plan(job: &Job, ods: &Ods) -> Result<Plan, Failure> {
+    let document = job.metadata(&ods.access).dependencies().await?;
+    let order = match document {
+        Some(document) => {
+            Order::of(&document).map_err(|what| Failure::new(format!("dependencies: {what}")))?
+        }
+        None if job.order.is_given() => job.order.clone(),
+        None => {
+            let mut failure = no_dependencies();
+            failure
+                .message
+                .push_str("; give order=, a list of endpoints, or of lists of them");
+            return Err(failure.on_the_way("dependencies"));
+        }
+    };
+    Ok(match job.verb {
+        Verb::Post { .. } => order.to_write(&job.endpoints),
+        Verb::Delete { .. } => order.to_remove(&job.endpoints),
+    })
+}
+
+impl Sending<'_> {
+    /// Says of each row when it would be sent.
+    async fn look(&self) {
+        for (frame, level) in self.plan.levels.iter().enumerate() {
+            while let Some(Taken { part, rows }) = self.router.next(self.ods, frame).await {
+                for row in rows {
+                    let outcome = match part.check(row) {
+                        Ok(()) => Outcome {
+                            message: Some(format!("level {level}")),
+                            ..Outcome::dry_run()
+                        },
+                        Err(failure) => failure.into(),
+                    };
+                    self.router.settle(&part, row, outcome, 0);
+                }
+            }
+        }
+    }
+
+    async fn send(&self) {
+        let frames = self.job.endpoints.len();
+        let mut waiting: Vec<Waiting> = (0..frames).map(|_| Waiting::default()).collect();
+        let rounds = self.job.rounds.max(1);
+        for round in 1..=rounds {
+            let before = self.accepted.load(Ordering::Relaxed);
+            for step in &self.plan.steps {
+                self.step(step, round, &mut waiting).await;
+            }
+            let is_idle = waiting.iter().all(|frame| frame.chains.is_empty());
+            let has_progress = self.accepted.load(Ordering::Relaxed) > before;
+            if is_idle || self.job.is_over() || round > 1 && !has_progress {
+                break;
+            }
+        }
+        for step in &self.plan.steps {
+            for &frame in &step.frames {
+                self.end(frame, std::mem::take(&mut waiting[frame].chains))
+                    .await;
+            }
+        }
+    }
+
+    /// What is to be done at one level, all of it side by side.
+    async fn step(&self, step: &Step, round: u32, waiting: &mut [Waiting]) {
+        let has_next = round < self.job.rounds;
+        let again: Vec<usize> = step
+            .again
+            .iter()
+            .copied()
+            .filter(|frame| {
+                // As long as associations may be missing that come later, it is too early.
+                let levels = self.plan.levels[*frame] + 1..step.level;
+                let mut others = self.plan.levels.iter().zip(&*waiting);
+                !others.any(|(level, other)| {
+                    let unresolved = |chain: &Chain| chain.meaning() == Some(Meaning::Unresolved);
+                    levels.contains(level) && other.chains.iter().any(unresolved)
+                })
+            })
+            .collect();
+        let work = waiting
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(frame, waiting)| {
+                let is_here = step.frames.contains(&frame);
+                let is_again = again.contains(&frame);
+                (is_here || is_again).then_some((frame, waiting, is_again))
+            });
+        let work = work.map(|(frame, waiting, is_again)| async move {
+            match (is_again, round) {
+                (true, _) => {
+                    self.again(frame, waiting, has_next, Chain::is_unauthorized)
+                        .await
+                }
+                (false, 1) => self.first(frame, waiting, step.level, has_next).await,
+                (false, _) => {
+                    let is_person = self.is_person(frame);
+                    let due = |chain: &Chain| !(is_person && chain.is_unauthorized());
+                    self.again(frame, waiting, has_next, due).await;
+                }
+            }
+        });
+        // On the heap: what many frames keep is large.
+        let work: Vec<_> = work.map(Box::pin).collect();
+        join_all(work).await;
+    }
+
+    /// Whether rows of a frame have a level of their own at which they may be seen.
+    fn is_person(&self, frame: usize) -> bool {
+        let mut steps = self.plan.steps.iter();
+        steps.any(|step| step.again.contains(&frame))
+    }
+
+    /// Sends a frame's rows for the first time.
+    async fn first(&self, frame: usize, waiting: &mut Waiting, level: i32, has_next: bool) {
+        let Some(mut taken) = self.router.next(self.ods, frame).await else {
+            return;
+        };
+        let endpoint = &self.job.endpoints[frame];
+        log::debug!("level {level}: {endpoint}");
+        let progress = &self.job.context.control.progress;
+        progress.set_stage(format!("level {level}"));
+        let identity = match self.job.verb {
+            Verb::Post { .. } => self.identity(endpoint).await,
+            Verb::Delete { .. } => None,
+        };
+        loop {
+            let chains = self.chains(taken, identity.clone(), waiting).await;
+            let (left, next) = join(
+                self.run(frame, chains, has_next, false),
+                self.router.next(self.ods, frame),
+            )
+            .await;
+            waiting.extend(left);
+            match next {
+                Some(next) => taken = next,
+                None => return,
+            }
+        }
+    }
+
+    /// What tells items apart; `None` where no document says it.
+    async fn identity(&self, endpoint: &str) -> Option<Arc<Identity>> {
+        let metadata = self.job.metadata(&self.ods.access);
+        let identity = metadata.identity(endpoint).await;
+        identity.unwrap_or_else(|failure| {
+            log::warn!(
+                "{endpoint}: rows of one item may overtake each other, since the ODS does not say \
+                 what identifies them: {failure}"
+            );
+            None
+        })
+    }
+
+    /// Rows in chains, but for those whose chain waits already: they join it.
+    async fn chains(
+        &self,
+        Taken { part, rows }: Taken,
+        identity: Option<Arc<Identity>>,
+        waiting: &mut Waiting,
+    ) -> Vec<Chain> {
+        let identify = move |payload: &[u8]| identity.as_ref()?.key(payload).ok();
+        let of = part.clone();
+        let keys = runtime::compute(move || {
+            let keys = rows.into_par_iter();
+            let keys = keys.map(|row| (row, of.chain_key(row, &identify)));
+            keys.collect::<Vec<_>>()
+        });
+        let keys = keys.await.unwrap_or_default();
+        let mut fresh = Waiting::default();
+        for (row, key) in keys {
+            let entry = Entry {
+                part: part.clone(),
+                row,
+                before: None,
+                round: 0,
+                was_unauthorized: false,
+            };
+            let chain = key.as_ref().and_then(|key| waiting.by_key.get(key));
+            match chain {
+                Some(chain) => waiting.chains[*chain].rows.push(entry),
+                None => fresh.push(key, entry),
+            }
+        }
+        fresh.chains
+    }
+
+    /// Sends those chains that are due.
+    async fn again(
+        &self,
+        frame: usize,
+        waiting: &mut Waiting,
+        has_next: bool,
+        is_due: impl Fn(&Chain) -> bool,
+    ) {
+        let (due, rest) = std::mem::take(waiting).chains.into_iter().partition(is_due);
+        waiting.extend(rest);
+        let left = self.run(frame, due, has_next, false).await;
+        waiting.extend(left);
+    }
+
+    /// Ends with what is left: what was refused stays so, what stood behind it is sent.
+    async fn end(&self, frame: usize, mut chains: Vec<Chain>) {
+        for chain in &mut chains {
+            // Whom nobody may see yet is owed one more try.
+            if !chain.is_unauthorized() && chain.meaning().is_some() {
+                let Entry {
+                    part,
+                    row,
+                    before,
+                    round,
+                    ..
+                } = chain.rows.remove(0);
+                if let Some((outcome, _)) = before {
+                    self.router.settle(&part, row, outcome, round);
+                }
+            }
+        }
+        self.run(frame, chains, false, true).await;
+    }
+
+    /// Sends chains, and gives back those that wait.
+    async fn run(
+        &self,
+        frame: usize,
+        chains: Vec<Chain>,
+        has_next: bool,
+        is_last: bool,
+    ) -> Vec<Chain> {
+        let mut rows = Vec::new();
+        let mut places = Vec::with_capacity(chains.len());
+        for chain in &chains {
+            let start = rows.len();
+            rows.extend(chain.rows.iter().map(|entry| PassRow {
+                part: entry.part.clone(),
+                row: entry.row,
+                was_unauthorized: entry.was_unauthorized(),
+            }));
+            places.push((start..rows.len()).map(|place| (place, place)).collect());
+        }
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        let pass = Arc::new(Pass {
+            job: self.job.clone(),
+            frame,
+            rows,
+            has_next,
+            is_last,
+        });
+        let control = &self.job.context.control;
+        // Whoever keeps a journal is told of each row here.
+        let answers = for_each_chain(&pass, places, &self.job.workers, control, ());
+        let mut answers = answers.await.into_iter().peekable();
+        let mut left = Vec::new();
+        let mut place = 0;
+        for mut chain in chains {
+            let mut rest = Vec::new();
+            for mut entry in chain.rows.drain(..) {
+                let answer = answers.next_if(|(answered, _)| *answered == place);
+                match answer {
+                    None => rest.push(entry),
+                    Some((_, outcome)) => {
+                        let waits = pass.waits(place, &outcome);
+                        let meaning = pass.meaning(&outcome);
+                        entry.take(outcome, meaning);
+                        match waits {
+                            true => rest.push(entry),
+                            false => self.settle(entry),
+                        }
+                    }
+                }
+                place += 1;
+            }
+            if !rest.is_empty() {
+                chain.rows = rest;
+                left.push(chain);
+            }
+        }
+        left
+    }
+
+    /// Notes what became of a row; it was counted when it was answered.
+    fn settle(&self, entry: Entry) {
+        let Some((outcome, meaning)) = entry.before else {
+            return;
+        };
+        if matches!(meaning, Meaning::Done | Meaning::There) {
+            self.accepted.fetch_add(1, Ordering::Relaxed);
+        }
+        let slot = entry.part.slot(entry.row);
+        let account = &self.router.account;
+        account.settle(entry.part.frame, slot, outcome, entry.round.max(1));
+    }
+}
+
+impl Entry {
+    /// Whether its next try is the one that follows when nobody may see the item.
+    fn was_unauthorized(&self) -> bool {
+        self.was_unauthorized || matches!(self.before, Some((_, Meaning::Unauthorized)))
+    }
+
+    /// Notes an answer. A row that could not be sent again keeps what it was answered before.
+    fn take(&mut self, mut outcome: Outcome, meaning: Meaning) {
+        self.was_unauthorized = self.was_unauthorized();
+        let before = self.before.take();
+        self.before = Some(match before {
+            Some(before) if outcome.attempts == 0 => before,
+            before => {
+                self.round += 1;
+                outcome.attempts += before.map_or(0, |(before, _)| before.attempts);
+                (outcome, meaning)
+            }
+        });
+    }
+}
+
+impl Waiting {
+    /// Puts a row behind those that it has something in common with.
+    fn push(&mut self, key: Option<String>, entry: Entry) {
+        let known = key.as_ref().and_then(|key| self.by_key.get(key));
+        match known {
+            Some(chain) => self.chains[*chain].rows.push(entry),
+            None => self.extend(vec![Chain {
+                key,
+                rows: vec![entry],
+            }]),
+        }
+    }
+
+    fn extend(&mut self, chains: Vec<Chain>) {
+        for chain in chains {
+            if let Some(key) = &chain.key {
+                self.by_key.insert(key.clone(), self.chains.len());
+            }
+            self.chains.push(chain);
+        }
+    }
+}
