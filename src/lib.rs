@@ -46,6 +46,7 @@ pub mod columns;
 mod error;
 mod frame;
 mod lake;
+mod nearest;
 mod openapi;
 mod per_process;
 #[cfg(feature = "python")]
@@ -62,7 +63,7 @@ pub use error::{Error, Failure, Result};
 pub use frame::{
     BatchOptions, ChangeOptions, Changes, DeleteOptions, GetAllOptions, GetByIdOptions, OnShort,
     Outcome, PostOptions, RemoveOptions, ResourceFrame, Scan, ScanOptions, SchemaChoice,
-    SchemaOptions, SendOptions, Since, TokenOptions,
+    SchemaOptions, SendOptions, Since, TokenOptions, summary,
 };
 pub use lake::apply_changes;
 

@@ -17,7 +17,7 @@ from polars_edfi._expressions import (
     get_by_id,
     post_payload,
 )
-from polars_edfi._frames import flatten, unflatten
+from polars_edfi._frames import flatten, summary, unflatten
 from polars_edfi._native import __version__
 from polars_edfi._sandbox import Sandbox
 from polars_edfi._scan import scan, scan_all
@@ -43,5 +43,6 @@ __all__ = [
     "post_payload",
     "scan",
     "scan_all",
+    "summary",
     "unflatten",
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from polars_edfi import _native
 from polars_edfi._errors import EdFiError
+from polars_edfi._exchange import kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,7 @@ class ClientBase:
 def native_side(client: object) -> _native.Client:
     """Give the native side of a client, or say that it is none."""
     if not isinstance(client, ClientBase):
-        msg = f"client must be an EdFiClient, not {type(client).__name__}"
+        msg = f"client must be an EdFiClient, got {kind(client)}"
         raise EdFiError(msg)
     return client._native  # noqa: SLF001
 

@@ -33,6 +33,12 @@ class Changes(NamedTuple):
     next_version: int
     """What to give as ``since`` the next time."""
 
+    def __repr__(self) -> str:
+        return (
+            f"Changes(records={self.records.height}, deletes={self.deletes.height}, "
+            f"key_changes={self.key_changes.height}, next_version={self.next_version})"
+        )
+
 
 class ChangeQueries(ClientBase):
     """The calls that tell what changed in the client's own ODS."""

@@ -6,6 +6,7 @@ from typing import NoReturn, Unpack
 
 from polars_edfi import _native, endpoints
 from polars_edfi._changes import ChangeQueries
+from polars_edfi._errors import EdFiError
 from polars_edfi._items import Items
 from polars_edfi._metadata import Metadata
 from polars_edfi._preflight import Preflight
@@ -23,6 +24,8 @@ class EdFiClient(Tokens, Reads, Items, Writes, Sends, ChangeQueries, Metadata, P
 
     With a ``base_url`` and credentials it is the client of one ODS. Without them it works on
     frames whose rows bring their own; columns of a frame go before the client's own settings.
+    It has no default endpoint: each call names the resource. :class:`StudentAssessment` and
+    :class:`Resource` have one.
 
     Parameters
     ----------
@@ -38,8 +41,8 @@ class EdFiClient(Tokens, Reads, Items, Writes, Sends, ChangeQueries, Metadata, P
     Raises
     ------
     EdFiError
-        A URL that is not one, plain http to another machine, half a pair of credentials, or both
-        kinds of them. Nothing is sent.
+        A URL that is none, a data URL (``.../data/v3``) in place of the ODS's root, plain http to
+        another machine, half a pair of credentials, or both kinds of them. Nothing is sent.
 
     Notes
     -----
@@ -64,13 +67,19 @@ class EdFiClient(Tokens, Reads, Items, Writes, Sends, ChangeQueries, Metadata, P
     40
     """
 
-    _endpoint: str = endpoints.STUDENT_ASSESSMENTS
+    _endpoint: str | None = None
 
     def __init__(self, **options: Unpack[ClientOptions]) -> None:
         self._native = _native.Client(self._endpoint, **options)
 
     def __repr__(self) -> str:
-        return repr(self._native).replace("EdFiClient", type(self).__name__, 1)
+        settings = self._native.settings()
+        shown = [f"{name}={value!r}" for name, value in settings.items() if value is not None]
+        return f"{type(self).__name__}({', '.join([*self._leading(), *shown])})"
+
+    def _leading(self) -> list[str]:
+        """Give the positional arguments that ``repr`` shows."""
+        return []
 
     def __reduce__(self) -> NoReturn:
         msg = f"a {type(self).__name__} holds secrets and cannot be pickled; make a new one there"
@@ -87,6 +96,8 @@ class StudentAssessment(EdFiClient):
     >>> runner.rows is None
     True
     """
+
+    _endpoint = endpoints.STUDENT_ASSESSMENTS
 
 
 @with_options("EdFiClient", ClientOptions)
@@ -107,5 +118,11 @@ class Resource(EdFiClient):
     """
 
     def __init__(self, endpoint: str, **options: Unpack[ClientOptions]) -> None:
+        if not isinstance(endpoint, str):
+            msg = f"endpoint must be the path of a resource, got {endpoint!r}"
+            raise EdFiError(msg)
         self._endpoint = endpoint
         super().__init__(**options)
+
+    def _leading(self) -> list[str]:
+        return [repr(self._endpoint)]

@@ -1,12 +1,24 @@
 """The exceptions of this library."""
 
+from __future__ import annotations
+
 
 class EdFiError(Exception):
     """Wrong configuration or wrong arguments; the base of this library's exceptions.
 
     What goes wrong with one row or one district is no exception: it is told in that row's
     ``status`` and ``message``.
+
+    Attributes
+    ----------
+    http_status
+        The status of the answer that the exception is about; ``None`` where there was no answer.
+    correlation_id
+        What the server calls the request in its own log, where it says.
     """
+
+    http_status: int | None = None
+    correlation_id: str | None = None
 
 
 class AuthError(EdFiError):

@@ -1,5 +1,9 @@
 """Frames on their way to Rust and back; called from there."""
 
+import operator
+import sys
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -55,3 +59,27 @@ def _crossing(dtype: Any, column: str) -> Any:
         inner = _crossing(dtype.inner, column)
         return pl.Array(inner, dtype.size) if dtype.size else pl.List(inner)
     return dtype
+
+
+def parameter(value: object) -> str | None:
+    """Give the text of a query parameter that is no text, truth, int or float; or None."""
+    match value:
+        case datetime() if value.tzinfo is not None:
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case date():  # a datetime is one, too
+            return value.isoformat()
+        case Decimal() if value.is_finite():
+            return format(value, "f")
+        case _ if hasattr(value, "__index__"):  # a whole number of NumPy's
+            return str(operator.index(value))
+    return None
+
+
+def kind(value: object) -> str:
+    """Name the class of a value with the package that people import it from."""
+    cls = type(value)
+    package = cls.__module__.split(".")[0]
+    if package == "builtins":
+        return cls.__qualname__
+    is_public = getattr(sys.modules.get(package), cls.__name__, None) is cls
+    return f"{package if is_public else cls.__module__}.{cls.__qualname__}"

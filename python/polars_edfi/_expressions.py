@@ -11,6 +11,7 @@ from polars.plugins import register_plugin_function
 from polars_edfi import _native
 from polars_edfi._base import native_side
 from polars_edfi._errors import EdFiError
+from polars_edfi._exchange import kind
 from polars_edfi._signatures import with_options
 from polars_edfi.options import (
     DeleteExpressionOptions,
@@ -383,7 +384,7 @@ def _column(argument: str, value: object) -> pl.Expr:
         return pl.col(value)
     if isinstance(value, pl.Expr):
         return value
-    msg = f"{argument} must be the name of a column or an expression, not {type(value).__name__}"
+    msg = f"{argument} must be the name of a column or an expression, got {kind(value)}"
     raise EdFiError(msg)
 
 

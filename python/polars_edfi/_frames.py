@@ -1,24 +1,28 @@
 """Functions of frames alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import polars as pl
 
 from polars_edfi import _native
 
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
 
 def flatten(
-    df: pl.DataFrame,
+    df: Frame,
     columns: str | Sequence[str] | None = None,
     separator: str = ".",
     explode: str | Sequence[str] | None = None,
-) -> pl.DataFrame:
+) -> Frame:
     """Turn Struct columns into one column per leaf.
 
     Parameters
     ----------
     df
-        Any frame.
+        Any frame. With a LazyFrame nothing is done before the query runs, and what is wrong with
+        the columns is an error of the query.
     columns
         The Struct columns to flatten; all of them by default.
     separator
@@ -30,9 +34,10 @@ def flatten(
 
     Returns
     -------
-    DataFrame
-        The leaves of a Struct stand where it stood, named ``parent.leaf``; a name that is taken
-        gets ``_record`` appended. A list of Structs stays a list unless it is exploded.
+    DataFrame or LazyFrame
+        As it was given. The leaves of a Struct stand where it stood, named ``parent.leaf``; a name
+        that is taken gets ``_record`` appended. A list of Structs stays a list unless it is
+        exploded.
 
     Raises
     ------
@@ -49,21 +54,25 @@ def flatten(
     >>> edfi.flatten(df, explode="scores").height
     2
     """
-    return _native.flatten(df, columns=columns, separator=separator, explode=explode)
+
+    def flat(df: pl.DataFrame) -> pl.DataFrame:
+        return _native.flatten(df, columns=columns, separator=separator, explode=explode)
+
+    return _applied(flat, df)
 
 
 def unflatten(
-    df: pl.DataFrame,
+    df: Frame,
     into: str = "payload",
     separator: str = ".",
     columns: str | Sequence[str] | None = None,
-) -> pl.DataFrame:
+) -> Frame:
     """Put columns together as one Struct column: the inverse of :func:`flatten`.
 
     Parameters
     ----------
     df
-        Any frame.
+        Any frame; a LazyFrame as in :func:`flatten`.
     into
         The name of the new column.
     separator
@@ -74,9 +83,9 @@ def unflatten(
 
     Returns
     -------
-    DataFrame
-        The columns that were not taken, and ``into`` (Struct). An inner Struct whose fields are all
-        null is null.
+    DataFrame or LazyFrame
+        As it was given. The columns that were not taken, and ``into`` (Struct). An inner Struct
+        whose fields are all null is null.
 
     Raises
     ------
@@ -93,4 +102,67 @@ def unflatten(
     >>> edfi.unflatten(df, columns=["ref.id", "ref.name"])["payload"].to_list()
     [{'ref': {'id': 1, 'name': 'a'}}]
     """
-    return _native.unflatten(df, into=into, separator=separator, columns=columns)
+
+    def nested(df: pl.DataFrame) -> pl.DataFrame:
+        return _native.unflatten(df, into=into, separator=separator, columns=columns)
+
+    return _applied(nested, df)
+
+
+def summary(districts: pl.DataFrame, records: pl.DataFrame, *, key_col: str) -> pl.DataFrame:
+    """Tell in one row per district what a reading brought.
+
+    Parameters
+    ----------
+    districts
+        The frame that was read. Where it has the columns ``row status`` and ``message`` of
+        :meth:`EdFiClient.batch_fetch_tokens`, districts that were left out for their token say so.
+    records
+        The result: of :meth:`EdFiClient.batch_get_all`, or of :func:`scan_all` with
+        ``on_error="row"``.
+    key_col
+        What tells districts apart, in both frames.
+
+    Returns
+    -------
+    DataFrame
+        One row per district, in the order of ``districts``: ``key_col`` (as there), ``status``
+        (String: null, ``"error"``, or the row status for which it was left out), ``stage`` (String:
+        ``"token"`` or ``"read"``, what failed), ``message`` (String), ``http_status`` (Int32),
+        ``records`` (UInt32). A district that was read and has no records has 0. Rows with a blank
+        key are left out.
+
+    Raises
+    ------
+    polars.exceptions.ColumnNotFoundError, polars.exceptions.SchemaError
+        ``key_col`` is not in both frames, or ``records`` has no ``status``, ``message`` and
+        ``http_status``.
+
+    Examples
+    --------
+    >>> import polars_edfi as edfi
+    >>> with edfi.Sandbox(districts=["255901", "255902"], records=12) as ods:
+    ...     districts = ods.districts()
+    ...     districts[1, "oAuthSecret"] = "wrong"
+    ...     runner = edfi.StudentAssessment()
+    ...     tokens = runner.batch_fetch_tokens(
+    ...         districts, oauth_endpoint="oauth/token", account_col="District BK"
+    ...     )
+    ...     districts = districts.join(tokens.drop("oAuthKey"), on="District BK", how="left")
+    ...     records = runner.batch_get_all(districts, key_col="District BK")
+    >>> summary = edfi.summary(districts, records, key_col="District BK")
+    >>> summary.select("District BK", "status", "stage", "records").rows()
+    [('255901', None, None, 12), ('255902', 'error', 'token', 0)]
+    """
+    return _native.summary(districts, records, key_col)
+
+
+def _applied(function: Callable[[pl.DataFrame], pl.DataFrame], df: Frame) -> Frame:
+    """Apply a function of rows to a frame, or to a lazy one once its columns are known."""
+    if isinstance(df, pl.LazyFrame):
+        return df.pipe_with_schema(
+            lambda lf, schema: lf.map_batches(
+                function, schema=function(pl.Schema(schema).to_frame()).schema, streamable=True
+            )
+        )
+    return function(df)

@@ -9,7 +9,7 @@ import polars as pl
 
 from polars_edfi import _expressions, _native
 from polars_edfi._base import native_side, warn
-from polars_edfi._client import EdFiClient
+from polars_edfi._client import EdFiClient, StudentAssessment
 from polars_edfi._frames import flatten, unflatten
 from polars_edfi._signatures import with_options
 from polars_edfi.options import BatchDeleteOptions, BatchPostOptions
@@ -101,10 +101,44 @@ class DataFrameNamespace:
 
 @pl.api.register_lazyframe_namespace("edfi")
 class LazyFrameNamespace:
-    """Writes of a lazy frame: every row once, whatever the query."""
+    """Writes that send every row once, whatever the query; columns flat or nested."""
 
     def __init__(self, lf: pl.LazyFrame) -> None:
         self._lf = lf
+
+    def flatten(
+        self,
+        columns: str | Sequence[str] | None = None,
+        separator: str = ".",
+        explode: str | Sequence[str] | None = None,
+    ) -> pl.LazyFrame:
+        """See :func:`polars_edfi.flatten`.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_edfi as edfi
+        >>> pl.LazyFrame({"ref": [{"id": 1}]}).edfi.flatten().collect().columns
+        ['ref.id']
+        """
+        return flatten(self._lf, columns, separator, explode)
+
+    def unflatten(
+        self,
+        into: str = "payload",
+        separator: str = ".",
+        columns: str | Sequence[str] | None = None,
+    ) -> pl.LazyFrame:
+        """See :func:`polars_edfi.unflatten`.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_edfi as edfi
+        >>> pl.LazyFrame({"ref.id": [1]}).edfi.unflatten().collect()["payload"].to_list()
+        [{'ref': {'id': 1}}]
+        """
+        return unflatten(self._lf, into, separator, columns)
 
     @with_options("batch_post_payload", BatchPostOptions)
     def sink_post_payload(
@@ -125,8 +159,8 @@ class LazyFrameNamespace:
         payload_col, key_col
             As in :meth:`EdFiClient.batch_post_payload`.
         client
-            The client that posts; one without base URL and credentials by default, so that the
-            rows bring theirs.
+            The client that posts. By default the rows bring base URLs and tokens, and the endpoint
+            is ``ed-fi/studentAssessments``, as for expressions.
         **options
             Those of :class:`polars_edfi.options.BatchPostOptions`.
 
@@ -230,7 +264,7 @@ def _sink(
     batch: Callable[..., pl.DataFrame],
     arguments: dict[str, Any],
 ) -> pl.DataFrame:
-    client = EdFiClient() if client is None else client
+    client = StudentAssessment() if client is None else client
     native = native_side(client)
     pieces = client._last = Pieces()  # noqa: SLF001
     # Without rows nothing is sent, and everything is checked.

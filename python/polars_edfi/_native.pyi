@@ -27,6 +27,7 @@ class Call:
 @final
 class Client:
     def __new__(cls, endpoint: str | None, **given: Any) -> Self: ...
+    def settings(self) -> dict[str, str | None]: ...
 
 @final
 class Scan:
@@ -70,21 +71,7 @@ class Watch:
 
 @final
 class Sandbox:
-    def __new__(
-        cls,
-        districts: Sequence[str],
-        records: int,
-        seed: int,
-        port: int,
-        page_limit: int,
-        release: str,
-        strict: bool,
-        token_lifetime: float,
-        token_limit: int | None,
-        request_limit: tuple[int, float] | None,
-        latency: float,
-        documents: Sequence[str],
-    ) -> Self: ...
+    def __new__(cls, **given: Any) -> Self: ...
     @property
     def url(self) -> str: ...
     def districts(self) -> pl.DataFrame: ...
@@ -176,6 +163,7 @@ def apply_changes(
     key_changes: pl.DataFrame,
     key_fields: Sequence[str] | str | None,
 ) -> pl.DataFrame: ...
+def summary(districts: pl.DataFrame, records: pl.DataFrame, key_col: str) -> pl.DataFrame: ...
 def columns_of(schema: object) -> pl.DataFrame: ...
 def plugin_arguments(
     call: str, client: Client | None, url: bool, token: bool, schema: bool, **given: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
@@ -83,22 +84,22 @@ class Sandbox:
         latency: float = 0.0,
         documents: Sequence[str | os.PathLike[str]] = (),
     ) -> None:
-        if isinstance(districts, str):
+        if isinstance(districts, str) or not isinstance(districts, Iterable):
             msg = f"districts must be a list of names, got {districts!r}"
             raise EdFiError(msg)
         self._native = _native.Sandbox(
-            [str(district) for district in districts],
-            records,
-            seed,
-            port,
-            page_limit,
-            release,
-            strict,
-            token_lifetime,
-            token_limit,
-            request_limit,
-            latency,
-            [Path(document).read_text(encoding="utf-8") for document in documents],
+            districts=[str(district) for district in districts],
+            records=records,
+            seed=seed,
+            port=port,
+            page_limit=page_limit,
+            release=release,
+            strict=strict,
+            token_lifetime=token_lifetime,
+            token_limit=token_limit,
+            request_limit=request_limit,
+            latency=latency,
+            documents=[Path(document).read_text(encoding="utf-8") for document in documents],
         )
 
     @property

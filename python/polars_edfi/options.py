@@ -70,7 +70,9 @@ class EndpointOption(TypedDict, total=False):
     """The resource of a call."""
 
     endpoint: str | None
-    """The resource, such as ``"ed-fi/students"``; the runner's own by default."""
+    """The resource, such as ``"ed-fi/students"``; by default that of a :class:`Resource` or a
+    :class:`StudentAssessment`. A plain :class:`EdFiClient` has none, and a call without one
+    raises."""
 
 
 class WorkersOption(TypedDict, total=False):
@@ -160,9 +162,10 @@ class ParamsOption(TypedDict, total=False):
     """Filters of the server."""
 
     params: Mapping[str, object] | None
-    """Filters, as the API names them: ``{"schoolId": 255901001}``. A server ignores names that it
-    does not know and returns everything, so names that the OpenAPI documents of all districts lack
-    raise; where only some districts lack them, these are error rows."""
+    """Filters, as the API names them: ``{"schoolId": 255901001}``. Values are texts, numbers,
+    booleans, dates, datetimes (with a time zone: written in UTC) or Decimals. A server ignores
+    names that it does not know and returns everything, so names that the OpenAPI documents of all
+    districts lack raise; where only some districts lack them, these are error rows."""
 
 
 class ChangeWindowOptions(TypedDict, total=False):

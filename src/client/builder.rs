@@ -50,7 +50,7 @@ const MAX_BODY: u64 = 1 << 30;
 pub struct EdFiClientBuilder {
     pub(crate) base_url: String,
     pub(crate) api_version: Option<String>,
-    pub(crate) endpoint: String,
+    pub(crate) endpoint: Option<String>,
     pub(crate) client_id: Option<String>,
     pub(crate) client_secret: Option<Secret>,
     pub(crate) token_url: Option<String>,
@@ -71,7 +71,7 @@ impl Default for EdFiClientBuilder {
         Self {
             base_url: String::new(),
             api_version: None,
-            endpoint: STUDENT_ASSESSMENTS.into(),
+            endpoint: Some(STUDENT_ASSESSMENTS.into()),
             client_id: None,
             client_secret: None,
             token_url: None,
@@ -121,7 +121,14 @@ impl EdFiClientBuilder {
     /// The resource of calls that name none; `ed-fi/studentAssessments` by default.
     #[must_use]
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
-        self.endpoint = endpoint.into();
+        self.endpoint = Some(endpoint.into());
+        self
+    }
+
+    /// No resource of its own: each call must name one.
+    #[must_use]
+    pub fn without_endpoint(mut self) -> Self {
+        self.endpoint = None;
         self
     }
 
@@ -233,6 +240,12 @@ impl EdFiClientBuilder {
             "" => None,
             text => Some(BaseUrl::parse(text, self.allow_http).map_err(wrong("base_url"))?),
         };
+        if let Some(base) = &base
+            && self.api_version.as_deref() != Some("")
+        {
+            base.check_root().map_err(wrong("base_url"))?;
+        }
+        let endpoint = self.endpoint.as_deref().map(urls::endpoint);
         let auth = self.auth(base.as_ref())?;
         let headers = headers(&self.headers)?;
         let user_agent = self
@@ -240,10 +253,13 @@ impl EdFiClientBuilder {
             .unwrap_or_else(|| concat!("polars-edfi/", env!("CARGO_PKG_VERSION")).into());
         HeaderValue::from_str(&user_agent)
             .map_err(|_| Error::Config("user_agent cannot stand in a header".into()))?;
-        if self.timeout.is_zero() || self.connect_timeout.is_zero() {
-            return Err(Error::Config(
-                "timeout and connect_timeout must be positive".into(),
-            ));
+        for (name, timeout) in [
+            ("timeout", self.timeout),
+            ("connect_timeout", self.connect_timeout),
+        ] {
+            if timeout.is_zero() {
+                return Err(Error::Config(format!("{name} must be more than 0 seconds")));
+            }
         }
         let transport = Transport::new(TransportConfig {
             timeout: self.timeout.min(LONGEST_TIMEOUT),
@@ -256,7 +272,7 @@ impl EdFiClientBuilder {
         Ok(EdFiClient::new(ClientConfig {
             base,
             api_version: self.api_version,
-            endpoint: urls::endpoint(&self.endpoint).map_err(Error::Config)?,
+            endpoint: endpoint.transpose().map_err(Error::Config)?,
             auth,
             allow_http: self.allow_http,
             policy: RetryPolicy {

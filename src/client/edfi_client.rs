@@ -54,7 +54,7 @@ struct Inner {
 pub(super) struct ClientConfig {
     pub(super) base: Option<BaseUrl>,
     pub(super) api_version: Option<String>,
-    pub(super) endpoint: String,
+    pub(super) endpoint: Option<String>,
     pub(super) auth: Auth,
     pub(super) allow_http: bool,
     pub(super) policy: RetryPolicy,
@@ -68,26 +68,24 @@ pub(crate) enum Auth {
     Credentials(Credentials),
 }
 
+impl Auth {
+    /// What it is called where a client is shown.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Bearer(_) => "bearer token",
+            Self::Credentials(_) => "client credentials",
+        }
+    }
+}
+
 impl fmt::Debug for EdFiClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let auth = match &self.0.config.auth {
-            Auth::None => "none",
-            Auth::Bearer(_) => "bearer token",
-            Auth::Credentials(_) => "client credentials",
-        };
         f.debug_struct("EdFiClient")
-            .field(
-                "base_url",
-                &self
-                    .0
-                    .config
-                    .base
-                    .as_ref()
-                    .map(|base| base.as_url().as_str()),
-            )
+            .field("base_url", &self.base().map(|base| base.as_url().as_str()))
             .field("api_version", &self.0.config.api_version)
             .field("endpoint", &self.0.config.endpoint)
-            .field("auth", &auth)
+            .field("auth", &self.auth().kind())
             .finish_non_exhaustive()
     }
 }
@@ -117,9 +115,9 @@ impl EdFiClient {
         }
     }
 
-    /// The endpoint of calls that name none.
-    pub fn endpoint(&self) -> &str {
-        &self.0.config.endpoint
+    /// The endpoint of calls that name none, if there is one.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.0.config.endpoint.as_deref()
     }
 
     /// The same client, on the same connections, for another API version.

@@ -9,7 +9,7 @@ use reqwest::{StatusCode, Url};
 use super::auth::{Credentials, Token};
 use super::control::Control;
 use super::edfi_client::EdFiClient;
-use super::metadata::Metadata;
+use super::metadata::{self, Metadata};
 use super::renewal::{Renewals, Renewed};
 use super::retry::RetryPolicy;
 use super::secret::Secret;
@@ -84,6 +84,19 @@ impl CallContext {
     /// Sends one call with a token that is good, as far as one can know, and renews it once where
     /// the server refuses it. The answer may have any status but a 401 that is not accepted.
     pub(crate) async fn send(
+        &self,
+        access: &Access,
+        request: &mut Request,
+        policy: RetryPolicy,
+    ) -> Result<Response, Failure> {
+        let mut response = self.authorized(access, request, policy).await?;
+        if response.status == StatusCode::NOT_FOUND {
+            response.meant = metadata::meant(&access.base, &request.url);
+        }
+        Ok(response)
+    }
+
+    async fn authorized(
         &self,
         access: &Access,
         request: &mut Request,

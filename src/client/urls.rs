@@ -33,6 +33,23 @@ impl BaseUrl {
         Ok(Self(url))
     }
 
+    /// Refuses a data URL: `/data/v3` is put to the root by each call.
+    pub(crate) fn check_root(&self) -> Result<(), String> {
+        let path = self.0.path().trim_end_matches('/');
+        let data = path.rsplit_once('/').and_then(|(before, version)| {
+            let root = before.strip_suffix("/data")?;
+            is_segment(version).then_some((root, version))
+        });
+        match data {
+            None => Ok(()),
+            Some((root, version)) => Err(format!(
+                "give the root of the ODS, {}, without /data/{version}; or api_version=\"\" where \
+                 this is all there is",
+                shown(self.with_path(root).as_url()).trim_end_matches('/')
+            )),
+        }
+    }
+
     /// `{base}/{path}`, whatever slashes stand between them.
     pub(crate) fn join(&self, path: &str) -> Url {
         let mut url = self.0.clone();
@@ -115,10 +132,6 @@ pub(crate) fn shown(url: &Url) -> String {
 /// it serves under, `""` means that the base URL is the data URL, anything else stays as it is.
 pub(crate) fn version_segment(api_version: &str) -> String {
     let raw = api_version.trim().trim_matches('/');
-    let is_segment = |text: &str| {
-        text.strip_prefix(['v', 'V'])
-            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
-    };
     if is_segment(raw) {
         return raw.to_ascii_lowercase();
     }
@@ -126,6 +139,12 @@ pub(crate) fn version_segment(api_version: &str) -> String {
         return DEFAULT_VERSION.into();
     }
     raw.into()
+}
+
+/// Whether a path segment is a version, such as `v3`.
+fn is_segment(text: &str) -> bool {
+    text.strip_prefix(['v', 'V'])
+        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// An endpoint such as `/ed-fi/students/`, without the slashes around it.

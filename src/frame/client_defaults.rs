@@ -42,7 +42,13 @@ impl EdFiClient {
     pub(crate) fn endpoint_or(&self, endpoint: Option<&str>) -> Result<String> {
         match endpoint {
             Some(endpoint) => urls::endpoint(endpoint).map_err(Error::Config),
-            None => Ok(self.endpoint().to_owned()),
+            None => self.endpoint().map(str::to_owned).ok_or_else(|| {
+                Error::Config(
+                    "no endpoint: name the resource by endpoint=\"ed-fi/students\", or use a client \
+                     that has one, such as Resource(\"ed-fi/students\", ...)"
+                        .into(),
+                )
+            }),
         }
     }
 }

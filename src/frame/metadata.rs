@@ -175,9 +175,12 @@ impl EdFiClient {
             return Err(no_metadata());
         }
         let Some(record) = described.record() else {
+            let hint = match described {
+                Described::Unknown(Some(meant)) => format!("did you mean {meant}?"),
+                _ => "resources() lists what they describe".to_owned(),
+            };
             return Err(Error::Config(format!(
-                "the OpenAPI documents of this ODS do not describe {endpoint}; resources() lists \
-                 what they describe"
+                "the OpenAPI documents of this ODS do not describe {endpoint}; {hint}"
             )));
         };
         let record = match options.links {

@@ -17,6 +17,7 @@ mod request;
 pub(crate) mod result;
 mod run;
 mod send;
+mod summary;
 mod tokens;
 
 pub use delete::DeleteOptions;
@@ -34,4 +35,5 @@ pub use read::{
 pub(crate) use read::{Collections, district_clients, news};
 pub(crate) use read::{ID, plain_id};
 pub use send::{RemoveOptions, ResourceFrame, SendOptions};
+pub use summary::summary;
 pub use tokens::TokenOptions;

@@ -1,5 +1,7 @@
 //! The columns of results: their names and dtypes, and what stands in them.
 
+#[cfg(feature = "python")]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use polars::chunked_array::builder::AnonymousOwnedListBuilder;
@@ -99,6 +101,19 @@ pub(crate) const TOKEN: &[ResultColumn<FetchedToken>] = &[
 
 /// The place of a result row in the frame that was passed.
 pub(crate) const ROW_INDEX: &str = "row_index";
+/// Whether Python's Polars counts rows by UInt64, whatever this crate is built with.
+#[cfg(feature = "python")]
+pub(crate) static WIDE_INDEX: AtomicBool = AtomicBool::new(false);
+
+fn row_index(index: Vec<IdxSize>) -> Result<Column> {
+    let column = Column::new(ROW_INDEX.into(), index);
+    #[cfg(feature = "python")]
+    if WIDE_INDEX.load(Ordering::Relaxed) {
+        return Ok(column.cast(&DataType::UInt64)?);
+    }
+    Ok(column)
+}
+
 /// What `row_id_col` holds there.
 pub(crate) const ROW_ID: &str = "row_id";
 
@@ -218,7 +233,7 @@ impl Report {
             }
             None => Column::full_null(ROW_ID.into(), index.len(), &DataType::String),
         };
-        Ok([Column::new(ROW_INDEX.into(), index), row_id])
+        Ok([row_index(index)?, row_id])
     }
 
     /// The frame of a batch of writes, put together off the caller's executor: keys and ids under

@@ -3,6 +3,7 @@
 
 use super::document::Resource;
 use super::record::Kind;
+use crate::nearest::distance;
 
 /// What an ODS takes everywhere, whether or not its document says so.
 const ALWAYS: [&str; 13] = [
@@ -73,44 +74,4 @@ fn known(resource: &Resource) -> Vec<&str> {
     names
         .filter(|name| !name.starts_with('_') && is_filter(name))
         .collect()
-}
-
-/// How many letters have to be put in, left out, changed or swapped with their neighbour.
-fn distance(one: &str, two: &str) -> usize {
-    let (one, two): (Vec<char>, Vec<char>) = (one.chars().collect(), two.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=two.len()).collect();
-    for i in 1..=one.len() {
-        let mut row = vec![i];
-        for j in 1..=two.len() {
-            let changed = usize::from(one[i - 1] != two[j - 1]);
-            let mut best = (last[j - 1] + changed).min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && one[i - 1] == two[j - 2] && one[i - 2] == two[j - 1] {
-                best = best.min(before[j - 2] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[two.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::distance;
-
-    #[test]
-    fn distances() {
-        for (one, two, letters) in [
-            ("", "", 0),
-            ("schoolid", "schoolid", 0),
-            ("scholid", "schoolid", 1),
-            ("shcoolid", "schoolid", 1),
-            ("studentid", "studentuniqueid", 6),
-            ("", "abc", 3),
-        ] {
-            assert_eq!(distance(one, two), letters, "{one} {two}");
-            assert_eq!(distance(two, one), letters, "{two} {one}");
-        }
-    }
 }

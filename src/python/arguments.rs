@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::errors::{raise, unknown_option};
+use super::exchange;
 use crate::Error;
 
 /// The longest part of a wrong value that an error repeats.
@@ -135,14 +136,8 @@ fn short(value: &Bound<'_, PyAny>) -> String {
     }
 }
 
-/// The class of a value, named with its module where that says more.
+/// The class of a value, named with the package that people import it from.
 pub(super) fn kind(value: &Bound<'_, PyAny>) -> String {
-    let class = value.get_type();
-    let name = class
-        .qualname()
-        .map_or_else(|_| "?".into(), |name| name.to_string());
-    match class.module() {
-        Ok(module) if module != "builtins" => format!("{module}.{name}"),
-        _ => name,
-    }
+    let kind = exchange::helpers(value.py()).and_then(|own| own.call_method1("kind", (value,)));
+    kind.map_or_else(|_| "?".into(), |kind| kind.to_string())
 }

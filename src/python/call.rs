@@ -20,7 +20,6 @@ pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// A handle on one running call.
 #[pyclass(frozen, module = "polars_edfi._native")]
-#[derive(Default)]
 pub(crate) struct Call {
     control: Control,
     rows: Mutex<Option<Py<PyAny>>>,
@@ -44,7 +43,7 @@ impl Call {
     #[pyo3(signature = (limiter = None))]
     fn new(limiter: Option<&Limiter>) -> Self {
         Self {
-            control: limiter.map_or_else(Control::new, Limiter::control),
+            control: limiter.map_or_else(Control::new, Limiter::control).quiet(),
             rows: Mutex::default(),
         }
     }
@@ -206,6 +205,13 @@ pub(super) fn wait<T: Send>(
     // A signal since the last look must not hit Python before it has the result.
     if let Err(exception) = py.check_signals() {
         raised = Some(exception);
+    }
+    if outcome.is_err() || raised.is_some() {
+        // Nobody will issue them: an exception is on its way.
+        control
+            .warnings()
+            .iter()
+            .for_each(|text| log::warn!("{text}"));
     }
     Ok((outcome, raised))
 }

@@ -22,13 +22,20 @@ impl Client {
         given: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let mut builder = read(py, given, options::client)?;
-        if let Some(endpoint) = endpoint {
-            builder = builder.endpoint(endpoint);
-        }
+        builder = match endpoint {
+            Some(endpoint) => builder.endpoint(endpoint),
+            None => builder.without_endpoint(),
+        };
         builder.build().map(Self).map_err(|error| raise(py, error))
     }
 
-    fn __repr__(&self) -> String {
-        format!("{:?}", self.0)
+    /// The settings that may be shown.
+    fn settings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let settings = PyDict::new(py);
+        let base = self.0.base().map(|base| base.as_url().as_str());
+        settings.set_item("base_url", base.map(|base| base.trim_end_matches('/')))?;
+        settings.set_item("api_version", self.0.api_version())?;
+        settings.set_item("auth", self.0.auth().kind())?;
+        Ok(settings)
     }
 }

@@ -23,7 +23,14 @@ pub(crate) fn raise(py: Python<'_>, error: Error) -> PyErr {
             (OWN, "EdFiError")
         }
     };
-    exception(py, module, class, &error.to_string())
+    let raised = exception(py, module, class, &error.to_string());
+    if let Error::Auth(failure) | Error::Http(failure) = &error {
+        let value = raised.value(py);
+        // An exception without them is better than none.
+        let _ = value.setattr("http_status", failure.http_status);
+        let _ = value.setattr("correlation_id", failure.correlation_id.as_deref());
+    }
+    raised
 }
 
 /// The exception of an option that a call does not know; it names the nearest that it knows.

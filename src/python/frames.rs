@@ -67,6 +67,20 @@ pub(crate) fn apply_changes(
         .map_err(|error| raise(py, error))
 }
 
+/// See `polars_edfi.summary`.
+#[pyfunction]
+pub(crate) fn summary(
+    py: Python<'_>,
+    districts: Frame,
+    records: Frame,
+    key_col: &Bound<'_, PyAny>,
+) -> PyResult<PyDataFrame> {
+    let key_col = String::named("key_col", key_col)?;
+    py.detach(|| crate::summary(&districts.0, &records.0, &key_col))
+        .map(PyDataFrame)
+        .map_err(|error| raise(py, error))
+}
+
 /// The columns of a schema that JSON can be read into, as a frame without rows.
 #[pyfunction]
 pub(crate) fn columns_of(py: Python<'_>, schema: &Bound<'_, PyAny>) -> PyResult<PyDataFrame> {

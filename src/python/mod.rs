@@ -69,7 +69,7 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
             metadata::resources, metadata::dependencies, metadata::schema, metadata::count,
             news::district_clients,
             send::send, send::remove,
-            frames::flatten, frames::unflatten, frames::columns_of, frames::apply_changes,
+            frames::flatten, frames::unflatten, frames::summary, frames::columns_of, frames::apply_changes,
             plugin_arguments::plugin_arguments,
             registry::register_scan, registry::registered_scan,
         );
@@ -78,6 +78,9 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     // Nobody imports all of it, and the stub would have to list it once more.
     module.delattr("__all__")?;
     start_logging(py);
+    let index = py.import("polars")?.call_method0("get_index_type")?;
+    let is_wide = index.eq(py.import("polars")?.getattr("UInt64")?)?;
+    crate::frame::result::WIDE_INDEX.store(is_wide, std::sync::atomic::Ordering::Relaxed);
     Ok(())
 }
 

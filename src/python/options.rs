@@ -6,6 +6,7 @@ use pyo3::types::PyDict;
 
 use super::arguments::{Arguments, defaults as of, options};
 use super::progress::Progress;
+use super::values::Timeout;
 use crate::client::EdFiClientBuilder;
 use crate::{
     BatchOptions, ChangeOptions, DeleteOptions, EdFiClient, GetAllOptions, GetByIdOptions,
@@ -47,8 +48,16 @@ pub(crate) fn defaults<'py>(py: Python<'py>, call: &str) -> PyResult<Bound<'py, 
 pub(super) fn client(a: &mut Arguments<'_>) -> PyResult<EdFiClientBuilder> {
     let mut builder = EdFiClient::builder();
     options!(a, builder;
-        base_url, api_version, client_id, client_secret, token_url, bearer_token, timeout,
-        connect_timeout, max_retries, max_wait, allow_http, ca_certs, user_agent, headers);
+        base_url, api_version, client_id, client_secret, token_url, bearer_token, max_retries,
+        max_wait, allow_http, ca_certs, user_agent, headers);
+    for (name, value) in [
+        ("timeout", &mut builder.timeout),
+        ("connect_timeout", &mut builder.connect_timeout),
+    ] {
+        let mut timeout = Timeout(*value);
+        a.option(name, &mut timeout)?;
+        *value = timeout.0;
+    }
     Ok(builder)
 }
 

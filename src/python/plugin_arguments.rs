@@ -107,11 +107,10 @@ impl PluginArguments {
         if !has_token && client.is_none_or(|client| matches!(client.auth(), Auth::None)) {
             return missing("token", "tokens", "credentials");
         }
-        let endpoint = match (&target.endpoint, client) {
-            (Some(endpoint), _) => urls::endpoint(endpoint).map_err(Error::Config)?,
-            (None, Some(client)) => client.endpoint().to_owned(),
-            (None, None) => STUDENT_ASSESSMENTS.to_owned(),
-        };
+        let own = client.and_then(EdFiClient::endpoint);
+        let endpoint = target.endpoint.as_deref().or(own);
+        let endpoint = urls::endpoint(endpoint.unwrap_or(STUDENT_ASSESSMENTS));
+        let endpoint = endpoint.map_err(Error::Config)?;
         // Of clients that are kept for plans alone, which may never run again.
         CLIENTS.for_each(EdFiClient::close_if_unused);
         Ok(Self {

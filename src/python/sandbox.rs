@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
+use super::arguments::read;
 use super::errors::raise;
 use super::exchange::PyDataFrame;
 use crate::sandbox::{Faults, Miscount, Mutation, Schedule};
@@ -21,42 +23,27 @@ pub(crate) struct Sandbox(std::sync::Mutex<Option<crate::sandbox::Sandbox>>);
 #[pymethods]
 impl Sandbox {
     #[new]
-    #[allow(clippy::too_many_arguments, reason = "Python gives them by keyword")]
-    fn new(
-        py: Python<'_>,
-        districts: Vec<String>,
-        records: i64,
-        seed: i64,
-        port: i64,
-        page_limit: i64,
-        release: String,
-        strict: bool,
-        token_lifetime: f64,
-        token_limit: Option<usize>,
-        request_limit: Option<(usize, f64)>,
-        latency: f64,
-        documents: Vec<String>,
-    ) -> PyResult<Self> {
-        let time = |name: &str, seconds: f64| {
-            Duration::try_from_secs_f64(seconds).map_err(|_| {
-                let text = format!("{name} must be a number of seconds >= 0, got {seconds}");
-                raise(py, Error::Config(text))
-            })
-        };
-        let mut builder = crate::sandbox::Sandbox::builder()
-            .districts(districts)
-            .records(number(py, "records", records)?)
-            .seed(number(py, "seed", seed)?)
-            .port(number(py, "port", port)?)
-            .page_limit(number(py, "page_limit", page_limit)?)
-            .release(release)
-            .strict(strict)
-            .token_limit(token_limit)
-            .token_lifetime(time("token_lifetime", token_lifetime)?)
-            .latency(time("latency", latency)?);
-        if let Some((requests, seconds)) = request_limit {
-            builder = builder.request_limit(requests, time("request_limit", seconds)?, true);
-        }
+    #[pyo3(signature = (**given))]
+    fn new(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let (mut builder, documents) = read(py, given, |a| {
+            let builder = crate::sandbox::Sandbox::builder()
+                .districts(a.required::<Vec<String>>("districts")?)
+                .records(a.required::<u32>("records")? as usize)
+                .seed(a.required("seed")?)
+                .port(a.required("port")?)
+                .page_limit(a.required("page_limit")?)
+                .release(a.required::<String>("release")?)
+                .strict(a.required("strict")?)
+                .token_limit(a.required::<Option<usize>>("token_limit")?)
+                .token_lifetime(a.required("token_lifetime")?)
+                .latency(a.required("latency")?);
+            let limit = a.required::<Option<(usize, Duration)>>("request_limit")?;
+            let builder = match limit {
+                Some((requests, time)) => builder.request_limit(requests, time, true),
+                None => builder,
+            };
+            Ok((builder, a.required::<Vec<String>>("documents")?))
+        })?;
         for text in documents {
             let document = serde_json::from_str(&text).map_err(|error| {
                 let text = format!("documents: not JSON: {error}");
@@ -217,10 +204,6 @@ impl Sandbox {
             );
         });
     }
-}
-
-fn number<T: TryFrom<i64>>(py: Python<'_>, name: &str, value: i64) -> PyResult<T> {
-    T::try_from(value).map_err(|_| raise(py, Error::Config(format!("{name} cannot be {value}"))))
 }
 
 fn mutation(kind: &str, number: usize) -> Result<Mutation> {

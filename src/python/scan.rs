@@ -88,7 +88,7 @@ impl Scan {
         n_rows: Option<usize>,
     ) -> PyResult<Bound<'py, Pages>> {
         let planned = self.planned(py)?;
-        let control = self.control();
+        let control = self.control().quiet();
         let stream = planned
             .frames(columns, n_rows, control.clone())
             .map_err(|error| raise(py, error))?;

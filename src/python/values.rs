@@ -82,7 +82,9 @@ plain! {
     bool: "True or False", |value| value.extract().ok();
     // A count: of records, of requests.
     usize: "a whole number >= 1", |value| whole(value).filter(|count| *count >= 1);
+    u16: "a whole number from 0 to 65535", |value| whole(value);
     u32: "a whole number >= 0", |value| whole(value);
+    u64: "a whole number >= 0", |value| whole(value);
     // A change version.
     i64: "a whole number", |value| whole(value);
 }
@@ -93,12 +95,51 @@ impl Argument for Duration {
     }
 
     fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        if value.is_instance_of::<PyBool>() {
+            return Ok(None);
+        }
         let seconds: Option<f64> = value.extract().ok();
         Ok(seconds.and_then(|seconds| Self::try_from_secs_f64(seconds).ok()))
     }
 
     fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.as_secs_f64().into_py_any(py)
+    }
+}
+
+/// A time that is no time at all where it is 0.
+pub(super) struct Timeout(pub(super) Duration);
+
+impl Argument for Timeout {
+    fn must_be() -> String {
+        "a number of seconds > 0".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        let seconds = Duration::read(value)?;
+        Ok(seconds.filter(|seconds| !seconds.is_zero()).map(Self))
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.0.show(py)
+    }
+}
+
+/// So many in a time.
+impl Argument for (usize, Duration) {
+    fn must_be() -> String {
+        "a whole number >= 1 and a number of seconds".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        let Ok((count, time)) = value.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>() else {
+            return Ok(None);
+        };
+        Ok(usize::read(&count)?.zip(Duration::read(&time)?))
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        (self.0, self.1.as_secs_f64()).into_py_any(py)
     }
 }
 
@@ -221,7 +262,15 @@ macro_rules! or_none {
         }
     )+};
 }
-or_none!(String, Secret, Vec<String>, Vec<u8>, i64);
+or_none!(
+    String,
+    Secret,
+    Vec<String>,
+    Vec<u8>,
+    i64,
+    usize,
+    (usize, Duration)
+);
 
 impl Argument for Vec<String> {
     fn must_be() -> String {
@@ -308,7 +357,7 @@ impl Argument for Vec<(u16, Option<String>)> {
 /// Query parameters as the server reads them; those that are `None` are left out.
 impl Argument for Vec<(String, String)> {
     fn must_be() -> String {
-        "a dict of names to texts, numbers or booleans".into()
+        "a dict of names to texts, numbers, booleans, dates or times".into()
     }
 
     fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
@@ -333,15 +382,21 @@ impl Argument for Vec<(String, String)> {
     }
 }
 
-/// The text of a query parameter.
+/// The text of a query parameter: dates and times as ISO 8601, points in time in UTC.
 fn parameter(value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
     if let Ok(truth) = value.cast::<PyBool>() {
         return Ok(Some(truth.is_true().to_string()));
     }
-    let is_plain = value.is_instance_of::<PyString>()
-        || value.is_instance_of::<PyInt>()
-        || value.is_instance_of::<PyFloat>();
-    is_plain.then(|| value.str()?.extract()).transpose()
+    if value.is_instance_of::<PyString>() || value.is_instance_of::<PyInt>() {
+        return value.str()?.extract().map(Some);
+    }
+    if let Ok(number) = value.cast::<PyFloat>() {
+        let text = || value.str()?.extract();
+        return number.value().is_finite().then(text).transpose();
+    }
+    exchange::helpers(value.py())?
+        .call_method1("parameter", (value,))?
+        .extract()
 }
 
 /// A word out of a few.

@@ -25,7 +25,7 @@ def sandboxed() -> Iterator[edfi.EdFiClient]:
 
 def client_of(ods: ScriptedOds, **settings: str) -> edfi.EdFiClient:
     settings = {"api_version": "v3"} | settings
-    return edfi.EdFiClient(base_url=ods.url, bearer_token="token", max_retries=0, **settings)  # type: ignore[arg-type]
+    return edfi.StudentAssessment(base_url=ods.url, bearer_token="token", max_retries=0, **settings)  # type: ignore[arg-type]
 
 
 def tracked(

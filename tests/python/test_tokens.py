@@ -219,7 +219,7 @@ def test_plain_http_elsewhere_is_refused() -> None:
         )
     edfi.EdFiClient(base_url="http://ods.example.org", allow_http=True)
     df = pl.DataFrame({"k": ["a"], "targetUrl": ["http://ods.example.org"], "EdFi Token": ["t"]})
-    out = edfi.EdFiClient(api_version="v3").batch_get_all(df, key_col="k")
+    out = edfi.StudentAssessment(api_version="v3").batch_get_all(df, key_col="k")
     assert "allow_http" in out["message"][0]
 
 

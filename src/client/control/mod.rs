@@ -50,6 +50,15 @@ impl Control {
         }
     }
 
+    /// The same handle for a caller who issues the warnings: they are not logged as well.
+    #[cfg(feature = "python")]
+    pub(crate) fn quiet(self) -> Self {
+        Self {
+            progress: Progress::quiet(),
+            ..self
+        }
+    }
+
     /// The same handle, for a call that begins now.
     pub(crate) fn beginning(&self) -> Self {
         Self {

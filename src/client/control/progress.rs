@@ -14,9 +14,20 @@ struct Counters {
     records: AtomicU64,
     warnings: Mutex<Vec<String>>,
     stage: Mutex<Option<String>>,
+    /// Whether warnings are left to who asks for them, and logged by nobody.
+    quiet: bool,
 }
 
 impl Progress {
+    /// One whose warnings somebody issues otherwise: they are not logged.
+    #[cfg(feature = "python")]
+    pub(super) fn quiet() -> Self {
+        Self(Arc::new(Counters {
+            quiet: true,
+            ..Counters::default()
+        }))
+    }
+
     pub(crate) fn begin(&self, total: usize) {
         self.0.total.store(total as u64, Ordering::Relaxed);
     }
@@ -46,7 +57,9 @@ impl Progress {
     }
 
     pub(crate) fn warn(&self, text: String) {
-        log::warn!("{text}");
+        if !self.0.quiet {
+            log::warn!("{text}");
+        }
         self.0
             .warnings
             .lock()

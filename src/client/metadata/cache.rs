@@ -47,6 +47,22 @@ pub(super) fn slot(base: &BaseUrl) -> Arc<Slot> {
     catalogs.entry(base.clone()).or_default().clone()
 }
 
+/// The documents of an ODS that are at hand, where nobody is fetching any.
+pub(super) fn at_hand(base: &BaseUrl) -> Vec<Arc<Document>> {
+    let catalogs = CATALOGS.get().lock();
+    let slot = catalogs
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(base)
+        .cloned();
+    let Some(slot) = slot else { return Vec::new() };
+    let Ok(catalog) = slot.try_lock() else {
+        return Vec::new();
+    };
+    let sections = catalog.iter().flat_map(|catalog| &catalog.sections);
+    let cached = sections.filter_map(|section| section.cached.as_ref());
+    cached.map(|cached| cached.document.clone()).collect()
+}
+
 /// The document that the process has already, if it is the same.
 pub(super) fn shared(document: Document) -> Arc<Document> {
     let documents = DOCUMENTS.get().lock();

@@ -17,6 +17,7 @@ use super::permits::Permits;
 use super::session::{Access, CallContext};
 use super::transport::Response;
 use super::urls::{self, BaseUrl};
+use crate::nearest::nearest_endpoint;
 use crate::openapi::{Document, Identity, Record, Resource, is_descriptor};
 use crate::{Failure, runtime};
 
@@ -34,8 +35,8 @@ pub(crate) struct Metadata<'a> {
 pub(crate) enum Described {
     /// The ODS serves no metadata.
     NoMetadata,
-    /// It does, but not for this endpoint.
-    Unknown,
+    /// It does, but not for this endpoint; the one that was most likely meant.
+    Unknown(Option<Box<str>>),
     Resource(Arc<Resource>),
 }
 
@@ -43,7 +44,7 @@ impl Described {
     pub(crate) fn resource(&self) -> Option<&Resource> {
         match self {
             Self::Resource(resource) => Some(resource),
-            Self::NoMetadata | Self::Unknown => None,
+            Self::NoMetadata | Self::Unknown(_) => None,
         }
     }
 
@@ -51,6 +52,29 @@ impl Described {
     pub(crate) fn record(&self) -> Option<&Record> {
         self.resource()?.record.as_ref()
     }
+}
+
+/// The endpoint that a URL most likely means, where the documents at hand do not know the one that
+/// it names: of a collection, of one of its items, or of what stands below it.
+pub(crate) fn meant(base: &BaseUrl, url: &Url) -> Option<String> {
+    let documents = cache::at_hand(base);
+    let segments: Vec<&str> = url.path().trim_matches('/').split('/').collect();
+    let end = segments.len();
+    let named = [end.checked_sub(2)?..end, end.saturating_sub(3)..end - 1];
+    let named = named.map(|range| segments[range].join("/"));
+    let mut known = endpoints(&documents);
+    if known.any(|known| named.iter().any(|named| named.eq_ignore_ascii_case(known))) {
+        return None;
+    }
+    let mut nearest = named
+        .iter()
+        .filter_map(|named| nearest_endpoint(named, endpoints(&documents)));
+    nearest.next().map(str::to_owned)
+}
+
+fn endpoints(documents: &[Arc<Document>]) -> impl Iterator<Item = &str> {
+    let resources = documents.iter().flat_map(|document| document.resources());
+    resources.map(|resource| &*resource.endpoint)
 }
 
 impl<'a> Metadata<'a> {
@@ -125,14 +149,18 @@ impl<'a> Metadata<'a> {
         let Some(catalog) = &mut *catalog else {
             return Ok(Described::NoMetadata);
         };
+        let mut documents = Vec::new();
         for section in catalog.in_order(endpoint) {
-            if let Some(document) = self.document(section).await?
-                && let Some(resource) = document.resource(endpoint)
-            {
+            let Some(document) = self.document(section).await? else {
+                continue;
+            };
+            if let Some(resource) = document.resource(endpoint) {
                 return Ok(Described::Resource(resource.clone()));
             }
+            documents.push(document);
         }
-        Ok(Described::Unknown)
+        let nearest = nearest_endpoint(endpoint, endpoints(&documents));
+        Ok(Described::Unknown(nearest.map(Into::into)))
     }
 
     /// The natural key of an endpoint; `None` where nobody says what it is.

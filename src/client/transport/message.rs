@@ -57,11 +57,17 @@ pub(crate) struct Response {
     pub(crate) body: Body,
     /// What no message may repeat.
     pub(super) redaction: Redaction,
+    /// The endpoint that was most likely meant, where there is none of this name.
+    pub(crate) meant: Option<String>,
 }
 
 impl Response {
     pub(crate) fn failure(&self) -> Failure {
-        problem::failure(self.status, &self.headers, &self.body, &self.redaction)
+        let mut failure = problem::failure(self.status, &self.headers, &self.body, &self.redaction);
+        if let Some(meant) = &self.meant {
+            failure.message = format!("{} (did you mean {meant}?)", failure.message);
+        }
+        failure
     }
 
     /// What the body says is wrong.

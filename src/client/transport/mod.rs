@@ -279,6 +279,7 @@ impl Transport {
             headers,
             body: body.into(),
             redaction: Redaction::new(shown),
+            meant: None,
         })
     }
 

@@ -77,6 +77,9 @@ impl<'a> Resource<'a> {
                          without"
                             .to_owned()
                     }
+                    Described::Unknown(Some(meant)) => {
+                        format!("this ODS has no {}; did you mean {meant}?", self.endpoint)
+                    }
                     _ => format!(
                         "the OpenAPI document of this ODS does not describe {}; schema=\"infer\" \
                          and \"auto\" do without",
@@ -85,7 +88,7 @@ impl<'a> Resource<'a> {
                 }))
             }
             (Ok(described), _) => {
-                if needed && matches!(described, Described::Unknown) {
+                if needed && matches!(described, Described::Unknown(_)) {
                     let base = urls::shown(access.base.as_url());
                     log::info!("{base}: no document knows {}; inferred", self.endpoint);
                 }

@@ -34,7 +34,9 @@ def test_a_sink_sends_each_row_once(ods: ScriptedOds, monkeypatch: Any, engine: 
     assert out["row_index"].to_list() == list(range(150))
     assert (
         out.schema
-        == edfi.EdFiClient().batch_post_payload(df, payload_col="payload", key_col="key").schema
+        == edfi.StudentAssessment()
+        .batch_post_payload(df, payload_col="payload", key_col="key")
+        .schema
     )
     assert out["http_status"].unique().to_list() == [201]
 

@@ -1,0 +1,1 @@
+"""What people meet: shown clients, exceptions, wrong arguments, warnings, types."""
