@@ -54,9 +54,8 @@ class Source:
         pages = self._scan.pages(with_columns, n_rows)
         try:
             for page in pages:
-                rows = page if predicate is None else page.filter(predicate)
-                if rows.height:
-                    yield rows
+                # Polars stops only between frames, also where none of the rows fits.
+                yield page if predicate is None else page.filter(predicate)
         finally:
             pages.close()
         warn(pages, stacklevel=3)

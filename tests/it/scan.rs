@@ -57,6 +57,12 @@ fn client_of(ods: &Sandbox) -> EdFiClient {
     own(ods, BAD).build().expect("a client")
 }
 
+/// Forgets what was asked for the columns, and the pages that came with them.
+fn forget(ods: &Sandbox, scan: &Scan) {
+    drop(scan.pages());
+    ods.clear_requests();
+}
+
 /// What a read of everything gives.
 async fn whole(client: &EdFiClient, options: &ScanOptions) -> DataFrame {
     soon(client.get_all(&options.read)).await.expect("records")
@@ -96,7 +102,7 @@ async fn no_more_is_fetched_than_workers_ahead() {
     for workers in [1, 4] {
         let options = paged(10, workers, Paging::Offset);
         let scan = soon(client.scan(RESULTS, &options)).await.expect("a scan");
-        ods.clear_requests();
+        forget(&ods, &scan);
         let mut pages = scan.pages().expect("pages");
         let seen = || data_requests(&ods, BAD).len();
         assert!(pages.next().now_or_never().is_none());
@@ -129,7 +135,7 @@ async fn partitions_are_bounded_too() {
     let scan = soon(client.scan(RESULTS, &paged(2, 2, Paging::Cursor)))
         .await
         .expect("a scan");
-    ods.clear_requests();
+    forget(&ods, &scan);
     let mut pages = scan.pages().expect("pages");
     page_of(&mut pages).await;
     // The first page, the partitions, one page taken, and four waiting in each of two partitions.
@@ -328,6 +334,7 @@ async fn a_district_that_fails_is_named() {
     let ods = start();
     let districts = with_tokens(&ods).await;
     let scan = scan_of(&districts, &paged(10, 2, Paging::Auto)).await;
+    forget(&ods, &scan);
     let faults = Faults {
         always_status: Some(400),
         ..Faults::default()
@@ -396,7 +403,7 @@ async fn a_district_goes_on_while_the_last_pages_of_another_come() {
     // Two, three and one pages, each sharing a record with the one before.
     let (ods, districts) = with_records([18, 27, 9]).await;
     let scan = scan_of(&districts, &paged(10, 2, Paging::Offset)).await;
-    ods.clear_requests();
+    forget(&ods, &scan);
     let mut pages = scan.pages().expect("pages");
     page_of(&mut pages).await;
     // Two pages ahead beside the first pages of two districts.
@@ -433,7 +440,7 @@ async fn a_district_that_grows_while_it_is_read_ends() {
     let (ods, districts) = with_records([18, 60, 10]).await;
     let scan = scan_of(&districts, &paged(10, 2, Paging::Offset)).await;
     ods.set_faults(DISTRICTS[0], slow());
-    ods.clear_requests();
+    forget(&ods, &scan);
     let mut pages = scan.pages().expect("pages");
     assert_eq!(page_of(&mut pages).await.height(), 10);
     // Its last page is on its way, and the other district holds the places that are left.
@@ -454,7 +461,7 @@ async fn what_has_grown_is_fetched_ahead_too() {
         .await
         .expect("a scan");
     ods.set_faults(BAD, slow());
-    ods.clear_requests();
+    forget(&ods, &scan);
     let mut pages = scan.pages().expect("pages");
     assert_eq!(page_of(&mut pages).await.height(), 10);
     let seen = || data_requests(&ods, BAD).len();
@@ -476,7 +483,7 @@ async fn a_district_that_ends_early_lets_nobody_jump_the_queue() {
             ..Faults::default()
         };
         ods.set_faults(DISTRICTS[1], ended);
-        ods.clear_requests();
+        forget(&ods, &scan);
         let mut pages = scan.pages().expect("pages");
         assert!(pages.next().now_or_never().is_none());
         // What the one in the middle has to say is known; it is not the turn of the last for that.
@@ -501,7 +508,7 @@ async fn one_district_does_not_wait_for_another_to_begin() {
         .expect("a sandbox");
     let districts = with_tokens(&ods).await;
     let scan = scan_of(&districts, &paged(10, 3, Paging::Offset)).await;
-    ods.clear_requests();
+    forget(&ods, &scan);
     let mut pages = scan.pages().expect("pages");
     page_of(&mut pages).await;
     let first = |district: &&str| !data_requests(&ods, district).is_empty();
@@ -521,7 +528,8 @@ async fn one_district_does_not_wait_for_another_to_begin() {
 #[tokio::test]
 async fn what_the_first_page_lacks_is_in_unknown() {
     let ods = start();
-    let records = (0..10).map(|n| match n {
+    // One page more is looked at: the last one.
+    let records = (0..15).map(|n| match n {
         7 => json!({"n": n, "late": true, "status": "s"}),
         8 => json!({"n": n, "status": 5}),
         _ => json!({"n": n, "status": "s", KEY: "theirs"}),
@@ -603,6 +611,7 @@ fn pages_are_fetched_ahead_while_nobody_waits() {
     let client: blocking::EdFiClient = client_of(&ods).into();
     let options = paged(10, 4, Paging::Offset);
     let scan = client.scan(RESULTS, &options).expect("a scan");
+    drop(scan.pages());
     ods.clear_requests();
     let mut pages = scan.pages().expect("pages");
     pages.next().expect("a page").expect("no error");

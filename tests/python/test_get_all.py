@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -444,3 +445,49 @@ def test_a_server_that_does_not_page(make_ods: MakeOds, runner: edfi.StudentAsse
     out = runner.batch_get_all(district(ods), key_col="District BK", limit=2)
     assert out["status"].to_list() == ["error"]
     assert "does not page" in out["message"][0]
+
+
+def test_few_records_of_many_districts_are_those_of_one(make_ods: MakeOds) -> None:
+    """The records of small districts are kept as text, and read once more together."""
+    odd: list[dict[str, object]] = [
+        {"n": 1, "deep": {"b": [], "a": {}}},
+        {"n": 2.50, "deep": {"a": None, "c": [[1, None], []]}, "text": '\u00e9\u2400\n"\\'},
+        {"n": 2**63, "text": None, "exact": 922337203685477.5, "list": [{"x": 1}, {"y": [True]}]},
+        {"n": -0.0, "text": {"b": 1, "a": [1e300, None]}, "late": {"x.y": {"z": 1}}},
+        {"": 1, "n": "text", "list": [], "empty": {}, "mixed": [1, "a", {"b": 1.0}]},
+        {},
+    ]
+    records = [{"id": f"{n}"} | odd[n % len(odd)] for n in range(90)]
+    records[50].pop("id")
+    one = make_ods(records)
+    whole = one.records
+    many = make_ods()
+
+    def script(request: Request) -> Answer | None:
+        if request.token == "bad":
+            return Answer(400, {"detail": "Not here."})
+        if request.token is None or "limit" not in request.query:
+            return None
+        number = int(request.token)
+        return Answer(200, whole[number : number + 1], {"Total-Count": "1"})
+
+    many.script = script
+    runner = edfi.StudentAssessment(api_version="v3", max_retries=0)
+    tokens = [f"{n}" for n in range(90)]
+    tokens[7:7] = ["bad"]
+    df = pl.DataFrame({"District BK": tokens, "EdFi Token": tokens}).with_columns(
+        targetUrl=pl.lit(many.url)
+    )
+    about = ["District BK", "status", "message", "http_status", "correlation_id"]
+    schemas: list[Any] = ["infer", {"n": pl.Float64, "list": pl.List(pl.Struct({"x": pl.Int8}))}]
+    for schema in schemas:
+        expected = runner.batch_get_all(district(one), key_col="District BK", schema=schema)
+        assert expected.height == 90
+        for workers in (1, 16):
+            out = runner.batch_get_all(df, key_col="District BK", schema=schema, workers=workers)
+            assert out["District BK"].to_list() == tokens
+            assert out["status"].drop_nulls().to_list() == ["error"]
+            bad = out.row(7, named=True)
+            assert all(value is None for name, value in bad.items() if name not in about)
+            out = out.filter(pl.col("status").is_null())
+            assert_frame_equal(out.drop(about), expected.drop(about))

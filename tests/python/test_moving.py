@@ -319,3 +319,42 @@ def test_random_schedules(make_ods: MakeOds, seed: int) -> None:
             continue
         assert alive <= set(out["id"]), f"seed {seed}, {how}, {counts}"
         assert out["id"].n_unique() == out.height, f"seed {seed}, {how}, {counts}"
+
+
+@pytest.mark.parametrize("late", [1, 5, 40])
+@pytest.mark.parametrize("overlap", [0, 50])
+def test_a_late_commit_is_in_a_window_that_overlaps(
+    make_ods: MakeOds, late: int, overlap: int
+) -> None:
+    """A write takes its version at once, and is committed when the newest is higher already."""
+    ods = make_ods(100)
+    versions = {record["id"]: n + 1 for n, record in enumerate(ods.records)}
+    newest = [100]
+
+    def script(request: Request) -> Answer | None:
+        if request.path.endswith("availableChangeVersions"):
+            return Answer(200, {"oldestChangeVersion": 0, "newestChangeVersion": newest[0]})
+        if "offset" not in request.query:
+            return None
+        if not request.path.endswith(ENDPOINT):
+            return Answer(200, [], {"Total-Count": "0"})
+        low = int(request.query.get("minChangeVersion", "0"))
+        high = int(request.query.get("maxChangeVersion", "1000000"))
+        records = [one for one in ods.records if low <= versions[one["id"]] <= high]
+        offset, limit = int(request.query["offset"]), int(request.query["limit"])
+        page = records[offset : offset + limit]
+        return Answer(200, page, {"Total-Count": str(len(records))})
+
+    ods.script = script
+    client = client_of(ods)
+    options: dict[str, Any] = {"overlap": overlap, "schema": SCHEMA, "limit": 25}
+    begun = newest[0] + 1
+    newest[0] += late
+    first = client.changes(ENDPOINT, since=begun, **options)
+    # Now it is committed: an edit of a record that has been there all the time.
+    moved = ods.records[3]["id"]
+    versions[moved] = begun
+    told = set(first.records["id"])
+    second = client.changes(ENDPOINT, since=first.next_version, **options)
+    told |= set(second.records["id"])
+    assert (moved in told) == (overlap > 0)

@@ -9,6 +9,7 @@ mod throttle;
 mod tls;
 mod watch;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -36,6 +37,14 @@ const MOST_REDIRECTS: usize = 5;
 const SMALL_BODY: u64 = 1 << 20;
 /// What a server says about the length of a body is believed so far; the rest as it comes.
 const FIRST_RESERVE: u64 = 1 << 16;
+
+/// How often this process has sent anything but reads.
+static WRITES: AtomicU64 = AtomicU64::new(0);
+
+/// Tells whether this process has written since the same number was given.
+pub(crate) fn writes() -> u64 {
+    WRITES.load(Ordering::Relaxed)
+}
 
 /// How to talk HTTP, whoever with.
 #[derive(Debug, Clone)]
@@ -114,6 +123,9 @@ impl Transport {
         request: &mut Request,
         options: SendOptions<'_>,
     ) -> Result<Response, Failure> {
+        if request.method != Method::GET {
+            WRITES.fetch_add(1, Ordering::Relaxed);
+        }
         let repeats = options.policy.repeats;
         let mut attempt = 0;
         let mut last: Option<Result<Response, TransportError>> = None;

@@ -3,8 +3,9 @@
 use polars::prelude::*;
 
 use super::options::{GetAllOptions, SchemaChoice};
+use super::packed::{Rows, rows};
 use super::resource::Outcome;
-use super::whole::{DistinctPage, Records};
+use super::whole::Records;
 use crate::client::Control;
 use crate::columns::{self, Layout, Plan};
 use crate::frame::input::Keys;
@@ -95,8 +96,11 @@ fn assemble(districts: Vec<District>, options: &GetAllOptions, reserved: &[&str]
         read.push(records);
         spans.push(Span { row, rows, failure });
     }
-    for page in read.iter().flatten().flat_map(|records| &records.pages) {
-        layout.add(&page.page);
+    let read = rows(read)?;
+    for rows in &read {
+        if let Rows::Page(page) = rows {
+            layout.add(&page.page);
+        }
     }
     let plan = layout.plan(&options.separator, reserved);
     let records = frame_of(&plan, read)?;
@@ -135,27 +139,8 @@ fn warn_of_unknown(unknown: &Column, control: &Control) -> Result<()> {
     Ok(())
 }
 
-/// Rows that stand one after another.
-enum Rows {
-    Page(Box<DistinctPage>),
-    Nulls(usize),
-}
-
-/// The records of each reading, in the columns of a plan; one row of nulls where there is no
-/// reading. On all cores.
-pub(super) fn frame_of(plan: &Plan, read: Vec<Option<Records>>) -> Result<DataFrame> {
-    let mut rows = Vec::new();
-    for records in read {
-        match (records, rows.last_mut()) {
-            (Some(records), _) => {
-                let pages = records.pages.into_iter();
-                let pages = pages.filter(|page| !page.rows.is_empty());
-                rows.extend(pages.map(|page| Rows::Page(Box::new(page))));
-            }
-            (None, Some(Rows::Nulls(count))) => *count += 1,
-            (None, _) => rows.push(Rows::Nulls(1)),
-        }
-    }
+/// The rows in the columns of a plan, on all cores.
+pub(super) fn frame_of(plan: &Plan, rows: Vec<Rows>) -> Result<DataFrame> {
     let frame = |rows| match rows {
         Rows::Page(page) => page.select(plan.frame(&page.page)?),
         Rows::Nulls(count) => Ok(DataFrame::full_null(plan.schema(), count)),

@@ -9,6 +9,7 @@ use super::assemble::{self, District};
 use super::districts::{Visit, visits};
 use super::options::GetAllOptions;
 use super::resource::Resource;
+use super::whole::Records;
 use crate::client::metadata::Described;
 use crate::client::session::Access;
 use crate::client::{Control, EdFiClient};
@@ -87,7 +88,7 @@ impl EdFiClient {
                 Some(failure) => Err(failure),
                 None => rows.access(visit.row),
             };
-            let outcome = match access {
+            let mut outcome = match access {
                 Ok(access) => {
                     let described = match described {
                         Some(described) => described,
@@ -97,6 +98,7 @@ impl EdFiClient {
                 }
                 Err(failure) => failure.into(),
             };
+            outcome.records = outcome.records.map(Records::packed);
             batch.control.progress.one_done();
             District {
                 row: visit.row,

@@ -11,7 +11,9 @@ mod keys;
 mod nested;
 #[cfg(feature = "python")]
 pub(crate) mod news;
+mod opening;
 mod options;
+mod packed;
 mod pages;
 mod prefetch;
 mod resource;

@@ -7,6 +7,7 @@ use polars::prelude::*;
 
 use super::assemble::frame_of;
 use super::options::GetAllOptions;
+use super::packed::rows;
 use super::resource::Resource;
 use super::whole::Records;
 use crate::client::EdFiClient;
@@ -35,7 +36,7 @@ impl Collections {
         let read = stream::iter(accesses)
             .map(|access| async move {
                 let read = match access {
-                    Ok(access) => resource.read_alone(&access).await,
+                    Ok(access) => resource.read_alone(&access).await.map(Records::packed),
                     Err(failure) => Err(failure),
                 };
                 control.progress.one_done();
@@ -60,6 +61,10 @@ impl Collections {
         let texts = self.0.iter().map(|read| {
             let records = read.as_ref().ok()?;
             let mut text = vec![b'['];
+            if let Some(packed) = &records.packed {
+                // Without the comma after the last.
+                text.extend_from_slice(&packed.text[..packed.text.len() - 1]);
+            }
             for page in &records.pages {
                 for row in page.kept() {
                     if text.len() > 1 {
@@ -82,7 +87,7 @@ impl Collections {
             .map(|read| read.as_ref().ok().map(Records::len))
             .collect();
         let read = self.0.into_iter().flatten().map(Some).collect();
-        let records = frame_of(&plan, read)?;
+        let records = frame_of(&plan, rows(read)?)?;
         let structs = columns::nest(records, "item", schema, false)?;
         columns::lists(name, &structs.into_series(), &lengths)
     }

@@ -59,13 +59,7 @@ impl<T: Send + 'static> Source<T> {
         })
     }
 
-    /// The first page of a district.
-    pub(super) async fn first(self: Arc<Self>, district: District) -> Result<Page, Failure> {
-        let reader = Arc::new(self.reader(district).await?);
-        Ok(reader.first(true).await?.page)
-    }
-
-    async fn reader(self: Arc<Self>, district: District) -> Result<Reader<T>, Failure> {
+    pub(super) async fn reader(self: Arc<Self>, district: District) -> Result<Reader<T>, Failure> {
         let access = &district.access;
         let locate = async {
             let root = self.context.data_root(access).await?;
@@ -271,8 +265,11 @@ impl<T: Send + 'static> Reader<T> {
     }
 
     /// The first page, as large as the server allows.
-    async fn first(self: &Arc<Self>, count: bool) -> Result<FetchedPage, Failure> {
+    pub(super) async fn first(self: &Arc<Self>, count: bool) -> Result<FetchedPage, Failure> {
         let source = &self.source;
+        if let Some(first) = source.opening_of(self.district.number) {
+            return Ok(first);
+        }
         let mut limit = source.need.unwrap_or(u64::MAX).min(source.limit).max(1);
         loop {
             let request = PageRequest {

@@ -9,15 +9,16 @@ use futures_util::stream::{BoxStream, Stream, StreamExt, TryStreamExt};
 use polars::prelude::*;
 
 use super::keys::Repeated;
+use super::opening::Kept;
 use super::options::{GetAllOptions, OnShort, SchemaChoice};
 use super::prefetch::{Slots, Task};
 use super::source::{Convert, Converted, Decoders, PlacedPage, SharedWindow, Source, Window};
 use super::sources::Sources;
-use super::stream::{self, ConvertedPage, StreamOptions, Table};
+use super::stream::{self, ConvertedPage, PageRows, StreamOptions, Table};
 use super::whole::without_rows;
 use crate::client::{Control, EdFiClient};
 use crate::columns::{self, Plan};
-use crate::{Error, Failure, Result, runtime};
+use crate::{Error, Result, runtime};
 
 /// How many pages of a partition may wait until it is its turn.
 const PARTITION_PAGES: usize = 4;
@@ -63,6 +64,8 @@ struct Inner {
     /// The columns of a page, before lists are exploded.
     plan: Plan,
     schema: Schema,
+    /// Pages that were read to find the columns.
+    openings: Kept,
 }
 
 impl fmt::Debug for Scan {
@@ -82,8 +85,9 @@ impl EdFiClient {
     ///
     /// With a given schema nothing is sent, unless there are `params`, whose names are checked
     /// against the ODS's own OpenAPI document. Otherwise the columns are those of that document.
-    /// Where there is none, and with [`SchemaChoice::Infer`], they are those of the first page,
-    /// which is read for it: strings stand for anything. In all of them `_unknown` (String) has one
+    /// Where there is none, and with [`SchemaChoice::Infer`], they are those of the first page and of
+    /// one more far from it, which are read for it (of many districts, of their first pages): strings
+    /// stand for anything. The first page serves a reading that begins within a second. In all of them `_unknown` (String) has one
     /// JSON object for each record with something that the columns have no place for, such as
     /// properties that come up later; a later value that does not fit a column that was inferred
     /// is an error of the stream. [`EdFiClient::get_all`], which holds all records before it infers
@@ -192,19 +196,16 @@ impl Scan {
         let sources = Self::check(client, endpoint, options, districts.as_ref())?;
         let endpoint = client.endpoint_or(endpoint)?;
         let key_col = districts.as_ref().map(|(_, key_col)| key_col.clone());
-        let first_key = match (&key_col, &districts) {
-            (Some(key_col), Some((frame, _))) => Some(frame.column(key_col)?.slice(0, 0)),
-            _ => None,
+        let first_key = match &districts {
+            Some((frame, key_col)) => Some(frame.column(key_col)?.clear()),
+            None => None,
         };
-        let layout = sources.layout(read, &endpoint).await?;
+        let (layout, openings) = sources.layout(read, &endpoint).await?;
         let reserved: Vec<&str> = key_col.as_deref().into_iter().collect();
         let plan = layout.plan(&read.separator, &reserved);
-        let empty = explode(DataFrame::empty_with_schema(plan.schema()), read)?;
-        let mut schema = Schema::with_capacity(empty.width() + 1);
-        if let Some(key) = first_key {
-            schema.with_column(key.name().clone(), key.dtype().clone());
-        }
-        schema.merge(empty.schema().as_ref().clone());
+        let empty = DataFrame::empty_with_schema(plan.schema());
+        let empty = explode(empty, first_key.as_ref(), read)?;
+        let schema = empty.schema().as_ref().clone();
         let scan = Self(Arc::new(Inner {
             client: client.clone(),
             endpoint,
@@ -212,6 +213,7 @@ impl Scan {
             districts,
             plan,
             schema,
+            openings: Kept::new(openings),
         }));
         if let Some(columns) = &options.columns {
             scan.check_columns(columns)?;
@@ -269,10 +271,7 @@ impl Scan {
                 Some(unknown) => frame.height() - frame.column(unknown)?.null_count(),
                 None => 0,
             };
-            let mut frame = explode(frame, &read)?;
-            if let Some(key) = &keys[placed.district] {
-                frame.insert_column(0, key.new_from_index(0, frame.height()))?;
-            }
+            let frame = explode(frame, keys[placed.district].as_ref(), &read)?;
             Ok(ConvertedPage {
                 rows: vec![match &columns {
                     None => frame,
@@ -359,16 +358,13 @@ impl Scan {
             }
         }
         let selected = plan.select(&names)?;
-        let made = explode(DataFrame::empty_with_schema(selected.schema()), read)?;
-        // A name may have got its suffix from a column that would be missing now.
-        let is_there = |name: &String| {
-            let own = self
-                .0
-                .districts
-                .as_ref()
-                .is_some_and(|(_, key)| key == name);
-            own || made.schema().get(name) == self.0.schema.get(name)
+        let key = match &self.0.districts {
+            Some((frame, key_col)) => Some(frame.column(key_col)?),
+            None => None,
         };
+        let made = explode(DataFrame::empty_with_schema(selected.schema()), key, read)?;
+        // A name may have got its suffix from a column that would be missing now.
+        let is_there = |name: &String| made.schema().get(name) == self.0.schema.get(name);
         match columns.iter().all(is_there) {
             true => Ok(selected),
             false => Ok(plan.clone()),
@@ -385,19 +381,17 @@ impl Scan {
         let read = &self.0.options.read;
         let links = read.links;
         let convert = Arc::new(convert);
-        let convert: Convert<ConvertedPage<T>> = Box::new(move |placed| {
+        let convert: Convert<PageRows<T>> = Box::new(move |placed| {
             let convert = convert.clone();
             let work = runtime::compute(move || convert(placed));
-            Converted::Pending(Task::spawn(async move {
-                let converted = work.await.and_then(|converted| converted);
-                converted.map_err(|error| Failure::new(error.to_string()))
-            }))
+            Converted::Pending(Task::spawn(async move { Ok(work.await.flatten()) }))
         });
         let window = window(read.batch.workers);
         let path = self.0.endpoint.clone();
         let mut source = Source::new(sources.context, path, read, window, convert);
         source.need = n_rows.map(|rows| rows as u64);
         source.decoders = Decoders::for_plan(links, plan);
+        source.openings = self.0.openings.take().into();
         let options = StreamOptions {
             endpoint: self.0.endpoint.clone(),
             labels: sources.labels,
@@ -448,8 +442,16 @@ fn new_pieces(batch: &RecordBatch, repeated: &Repeated) -> Vec<RecordBatch> {
     pieces
 }
 
-/// The frame with the lists one after another that a scan asks for, where its columns are lists.
-fn explode(frame: DataFrame, read: &GetAllOptions) -> Result<DataFrame> {
+/// The frame with the key of its district before all others, and with the lists one after another
+/// that a scan asks for, where its columns are lists.
+fn explode(mut frame: DataFrame, key: Option<&Column>, read: &GetAllOptions) -> Result<DataFrame> {
+    if let Some(key) = key {
+        let key = match frame.height() {
+            0 => key.clear(),
+            height => key.new_from_index(0, height),
+        };
+        frame.insert_column(0, key)?;
+    }
     let (frame, _) = columns::explode_lists(frame, &read.explode, &read.separator)?;
     Ok(frame)
 }

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
 use super::keys::{RecordKeys, Repeated};
+use super::opening::Openings;
 use super::options::GetAllOptions;
+use super::pages::FetchedPage;
 use super::prefetch::{Slots, Task};
 use crate::client::paging::Paging;
 use crate::client::permits::Permits;
@@ -77,6 +79,8 @@ pub(super) struct Source<T> {
     /// Whether records of one id are told apart by their change version, as deletes must be: an
     /// item can be deleted, made again and deleted again. Without, they are one record.
     pub(super) by_version: bool,
+    /// First pages that are here already.
+    pub(super) openings: Mutex<Openings>,
     /// No more records than these are needed.
     pub(super) need: Option<u64>,
     pub(super) decoders: Decoders,
@@ -165,6 +169,7 @@ impl<T: Send + 'static> Source<T> {
             limit: read.limit as u64,
             paging: read.paging,
             by_version: false,
+            openings: Mutex::default(),
             need: None,
             decoders: Decoders::whole(links),
             convert,
@@ -172,5 +177,11 @@ impl<T: Send + 'static> Source<T> {
             requests: Permits::new(workers),
             undecoded: Semaphore::new(workers.saturating_add(cores).min(Semaphore::MAX_PERMITS)),
         }
+    }
+
+    /// The first page of a district, where it is here already.
+    pub(super) fn opening_of(&self, district: usize) -> Option<FetchedPage> {
+        let mut openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
+        openings.remove(&district)
     }
 }

@@ -7,6 +7,7 @@ use polars::prelude::*;
 
 use super::assemble::documented_layout;
 use super::districts::visits;
+use super::opening::Openings;
 use super::options::{GetAllOptions, SchemaChoice};
 use super::resource::Resource;
 use super::source::{District, Source};
@@ -72,15 +73,21 @@ impl Sources {
 
     /// The columns: those that are given, those of the ODSs' own documents together, or those of
     /// the first pages of all districts.
-    pub(super) async fn layout(self, read: &GetAllOptions, endpoint: &str) -> Result<Layout> {
+    /// Pages that were read for that come with them.
+    pub(super) async fn layout(
+        self,
+        read: &GetAllOptions,
+        endpoint: &str,
+    ) -> Result<(Layout, Openings)> {
         let documented = self.documented(read, endpoint).await?;
-        match (&read.schema, documented) {
-            (SchemaChoice::Given(schema), _) => Layout::from_schema(schema, &read.separator),
+        let layout = match (&read.schema, documented) {
+            (SchemaChoice::Given(schema), _) => Layout::from_schema(schema, &read.separator)?,
             (SchemaChoice::Auto | SchemaChoice::OpenApi, Some(record)) => {
-                Ok(documented_layout(&record, read))
+                documented_layout(&record, read)
             }
-            _ => self.inferred(read, endpoint).await,
-        }
+            _ => return self.inferred(read, endpoint).await,
+        };
+        Ok((layout, Openings::new()))
     }
 
     /// What the documents say of the records, and whether they know the parameters.
@@ -114,24 +121,34 @@ impl Sources {
         Ok(documented)
     }
 
-    /// What the first pages of all districts have together.
-    async fn inferred(self, read: &GetAllOptions, endpoint: &str) -> Result<Layout> {
+    /// What the first pages of all districts have together; of a single one, one page more.
+    async fn inferred(self, read: &GetAllOptions, endpoint: &str) -> Result<(Layout, Openings)> {
         let workers = read.batch.workers;
         let source = Source::of_wholes(self.context, endpoint.to_owned(), read);
         let source = Arc::new(source);
+        let is_one = self.districts.len() == 1;
         let mut pages = futures_util::stream::iter(self.districts)
             .map(|district| {
                 let (source, number) = (source.clone(), district.number);
-                async move { (number, source.first(district).await) }
+                async move { (number, source.opening(district, is_one).await) }
             })
             .buffered(workers)
             .boxed();
         let mut layout = Layout::new();
-        while let Some((number, page)) = pages.next().await {
+        let mut openings = Openings::new();
+        while let Some((number, opening)) = pages.next().await {
             let (control, label) = (&source.context.control, &self.labels[number]);
-            let page = page.map_err(|failure| contextualize(failure, control, endpoint, label))?;
-            layout.add(&page);
+            let opening =
+                opening.map_err(|failure| contextualize(failure, control, endpoint, label))?;
+            layout.add(&opening.first.page);
+            if let Some(far) = &opening.far {
+                layout.add(far);
+            }
+            // No more of them than a reading has in flight.
+            if openings.len() < workers {
+                openings.insert(number, opening.first);
+            }
         }
-        Ok(layout.freeze(&read.separator))
+        Ok((layout.freeze(&read.separator), openings))
     }
 }

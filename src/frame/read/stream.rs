@@ -64,9 +64,12 @@ pub(super) struct StreamOptions {
     pub(super) tells_unknown: bool,
 }
 
+/// The rows of a page, or why there are none.
+pub(super) type PageRows<T> = Result<ConvertedPage<T>>;
+
 /// The rows of all districts; nothing is sent before the first is asked for.
 pub(super) fn open<T: Table>(
-    source: Source<ConvertedPage<T>>,
+    source: Source<PageRows<T>>,
     districts: Vec<District>,
     options: StreamOptions,
 ) -> BoxStream<'static, Result<T>> {
@@ -90,6 +93,19 @@ pub(super) fn open<T: Table>(
     stream::unfold(consumer, next).boxed()
 }
 
+/// The error of a page that did not become rows, with the resource and the district that it is
+/// about.
+fn placed(error: Error, endpoint: &str, label: &str) -> Error {
+    let place = |text: String| format!("{endpoint}: {label}{text}");
+    match error {
+        Error::Config(text) => Error::Config(place(text)),
+        Error::ColumnNotFound(text) => Error::ColumnNotFound(place(text)),
+        Error::ColumnType(text) => Error::ColumnType(place(text)),
+        Error::Json(text) => Error::Json(place(text)),
+        other => other,
+    }
+}
+
 /// The error of a failure, with the resource and the district that it is about.
 pub(super) fn contextualize(
     mut failure: Failure,
@@ -101,8 +117,8 @@ pub(super) fn contextualize(
     into_error(failure, control)
 }
 
-type Start<T> = (Arc<Source<ConvertedPage<T>>>, Vec<District>);
-type Events<T> = InOrder<ConvertedPage<T>, Option<Counted<ConvertedPage<T>>>>;
+type Start<T> = (Arc<Source<PageRows<T>>>, Vec<District>);
+type Events<T> = InOrder<PageRows<T>, Option<Counted<PageRows<T>>>>;
 
 /// Takes the pages, and checks the records against the server's count.
 struct Consumer<T> {
@@ -127,25 +143,24 @@ impl<T: Table> Consumer<T> {
             let queue = source.districts(districts, self.options.ahead);
             self.events = Some(InOrder::new(queue));
         }
-        let rows = match self.rows().await {
-            Ok(rows) => rows.map(Ok),
-            Err(failure) => Some(Err(self.error(failure))),
-        };
+        let rows = self.rows().await.transpose();
         if matches!(rows, None | Some(Err(_))) {
             self.events = None;
         }
         rows
     }
 
-    fn error(&self, failure: Failure) -> Error {
-        let StreamOptions {
-            endpoint, labels, ..
-        } = &self.options;
-        let label = self.begun.checked_sub(1).map(|number| &*labels[number]);
-        contextualize(failure, &self.control, endpoint, label.unwrap_or(""))
+    /// What the district that is being taken is called.
+    fn label(&self) -> &str {
+        let number = self.begun.checked_sub(1);
+        number.map_or("", |number| &self.options.labels[number])
     }
 
-    async fn rows(&mut self) -> Result<Option<T>, Failure> {
+    fn error(&self, failure: Failure) -> Error {
+        contextualize(failure, &self.control, &self.options.endpoint, self.label())
+    }
+
+    async fn rows(&mut self) -> Result<Option<T>> {
         loop {
             if let Some(rows) = self.ready.pop_front() {
                 return Ok(Some(rows));
@@ -153,21 +168,33 @@ impl<T: Table> Consumer<T> {
             let Some(events) = &mut self.events else {
                 return Ok(None);
             };
-            match events.next().await? {
+            let event = events.next().await;
+            match event.map_err(|failure| self.error(failure))? {
                 // Within a district there are queues, too.
-                Some(Event::Begun) if events.depth() == 2 => {
+                Some(Event::Begun) if self.depth() == 2 => {
                     self.begun += 1;
                     self.records = 0;
                 }
                 Some(Event::Begun | Event::Ended(None)) => {}
-                Some(Event::Result(page)) => self.take(page),
-                Some(Event::Ended(Some(counted))) => self.end_district(counted).await?,
+                Some(Event::Result(page)) => {
+                    let endpoint = &self.options.endpoint;
+                    let page = page.map_err(|error| placed(error, endpoint, self.label()))?;
+                    self.take(page);
+                }
+                Some(Event::Ended(Some(counted))) => {
+                    let ended = self.end_district(counted).await;
+                    ended.map_err(|failure| self.error(failure))?;
+                }
                 None => {
                     self.tell_unknown();
                     self.events = None;
                 }
             }
         }
+    }
+
+    fn depth(&self) -> usize {
+        self.events.as_ref().map_or(0, InOrder::depth)
     }
 
     /// Counts a page, and keeps its rows as far as they are needed.
@@ -189,7 +216,7 @@ impl<T: Table> Consumer<T> {
         }
     }
 
-    async fn end_district(&mut self, counted: Counted<ConvertedPage<T>>) -> Result<(), Failure> {
+    async fn end_district(&mut self, counted: Counted<PageRows<T>>) -> Result<(), Failure> {
         self.control.progress.one_done();
         let Some(total) = counted.missing(self.records).await? else {
             return Ok(());

@@ -7,6 +7,7 @@ use polars::prelude::*;
 
 use super::assemble::frame_of;
 use super::options::{GetAllOptions, check_sizes};
+use super::packed::rows;
 use super::source::Source;
 use super::whole::Records;
 use crate::client::changes::check_window;
@@ -206,7 +207,7 @@ fn frame(records: Records) -> Result<DataFrame> {
         layout.add(&page.page);
     }
     let plan = layout.plan(".", &[]);
-    let frame = frame_of(&plan, vec![Some(records)])?;
+    let frame = frame_of(&plan, rows(vec![Some(records)])?)?;
     with_fixed_columns(in_camel_case(frame)?)
 }
 

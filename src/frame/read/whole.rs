@@ -9,6 +9,7 @@ use std::sync::Arc;
 use polars::prelude::*;
 
 use super::options::GetAllOptions;
+use super::packed::Packed;
 use super::pages;
 use super::prefetch::{Event, InOrder, Ticket};
 use super::source::{Converted, District, PlacedPage, Source, Window};
@@ -26,6 +27,8 @@ pub(super) type WholePages = PlacedPage;
 #[derive(Debug, Default)]
 pub(super) struct Records {
     pub(super) pages: Vec<DistinctPage>,
+    /// They are here instead where they are few and others come beside them.
+    pub(super) packed: Option<Packed>,
     /// What a person should know about records that are missing.
     pub(super) warning: Option<String>,
 }
@@ -43,13 +46,13 @@ impl Records {
     /// The number of records.
     pub(super) fn len(&self) -> usize {
         let pages = self.pages.iter();
-        pages.map(|page| page.rows.len() - page.dropped.len()).sum()
+        let pages: usize = pages.map(|page| page.rows.len() - page.dropped.len()).sum();
+        pages + self.packed.as_ref().map_or(0, |packed| packed.records)
     }
 }
 
 impl DistinctPage {
     /// The rows that count.
-    #[cfg(feature = "python")]
     pub(super) fn kept(&self) -> impl Iterator<Item = usize> {
         let is_kept = |row: &usize| self.dropped.binary_search(row).is_err();
         self.rows.clone().filter(is_kept)
@@ -182,7 +185,7 @@ async fn distinct(pages: Vec<PlacedPage>, by_version: bool) -> Result<Records, F
     };
     Ok(Records {
         pages,
-        warning: None,
+        ..Records::default()
     })
 }
 

@@ -11,6 +11,7 @@ use polars::prelude::*;
 use polars_edfi::sandbox::{Faults, Miscount, Mutation, Sandbox, Schedule};
 use polars_edfi::{
     BatchOptions, ChangeOptions, EdFiClient, GetAllOptions, Paging, ScanOptions, SchemaChoice,
+    Since,
 };
 use serde_json::Value;
 
@@ -370,4 +371,93 @@ async fn what_lives_throughout_is_there_once_or_the_call_is_an_error() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     // Errors are allowed, not the rule.
     assert!(moving < 5 || read * 2 > moving, "{read} of {moving}");
+}
+
+/// One window after another while writes are committed late, and a last one when all is quiet. Gives the
+/// ids and the deletions that none of them told.
+async fn untold(seed: u64, overlap: i64, http: &reqwest::Client) -> usize {
+    let case = Case {
+        speed: 0.0,
+        faults: Faults::default(),
+        ..Case::new(seed)
+    };
+    let ods = case.start();
+    let client = own(&ods, BAD).build().expect("a client");
+    let token = soon(client.fetch_token()).await.expect("a token");
+    let quiet = Quiet {
+        ods: &ods,
+        http: http.clone(),
+        token: token.token.reveal().to_owned(),
+    };
+    let since = quiet.newest().await + 1;
+    let mut random = Rng::with_seed(seed);
+    let mut schedule = Schedule::new();
+    for request in 1..60 {
+        let item = random.usize(..);
+        let mutation = match random.u8(..3) {
+            0 => Mutation::Insert(1),
+            1 => Mutation::Edit(item),
+            _ => Mutation::Delete(item),
+        };
+        schedule = match random.u8(..3) {
+            0 => schedule.before(request, mutation),
+            _ => schedule.before(request, mutation.late(random.usize(1..9))),
+        };
+    }
+    ods.set_schedule(BAD, STUDENTS, schedule);
+    let options = case.read(Paging::Offset);
+    let mut next = since;
+    let (mut records, mut deletes) = (HashSet::new(), HashSet::new());
+    for window in 0..6 {
+        // Others read meanwhile, and so the collection moves although a window may be empty.
+        for _ in 0..3 {
+            quiet.list(STUDENTS, false).await;
+        }
+        if window == 5 {
+            // What was begun is committed with the requests that follow.
+            ods.set_schedule(BAD, STUDENTS, Schedule::default());
+            for _ in 0..10 {
+                quiet.list(STUDENTS, false).await;
+            }
+        }
+        let since = Since::from(Some(next)).with_overlap(overlap);
+        let call = client.changes(STUDENTS, since, &options);
+        let Ok(changes) = soon(call).await else {
+            continue;
+        };
+        next = changes.next_version;
+        records.extend(Read::of(&changes.records, false).entries);
+        deletes.extend(Read::of(&changes.deletes, true).entries);
+    }
+    let path = format!("{STUDENTS}?minChangeVersion={since}");
+    let there = quiet.list(&path, false).await;
+    let path = format!("{STUDENTS}/deletes?minChangeVersion={since}");
+    let gone = quiet.list(&path, true).await;
+    let untold = there.keys().filter(|id| !records.contains(*id)).count();
+    // A deleted item that is there again is among the records.
+    let again = |entry: &str| {
+        entry
+            .split_once(' ')
+            .is_some_and(|(id, _)| records.contains(id))
+    };
+    let deletions = gone.keys().filter(|one| !deletes.contains(*one));
+    untold + deletions.filter(|one| !again(one)).count()
+}
+
+#[tokio::test]
+async fn windows_that_overlap_lose_no_late_commit() {
+    let seeds = if std::env::var("SOAK").is_ok() {
+        500
+    } else {
+        15
+    };
+    let http = http();
+    let mut lost = 0;
+    for seed in 0..seeds {
+        // A write is late by a few requests, and as many versions.
+        assert_eq!(untold(seed, 60, &http).await, 0, "seed {seed}");
+        lost += untold(seed, 0, &http).await;
+    }
+    // Without an overlap they are lost: that is what it is for.
+    assert!(lost > 0);
 }

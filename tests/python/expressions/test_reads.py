@@ -208,3 +208,20 @@ def test_versions_and_endpoints(ods: ScriptedOds) -> None:
         "/ed-fi/students/a",
         "/data/v3/ed-fi/studentAssessments/a",
     ]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "schema",
+    [{"ref": pl.Struct([])}, pl.Struct({"id": pl.String, "refs": pl.List(pl.Struct([]))})],
+)
+def test_a_struct_without_fields_is_what_the_plan_says(
+    ods: ScriptedOds, engine: Any, schema: Any
+) -> None:
+    client = edfi.EdFiClient(base_url=ods.url, api_version="v3", bearer_token="token")
+    lf = pl.LazyFrame({"n": [1]}).select(all=edfi.get_all(client=client, schema=schema))
+    out = lf.collect(engine=engine)
+    assert out.schema == lf.collect_schema()
+    assert out["all"].struct.field("data").list.len().to_list() == [3]
+    with pytest.raises(edfi.EdFiError, match="with a field at least"):
+        edfi.get_all(client=client, schema=pl.Struct([]))
