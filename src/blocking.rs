@@ -326,6 +326,14 @@ impl EdFiClient {
     }
 }
 
+/// See [`crate::read_journal`].
+///
+/// # Errors
+/// As there.
+pub fn read_journal(path: &std::path::Path) -> Result<DataFrame> {
+    Threads::get()?.block_on(crate::read_journal(path))
+}
+
 /// [`Scan`](crate::Scan), each page waited for while others are fetched ahead.
 #[derive(Debug, Clone)]
 pub struct Scan(crate::Scan);

@@ -45,6 +45,7 @@ mod client;
 pub mod columns;
 mod error;
 mod frame;
+mod journal;
 mod lake;
 mod nearest;
 mod openapi;
@@ -65,6 +66,7 @@ pub use frame::{
     Outcome, PostOptions, RemoveOptions, ResourceFrame, Scan, ScanOptions, SchemaChoice,
     SchemaOptions, SendOptions, Since, TokenOptions, summary,
 };
+pub use journal::{JournalOptions, JournalSync, read_journal};
 pub use lake::apply_changes;
 
 // Unit tests have no Python to be linked with: see `build.rs`.

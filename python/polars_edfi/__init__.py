@@ -18,6 +18,7 @@ from polars_edfi._expressions import (
     post_payload,
 )
 from polars_edfi._frames import flatten, summary, unflatten
+from polars_edfi._journal import read_journal
 from polars_edfi._native import __version__
 from polars_edfi._sandbox import Sandbox
 from polars_edfi._scan import scan, scan_all
@@ -41,6 +42,7 @@ __all__ = [
     "get_by_id",
     "options",
     "post_payload",
+    "read_journal",
     "scan",
     "scan_all",
     "summary",

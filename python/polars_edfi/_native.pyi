@@ -1,6 +1,7 @@
 """The Rust side; not public."""
 
 from collections.abc import Iterator, Sequence
+from os import PathLike
 from typing import Any, Self, TypedDict, final, type_check_only
 
 import polars as pl
@@ -154,6 +155,7 @@ def remove(
     frames: Sequence[tuple[str, pl.DataFrame, Iterator[pl.DataFrame] | None]],
     **given: Any,
 ) -> pl.DataFrame: ...
+def read_journal(path: str | PathLike[str]) -> pl.DataFrame: ...
 def flatten(df: pl.DataFrame, **given: Any) -> pl.DataFrame: ...
 def unflatten(df: pl.DataFrame, **given: Any) -> pl.DataFrame: ...
 def apply_changes(

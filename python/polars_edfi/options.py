@@ -16,6 +16,7 @@ docstrings of the calls show it. To pass options on, take them as a call does:
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta  # noqa: TC003 - get_type_hints looks for it
 from os import PathLike  # noqa: TC003 - get_type_hints looks for it
 from typing import Any, Literal, TypeAlias, TypedDict
 
@@ -346,6 +347,27 @@ class DetailsOption(TypedDict, total=False):
     (a list of ``path`` and ``message``)."""
 
 
+class JournalOptions(TypedDict, total=False):
+    """What outlives the end of a process."""
+
+    journal: str | PathLike[str] | None
+    """A file (SQLite, made where there is none, readable for its owner only) that remembers each
+    row and its answer. A row is noted before it is sent, and its answer before it counts: after the
+    end of the process at any moment the same call goes on. Rows that were confirmed are not sent
+    again, as long as nothing else was written to their item since; they come back as they were
+    answered, with ``attempts`` 0. A row that was sent and has no answer is an error that says so,
+    unless ``retry_broken=True``; deletes and puts are always sent again, and so are rows that
+    failed. Items are told apart by the natural key that the ODS's OpenAPI document tells, else by
+    ``key_col``, which must be unique then. Rows of one item go one after another; equal ones are
+    sent once. Without ``commit`` the file is neither written nor read. It holds keys and the
+    server's words, but no payload, token or secret. See :func:`read_journal`."""
+    resend_after: timedelta | float | None
+    """What was confirmed longer ago than this (a timedelta, or seconds) is sent again."""
+    journal_sync: Literal["normal", "full"]
+    """``"normal"``: what is noted outlives the process, however it ends. ``"full"``: and a power
+    cut, for which the disk is waited for again and again."""
+
+
 class RetryOptions(TypedDict, total=False):
     """What becomes of posts that are refused."""
 
@@ -371,7 +393,13 @@ class PostOptions(EndpointOption, CommitOption, RetryOptions, total=False):
 
 
 class BatchPostOptions(
-    EndpointOption, RowOptions, CommitOption, DetailsOption, RetryOptions, total=False
+    EndpointOption,
+    RowOptions,
+    CommitOption,
+    DetailsOption,
+    RetryOptions,
+    JournalOptions,
+    total=False,
 ):
     """Those of :meth:`EdFiClient.batch_post_payload`."""
 
@@ -387,7 +415,9 @@ class DeleteOptions(EndpointOption, CommitOption, total=False):
     """Those of :meth:`EdFiClient.delete_by_id`."""
 
 
-class BatchDeleteOptions(EndpointOption, RowOptions, CommitOption, DetailsOption, total=False):
+class BatchDeleteOptions(
+    EndpointOption, RowOptions, CommitOption, DetailsOption, JournalOptions, total=False
+):
     """Those of :meth:`EdFiClient.batch_delete_by_id`."""
 
 

@@ -6,14 +6,16 @@ use polars::prelude::*;
 use reqwest::{Method, StatusCode};
 
 use super::input::Keys;
+use super::journaled::{Write, Written, send_rows};
 use super::options::BatchOptions;
 use super::outcome::{DELETED, Outcome};
 use super::request::{ItemRows, check_id};
 use super::result::{self, Report};
-use super::run::{RowOperation, dry_run, for_each_row};
+use super::run::{RowOperation, dry_run};
 use crate::client::EdFiClient;
 use crate::client::session::{Access, CallContext};
 use crate::client::transport::Request;
+use crate::journal::{self, JournalOptions};
 use crate::{Failure, Result};
 
 /// The options of [`EdFiClient::delete_by_id`] and [`EdFiClient::batch_delete_by_id`].
@@ -25,6 +27,8 @@ pub struct DeleteOptions {
     pub commit: bool,
     /// Whether the result tells the single errors of refused rows.
     pub details: bool,
+    /// Where [`batch_delete_by_id`](EdFiClient::batch_delete_by_id) notes what it has done.
+    pub journaling: JournalOptions,
 }
 
 impl EdFiClient {
@@ -66,7 +70,7 @@ impl EdFiClient {
     ) -> Result<DataFrame> {
         let ids = Keys::required(df, "id_col", id_col)?;
         let keys = Keys::required(df, "key_col", key_col)?;
-        let report = self.delete_rows(df, id_col, options).await?;
+        let report = self.delete_rows(df, id_col, Some(&keys), options).await?;
         let row_id_col = options.batch.row_id_col.as_deref();
         let keys = vec![("id", ids), ("key", keys)];
         report
@@ -74,11 +78,12 @@ impl EdFiClient {
             .await
     }
 
-    /// What became of each row.
+    /// What became of each row; a journal notes them under their `keys`.
     pub(crate) async fn delete_rows(
         &self,
         df: &DataFrame,
         id_col: &str,
+        keys: Option<&Keys>,
         options: &DeleteOptions,
     ) -> Result<Report> {
         let batch = &options.batch;
@@ -90,12 +95,14 @@ impl EdFiClient {
             items.rows.check_complete(df)?;
         }
         let details = options.details;
-        let deletes = Arc::new(Deletes { items, details });
+        let keys = keys.cloned();
+        let deletes = Arc::new(Deletes {
+            items,
+            keys,
+            details,
+        });
         let outcomes = match options.commit {
-            true => {
-                let (workers, control) = (batch.workers, &batch.control);
-                for_each_row(&deletes, &rows, None, workers, control, ()).await
-            }
+            true => send_rows(&deletes, &rows, None, batch, &options.journaling).await?,
             false => dry_run(&deletes, &rows).await?,
         };
         Ok(Report {
@@ -109,6 +116,7 @@ impl EdFiClient {
 /// The rows of one batch.
 struct Deletes {
     items: ItemRows,
+    keys: Option<Keys>,
     details: bool,
 }
 
@@ -133,6 +141,34 @@ impl RowOperation for Deletes {
             context, endpoint, ..
         } = &self.items;
         delete(context, &access, endpoint, &id, self.details).await
+    }
+}
+
+impl Write for Deletes {
+    fn method(&self) -> journal::Method {
+        journal::Method::Delete
+    }
+
+    fn context(&self) -> &CallContext {
+        &self.items.context
+    }
+
+    fn endpoint(&self) -> &str {
+        &self.items.endpoint
+    }
+
+    fn repeats(&self) -> bool {
+        true
+    }
+
+    fn written<'a>(&'a self, row: usize, request: &'a (Access, String)) -> Written<'a> {
+        let (access, id) = request;
+        Written {
+            access,
+            key: self.keys.as_ref().and_then(|keys| keys.get(row)),
+            id: Some(id),
+            payload: &[],
+        }
     }
 }
 

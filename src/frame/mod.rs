@@ -4,6 +4,7 @@ mod client_defaults;
 mod delete;
 mod get_by_id;
 mod input;
+mod journaled;
 mod json;
 mod metadata;
 mod nested;

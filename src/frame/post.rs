@@ -9,16 +9,18 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
 
 use super::input::{self, Keys, Texts};
+use super::journaled::{Write, Written, send_rows};
 use super::json::check_object;
 use super::options::BatchOptions;
 use super::outcome::Outcome;
 use super::request::Rows;
 use super::result::{self, Report};
-use super::run::{RowOperation, dry_run, for_each_row};
+use super::run::{RowOperation, dry_run};
 use crate::client::session::{Access, CallContext};
 use crate::client::transport::{Request, Response};
 use crate::client::{EdFiClient, retry};
 use crate::columns::Encoder;
+use crate::journal::{self, JournalOptions};
 use crate::{Error, Failure, Result, runtime};
 
 /// What [`EdFiClient::post_payload`] and [`EdFiClient::batch_post_payload`] do with an error.
@@ -47,6 +49,8 @@ pub struct PostOptions {
     /// Whether to post again where a connection broke after the payload was sent. An upsert done
     /// twice leaves what one leaves.
     pub retry_broken: bool,
+    /// Where [`batch_post_payload`](EdFiClient::batch_post_payload) notes what it has done.
+    pub journaling: JournalOptions,
 }
 
 impl Default for PostOptions {
@@ -63,6 +67,7 @@ impl Default for PostOptions {
             allow_statuses: Vec::new(),
             details: false,
             retry_broken: false,
+            journaling: JournalOptions::default(),
         }
     }
 }
@@ -144,7 +149,9 @@ impl EdFiClient {
         options: &PostOptions,
     ) -> Result<DataFrame> {
         let keys = Keys::required(df, "key_col", key_col)?;
-        let report = self.post_rows(df, payload_col, options).await?;
+        let report = self
+            .post_rows(df, payload_col, Some(&keys), options)
+            .await?;
         let row_id_col = options.batch.row_id_col.as_deref();
         report
             .of_writes(
@@ -156,19 +163,20 @@ impl EdFiClient {
             .await
     }
 
-    /// What became of each row.
+    /// What became of each row; a journal knows them by their `keys`.
     pub(crate) async fn post_rows(
         &self,
         df: &DataFrame,
         payload_col: &str,
+        keys: Option<&Keys>,
         options: &PostOptions,
     ) -> Result<Report> {
         options.check()?;
         let batch = &options.batch;
         let posts = {
             let (client, df, options) = (self.clone(), df.clone(), options.clone());
-            let payload_col = payload_col.to_owned();
-            let new = move || Posts::new(&client, &df, &payload_col, &options);
+            let (payload_col, keys) = (payload_col.to_owned(), keys.cloned());
+            let new = move || Posts::new(&client, &df, &payload_col, keys, &options);
             Arc::new(runtime::compute(new).await??)
         };
         let rows = posts.rows.active.clone();
@@ -178,8 +186,7 @@ impl EdFiClient {
         let outcomes = match options.commit {
             true => {
                 let order_by = posts.order_by.as_ref();
-                let (workers, control) = (batch.workers, &batch.control);
-                for_each_row(&posts, &rows, order_by, workers, control, ()).await
+                send_rows(&posts, &rows, order_by, batch, &options.journaling).await?
             }
             false => dry_run(&posts, &rows).await?,
         };
@@ -195,6 +202,7 @@ impl EdFiClient {
 struct Posts {
     rows: Rows,
     payloads: Payloads,
+    keys: Option<Keys>,
     order_by: Option<Keys>,
     poster: Poster,
 }
@@ -204,6 +212,7 @@ impl Posts {
         client: &EdFiClient,
         df: &DataFrame,
         payload_col: &str,
+        keys: Option<Keys>,
         options: &PostOptions,
     ) -> Result<Self> {
         let order_by = match &options.order_by_col {
@@ -216,6 +225,7 @@ impl Posts {
             poster: Poster::new(rows.context(), options)?,
             rows,
             payloads,
+            keys,
             order_by,
         })
     }
@@ -240,6 +250,34 @@ impl RowOperation for Posts {
 
     async fn send(&self, (access, payload): (Access, Bytes)) -> Outcome {
         self.poster.post(&access, payload).await
+    }
+}
+
+impl Write for Posts {
+    fn method(&self) -> journal::Method {
+        journal::Method::Post
+    }
+
+    fn context(&self) -> &CallContext {
+        &self.poster.context
+    }
+
+    fn endpoint(&self) -> &str {
+        &self.poster.endpoint
+    }
+
+    fn repeats(&self) -> bool {
+        self.poster.options.retry_broken
+    }
+
+    fn written<'a>(&'a self, row: usize, request: &'a (Access, Bytes)) -> Written<'a> {
+        let (access, payload) = request;
+        Written {
+            access,
+            key: self.keys.as_ref().and_then(|keys| keys.get(row)),
+            id: None,
+            payload,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::{Future, ready};
+use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -63,6 +64,9 @@ pub(crate) trait Observer<O: RowOperation>: Send + Sync + 'static {
         ready(None)
     }
 
+    /// A row that was sent ended in a panic: nobody knows what became of it.
+    fn lost(&self, _row: usize) {}
+
     /// After a row, whether it was sent or not. The row is done when this is.
     fn after(&self, _row: usize, _outcome: &O::Outcome) -> impl Future<Output = ()> + Send {
         ready(())
@@ -86,7 +90,8 @@ pub(crate) async fn for_each_row<O: RowOperation>(
     observer: impl Observer<O>,
 ) -> Vec<O::Outcome> {
     control.progress.begin(rows.len());
-    let (chains, workers) = (chains(rows, order_by), Workers::new(workers));
+    let chains = chains(rows, order_by, |_| None::<()>);
+    let workers = Workers::new(workers);
     let results = for_each_chain(operation, chains, &workers, control, observer).await;
     results.into_iter().map(|(_, result)| result).collect()
 }
@@ -127,7 +132,7 @@ impl Workers {
 /// behind it are not sent, and have no result.
 pub(crate) async fn for_each_chain<O: RowOperation>(
     operation: &Arc<O>,
-    chains: Vec<Vec<(usize, usize)>>,
+    chains: Vec<Chain>,
     workers: &Workers,
     control: &Control,
     observer: impl Observer<O>,
@@ -176,9 +181,12 @@ where
     runtime::compute(move || rows.par_iter().map(check).collect()).await
 }
 
+/// Rows that go one after another, each with its place in the result.
+pub(crate) type Chain = Vec<(usize, usize)>;
+
 /// The rows of one call, from which each thread takes the next when it can.
 struct Queue<O, W> {
-    chains: Vec<Vec<(usize, usize)>>,
+    chains: Vec<Chain>,
     next: AtomicUsize,
     operation: Arc<O>,
     control: Control,
@@ -246,7 +254,10 @@ impl<O: RowOperation, W: Observer<O>> Queue<O, W> {
     async fn row(&self, row: usize) -> O::Outcome {
         let done = AssertUnwindSafe(self.send(row)).catch_unwind().await;
         // What other rows were answered must not be lost with this one.
-        let outcome = done.unwrap_or_else(|_| Failure::new(PANICKED).into());
+        let outcome = done.unwrap_or_else(|_| {
+            self.observer.lost(row);
+            Failure::new(PANICKED).into()
+        });
         self.observer.after(row, &outcome).await;
         outcome
     }
@@ -262,23 +273,55 @@ impl<O: RowOperation, W: Observer<O>> Queue<O, W> {
     }
 }
 
-/// The rows with their places in the result; those that must wait for each other together.
-fn chains(rows: &[usize], order_by: Option<&Keys>) -> Vec<Vec<(usize, usize)>> {
-    let mut chains: Vec<Vec<(usize, usize)>> = Vec::with_capacity(rows.len());
-    let mut of_key: HashMap<&str, usize> = HashMap::new();
+/// The rows with their places in the result; those together that must wait for each other, because
+/// they have the same text in `order_by` or the same `item`.
+pub(crate) fn chains<I: Eq + Hash>(
+    rows: &[usize],
+    order_by: Option<&Keys>,
+    item: impl Fn(usize) -> Option<I>,
+) -> Vec<Chain> {
+    let mut joined = Joined::new(rows.len());
+    let (mut of_key, mut of_item) = (HashMap::new(), HashMap::new());
     for (place, &row) in rows.iter().enumerate() {
-        match order_by.and_then(|keys| keys.get(row)) {
-            Some(key) => {
-                let chain = *of_key.entry(key).or_insert(chains.len());
-                match chains.get_mut(chain) {
-                    Some(chain) => chain.push((place, row)),
-                    None => chains.push(vec![(place, row)]),
-                }
-            }
+        if let Some(key) = order_by.and_then(|keys| keys.get(row)) {
+            joined.join(*of_key.entry(key).or_insert(place), place);
+        }
+        if let Some(item) = item(row) {
+            joined.join(*of_item.entry(item).or_insert(place), place);
+        }
+    }
+    let mut chains: Vec<Chain> = Vec::with_capacity(rows.len());
+    let mut of_first = vec![None; rows.len()];
+    for (place, &row) in rows.iter().enumerate() {
+        let chain = *of_first[joined.first(place)].get_or_insert(chains.len());
+        match chains.get_mut(chain) {
+            Some(chain) => chain.push((place, row)),
             None => chains.push(vec![(place, row)]),
         }
     }
     chains
+}
+
+/// Places that belong together, each known by the first of them.
+struct Joined(Vec<usize>);
+
+impl Joined {
+    fn new(places: usize) -> Self {
+        Self((0..places).collect())
+    }
+
+    fn first(&mut self, mut place: usize) -> usize {
+        while self.0[place] != place {
+            self.0[place] = self.0[self.0[place]];
+            place = self.0[place];
+        }
+        place
+    }
+
+    fn join(&mut self, one: usize, other: usize) {
+        let (one, other) = (self.first(one), self.first(other));
+        self.0[one.max(other)] = one.min(other);
+    }
 }
 
 #[cfg(test)]
@@ -338,6 +381,18 @@ mod tests {
         async fn after(&self, row: usize, outcome: &Doubled) {
             self.0.lock().unwrap().push((row, Some(outcome.clone())));
         }
+    }
+
+    #[test]
+    fn rows_of_one_key_or_one_item_are_one_chain() {
+        let df = polars::df!("k" => [Some("a"), None, Some("b"), Some("a"), None]).unwrap();
+        let keys = Keys::required(&df, "order_by_col", "k").unwrap();
+        let item = |row: usize| (row == 2 || row == 3).then_some(row > 0);
+        let found = chains(&[0, 1, 2, 3, 4], Some(&keys), item);
+        assert_eq!(
+            found,
+            [vec![(0, 0), (2, 2), (3, 3)], vec![(1, 1)], vec![(4, 4)]]
+        );
     }
 
     #[tokio::test]

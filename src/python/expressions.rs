@@ -188,7 +188,7 @@ fn post_payload(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<S
         let options = arguments.post(&control);
         let rows = arguments.rows(inputs, Some(PAYLOAD))?;
         let client = arguments.client()?;
-        let report = client.post_rows(&rows.df, PAYLOAD, &options).await?;
+        let report = client.post_rows(&rows.df, PAYLOAD, None, &options).await?;
         rows.result(report.outcomes(result::WRITE))
     })
 }
@@ -203,7 +203,7 @@ fn delete_by_id(inputs: &[Series], arguments: PluginArguments) -> PolarsResult<S
         };
         let rows = arguments.rows(inputs, Some(ID))?;
         let client = arguments.client()?;
-        let report = client.delete_rows(&rows.df, ID, &options).await?;
+        let report = client.delete_rows(&rows.df, ID, None, &options).await?;
         rows.result(report.outcomes(result::WRITE))
     })
 }

@@ -14,6 +14,7 @@ mod exchange;
 mod expressions;
 mod frames;
 mod items;
+mod journal;
 mod metadata;
 mod news;
 mod options;
@@ -69,7 +70,8 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
             metadata::resources, metadata::dependencies, metadata::schema, metadata::count,
             news::district_clients,
             send::send, send::remove,
-            frames::flatten, frames::unflatten, frames::summary, frames::columns_of, frames::apply_changes,
+            journal::read_journal,
+        frames::flatten, frames::unflatten, frames::summary, frames::columns_of, frames::apply_changes,
             plugin_arguments::plugin_arguments,
             registry::register_scan, registry::registered_scan,
         );

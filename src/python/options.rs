@@ -10,7 +10,7 @@ use super::values::Timeout;
 use crate::client::EdFiClientBuilder;
 use crate::{
     BatchOptions, ChangeOptions, DeleteOptions, EdFiClient, GetAllOptions, GetByIdOptions,
-    PostOptions, RemoveOptions, SchemaOptions, SendOptions, Since, TokenOptions,
+    JournalOptions, PostOptions, RemoveOptions, SchemaOptions, SendOptions, Since, TokenOptions,
 };
 
 /// The options of a call by name, with their defaults: what signatures and docstrings show.
@@ -113,6 +113,7 @@ pub(super) fn batch_post_payload(a: &mut Arguments<'_>) -> PyResult<(PostOptions
     rows(a, &mut post.batch)?;
     options!(a, post; commit, details, order_by_col, keep_server_fields);
     retries(a, &mut post)?;
+    journal(a, &mut post.journaling)?;
     Ok((post, progress(a)?))
 }
 
@@ -128,6 +129,7 @@ pub(super) fn batch_delete_by_id(a: &mut Arguments<'_>) -> PyResult<(DeleteOptio
     options!(a, delete.batch; endpoint);
     rows(a, &mut delete.batch)?;
     options!(a, delete; commit, details);
+    journal(a, &mut delete.journaling)?;
     Ok((delete, progress(a)?))
 }
 
@@ -277,6 +279,12 @@ fn records(a: &mut Arguments<'_>, read: &mut GetAllOptions) -> PyResult<()> {
 fn retries(a: &mut Arguments<'_>, post: &mut PostOptions) -> PyResult<()> {
     options!(a, post;
         retry_statuses, retry_messages, max_retries, retry_backoff, allow_statuses, retry_broken);
+    Ok(())
+}
+
+/// Where a batch notes what it has done.
+fn journal(a: &mut Arguments<'_>, journaling: &mut JournalOptions) -> PyResult<()> {
+    options!(a, journaling; journal, resend_after, journal_sync);
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyMapping, PyString};
 use super::arguments::{Argument, kind};
 use super::errors::raise;
 use super::exchange::{self, PyDataFrame};
-use crate::{Error, OnShort, Paging, SchemaChoice, Secret};
+use crate::{Error, JournalSync, OnShort, Paging, SchemaChoice, Secret};
 
 const STATUSES: RangeInclusive<u16> = 100..=599;
 
@@ -268,9 +268,46 @@ or_none!(
     Vec<String>,
     Vec<u8>,
     i64,
+    PathBuf,
     usize,
     (usize, Duration)
 );
+
+/// An age, or none.
+impl Argument for Option<Duration> {
+    fn must_be() -> String {
+        "a timedelta >= 0, or a number of seconds".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        if value.is_none() {
+            return Ok(Some(None));
+        }
+        let seconds = Duration::read(value)?;
+        Ok(seconds.or_else(|| value.extract().ok()).map(Some))
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self {
+            Some(age) => age.show(py),
+            None => Ok(py.None()),
+        }
+    }
+}
+
+impl Argument for PathBuf {
+    fn must_be() -> String {
+        "a path".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        Ok(value.extract().ok())
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.into_py_any(py)
+    }
+}
 
 impl Argument for Vec<String> {
     fn must_be() -> String {
@@ -417,7 +454,7 @@ macro_rules! words {
         }
     )+};
 }
-words!(Paging, OnShort);
+words!(Paging, OnShort, JournalSync);
 
 impl Argument for SchemaChoice {
     fn must_be() -> String {

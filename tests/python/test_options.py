@@ -93,6 +93,9 @@ def test_the_contract_of_defaults() -> None:
         "retry_backoff": 1.0,
         "allow_statuses": None,
         "retry_broken": False,
+        "journal": None,
+        "resend_after": None,
+        "journal_sync": "normal",
     }
 
 
