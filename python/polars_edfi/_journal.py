@@ -58,4 +58,4 @@ def read_journal(path: str | PathLike[str]) -> pl.DataFrame:
     >>> edfi.read_journal(journal)["state"].to_list()
     ['confirmed', 'confirmed', 'confirmed', 'confirmed', 'confirmed']
     """
-    return _native.read_journal(path)
+    return _native.read_journal(_native.Call(), path)

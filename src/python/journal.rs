@@ -9,6 +9,6 @@ use super::exchange::PyDataFrame;
 
 /// See `polars_edfi.read_journal`.
 #[pyfunction]
-pub(crate) fn read_journal(py: Python<'_>, path: PathBuf) -> PyResult<PyDataFrame> {
-    run(py, &Call::default(), crate::read_journal(&path)).map(PyDataFrame)
+pub(crate) fn read_journal(py: Python<'_>, call: &Call, path: PathBuf) -> PyResult<PyDataFrame> {
+    run(py, call, crate::read_journal(&path)).map(PyDataFrame)
 }
