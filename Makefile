@@ -61,7 +61,7 @@ test-floor: build $(VENV)-floor/ready
 $(VENV)-floor/ready: pyproject.toml Makefile
 	test -x $(VENV)-floor/bin/python || $(PYTHON) -m venv $(VENV)-floor
 	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check \
-		"polars==$(FLOOR)" "tqdm>=4.60" "cloudpickle>=3" "pytest>=8" "pytest-timeout>=2.3"
+		"polars==$(FLOOR)" "tqdm>=4.60" "cloudpickle>=3" "deltalake>=1.6" "pytest>=8" "pytest-timeout>=2.3"
 	echo "$(CURDIR)/python" > "$$($(VENV)-floor/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/polars_edfi.pth"
 	touch $@
 
@@ -89,7 +89,7 @@ $(VENV)/ready: pyproject.toml Makefile
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		"polars>=2.0" "tqdm>=4.60" "cloudpickle>=3" \
-		"pytest>=8" "pytest-timeout>=2.3" "mypy>=1.15" "ruff>=0.12" types-tqdm
+		"deltalake>=1.6" "pytest>=8" "pytest-timeout>=2.3" "mypy>=1.15" "ruff>=0.12" types-tqdm
 	echo "$(CURDIR)/python" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/polars_edfi.pth"
 	touch $@
 

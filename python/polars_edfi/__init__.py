@@ -22,6 +22,7 @@ from polars_edfi._journal import read_journal
 from polars_edfi._native import __version__
 from polars_edfi._sandbox import Sandbox
 from polars_edfi._scan import scan, scan_all
+from polars_edfi._sync import sync
 
 __all__ = [
     "AuthError",
@@ -46,5 +47,6 @@ __all__ = [
     "scan",
     "scan_all",
     "summary",
+    "sync",
     "unflatten",
 ]

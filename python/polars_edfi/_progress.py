@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from polars_edfi._native import Call, Pages
+
+class Watched(Protocol):
+    """What can tell how far it is."""
+
+    def progress(self) -> tuple[int, int, int]:
+        """Tell how much is done, of how much, and how many records were read."""
+
 
 EVERY = 0.1
 """Seconds between two looks at a call."""
@@ -22,14 +27,14 @@ class Bar:
     ends the call, and what drawing raises (no stderr, a full disk, a closed pipe) ends the bar.
     """
 
-    def __init__(self, watched: Call | Pages, text: str, unit: str) -> None:
+    def __init__(self, watched: Watched, text: str, unit: str) -> None:
         self._closed = threading.Event()
         self._thread = threading.Thread(
             target=self._draw, args=(watched, text, unit), name="polars-edfi-bar", daemon=True
         )
         self._thread.start()
 
-    def _draw(self, watched: Call | Pages, text: str, unit: str) -> None:
+    def _draw(self, watched: Watched, text: str, unit: str) -> None:
         with contextlib.suppress(Exception):
             from tqdm.auto import tqdm
 

@@ -485,3 +485,7 @@ class FetchTokenExpressionOptions(TypedDict, total=False):
 
     oauth_endpoint: str
     """Where tokens come from, below each base URL, or an absolute URL."""
+
+
+class SyncOptions(PageOptions, PagingOption, SchemaOption, ColumnOptions, RowOptions, total=False):
+    """Those of :func:`sync`."""

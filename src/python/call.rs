@@ -63,6 +63,11 @@ impl Call {
         self.control.warnings()
     }
 
+    /// How many requests it sent, where it has a limiter.
+    fn requests(&self) -> u64 {
+        self.control.limit.sent()
+    }
+
     /// What a batch brought; `None` before it came back.
     #[getter(rows)]
     fn rows_or_none(&self, py: Python<'_>) -> Option<Py<PyAny>> {

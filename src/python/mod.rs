@@ -68,7 +68,7 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
             changes::changes,
     preflight::permissions, preflight::batch_permissions,
             metadata::resources, metadata::dependencies, metadata::schema, metadata::count,
-            news::district_clients,
+            news::district_clients, news::check_sync,
             send::send, send::remove,
             journal::read_journal,
         frames::flatten, frames::unflatten, frames::summary, frames::columns_of, frames::apply_changes,

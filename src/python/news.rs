@@ -22,6 +22,8 @@ use crate::{Control, Failure};
 pub(crate) struct Limiter {
     limiter: Arc<crate::client::Limiter>,
     workers: usize,
+    /// What stops all of them.
+    stop: Control,
 }
 
 #[pymethods]
@@ -31,13 +33,22 @@ impl Limiter {
         Self {
             limiter: Arc::default(),
             workers,
+            stop: Control::new(),
         }
+    }
+
+    /// Stops all calls that have this limiter.
+    fn cancel(&self) {
+        self.stop.cancel();
     }
 }
 
 impl Limiter {
     pub(super) fn control(&self) -> Control {
-        Control::sharing(self.limiter.clone(), self.workers)
+        Control {
+            cancellation: self.stop.cancellation.clone(),
+            ..Control::sharing(self.limiter.clone(), self.workers)
+        }
     }
 }
 
@@ -106,7 +117,6 @@ impl From<News> for Event {
 #[pyclass(frozen, module = "polars_edfi._native")]
 pub(crate) struct Watch {
     news: Mutex<Option<(UnboundedReceiver<News>, AtWork)>>,
-    control: Control,
 }
 
 /// One ODS: its client, the resources with the begins of their windows, those whose keys may have
@@ -114,13 +124,13 @@ pub(crate) struct Watch {
 type Asked<'py> = (
     PyRef<'py, Client>,
     Vec<(String, Option<i64>)>,
-    Vec<(String, i64)>,
+    Vec<(String, Option<i64>)>,
 );
 
 #[pymethods]
 impl Watch {
     #[new]
-    #[pyo3(signature = (limiter, asked, *, limit, count, snapshot))]
+    #[pyo3(signature = (limiter, asked, *, limit, count, snapshot, overlap))]
     fn new(
         py: Python<'_>,
         limiter: &Limiter,
@@ -128,6 +138,7 @@ impl Watch {
         limit: usize,
         count: bool,
         snapshot: bool,
+        overlap: i64,
     ) -> PyResult<Self> {
         let watched = asked
             .into_iter()
@@ -137,13 +148,13 @@ impl Watch {
                 renamed,
             });
         let watched: Vec<Watched> = watched.collect();
-        let control = limiter.control();
         let options = WatchOptions {
             workers: limiter.workers,
             limit,
             count,
             snapshot,
-            control: control.clone(),
+            overlap,
+            control: limiter.control(),
         };
         let (sender, receiver) = unbounded_channel();
         let threads = Threads::get().map_err(|error| raise(py, error))?;
@@ -156,7 +167,6 @@ impl Watch {
         let at_work = at_work.map_err(|error| raise(py, error))?;
         Ok(Self {
             news: Mutex::new(Some((receiver, at_work))),
-            control,
         })
     }
 
@@ -193,10 +203,17 @@ impl Watch {
 
     /// Stops asking.
     fn close(&self) {
-        self.control.cancel();
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         drop(news.take());
     }
+}
+
+/// Checks the options of a sync, as far as they are not about copies.
+#[pyfunction]
+#[pyo3(signature = (**given))]
+pub(crate) fn check_sync(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+    let (read_options, _) = read(py, given, options::sync)?;
+    crate::frame::news::check(&read_options).map_err(|error| raise(py, error))
 }
 
 /// A client for each district of a frame: (row, client, message).

@@ -36,6 +36,7 @@ pub(crate) fn defaults<'py>(py: Python<'py>, call: &str) -> PyResult<Bound<'py, 
         "count" => of(py, count),
         "scan" => of(py, scan),
         "scan_all" => of(py, scan_all),
+        "sync" => of(py, sync),
         "expression.post_payload" => of(py, post_expression),
         "expression.get_by_id" => of(py, item_expression),
         "expression.get_all" => of(py, collection_expression),
@@ -200,6 +201,13 @@ pub(super) fn scan_all(a: &mut Arguments<'_>) -> PyResult<(GetAllOptions, Progre
     rows(a, &mut read.batch)?;
     records(a, &mut read)?;
     options!(a, read; params, explode, on_short, min_change_version, max_change_version);
+    Ok((read, progress(a)?))
+}
+
+pub(super) fn sync(a: &mut Arguments<'_>) -> PyResult<(GetAllOptions, Progress)> {
+    let mut read = GetAllOptions::default();
+    rows(a, &mut read.batch)?;
+    records(a, &mut read)?;
     Ok((read, progress(a)?))
 }
 

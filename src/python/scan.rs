@@ -215,6 +215,11 @@ impl Pages {
     fn warnings(&self) -> Vec<String> {
         self.control.warnings()
     }
+
+    /// How many requests it sent, where it has a limiter.
+    fn requests(&self) -> u64 {
+        self.control.limit.sent()
+    }
 }
 
 impl Pages {

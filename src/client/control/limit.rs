@@ -1,5 +1,6 @@
 //! How many requests are in flight at once, where several calls have one limit together.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -21,6 +22,8 @@ pub(crate) struct RequestLimit {
 struct Shared {
     limiter: Arc<Limiter>,
     most: usize,
+    /// How many requests this call has sent.
+    sent: Arc<AtomicU64>,
 }
 
 /// The right to have a request in flight, until it is dropped.
@@ -31,16 +34,33 @@ impl RequestLimit {
     #[cfg(feature = "python")]
     pub(super) fn sharing(limiter: Arc<Limiter>, most: usize) -> Self {
         Self {
-            shared: Some(Shared { limiter, most }),
+            shared: Some(Shared {
+                limiter,
+                most,
+                sent: Arc::default(),
+            }),
         }
     }
 
     /// A permit for one request; at once where no limit is shared.
     pub(crate) async fn permit(&self) -> Option<Permit<'_>> {
         match &self.shared {
-            Some(shared) => Some(shared.limiter.acquire(shared.most).await),
+            Some(shared) => {
+                let permit = shared.limiter.acquire(shared.most).await;
+                shared.sent.fetch_add(1, Ordering::Relaxed);
+                Some(permit)
+            }
             None => None,
         }
+    }
+}
+
+impl RequestLimit {
+    /// How many requests were sent; 0 where no limit is shared.
+    #[cfg(feature = "python")]
+    pub(crate) fn sent(&self) -> u64 {
+        let sent = |shared: &Shared| shared.sent.load(Ordering::Relaxed);
+        self.shared.as_ref().map_or(0, sent)
     }
 }
 

@@ -8,15 +8,32 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
+use polars::prelude::DataType;
 use serde::Deserialize;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::Failure;
+use super::options::{GetAllOptions, SchemaChoice};
+use super::tracked::ID;
 use crate::client::changes::{Snapshot, window_params};
 use crate::client::paging::{Collection, PageError, PageRequest, RawPage};
 use crate::client::permits::Permits;
 use crate::client::session::{Access, CallContext};
 use crate::client::{ChangeVersions, Control, EdFiClient};
+use crate::{Error, Failure, Result};
+
+/// Refuses options under which a copy could not be kept.
+pub(crate) fn check(options: &GetAllOptions) -> Result<()> {
+    options.check()?;
+    match &options.schema {
+        SchemaChoice::Given(schema) if schema.get(ID) != Some(&DataType::String) => {
+            Err(Error::Config(
+                "schema must have the column \"id\" (String): the rows of a copy are told apart by it"
+                    .into(),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// One ODS, and which of its resources are asked about.
 #[derive(Debug)]
@@ -24,8 +41,9 @@ pub(crate) struct Watched {
     pub(crate) client: EdFiClient,
     /// Each with the change version that its window begins with; none where it is read anyway.
     pub(crate) resources: Vec<(String, Option<i64>)>,
-    /// Resources whose changed keys are asked for from this version on.
-    pub(crate) renamed: Vec<(String, i64)>,
+    /// Resources whose changed keys are asked for from this version on; without one, those that a
+    /// reading of everything may have met.
+    pub(crate) renamed: Vec<(String, Option<i64>)>,
 }
 
 /// How ODSs are asked.
@@ -37,6 +55,8 @@ pub(crate) struct WatchOptions {
     /// Whether the records of each resource are counted.
     pub(crate) count: bool,
     pub(crate) snapshot: bool,
+    /// How many versions before the newest one commits may come late.
+    pub(crate) overlap: i64,
     pub(crate) control: Control,
 }
 
@@ -133,7 +153,12 @@ impl Watcher<'_> {
         };
         let versions = self.versions(&access, &snapshot).await;
         let renamed = match &versions {
-            Ok(Some(_)) => self.renamed(&access, &snapshot, &watched.renamed).await,
+            Ok(Some(versions)) => {
+                let recent = (versions.newest + 1).saturating_sub(self.options.overlap);
+                let asked = watched.renamed.iter();
+                let asked = asked.map(|(endpoint, since)| (&**endpoint, since.unwrap_or(recent)));
+                self.renamed(&access, &snapshot, asked).await
+            }
             _ => Ok(Vec::new()),
         };
         let is_going_on = matches!(versions, Ok(Some(_))) && renamed.is_ok();
@@ -192,11 +217,11 @@ impl Watcher<'_> {
         &self,
         access: &Access,
         snapshot: &Snapshot,
-        resources: &[(String, i64)],
+        resources: impl Iterator<Item = (&str, i64)>,
     ) -> Result<Vec<usize>, Failure> {
-        let ask = async |(place, (endpoint, since)): (usize, &(String, i64))| {
+        let ask = async |(place, (endpoint, since)): (usize, (&str, i64))| {
             let path = format!("{endpoint}/keyChanges");
-            let page = self.page(access, snapshot, &path, *since, 1).await;
+            let page = self.page(access, snapshot, &path, since.max(0), 1).await;
             match page {
                 Ok((page, _)) => Ok((page.answer.body.trim_ascii() != b"[]").then_some(place)),
                 Err(failure) if failure.http_status == Some(404) => Ok(None),
@@ -206,7 +231,7 @@ impl Watcher<'_> {
                 }
             }
         };
-        let asked = join_all(resources.iter().enumerate().map(ask)).await;
+        let asked = join_all(resources.enumerate().map(ask)).await;
         asked.into_iter().filter_map(Result::transpose).collect()
     }
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import polars as pl
 import pytest
-from copies_model import Model
 
 import polars_edfi as edfi
+
+from .model import Model
 
 KEY = ["name", "ref.n"]
 NONE = pl.DataFrame()

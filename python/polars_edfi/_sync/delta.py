@@ -1,0 +1,214 @@
+"""Copies in Delta tables: one table for each resource, the state of a district in its commit."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from polars_edfi._errors import EdFiError
+from polars_edfi._sync import people, places
+from polars_edfi._sync.state import NAME, CopyError, State, from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from deltalake import DeltaTable
+
+    from polars_edfi._sync.sources import Ods
+
+BATCH = 16_384
+"""Rows that go into a table at once."""
+
+
+class Tables:
+    """The tables of a run; each is opened once."""
+
+    def __init__(
+        self, into: str, key_col: str | None, storage_options: dict[str, str] | None
+    ) -> None:
+        try:
+            import deltalake  # noqa: F401
+        except ImportError:
+            msg = 'format="delta" needs deltalake: pip install "polars-edfi[delta]"'
+            raise EdFiError(msg) from None
+        self._into = into
+        self._key_col = key_col
+        self._options = storage_options
+        self._tables: dict[str, Table] = {}
+        self._lock = threading.Lock()
+
+    def open(self, ods: Ods, endpoint: str) -> Partition:
+        """Give the copy of a resource of one ODS."""
+        with self._lock:
+            place = places.below(self._into, endpoint)
+            table = self._tables.setdefault(endpoint, Table(place, endpoint, self._options))
+        return Partition(table, ods, self._key_col)
+
+
+@dataclass
+class Table:
+    """One table; its commits go one after another."""
+
+    where: str
+    endpoint: str
+    options: dict[str, str] | None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    _states: dict[str | None, State] | None = None
+
+    def read(self) -> DeltaTable | None:
+        """Open it as it is now; none where there is none."""
+        from deltalake import DeltaTable
+
+        if DeltaTable.is_deltatable(self.where, self.options):
+            return DeltaTable(self.where, storage_options=self.options)
+        folder = Path(self.where)
+        if not places.is_remote(self.where) and folder.exists() and any(folder.iterdir()):
+            msg = f"{self.where} holds what is no Delta table; copy into a folder of its own"
+            raise CopyError(msg)
+        return None
+
+    def states(self, table: DeltaTable) -> dict[str | None, State]:
+        """Give the last state of each district that the table's log still tells."""
+        with self.lock:
+            if self._states is None:
+                found: dict[str | None, State] = {}
+                for commit in table.history():  # the last one first
+                    if NAME in commit:
+                        state = from_json(commit[NAME], self.where)
+                        found.setdefault(state.key, state)
+                self._states = found
+            return self._states
+
+
+class Partition:
+    """The copy of one resource of one ODS: its rows in the table."""
+
+    def __init__(self, table: Table, ods: Ods, key_col: str | None) -> None:
+        self._table = table
+        self._ods = ods
+        self._key_col = key_col
+        self.where = table.where if ods.key is None else f"{table.where} ({key_col} {ods.key})"
+
+    @property
+    def _app(self) -> str:
+        """The name under which the table's log keeps the version for good."""
+        source = hashlib.sha256(self._ods.source.encode()).hexdigest()[:16]
+        return f"{NAME}:{places.file_name(self._ods.key)}:{source}"
+
+    def state(self) -> State | None:
+        """Read what the last commit of this district says."""
+        table = self._table.read()
+        if table is None:
+            return None
+        known = self._table.states(table).get(self._ods.key)
+        version = table.transaction_version(self._app)
+        if known is not None and (version is None or version == (known.version or 0)):
+            return known
+        rows = self._scan(table).select(pl.len()).collect().item()
+        if version is None:
+            if rows:
+                msg = f"{self.where} has rows that no run of this ODS has written; remove them"
+                raise CopyError(msg)
+            return None
+        # The log is cleaned up after some time; what is left of it says how to go on.
+        schema = self._scan(table).collect_schema()
+        return State(
+            self._table.endpoint,
+            self._ods.source,
+            self._ods.key,
+            rows,
+            version or None,
+            None,
+            "",
+            people.held(schema),
+        )
+
+    def scan(self) -> pl.LazyFrame:
+        """Give its rows."""
+        table = self._table.read()
+        if table is None:
+            msg = f"{self.where} is gone"
+            raise CopyError(msg)
+        return self._scan(table)
+
+    def _scan(self, table: DeltaTable) -> pl.LazyFrame:
+        rows = pl.scan_delta(table)
+        return (
+            rows if self._key_col is None else rows.filter(pl.col(self._key_col) == self._ods.value)
+        )
+
+    def new_file(self, spools: Path) -> Path:
+        """Give the path of a file for new rows, from which they go into the table."""
+        name = hashlib.sha256(self.where.encode()).hexdigest()[:24]
+        return spools / f"{name}.new"
+
+    def replace(self, new: Path, state: State) -> None:
+        """Put new rows into the place of the old ones, in one commit with their state."""
+        from deltalake import CommitProperties, Transaction, write_deltalake
+        from deltalake.exceptions import DeltaError
+
+        commit = CommitProperties(
+            custom_metadata={NAME: state.to_json()},
+            app_transactions=[Transaction(self._app, state.version or 0)],
+        )
+        given: dict[str, Any] = {
+            "storage_options": self._table.options,
+            "commit_properties": commit,
+        }
+        if self._key_col is not None:
+            given["partition_by"] = [self._key_col]
+        with self._table.lock:
+            if self._table.read() is None:
+                given["mode"] = "append"
+            else:
+                given |= {"mode": "overwrite", "schema_mode": "merge"}
+                if self._key_col is not None:
+                    given["predicate"] = self._predicate(self._key_col)
+            try:
+                write_deltalake(self._table.where, _batches(new), **given)
+            except DeltaError as error:
+                msg = f"{self.where}: {error}"
+                raise CopyError(msg) from None
+
+    def _predicate(self, key_col: str) -> str:
+        value = self._ods.value
+        name = key_col.replace('"', '""')
+        literal = (
+            str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
+        )
+        return f'"{name}" = {literal}'
+
+
+def _batches(file: Path) -> Any:
+    """Stream the rows of a file, in the dtypes that tables have."""
+    from arro3.core import RecordBatchReader
+    from arro3.core import Table as ArrowTable
+
+    rows = pl.scan_parquet(file, glob=False)
+    schema = rows.collect_schema()
+    rows = rows.cast({name: _storable(dtype) for name, dtype in schema.items()})
+
+    def parts() -> Iterator[Any]:
+        height = rows.select(pl.len()).collect().item()
+        for start in range(0, height, BATCH):
+            yield from ArrowTable.from_arrow(rows.slice(start, BATCH).collect()).to_batches()
+
+    empty = ArrowTable.from_arrow(rows.head(0).collect())
+    return RecordBatchReader.from_batches(empty.schema, parts())
+
+
+def _storable(dtype: Any) -> Any:
+    if isinstance(dtype, pl.List):
+        return pl.List(_storable(dtype.inner))
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct({part.name: _storable(part.dtype) for part in dtype.fields})
+    if dtype in (pl.Null, pl.Categorical, pl.Time) or isinstance(dtype, pl.Enum):
+        return pl.String
+    if dtype in (pl.UInt8, pl.UInt16, pl.UInt32):
+        return pl.Int64
+    return dtype

@@ -1,0 +1,118 @@
+"""Copies in Parquet files: one file each, with its state in its own metadata."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from polars_edfi._sync import places
+from polars_edfi._sync.state import NAME, CopyError, State, from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROW_GROUP = 16_384
+"""Rows of a row group: what is held in memory while records stream by."""
+NEW = ".new"
+"""The end of the name of a file that is being written."""
+
+
+def spool(lf: pl.LazyFrame, path: str | Path, state: Callable[[], State]) -> None:
+    """Stream rows into a new file; its state is asked for when all of them are there."""
+    lf.sink_parquet(
+        path,
+        metadata=lambda _: {NAME: state().to_json()},
+        row_group_size=ROW_GROUP,
+        sync_on_close="data",
+    )
+
+
+class ParquetFile:
+    """The copy of one resource of one ODS as a Parquet file, which a rename replaces."""
+
+    def __init__(
+        self, folder: str, key: str | None, storage_options: dict[str, Any] | None
+    ) -> None:
+        self._folder = folder
+        self._remote = places.is_remote(folder)
+        self._options = storage_options
+        name = places.file_name(key)
+        self.where = f"{folder}/{name}" if self._remote else str(Path(folder, name))
+
+    def state(self) -> State | None:
+        """Read what the copy says of itself; none where there is no copy."""
+        if not self._remote and not Path(self.where).exists():
+            self._check_folder()
+            return None
+        try:
+            found = pl.read_parquet_metadata(self.where, storage_options=self._options)
+        except FileNotFoundError:
+            return None
+        except (pl.exceptions.PolarsError, OSError) as error:
+            if self._remote and _is_missing(error):
+                return None
+            msg = f"{self.where} is damaged, or no Parquet file; remove it to read it anew"
+            raise CopyError(msg) from None
+        if NAME not in found:
+            msg = (
+                f"{self.where} was not written by polars-edfi, and is left as it is; copy into a"
+                " folder of its own"
+            )
+            raise CopyError(msg)
+        return from_json(found[NAME], self.where)
+
+    def _check_folder(self) -> None:
+        folder = Path(self._folder)
+        if folder.exists() and not folder.is_dir():
+            msg = f"{self._folder} is no folder; copy into a folder of its own"
+            raise CopyError(msg)
+        if (folder / "_delta_log").exists():
+            msg = f'{self._folder} is a Delta table: copy with format="delta", or elsewhere'
+            raise CopyError(msg)
+
+    def scan(self) -> pl.LazyFrame:
+        """Give the rows of the copy."""
+        return pl.scan_parquet(self.where, storage_options=self._options, glob=False)
+
+    def new_file(self, spools: Path) -> Path:
+        """Give the path of a file that can take the place of this one."""
+        path = Path(self.where)
+        if self._remote:
+            return spools / f"{abs(hash(self.where))}-{os.getpid()}{NEW}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # What a killed run has left goes with the first that is written here again.
+        for left in path.parent.glob(f".{_escaped(path.name)}.*{NEW}"):
+            left.unlink(missing_ok=True)
+        return path.parent / f".{path.name}.{os.getpid()}{NEW}"
+
+    def replace(self, new: Path, state: State) -> None:
+        """Put a new file in the place of the copy, at once and with its state."""
+        if self._remote:
+            rows = pl.scan_parquet(new, glob=False)
+            rows.sink_parquet(
+                self.where,
+                metadata={NAME: state.to_json()},
+                row_group_size=ROW_GROUP,
+                storage_options=self._options,
+            )
+            return
+        path = Path(self.where)
+        new.replace(path)
+        if hasattr(os, "O_DIRECTORY"):
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+def _is_missing(error: Exception) -> bool:
+    text = str(error).lower()
+    return any(sign in text for sign in ("404", "not found", "no such", "notfound"))

@@ -1,0 +1,245 @@
+"""One resource of one ODS, brought up to date: a window, or everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import polars as pl
+
+from polars_edfi._changes import Changes
+from polars_edfi._errors import EdFiError
+from polars_edfi._sync.merge import ID, Difference, Merged, difference, merged
+from polars_edfi._sync.parquet import spool
+from polars_edfi._sync.people import People, Renamed, held, holding
+from polars_edfi._sync.report import Row
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from polars_edfi._sync.asker import Asker
+    from polars_edfi._sync.state import State
+
+FEW_BY_ID = 20
+"""So many rows are read again one by one, whatever the size of the resource."""
+WINDOWS = 2
+"""How often a copy that disagrees reads a window before it reads everything: others write on."""
+READINGS = 2
+"""How often everything is read where records went missing on the way."""
+
+Window = list[tuple[str, str]]
+
+
+class Copy(Protocol):
+    """Where the copy of one resource of one ODS is kept."""
+
+    where: str
+
+    def state(self) -> State | None:
+        """Read what the copy says of itself."""
+
+    def scan(self) -> pl.LazyFrame:
+        """Give its rows."""
+
+    def new_file(self, spools: Path) -> Path:
+        """Give the path of a file for its new rows."""
+
+    def replace(self, new: Path, state: State) -> None:
+        """Put new rows and their state in its place, at once."""
+
+
+@dataclass
+class Resource:
+    """One resource of one ODS in one run."""
+
+    asker: Asker
+    copy: Copy
+    state: State | None
+    fresh: State
+    """The state of a copy that is begun now."""
+    people: People
+    district: int
+    overlap: int
+    verify: str | None
+    spools: Path
+
+    def full(self) -> Row:
+        """Read everything."""
+        before = self.state
+        found, state = self._read_everything()
+        version = self.fresh.version
+        row = self._row("full", None, version, state.rows)
+        row.written = state.rows if before is None else found.written
+        row.deleted = found.removed
+        if self.verify == "count" and version is not None and before is None:
+            # Others wrote while it was read: what they did is in the next window.
+            self.state = state
+            self._settle(row, self.asker.count())
+        return self._counted(row)
+
+    def window(self, window: Window | None, count: int | None) -> Row:
+        """Read what changed; everything, where that does not do."""
+        state = self._known
+        renamed = self.people.since(state, self.overlap)
+        row = self._row("unchanged", state.version, state.version, state.rows)
+        row.written = row.deleted = row.repaired = 0
+        holders = self._holders(renamed)
+        if holders is None:
+            return self.full()
+        agrees = count is None or count - state.surplus == state.rows
+        nothing_new = self.verify == "count" and count is not None and self._has(window)
+        if nothing_new and agrees and not holders:
+            return self._counted(row)
+        row.mode = "changes"
+        self._merge(row, holders)
+        if self.verify == "count":
+            self._settle(row, self.asker.count())
+        elif self.verify == "full":
+            self._repair(row, None)
+        if row.mode == "changes" and not (row.written or row.deleted or row.repaired):
+            row.mode = "unchanged"
+        return self._counted(row)
+
+    @property
+    def _known(self) -> State:
+        if self.state is None:
+            msg = "there is no copy yet"
+            raise EdFiError(msg)
+        return self.state
+
+    def _row(self, mode: Any, since: int | None, version: int | None, rows: int) -> Row:
+        row = Row(self.district, self.asker.endpoint, mode=mode, since=since, version=version)
+        row.rows = rows
+        row.repaired = 0
+        return row
+
+    def _counted(self, row: Row) -> Row:
+        row.requests, row.seconds = self.asker.requests, self.asker.seconds
+        return row
+
+    def _has(self, window: Window | None) -> bool:
+        """Tell whether the copy has all records of a window already."""
+        if not window:
+            return window is not None
+        copy = self.copy.scan()
+        if "_etag" not in copy.collect_schema():
+            return False
+        rows = pl.col(ID).is_in([id_ for id_, _ in window])
+        known = copy.filter(rows).select(ID, "_etag").collect(engine="streaming")
+        return set(window) <= set(known.iter_rows())
+
+    def _holders(self, renamed: list[Renamed]) -> list[str] | None:
+        """Give the rows that may hold an old key of somebody; none if all must be read."""
+        if not renamed:
+            return []
+        if not all(one.whole for one in renamed):
+            return None
+        copy = self.copy.scan()
+        rows = holding(copy.collect_schema(), renamed)
+        ids: list[str] = copy.filter(rows).select(ID).collect(engine="streaming")[ID].to_list()
+        pages = self._known.rows // self.asker.options["limit"] + 1
+        return ids if len(ids) <= max(FEW_BY_ID, pages) else None
+
+    def _merge(self, row: Row, holders: list[str]) -> None:
+        """Merge the window since the copy's version, and read some rows again."""
+        state, asker = self._known, self.asker
+        begin = max((state.version or 0) - self.overlap, 0)
+        key_changes = asker.key_changes(begin)
+        records = asker.records(begin)
+        deletes = asker.deletes(begin)
+        if holders:
+            there, gone = asker.by_id(holders, self.copy.scan().collect_schema())
+            frames = [frame for frame in (records, there) if frame.width]
+            records = pl.concat(frames, how="diagonal_relaxed") if frames else records
+            deletes = pl.concat(
+                [deletes, pl.DataFrame({ID: gone}, {ID: pl.String})], how="diagonal_relaxed"
+            )
+        changes = Changes(records, deletes, key_changes, 0)
+        found = merged(self.copy.scan(), changes, state.key_fields, state.rows)
+        version = self.fresh.version
+        if not found.difference and not holders:
+            return
+        handled = self.people.handled(state, version or 0, self.overlap)
+        self._write(found, replace(state, rows=found.height, version=version, handled=handled))
+        row.version, row.rows = version, found.height
+        row.written = (row.written or 0) + found.difference.written
+        row.deleted = (row.deleted or 0) + found.difference.removed
+
+    def _settle(self, row: Row, count: int | None) -> None:
+        """Read on until the copy has as many rows as the ODS counts."""
+        for _ in range(WINDOWS):
+            state = self._known
+            if count is None or count - state.surplus == state.rows:
+                return
+            self._merge(row, [])
+            count = self.asker.count()
+        if count is not None and count - self._known.surplus != self._known.rows:
+            self._repair(row, count)
+
+    def _repair(self, row: Row, count: int | None) -> None:
+        """Read everything, since the copy disagrees with the ODS."""
+        found, state = self._read_everything(count)
+        row.repaired = found.added + found.changed + found.removed
+        row.version, row.rows = state.version, state.rows
+
+    def _read_everything(self, count: int | None = None) -> tuple[Difference, State]:
+        """Read everything anew, and tell what was different before."""
+        for reading in range(READINGS):
+            try:
+                return self._read_once(count)
+            except (EdFiError, pl.exceptions.ComputeError) as error:
+                # Records that went missing while others were written, as reads in a batch do.
+                if "Total-Count" not in str(error) or reading + 1 == READINGS:
+                    raise
+        raise AssertionError
+
+    def _read_once(self, count: int | None) -> tuple[Difference, State]:
+        stream = self.asker.scan()
+        handled = self.people.handled(None, self.fresh.version or 0, self.overlap)
+        schema = pl.Schema(stream.schema)
+        base = replace(self.fresh, people=held(schema), handled=handled)
+        file = self.copy.new_file(self.spools)
+        try:
+            spool(stream.lazy(), file, lambda: replace(base, rows=stream.rows))
+            rows, distinct = _counts(file)
+            if distinct < rows:
+                once = pl.read_parquet(file).unique(ID, keep="last", maintain_order=True)
+                rows = once.height
+                spool(once.lazy(), file, lambda: replace(base, rows=rows))
+            state = replace(base, rows=rows)
+            if count is not None and count != rows:
+                # Read whole, and still another number: the ODS counts what it does not give.
+                again = self.asker.count()
+                surplus = 0 if again is None else again - rows
+                state = replace(state, surplus=surplus)
+                new = pl.scan_parquet(file, glob=False)
+                other = file.with_name(f"{file.name}.counted.new")
+                spool(new, other, lambda: state)
+                other.replace(file)
+            found = Difference(added=rows)
+            if self.state is not None:
+                found = difference(self.copy.scan(), pl.scan_parquet(file, glob=False))
+            self.copy.replace(file, state)
+        finally:
+            file.unlink(missing_ok=True)
+        self.state = state
+        return found, state
+
+    def _write(self, found: Merged, state: State) -> None:
+        file = self.copy.new_file(self.spools)
+        state = replace(state, people=held(found.rows.collect_schema()))
+        try:
+            spool(found.rows, file, lambda: state)
+            self.copy.replace(file, state)
+        finally:
+            file.unlink(missing_ok=True)
+        self.state = state
+
+
+def _counts(file: Path) -> tuple[int, int]:
+    """Count the rows of a file, and those of them that differ in their id."""
+    rows = pl.scan_parquet(file, glob=False)
+    counts = rows.select(pl.len(), pl.col(ID).n_unique().alias("distinct"))
+    if rows.collect_schema()[ID] != pl.String:
+        counts = rows.select(pl.len(), pl.len().alias("distinct"))
+    return counts.collect(engine="streaming").row(0)

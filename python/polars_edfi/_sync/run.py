@@ -1,0 +1,354 @@
+"""One run over many ODSs and resources, side by side within one limit of requests."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from polars_edfi import _native
+from polars_edfi._base import native_side
+from polars_edfi._errors import EdFiError
+from polars_edfi._progress import Bar
+from polars_edfi._sync.asker import Asker
+from polars_edfi._sync.people import PEOPLE, People
+from polars_edfi._sync.report import Row, failed
+from polars_edfi._sync.resource import Resource
+from polars_edfi._sync.state import State, check_owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from polars_edfi._sync.resource import Copy
+    from polars_edfi._sync.sources import Ods
+
+
+@dataclass
+class Plan:
+    """What a run is to do."""
+
+    odss: Sequence[Ods]
+    endpoints: Sequence[str] | None
+    open_copy: Callable[[Ods, str], Copy]
+    key_col: str | None
+    verify: str | None
+    full: bool
+    overlap: int
+    options: Mapping[str, Any]
+
+
+@dataclass
+class Job:
+    """One resource of one ODS, as it is found before anything is asked."""
+
+    number: int
+    """Its place among the resources of its ODS."""
+    endpoint: str
+    copy: Copy
+    state: State | None
+    key_fields: tuple[str, ...] | None
+
+
+@dataclass
+class District:
+    """One ODS in a run."""
+
+    ods: Ods
+    place: int
+    jobs: list[Job]
+    renamed: list[tuple[str, int | None]]
+    versions: tuple[int, int] | None = None
+    people: People | None = None
+
+
+class Run:
+    """A run that is under way."""
+
+    def __init__(self, plan: Plan, spools: Path) -> None:
+        self.plan = plan
+        self.workers: int = plan.options["workers"]
+        self.limiter = _native.Limiter(self.workers)
+        self.rows: list[tuple[int, int, Row]] = []
+        self._spools = spools
+        self._pool = ThreadPoolExecutor(self.workers, "polars-edfi-sync")
+        self._futures: set[Future[None]] = set()
+        self._done = 0
+        self._total = 0
+
+    def progress(self) -> tuple[int, int, int]:
+        """Tell how many resources are done, of how many."""
+        return self._done, self._total, 0
+
+    def go(self) -> list[Row]:
+        """Do it all; whatever is raised meanwhile stops the requests first."""
+        options = self.plan.options
+        with contextlib.ExitStack() as at_end:
+            at_end.callback(self._pool.shutdown, wait=True, cancel_futures=True)
+            if options["show_progress"]:
+                text = options["label"] or "copying"
+                if options["progress_desc"]:
+                    text = f"{options['progress_desc']}: {text}"
+                at_end.callback(Bar(self, text, "resources").close)
+            try:
+                self._watch(self._prepare())
+                while self._futures:
+                    done, self._futures = wait(self._futures, timeout=0.1)
+                    for future in done:
+                        future.result()
+            except BaseException:
+                self.limiter.cancel()
+                raise
+        return [row for *_, row in sorted(self.rows, key=lambda row: row[:2])]
+
+    def _prepare(self) -> list[District]:
+        """Look at all copies, and list the resources where nobody named them."""
+        prepared = list(self._pool.map(self._district, enumerate(self.plan.odss)))
+        return [district for district in prepared if district is not None]
+
+    def _district(self, numbered: tuple[int, Ods]) -> District | None:
+        place, ods = numbered
+        endpoints = self.plan.endpoints
+        if ods.client is None:
+            for number, endpoint in enumerate(endpoints or [None]):
+                self._add(place, number, failed(ods.row, endpoint, ods.failure or ""))
+            return None
+        listed: dict[str, tuple[str, ...]] = {}
+        if endpoints is None:
+            try:
+                listed = self._listed(ods)
+            except EdFiError as error:
+                self._add(place, 0, failed(ods.row, None, f"resources: {error}"))
+                return None
+        jobs = self._jobs(ods, place, endpoints or list(listed))
+        anew = [job for job in jobs if self._is_begun_anew(job.state)]
+        keyless = [job for job in jobs if job.key_fields is None]
+        if (anew or keyless) and not listed:
+            with contextlib.suppress(EdFiError):
+                listed = self._listed(ods)
+        for job in anew + keyless:
+            job.key_fields = listed.get(job.endpoint, job.key_fields)
+            if job.state is not None:
+                job.state = replace(job.state, key_fields=job.key_fields)
+        states = [job.state for job in jobs if job.state and job.state.version is not None]
+        return District(ods, place, jobs, self._renamed(states, listed, bool(anew)))
+
+    def _jobs(self, ods: Ods, place: int, endpoints: Sequence[str]) -> list[Job]:
+        """Look at the copies of one ODS."""
+        jobs: list[Job] = []
+        for number, endpoint in enumerate(endpoints):
+            try:
+                copy = self.plan.open_copy(ods, endpoint)
+                state = copy.state()
+                if state is not None:
+                    check_owner(state, endpoint, ods.source, ods.key, copy.where)
+            except EdFiError as error:
+                self._add(place, number, failed(ods.row, endpoint, str(error)))
+                continue
+            key_fields = None if state is None else state.key_fields
+            jobs.append(Job(number, endpoint, copy, state, key_fields))
+        return jobs
+
+    def _renamed(
+        self, states: Sequence[State], listed: Mapping[str, object], anew: bool
+    ) -> list[tuple[str, int | None]]:
+        """Tell which people may have got other keys, and since when.
+
+        Whoever reads everything may meet some of these changes, and remembers to have done so.
+        """
+        found: list[tuple[str, int | None]] = []
+        for endpoint in PEOPLE:
+            since = [state.version or 0 for state in states if endpoint in state.people]
+            if since:
+                found.append((endpoint, max(min(since) - self.plan.overlap, 0)))
+            elif anew and (not listed or endpoint in listed):
+                found.append((endpoint, None))
+        return found
+
+    def _is_begun_anew(self, state: State | None) -> bool:
+        if self.plan.full or state is None or state.version is None:
+            return True
+        return state.shape not in ("", self._shape)
+
+    @property
+    def _shape(self) -> str:
+        options = self.plan.options
+        return f"separator {options['separator']!r}, links {options['links']}"
+
+    def _listed(self, ods: Ods) -> dict[str, tuple[str, ...]]:
+        client = native_side(ods.client)
+        resources = _native.resources(client, _native.Call(self.limiter))
+        separator = self.plan.options["separator"]
+        return {
+            endpoint: tuple(field.replace(".", separator) for field in key_fields or [])
+            for endpoint, key_fields in resources.select("endpoint", "key_fields").iter_rows()
+        }
+
+    def _watch(self, districts: list[District]) -> None:
+        """Ask all ODSs what is new, and begin with each resource as soon as that is known."""
+        self._total = len(self.rows) + sum(len(district.jobs) for district in districts)
+        counts = self.plan.verify == "count"
+        asked = []
+        for district in districts:
+            windows = [
+                (job.endpoint, None if self._is_begun_anew(job.state) else self._begin(job))
+                for job in district.jobs
+            ]
+            asked.append((native_side(district.ods.client), windows, district.renamed))
+        watch = _native.Watch(
+            self.limiter,
+            asked,
+            limit=self.plan.options["limit"],
+            count=counts,
+            snapshot=self.plan.options["snapshot"],
+            overlap=self.plan.overlap,
+        )
+        try:
+            for event in watch:
+                district = districts[event[0]]
+                if len(event) == 4:  # noqa: PLR2004 - an ODS
+                    self._begun(district, *event[1:])
+                else:
+                    self._found(district, district.jobs[event[1]], *event[2:])
+        finally:
+            watch.close()
+
+    def _begin(self, job: Job) -> int:
+        version = 0 if job.state is None else job.state.version or 0
+        return max(version - self.plan.overlap, 0)
+
+    def _begun(
+        self,
+        district: District,
+        versions: tuple[int, int] | None,
+        renamed: list[int],
+        failure: tuple[str, int | None] | None,
+    ) -> None:
+        """Go on with an ODS of which the versions are known."""
+        ods = district.ods
+        if failure is not None:
+            for job in district.jobs:
+                self._end(district, job, failed(ods.row, job.endpoint, failure[0]))
+            return
+        district.versions = versions
+        recent = 0 if versions is None else max(versions[1] + 1 - self.plan.overlap, 0)
+        district.people = People(
+            lambda endpoint: self._asker(district, endpoint),
+            [
+                (endpoint, recent if since is None else since)
+                for endpoint, since in (district.renamed[place] for place in renamed)
+            ],
+        )
+        for job in district.jobs:
+            if versions is None or self._is_begun_anew(job.state):
+                self._submit(district, job, Resource.full)
+
+    def _found(  # noqa: PLR0917 - as the native side tells them
+        self,
+        district: District,
+        job: Job,
+        window: list[tuple[str, str]] | None,
+        count: int | None,
+        requests: int,
+        failure: tuple[str, int | None] | None,
+    ) -> None:
+        """Go on with a resource of which it is known what is new."""
+        versions = district.versions
+        state = job.state
+        if failure is not None or versions is None or state is None:
+            message = failure[0] if failure else "its change versions are not known"
+            self._end(district, job, failed(district.ods.row, job.endpoint, message))
+            return
+        oldest, newest = versions
+        since = state.version or 0
+        if since > newest + 1 or 0 < since < oldest:
+            # The ODS was restored, or it has forgotten what happened since.
+            self._submit(district, job, Resource.full, requests)
+            return
+        agrees = count is not None and count - state.surplus == state.rows
+        is_quiet = district.people is not None and not district.people.renamed
+        if self.plan.verify == "count" and window == [] and agrees and is_quiet:
+            row = Row(district.ods.row, job.endpoint, None, None, "unchanged", since, since)
+            row.rows, row.written, row.deleted, row.repaired = state.rows, 0, 0, 0
+            row.requests, row.seconds = requests, 0.0
+            self._end(district, job, row)
+            return
+        self._submit(district, job, lambda resource: resource.window(window, count), requests)
+
+    def _asker(self, district: District, endpoint: str) -> Asker:
+        ods, key_col = district.ods, self.plan.key_col
+        key = None if key_col is None else self._key(ods)
+        if ods.client is None:
+            raise AssertionError
+        return Asker(ods.client, endpoint, self.limiter, self.plan.options, key_col, key)
+
+    def _key(self, ods: Ods) -> pl.Series:
+        return ods.value if isinstance(ods.value, pl.Series) else pl.Series([ods.value])
+
+    def _submit(
+        self,
+        district: District,
+        job: Job,
+        work: Callable[[Resource], Row],
+        requests: int = 0,
+    ) -> None:
+        self._futures.add(self._pool.submit(self._do, district, job, work, requests))
+
+    def _do(
+        self, district: District, job: Job, work: Callable[[Resource], Row], requests: int
+    ) -> None:
+        """Do one resource; what goes wrong with it is its row."""
+        ods, state = district.ods, job.state
+        asker = self._asker(district, job.endpoint)
+        asker.asked = requests
+        newest = None if district.versions is None else district.versions[1] + 1
+        fresh = State(job.endpoint, ods.source, ods.key, 0, newest, job.key_fields, self._shape)
+        try:
+            if district.people is None:
+                raise AssertionError
+            resource = Resource(
+                asker,
+                job.copy,
+                state,
+                fresh,
+                district.people,
+                ods.row,
+                self.plan.overlap,
+                self.plan.verify,
+                self._spools,
+            )
+            row = work(resource)
+        except (
+            EdFiError,
+            pl.exceptions.PolarsError,
+            OSError,
+            ArithmeticError,
+            ValueError,
+        ) as error:
+            row = failed(ods.row, job.endpoint, _text(error))
+        self._end(district, job, row)
+
+    def _end(self, district: District, job: Job, row: Row) -> None:
+        self._add(district.place, job.number, row)
+
+    def _add(self, place: int, number: int, row: Row) -> None:
+        self.rows.append((place, number, row))
+        self._done += 1
+
+
+def _text(error: Exception) -> str:
+    """Say what went wrong, without the plan that Polars adds."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    text = str(error) or type(error).__name__
+    return text.split("\n\nResolved plan")[0]
+
+
+def run(plan: Plan) -> list[Row]:
+    """Run a plan."""
+    with tempfile.TemporaryDirectory(prefix="polars-edfi-") as spools:
+        return Run(plan, Path(spools)).go()

@@ -1,0 +1,83 @@
+"""The ODSs of a run: a client's own, or one for each district of a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from polars_edfi import _native
+from polars_edfi._base import native_side
+from polars_edfi._client import EdFiClient
+from polars_edfi._errors import EdFiError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+
+ROW_OPTIONS = (
+    "workers",
+    "skip_statuses",
+    "status_col",
+    "url_col",
+    "token_col",
+    "api_version_col",
+    "auth_key_col",
+    "auth_secret_col",
+    "oauth_endpoint",
+    "expires_col",
+    "refresh_cooldown",
+    "row_id_col",
+)
+"""Options of which the client of a district is made."""
+
+
+@dataclass
+class Ods:
+    """One ODS, or why it cannot be asked."""
+
+    row: int
+    """The row of its district."""
+    value: Any
+    """The district's key as it stands in the frame; none for a client's own ODS."""
+    key: str | None
+    client: EdFiClient | None
+    failure: str | None = None
+
+    @property
+    def source(self) -> str:
+        """The base URL."""
+        return "" if self.client is None else _base_url(self.client)
+
+
+def of_client(client: EdFiClient) -> list[Ods]:
+    """Give the client's own ODS."""
+    if not _base_url(client):
+        msg = "the client has no base_url"
+        raise EdFiError(msg)
+    return [Ods(0, None, None, client)]
+
+
+def of_frame(
+    df: pl.DataFrame, key_col: str, client: EdFiClient, options: Mapping[str, Any]
+) -> list[Ods]:
+    """Give the districts of a frame, each key once."""
+    given = {name: value for name, value in options.items() if name in ROW_OPTIONS}
+    found = _native.district_clients(native_side(client), df, key_col=key_col, **given)
+    keys = df[key_col]
+    odss = []
+    for row, native, failure in found:
+        value = keys[row]
+        own = None if native is None else _wrapped(native)
+        odss.append(Ods(row, value, str(value).strip(), own, failure))
+    return odss
+
+
+def _base_url(client: EdFiClient) -> str:
+    return native_side(client).settings()["base_url"] or ""
+
+
+def _wrapped(native: _native.Client) -> EdFiClient:
+    client = EdFiClient.__new__(EdFiClient)
+    client._native = native  # noqa: SLF001
+    return client

@@ -1,0 +1,87 @@
+"""What a copy says of itself: whose it is, and from which change version on it goes on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from polars_edfi._errors import EdFiError
+
+FORMAT = 1
+NAME = "polars_edfi"
+"""The name under which the state stands in a file's or a commit's own metadata."""
+
+
+class CopyError(EdFiError):
+    """A copy that cannot be gone on with."""
+
+
+@dataclass(frozen=True)
+class State:
+    """The state of the copy of one resource of one ODS, as it stands in the same commit."""
+
+    endpoint: str
+    source: str
+    """The base URL of the ODS."""
+    key: str | None
+    """The district's key; none for a client's own ODS."""
+    rows: int
+    version: int | None
+    """Where the next window begins; none where the ODS had no change queries."""
+    key_fields: tuple[str, ...] | None
+    shape: str
+    """How records became columns."""
+    people: tuple[str, ...] = ()
+    """The resources of people whose ids its rows hold."""
+    handled: tuple[str, ...] = ()
+    """The changed keys of people that its rows show already."""
+    surplus: int = 0
+    """How many records more the ODS counts than it gives."""
+
+    def to_json(self) -> str:
+        """Give the text that stands in the metadata."""
+        return json.dumps({"format": FORMAT} | asdict(self), separators=(",", ":"))
+
+
+def from_json(text: str, where: str) -> State:
+    """Read a state; one of a later version is refused, and so is what is none."""
+    try:
+        found: dict[str, Any] = json.loads(text)
+        written = found.pop("format")
+    except (ValueError, TypeError, AttributeError, KeyError):
+        msg = f"{where} is damaged: it does not say what it is a copy of; remove it to read it anew"
+        raise CopyError(msg) from None
+    if not isinstance(written, int) or written > FORMAT:
+        msg = (
+            f"{where} was written by a later version of polars-edfi (format {written}); update it,"
+            " or copy into another folder"
+        )
+        raise CopyError(msg)
+    names = {field.name for field in fields(State)}
+    lists = ("key_fields", "people", "handled")
+    known: dict[str, Any] = {
+        name: tuple(value) if name in lists and value is not None else value
+        for name, value in found.items()
+        if name in names
+    }
+    try:
+        return State(**known)
+    except TypeError:
+        msg = f"{where} is damaged: its state lacks something; remove it to read it anew"
+        raise CopyError(msg) from None
+
+
+def check_owner(state: State, endpoint: str, source: str, key: str | None, where: str) -> None:
+    """Refuse the copy of another resource, ODS or district."""
+    mine = (endpoint, source, key)
+    its = (state.endpoint, state.source, state.key)
+    if mine != its:
+        names = ("resource", "ODS", "district")
+        what = next(
+            f"{name} {was!r}, not {is_!r}"
+            for name, was, is_ in zip(names, its, mine, strict=True)
+            if was != is_
+        )
+        msg = f"{where} is a copy of the {what}; remove it, or copy into another folder"
+        raise CopyError(msg)

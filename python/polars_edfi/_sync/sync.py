@@ -1,0 +1,203 @@
+"""The call that copies ODSs, and keeps the copies equal to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Unpack
+
+import polars as pl
+
+from polars_edfi import _native
+from polars_edfi._base import native_side
+from polars_edfi._client import EdFiClient
+from polars_edfi._errors import EdFiError
+from polars_edfi._signatures import with_options
+from polars_edfi._sync import places, report, sources
+from polars_edfi._sync.lock import only_run
+from polars_edfi._sync.parquet import ParquetFile
+from polars_edfi._sync.run import Plan, run
+from polars_edfi.options import SyncOptions
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+
+    from polars_edfi._sync.resource import Copy
+    from polars_edfi._sync.sources import Ods
+
+OVERLAP = 400
+"""How many change versions a window goes back: fewer than a page has records, so that a resource in
+which nothing changed costs one request for its window."""
+
+
+@with_options("sync", SyncOptions)
+def sync(
+    source: EdFiClient | pl.DataFrame,
+    endpoints: str | Sequence[str] | None = None,
+    *,
+    into: str | os.PathLike[str],
+    format: Literal["parquet", "delta"] = "parquet",  # noqa: A002
+    key_col: str | None = None,
+    verify: Literal["count", "full"] | None = "count",
+    full: bool = False,
+    overlap: int | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    client: EdFiClient | None = None,
+    **options: Unpack[SyncOptions],
+) -> pl.DataFrame:
+    """Copy whole ODSs into files or tables, and keep the copies equal to them.
+
+    The first time everything is read, as a stream. Then each run reads what changed since: changed
+    keys, new and changed records, deletes. A resource in which nothing changed costs two requests.
+    See ``docs/copies.md`` for what is guaranteed, and how to run it every night.
+
+    Parameters
+    ----------
+    source
+        The client of one ODS, or a frame of districts, as :meth:`EdFiClient.batch_get_all` takes
+        them.
+    endpoints
+        The resources, such as ``["ed-fi/students"]``; by default all resources and descriptors that
+        each ODS lists in its own documents.
+    into
+        A folder, or the URL of an object store (``s3://...``) that Polars or Delta can write to.
+    format
+        ``"parquet"``: a file ``{into}/ed-fi/students/{key}.parquet`` for each district
+        (``data.parquet`` for a client), which is replaced at once. ``"delta"`` (extra
+        ``polars-edfi[delta]``): a table ``{into}/ed-fi/students``, partitioned by ``key_col``.
+    key_col
+        What tells the districts of a frame apart; it is the first column of their copies.
+    verify
+        ``"count"``: the copy is compared with the server's count, and read anew where they
+        disagree. ``"full"``: everything is read and compared, which also finds what vanished from
+        sight while as much came into it. ``None``: neither.
+    full
+        Read everything anew.
+    overlap
+        How many change versions each window goes back before the newest one that was told the last
+        time: a write that commits late has a version below that. 400 by default, which a page of
+        500 records holds. 0 is right for snapshots.
+    storage_options
+        Of the object store, as Polars and Delta take them.
+    client
+        For a frame of districts what its rows do not bring: timeouts, ``allow_http``, an API
+        version, credentials. By default a client without any settings.
+    **options
+        Those of :class:`polars_edfi.options.SyncOptions`.
+
+    Returns
+    -------
+    DataFrame
+        One row for each resource of each district: ``key_col`` (for a frame), ``endpoint``,
+        ``status`` (String: null, or ``"error"``; then all numbers are null, and the copy is as it
+        was), ``message`` (String), ``mode`` (String: ``"full"``, ``"changes"``, ``"unchanged"``),
+        ``since`` and ``version`` (Int64: the change versions at which the window began, without its
+        overlap, and at which the next one begins; null where an ODS has no change queries, where
+        everything is read each time), ``rows`` (of the copy), ``written`` (rows that are new or
+        changed), ``deleted``, ``repaired`` (rows that the comparison added, changed or removed),
+        ``requests`` (those for this resource, Int64) and ``seconds`` (Float64).
+
+    Raises
+    ------
+    polars.exceptions.ColumnNotFoundError, polars.exceptions.SchemaError
+        A named column of the frame is not there, or has a type that it cannot have.
+    EdFiError
+        An argument is wrong, or another run is copying into the same place. All of these before
+        anything is sent. What goes wrong with a district, a resource or its copy is its row.
+    KeyboardInterrupt
+        After Ctrl-C. Copies that were brought up to date are; the others are as they were.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import polars as pl
+    >>> import polars_edfi as edfi
+    >>> with edfi.Sandbox(records=40) as ods, tempfile.TemporaryDirectory() as lake:
+    ...     _, url, key, secret = ods.districts().row(0)
+    ...     client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
+    ...     first = edfi.sync(client, ["ed-fi/students"], into=lake)
+    ...     ods.mutate("255901", "ed-fi/students", "insert", 2)
+    ...     second = edfi.sync(client, ["ed-fi/students"], into=lake)
+    ...     students = pl.read_parquet(f"{lake}/ed-fi/students/data.parquet")
+    >>> first.select("mode", "rows").row(0), second.select("mode", "written").row(0)
+    (('full', 10), ('changes', 2))
+    >>> students.height
+    12
+    """
+    given = dict(options)
+    _native.check_sync(**given)
+    settings = _native.defaults("sync") | given
+    if format not in ("parquet", "delta"):
+        msg = f'format must be "parquet" or "delta", got {format!r}'
+        raise EdFiError(msg)
+    if verify not in ("count", "full", None):
+        msg = f'verify must be "count", "full" or None, got {verify!r}'
+        raise EdFiError(msg)
+    if overlap is not None and (
+        isinstance(overlap, bool) or not isinstance(overlap, int) or overlap < 0
+    ):
+        msg = f"overlap must be a whole number >= 0, got {overlap!r}"
+        raise EdFiError(msg)
+    named = None if endpoints is None else _endpoints(endpoints)
+    keys, odss = _odss(source, key_col, client, settings)
+    place = places.as_text(into)
+    with only_run(place):
+        plan = Plan(
+            odss=odss,
+            endpoints=named,
+            open_copy=_opener(place, format, key_col, storage_options),
+            key_col=key_col if keys is not None else None,
+            verify=verify,
+            full=full,
+            overlap=OVERLAP if overlap is None else overlap,
+            options=settings,
+        )
+        return report.frame(run(plan), keys)
+
+
+def _endpoints(endpoints: str | Sequence[str]) -> list[str]:
+    """Check the names of resources; each is taken once."""
+    names = [endpoints] if isinstance(endpoints, str) else list(endpoints)
+    found: dict[str, None] = {}
+    for name in names:
+        plain = name.strip().strip("/") if isinstance(name, str) else ""
+        parts = plain.split("/")
+        if len(parts) != 2 or not all(part.strip(".") for part in parts) or "\\" in plain:  # noqa: PLR2004
+            msg = f'endpoints must be resources such as "ed-fi/students", got {name!r}'
+            raise EdFiError(msg)
+        found[plain] = None
+    return list(found)
+
+
+def _odss(
+    source: object, key_col: str | None, client: EdFiClient | None, settings: Mapping[str, object]
+) -> tuple[pl.Series | None, list[Ods]]:
+    if isinstance(source, pl.DataFrame):
+        if key_col is None:
+            msg = "key_col must name the column that tells the districts apart"
+            raise EdFiError(msg)
+        own = EdFiClient() if client is None else client
+        native_side(own)
+        return source[key_col], sources.of_frame(source, key_col, own, settings)
+    if not isinstance(source, EdFiClient):
+        msg = (
+            f"source must be an EdFiClient or a DataFrame of districts, not {type(source).__name__}"
+        )
+        raise EdFiError(msg)
+    if key_col is not None or client is not None:
+        msg = "key_col and client are for a frame of districts; source is a client"
+        raise EdFiError(msg)
+    return None, sources.of_client(source)
+
+
+def _opener(
+    place: str,
+    format_: str,
+    key_col: str | None,
+    storage_options: Mapping[str, str] | None,
+) -> Callable[[Ods, str], Copy]:
+    given = None if storage_options is None else dict(storage_options)
+    if format_ == "delta":
+        from polars_edfi._sync.delta import Tables
+
+        return Tables(place, key_col, given).open
+    return lambda ods, endpoint: ParquetFile(places.below(place, endpoint), ods.key, given)
