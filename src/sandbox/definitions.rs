@@ -29,6 +29,8 @@ pub(super) struct Definitions {
     resources: HashMap<String, Definition>,
     /// By the name of a schema, the endpoints whose items it can mean: one, or the kinds of an abstract one.
     endpoints_of: HashMap<String, Vec<String>>,
+    /// The descriptors that are served, the longest names first: what items are called, and endpoints.
+    descriptors: Vec<(String, String)>,
 }
 
 /// The abstract resource that schools, districts and the like are kinds of.
@@ -51,6 +53,7 @@ impl Definitions {
             schemas: Map::new(),
             resources: HashMap::new(),
             endpoints_of: HashMap::new(),
+            descriptors: Vec::new(),
         };
         for (name, updatable, key) in natural_keys() {
             let definition = Definition {
@@ -65,6 +68,12 @@ impl Definitions {
         }
         let kinds = known.organizations();
         known.endpoints_of.insert(ORGANIZATION.to_owned(), kinds);
+        let served = known.served().into_iter();
+        let descriptors = served.filter(|endpoint| is_descriptor(endpoint));
+        let named = descriptors.map(|endpoint| (known.item_name(endpoint), endpoint.to_owned()));
+        let mut named: Vec<_> = named.collect();
+        named.sort_by_key(|(_, endpoint)| std::cmp::Reverse(endpoint.len()));
+        known.descriptors = named;
         Ok(known)
     }
 
@@ -143,6 +152,13 @@ impl Definitions {
             .collect();
         served.sort_unstable();
         served
+    }
+
+    /// `ed-fi/gradeLevelDescriptors` for `WhenAssessedGradeLevelDescriptor`.
+    pub(super) fn descriptor(&self, member: &str) -> Option<&str> {
+        let mut descriptors = self.descriptors.iter();
+        let found = descriptors.find(|(name, _)| member.ends_with(name.as_str()));
+        found.map(|(_, endpoint)| endpoint.as_str())
     }
 
     /// Whether the resource stands in a document.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::definitions::{Definitions, is_descriptor, pascal};
+use super::definitions::{Definitions, pascal};
 use super::store::{Tables, digest_of};
 
 /// The descriptors of a district.
@@ -16,7 +16,7 @@ pub(super) struct Descriptors<'a> {
 impl Descriptors<'_> {
     /// Whether the member may have this value. Values of a descriptor that is in no document are not known.
     pub(super) fn exists(&self, member: &str, value: &str) -> bool {
-        let Some(endpoint) = self.endpoint(member) else {
+        let Some(endpoint) = self.definitions.descriptor(&pascal(member)) else {
             return true;
         };
         let Some(table) = self.tables.get(endpoint) else {
@@ -40,15 +40,5 @@ impl Descriptors<'_> {
                 };
                 is("codeValue", code) && is("namespace", namespace)
             })
-    }
-
-    /// `ed-fi/gradeLevelDescriptors` for `whenAssessedGradeLevelDescriptor`.
-    fn endpoint(&self, member: &str) -> Option<&str> {
-        let member = pascal(member);
-        let descriptors = self.definitions.served().into_iter();
-        descriptors
-            .filter(|endpoint| is_descriptor(endpoint))
-            .filter(|endpoint| member.ends_with(&self.definitions.item_name(endpoint)))
-            .max_by_key(|endpoint| endpoint.len())
     }
 }

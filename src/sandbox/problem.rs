@@ -5,6 +5,7 @@ use hyper::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::body::{Body, typed};
+use super::release::Release;
 
 /// The header that repeats a problem's correlation id.
 pub(super) const CORRELATION_ID: HeaderName = HeaderName::from_static("correlation-id");
@@ -21,6 +22,8 @@ struct Parts {
     detail: String,
     errors: Vec<String>,
     validation: Vec<(String, Vec<String>)>,
+    /// Status and message of releases before 7.2, where they are others.
+    old: Option<(StatusCode, String)>,
 }
 
 impl Problem {
@@ -32,7 +35,14 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             validation: Vec::new(),
+            old: None,
         }))
+    }
+
+    /// Sets what releases before 7.2 say.
+    fn old(mut self, status: StatusCode, message: String) -> Self {
+        self.0.old = Some((status, message));
+        self
     }
 
     /// Adds a sentence to `errors`.
@@ -63,6 +73,19 @@ impl Problem {
         problem
     }
 
+    /// 400: nothing is wrong with the body but descriptor values that do not exist: `missing` are the
+    /// descriptors and their values.
+    pub(super) fn descriptors(
+        errors: Vec<(String, Vec<String>)>,
+        missing: &[(String, String)],
+    ) -> Self {
+        let sentence = |(descriptor, value): &(String, String)| {
+            format!("Unable to resolve value '{value}' to an existing '{descriptor}' resource.")
+        };
+        let sentences: Vec<String> = missing.iter().map(sentence).collect();
+        Self::validation(errors).old(StatusCode::BAD_REQUEST, sentences.join(" "))
+    }
+
     /// 400: a PUT that would change a natural key that must not change.
     pub(super) fn key_change(item: &str) -> Self {
         let detail = format!(
@@ -89,10 +112,19 @@ impl Problem {
         let detail = format!(
             "Access to the resource could not be authorized. Hint: You may need to create a corresponding '{association}' item."
         );
-        Self::new(403, "security:authorization:", "Authorization Denied", detail).error(format!(
+        let error = format!(
             "No relationships have been established between the caller's education organization id claims and the \
              resource item's {person}UniqueId value."
-        ))
+        );
+        let old = format!("Authorization denied. {error}");
+        Self::new(
+            403,
+            "security:authorization:",
+            "Authorization Denied",
+            detail,
+        )
+        .error(error)
+        .old(StatusCode::FORBIDDEN, old)
     }
 
     /// 403: the client's claim set does not name the resource.
@@ -144,6 +176,10 @@ impl Problem {
             "Unresolved Reference",
             detail,
         )
+        .old(
+            StatusCode::BAD_REQUEST,
+            format!("Validation failed.\r\n\t{item} reference could not be resolved.\n"),
+        )
     }
 
     /// 409: other items refer to the one to delete.
@@ -156,6 +192,13 @@ impl Problem {
             "data-conflict:dependent-item-exists",
             "Dependent Item Exists",
             detail,
+        )
+        .old(
+            StatusCode::CONFLICT,
+            format!(
+                "The resource (or a subordinate entity of the resource) cannot be deleted because it is a \
+                 dependency of the '{item}' entity."
+            ),
         )
     }
 
@@ -241,31 +284,67 @@ impl Problem {
     }
 
     /// The answer, under this correlation id.
-    pub(super) fn into_response(self, correlation_id: &str) -> Response<Body> {
-        let parts = *self.0;
+    pub(super) fn into_response(self, correlation_id: &str, release: Release) -> Response<Body> {
+        let (status, mut body, kind) = if release.has_problem_details() {
+            let body = self.details();
+            (self.0.status, body, "application/problem+json")
+        } else {
+            let (status, body) = self.message();
+            (status, body, "application/json; charset=utf-8")
+        };
+        if release.has_correlation_ids() {
+            body["correlationId"] = correlation_id.into();
+        }
+        let bytes = body.to_string().into_bytes();
+        let mut response = typed(status, kind, bytes.into());
+        if let Ok(value) = HeaderValue::from_str(correlation_id) {
+            response.headers_mut().insert(CORRELATION_ID, value);
+        }
+        response
+    }
+
+    fn details(&self) -> Value {
+        let parts = &*self.0;
         let mut body = json!({
             "detail": parts.detail,
             "type": format!("urn:ed-fi:api:{}", parts.kind),
             "title": parts.title,
             "status": parts.status.as_u16(),
-            "correlationId": correlation_id,
         });
         if !parts.validation.is_empty() {
             let paths: Map<String, Value> = parts
                 .validation
-                .into_iter()
-                .map(|(path, texts)| (path, texts.into()))
+                .iter()
+                .map(|(path, texts)| (path.clone(), texts.clone().into()))
                 .collect();
             body["validationErrors"] = paths.into();
         }
         if !parts.errors.is_empty() {
-            body["errors"] = parts.errors.into();
+            body["errors"] = parts.errors.clone().into();
         }
-        let bytes = body.to_string().into_bytes();
-        let mut response = typed(parts.status, "application/problem+json", bytes.into());
-        if let Ok(value) = HeaderValue::from_str(correlation_id) {
-            response.headers_mut().insert(CORRELATION_ID, value);
+        body
+    }
+
+    /// What ODS/API 5.x to 7.1 say: one message, and what is wrong with a body by its members.
+    fn message(&self) -> (StatusCode, Value) {
+        let parts = &*self.0;
+        if let Some((status, message)) = &parts.old {
+            return (*status, json!({"message": message}));
         }
-        response
+        if !parts.validation.is_empty() {
+            let state: Map<String, Value> = parts
+                .validation
+                .iter()
+                .map(|(path, texts)| (path.replacen('$', "request", 1), texts.clone().into()))
+                .collect();
+            let body = json!({"message": "The request is invalid.", "modelState": state});
+            return (parts.status, body);
+        }
+        let message = if parts.errors.is_empty() {
+            parts.detail.clone()
+        } else {
+            parts.errors.join(" ")
+        };
+        (parts.status, json!({"message": message}))
     }
 }

@@ -57,6 +57,16 @@ impl Release {
         self.is_at_least(7, 0)
     }
 
+    /// Whether errors are problem details (RFC 9457), and not a message.
+    pub(super) fn has_problem_details(self) -> bool {
+        self.is_at_least(7, 2)
+    }
+
+    /// Whether the body of an error has a correlation id.
+    pub(super) fn has_correlation_ids(self) -> bool {
+        self.is_at_least(7, 0)
+    }
+
     /// Whether a token's information tells what may be done with which resource.
     pub(super) fn tells_operations(self) -> bool {
         self.is_at_least(7, 3)

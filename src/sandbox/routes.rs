@@ -14,6 +14,7 @@ use super::metadata;
 use super::problem::Problem;
 use super::query::Limits;
 use super::read::{Reader, no_item, wants_snapshot};
+use super::release::Release;
 use super::server::{Answer, Call, Shared, correlation_id};
 use super::write::{Writer, not_allowed};
 
@@ -37,8 +38,8 @@ impl Shared {
         number: usize,
     ) -> Result<Answer, Closed> {
         if let Err(seconds) = self.limiter.take() {
-            let mut answer =
-                Problem::too_many_requests().into_response(&correlation_id(&call.headers));
+            let mut answer = Problem::too_many_requests()
+                .into_response(&correlation_id(&call.headers), self.release);
             if let Some(seconds) = seconds {
                 answer.headers_mut().insert(RETRY_AFTER, seconds.into());
             }
@@ -58,7 +59,7 @@ impl Shared {
                         &call.body,
                         self.token_rules(),
                     ),
-                    status => Ok(fault_answer(status, retry_after)),
+                    status => Ok(fault_answer(status, retry_after, self.release)),
                 })
             }
             ["oauth", "token_info"] => {
@@ -95,7 +96,7 @@ impl Shared {
                         };
                         metadata::metadata(&about, path, &call.query, &call.headers, faults)
                     }
-                    status => Ok(fault_answer(status, faults.retry_after)),
+                    status => Ok(fault_answer(status, faults.retry_after, self.release)),
                 }
             }
             _ => Err(no_item()),
@@ -127,7 +128,9 @@ impl Shared {
         match verdict.before {
             Before::Nothing => {}
             Before::Close => return Err(Closed),
-            Before::Status(status) => return Ok(Ok(fault_answer(status, retry_after))),
+            Before::Status(status) => {
+                return Ok(Ok(fault_answer(status, retry_after, self.release)));
+            }
             Before::Redirect(location) => {
                 let mut answer = empty(StatusCode::FOUND);
                 if let Ok(location) = HeaderValue::from_str(&location) {
@@ -290,8 +293,9 @@ fn collection_of(call: &Call<'_>) -> Option<String> {
     }
 }
 
-fn fault_answer(status: u16, retry_after: Option<u32>) -> Response<Body> {
-    let mut answer = Problem::fault(status).into_response(&correlation_id(&HeaderMap::new()));
+fn fault_answer(status: u16, retry_after: Option<u32>, release: Release) -> Response<Body> {
+    let mut answer =
+        Problem::fault(status).into_response(&correlation_id(&HeaderMap::new()), release);
     if let Some(seconds) = retry_after.filter(|_| matches!(status, 429 | 503)) {
         answer.headers_mut().insert(RETRY_AFTER, seconds.into());
     }

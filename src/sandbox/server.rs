@@ -158,8 +158,9 @@ impl Shared {
             None if id.is_empty() => self.at_root(&call),
             None => Err(Problem::not_found("The specified data could not be found.")),
         };
-        let answer =
-            answer.unwrap_or_else(|problem| problem.into_response(&correlation_id(&call.headers)));
+        let answer = answer.unwrap_or_else(|problem| {
+            problem.into_response(&correlation_id(&call.headers), self.release)
+        });
         let answer = self.compressed(answer, &call.headers);
         self.log.update(number, |entry| {
             entry.status = Some(answer.status().as_u16())

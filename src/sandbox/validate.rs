@@ -16,6 +16,14 @@ pub(super) struct Validator<'a> {
     /// The values that descriptors may have; `None`: any.
     pub(super) descriptors: Option<Descriptors<'a>>,
     errors: Errors,
+    missing: Vec<(String, String)>,
+}
+
+/// What is wrong with a body.
+pub(super) struct Findings {
+    pub(super) errors: Errors,
+    /// The descriptors among these that do not exist, and their values.
+    pub(super) missing: Vec<(String, String)>,
 }
 
 impl<'a> Validator<'a> {
@@ -24,11 +32,12 @@ impl<'a> Validator<'a> {
             definitions,
             descriptors,
             errors: Errors::new(),
+            missing: Vec::new(),
         }
     }
 
     /// What is wrong with the body; empty where nothing is.
-    pub(super) fn validate(mut self, endpoint: &str, body: &Map<String, Value>) -> Errors {
+    pub(super) fn validate(mut self, endpoint: &str, body: &Map<String, Value>) -> Findings {
         match self.definitions.schema(endpoint) {
             Some(schema) => self.object(schema, body, "$"),
             None => {
@@ -39,7 +48,10 @@ impl<'a> Validator<'a> {
                 }
             }
         }
-        self.errors
+        Findings {
+            errors: self.errors,
+            missing: self.missing,
+        }
     }
 
     fn wrong(&mut self, path: &str, text: String) {
@@ -82,7 +94,9 @@ impl<'a> Validator<'a> {
                     && let (Some(known), Some(text)) = (&self.descriptors, value.as_str())
                     && !known.exists(name, text)
                 {
-                    let text = format!("{} value '{text}' does not exist.", pascal(name));
+                    let value = text.to_owned();
+                    let text = format!("{} value '{value}' does not exist.", pascal(name));
+                    self.missing.push((pascal(name), value));
                     self.wrong(path, text);
                 }
             }

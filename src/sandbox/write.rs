@@ -14,7 +14,7 @@ use super::district::District;
 use super::problem::Problem;
 use super::read::{etag_header, no_item, unquoted};
 use super::store::{Record, State, digest_of, id_text, read_id};
-use super::validate::Validator;
+use super::validate::{Findings, Validator};
 
 /// What is the same for all writes of a request.
 pub(super) struct Writer<'a> {
@@ -187,9 +187,15 @@ impl Writer<'_> {
             district,
             tables: &state.tables,
         });
-        let errors = Validator::new(definitions, descriptors).validate(endpoint, &posted.body);
+        let Findings { errors, missing } =
+            Validator::new(definitions, descriptors).validate(endpoint, &posted.body);
         if !errors.is_empty() {
-            return Err(Problem::validation(errors));
+            let lacks_descriptors = missing.len() == errors.len();
+            return Err(if lacks_descriptors {
+                Problem::descriptors(errors, &missing)
+            } else {
+                Problem::validation(errors)
+            });
         }
         for reference in &posted.references {
             let there = |target: &String| match state.tables.get(target) {

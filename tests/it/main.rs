@@ -17,6 +17,8 @@ mod sandbox;
 #[cfg(feature = "sandbox")]
 mod scan;
 #[cfg(feature = "sandbox")]
+mod send;
+#[cfg(feature = "sandbox")]
 mod support;
 #[cfg(feature = "sandbox")]
 mod tokens;

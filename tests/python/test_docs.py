@@ -43,6 +43,16 @@ def test_incremental(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "state.json").read_text())["since"] > 1
 
 
+def test_sending(tmp_path: Path) -> None:
+    names: dict[str, Any] = {"folder": tmp_path}
+    for block in blocks("docs/sending.md"):
+        exec(block, names)
+    assert names["plan"]["status"].unique().to_list() == ["dry_run"]
+    assert names["sent"].height > 150
+    assert names["failed"].height == 0
+    assert names["removed"]["status"].unique().to_list() == ["deleted"]
+
+
 def test_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with edfi.Sandbox(["255901"], 20) as ods:

@@ -169,7 +169,7 @@ impl EdFiClient {
             verb: Verb::Post {
                 payload_col: payload_col.to_owned(),
                 posters: endpoints.iter().map(poster).collect(),
-                options: post,
+                options: Box::new(post),
             },
             ..self.job(endpoints, key_col, (*rounds, order), context)?
         };

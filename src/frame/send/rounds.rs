@@ -15,7 +15,7 @@ use super::rows::{Part, Pass, PassRow, Verb};
 use crate::frame::metadata::no_dependencies;
 use crate::frame::outcome::Outcome;
 use crate::frame::run::{RowOperation, for_each_chain};
-use crate::openapi::Identity;
+use crate::openapi::{Identity, is_descriptor};
 use crate::{Failure, runtime};
 
 /// One ODS and how far its rows are.
@@ -24,6 +24,8 @@ struct Sending<'a> {
     job: &'a Arc<Job>,
     ods: &'a Ods,
     plan: &'a Plan,
+    /// What tells the items of each frame apart; `None` where no document says it.
+    identities: Vec<Option<Arc<Identity>>>,
     /// How many rows were accepted so far.
     accepted: AtomicUsize,
 }
@@ -77,6 +79,7 @@ pub(super) async fn send(router: &Router, job: &Arc<Job>, ods: &Ods) {
         job,
         ods,
         plan: &plan,
+        identities: identities(job, ods).await,
         accepted: AtomicUsize::new(0),
     };
     match job.commit {
@@ -106,13 +109,45 @@ async fn plan(job: &Job, ods: &Ods) -> Result<Plan, Failure> {
     })
 }
 
+/// What tells the items of each frame apart.
+async fn identities(job: &Job, ods: &Ods) -> Vec<Option<Arc<Identity>>> {
+    let mut identities = vec![None; job.endpoints.len()];
+    let is_asked = match &job.verb {
+        Verb::Post { options, .. } => job.commit && options.order_by_col.is_none(),
+        Verb::Delete { .. } => false,
+    };
+    let mut is_told = true;
+    for (endpoint, identity) in job.endpoints.iter().zip(&mut identities) {
+        // Whoever asks a silent server for each of many waits for each of many.
+        if !is_asked || !(is_told || is_descriptor(endpoint)) {
+            continue;
+        }
+        match job.metadata(&ods.access).identity(endpoint).await {
+            Ok(found) => *identity = found,
+            Err(failure) => {
+                is_told = false;
+                log::warn!(
+                    "rows of one item may overtake each other, since the ODS does not say what \
+                     identifies them: {failure}"
+                );
+            }
+        }
+    }
+    identities
+}
+
 impl Sending<'_> {
     /// Says of each row when it would be sent.
     async fn look(&self) {
         for (frame, level) in self.plan.levels.iter().enumerate() {
             while let Some(Taken { part, rows }) = self.router.next(self.ods, frame).await {
-                for row in rows {
-                    let outcome = match part.check(row) {
+                let of = part.clone();
+                let check = move || {
+                    let checked = rows.into_par_iter().map(|row| (row, of.check(row)));
+                    checked.collect::<Vec<_>>()
+                };
+                for (row, checked) in runtime::compute(check).await.unwrap_or_default() {
+                    let outcome = match checked {
                         Ok(()) => Outcome {
                             message: Some(format!("level {level}")),
                             ..Outcome::dry_run()
@@ -207,10 +242,7 @@ impl Sending<'_> {
         log::debug!("level {level}: {endpoint}");
         let progress = &self.job.context.control.progress;
         progress.set_stage(format!("level {level}"));
-        let identity = match self.job.verb {
-            Verb::Post { .. } => self.identity(endpoint).await,
-            Verb::Delete { .. } => None,
-        };
+        let identity = &self.identities[frame];
         loop {
             let chains = self.chains(taken, identity.clone(), waiting).await;
             let (left, next) = join(
@@ -224,19 +256,6 @@ impl Sending<'_> {
                 None => return,
             }
         }
-    }
-
-    /// What tells items apart; `None` where no document says it.
-    async fn identity(&self, endpoint: &str) -> Option<Arc<Identity>> {
-        let metadata = self.job.metadata(&self.ods.access);
-        let identity = metadata.identity(endpoint).await;
-        identity.unwrap_or_else(|failure| {
-            log::warn!(
-                "{endpoint}: rows of one item may overtake each other, since the ODS does not say \
-                 what identifies them: {failure}"
-            );
-            None
-        })
     }
 
     /// Rows in chains, but for those whose chain waits already: they join it.

@@ -20,7 +20,7 @@ use crate::{Failure, Result};
 pub(super) enum Verb {
     Post {
         payload_col: String,
-        options: PostOptions,
+        options: Box<PostOptions>,
         /// One for each frame.
         posters: Vec<Poster>,
     },
