@@ -70,8 +70,8 @@ fn rounds(df: &DataFrame) -> Vec<u32> {
 
 fn enrolment(student: &str, school: &Value) -> Value {
     json!({
-        "entryDate": "2024-08-20",
-        "entryGradeLevelDescriptor": "uri://ed-fi.org/GradeLevelDescriptor#Ninth grade",
+        "entryDate": "2024-08-15",
+        "entryGradeLevelDescriptor": "uri://ed-fi.org/GradeLevelDescriptor#Fifth grade",
         "schoolReference": {"schoolId": school["schoolId"]},
         "studentReference": {"studentUniqueId": student},
     })
@@ -81,7 +81,7 @@ fn enrolment(student: &str, school: &Value) -> Value {
 async fn people_are_sent_again_after_their_enrolment() {
     let ods = strict();
     let client = client(&ods);
-    let school = bodies(&ods, SCHOOLS).remove(0);
+    let school = ods.items(DISTRICTS[0], SCHOOLS).remove(0);
     let student = |name: &str| {
         json!({"studentUniqueId": name, "birthDate": "2010-01-01", "firstName": "A",
             "lastSurname": "B"})
