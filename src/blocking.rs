@@ -10,7 +10,7 @@ use crate::runtime::{AtWork, Threads};
 use crate::{
     BatchOptions, ChangeOptions, ChangeVersions, Changes, DeleteOptions, GetAllOptions,
     GetByIdOptions, Outcome, PostOptions, RemoveOptions, ResourceFrame, Result, ScanOptions,
-    SchemaOptions, SendOptions, Since, TokenOptions,
+    SchemaOptions, SendOptions, Since, TokenOptions, ValidateOptions,
 };
 
 /// [`EdFiClient`](crate::EdFiClient), each call waited for.
@@ -130,6 +130,19 @@ impl EdFiClient {
         options: &BatchOptions,
     ) -> Result<DataFrame> {
         let call = self.0.batch_permissions(districts, key_col, options);
+        Threads::get()?.block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::validate`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn validate(
+        &self,
+        frames: &[(String, DataFrame)],
+        options: &ValidateOptions,
+    ) -> Result<DataFrame> {
+        let call = self.0.validate(frames, options);
         Threads::get()?.block_on(call)
     }
 

@@ -63,8 +63,8 @@ pub use client::{
 pub use error::{Error, Failure, Result};
 pub use frame::{
     BatchOptions, ChangeOptions, Changes, DeleteOptions, GetAllOptions, GetByIdOptions, OnShort,
-    Outcome, PostOptions, RemoveOptions, ResourceFrame, Scan, ScanOptions, SchemaChoice,
-    SchemaOptions, SendOptions, Since, TokenOptions, summary,
+    Outcome, PostOptions, RemoveOptions, ResourceFrame, Rule, Scan, ScanOptions, SchemaChoice,
+    SchemaOptions, SendOptions, Since, TokenOptions, ValidateOptions, summary,
 };
 pub use journal::{JournalOptions, JournalSync, read_journal};
 pub use lake::apply_changes;

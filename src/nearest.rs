@@ -19,6 +19,20 @@ pub(crate) fn nearest_endpoint<'a>(
     alike.min().map(|(_, _, known)| known)
 }
 
+/// The name most like an unknown one, if any is like it, whatever their case.
+pub(crate) fn nearest_name<'a>(
+    unknown: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let lower = unknown.to_lowercase();
+    let errors = (lower.len() / LETTERS_PER_ERROR).clamp(1, LETTERS_PER_ERROR);
+    let all = known.into_iter();
+    let near = all.map(|known| (distance(&lower, &known.to_lowercase()), known));
+    near.filter(|(wrong, _)| *wrong <= errors)
+        .min()
+        .map(|(_, known)| known)
+}
+
 /// Namespace and name, in lower case.
 fn split(endpoint: &str) -> (String, String) {
     let lower = endpoint.to_lowercase();

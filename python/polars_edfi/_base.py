@@ -27,6 +27,7 @@ class ClientBase:
     """The native client, and the last batch."""
 
     _native: _native.Client
+    _endpoint: str | None
     _last: Batch | None = None
 
     @property
@@ -35,10 +36,10 @@ class ClientBase:
         return None if self._last is None else self._last.rows
 
     def _batch(
-        self, function: Callable[..., pl.DataFrame], df: pl.DataFrame, **arguments: Any
+        self, function: Callable[..., pl.DataFrame], frames: object, **arguments: Any
     ) -> pl.DataFrame:
         call = self._last = _native.Call()
-        rows = function(self._native, call, df, **arguments)
+        rows = function(self._native, call, frames, **arguments)
         warn(call, stacklevel=4)
         return rows
 

@@ -1,16 +1,20 @@
-"""What is known before anything is sent: what credentials may do."""
+"""What is known before anything is sent: permissions, and what is wrong with payloads."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Unpack
+from collections.abc import Mapping
+from typing import Unpack
+
+import polars as pl
 
 from polars_edfi import _native
 from polars_edfi._base import ClientBase
+from polars_edfi._errors import EdFiError
 from polars_edfi._signatures import with_options
-from polars_edfi.options import RowOptions
+from polars_edfi.options import RowOptions, ValidateOptions
 
-if TYPE_CHECKING:
-    import polars as pl
+Frame = pl.DataFrame | pl.LazyFrame
+Frames = Frame | Mapping[str, Frame]
 
 
 class Preflight(ClientBase):
@@ -97,3 +101,76 @@ class Preflight(ClientBase):
         ['Sandbox', 'Sandbox']
         """
         return self._batch(_native.batch_permissions, df, key_col=key_col, **options)
+
+    @with_options("validate", ValidateOptions)
+    def validate(
+        self, frames: Frames, *, endpoint: str | None = None, **options: Unpack[ValidateOptions]
+    ) -> pl.DataFrame:
+        """Check payloads before they are sent: all findings of all rows.
+
+        Nothing is written. The ODS's OpenAPI documents are fetched, and what rows refer to is
+        looked for: each collection is read once at most, its key columns only, or asked by key
+        where that takes fewer requests. What rows of the same call bring counts as there, unless
+        they have errors themselves. Each row is checked against its own ODS.
+
+        Parameters
+        ----------
+        frames
+            ``{endpoint: frame}``, DataFrames or LazyFrames (which are collected), or one frame.
+        endpoint
+            The resource of a single frame; the runner's own by default.
+        **options
+            Those of :class:`polars_edfi.options.ValidateOptions`.
+
+        Returns
+        -------
+        DataFrame
+            One row for each finding, in the order of frames and rows; none where all is well:
+            ``endpoint`` (String), ``row_index`` (the position in its frame), ``row_id``,
+            ``severity`` (String: ``"error"``, which the server would refuse, or ``"warning"``),
+            ``rule`` (String: ``"schema"``, ``"keys"``, ``"descriptors"``, ``"references"``),
+            ``path`` (String: ``"$.scoreResults[2].result"``; of a missing property its own) and
+            ``detail`` (String). What could not be checked, such as a collection that these
+            credentials must not read, is a warning with a null ``row_index``. The details of
+            descriptors and references hold values of the payload.
+
+        Raises
+        ------
+        polars.exceptions.ColumnNotFoundError, polars.exceptions.SchemaError, EdFiError
+            As in :meth:`batch_post_payload`, before anything is sent.
+        KeyboardInterrupt
+            After Ctrl-C, without findings.
+
+        Notes
+        -----
+        ODSs find descriptors in any case: a value that differs in case only is a warning. Where the
+        ODS serves no OpenAPI document, only whether payloads are JSON is known.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_edfi as edfi
+        >>> df = pl.DataFrame({"payload": ['{"studentUniqueId": "1", "firstname": "Ada"}']})
+        >>> with edfi.Sandbox(districts=["255901"], records=1) as ods:
+        ...     url, key, secret = ods.districts().row(0)[1:]
+        ...     client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
+        ...     findings = client.validate(df, endpoint="ed-fi/students")
+        >>> findings.filter(severity="error")["path"].to_list()
+        ['$.birthDate', '$.firstName', '$.lastSurname']
+        """
+        named = _named(frames, endpoint)
+        return self._batch(_native.validate, named, **options)
+
+
+def _named(frames: Frames, endpoint: str | None) -> list[tuple[str | None, pl.DataFrame]]:
+    """Give endpoints and their frames; a frame alone may be of the client's own."""
+    if not isinstance(frames, Mapping):
+        return [(endpoint, _collected(frames))]
+    if endpoint is not None:
+        msg = "endpoint is for a single frame; a dict of frames names its endpoints itself"
+        raise EdFiError(msg)
+    return [(name, _collected(frame)) for name, frame in frames.items()]
+
+
+def _collected(frame: Frame) -> pl.DataFrame:
+    return frame.collect() if isinstance(frame, pl.LazyFrame) else frame

@@ -392,6 +392,27 @@ class PostOptions(EndpointOption, CommitOption, RetryOptions, total=False):
     """Those of :meth:`EdFiClient.post_payload`."""
 
 
+class ValidateOption(TypedDict, total=False):
+    """Whether rows are checked before they are sent."""
+
+    validate: bool
+    """Whether rows are checked as :meth:`EdFiClient.validate` does; those with errors are not sent,
+    and say ``invalid: <path>: <detail> (and n more)``. A dry run then reads what the checks
+    need."""
+
+
+class ValidateOptions(RowOptions, total=False):
+    """Those of :meth:`EdFiClient.validate`."""
+
+    payload_col: str
+    """The column of payloads: String (JSON) or Struct."""
+    rules: str | Sequence[Literal["schema", "keys", "descriptors", "references"]]
+    """What is checked. ``"schema"``: JSON, and what the OpenAPI document says of it; names that it
+    does not know are warnings. ``"keys"``: the same natural key in several rows with different
+    payloads (a warning), the same key twice within a list. ``"descriptors"``, ``"references"``:
+    what neither the ODS nor the rows themselves have."""
+
+
 class BatchPostOptions(
     EndpointOption,
     RowOptions,
@@ -399,6 +420,7 @@ class BatchPostOptions(
     DetailsOption,
     RetryOptions,
     JournalOptions,
+    ValidateOption,
     total=False,
 ):
     """Those of :meth:`EdFiClient.batch_post_payload`."""

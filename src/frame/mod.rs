@@ -20,6 +20,7 @@ mod run;
 mod send;
 mod summary;
 mod tokens;
+mod validate;
 
 pub use delete::DeleteOptions;
 pub use get_by_id::GetByIdOptions;
@@ -38,3 +39,4 @@ pub(crate) use read::{ID, plain_id};
 pub use send::{RemoveOptions, ResourceFrame, SendOptions};
 pub use summary::summary;
 pub use tokens::TokenOptions;
+pub use validate::{Rule, ValidateOptions};

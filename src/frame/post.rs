@@ -1,5 +1,6 @@
 //! Payloads to an ODS: each row an upsert with a result of its own.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,9 @@ pub struct PostOptions {
     pub allow_statuses: Vec<(u16, Option<String>)>,
     /// Whether the result tells the single errors of refused rows.
     pub details: bool,
+    /// Whether rows are checked as [`EdFiClient::validate`] does, and those with errors stay here.
+    /// A dry run then reads what the checks need.
+    pub validate: bool,
     /// Whether to post again where a connection broke after the payload was sent. An upsert done
     /// twice leaves what one leaves.
     pub retry_broken: bool,
@@ -66,6 +70,7 @@ impl Default for PostOptions {
             retry_backoff: Duration::from_secs(1),
             allow_statuses: Vec::new(),
             details: false,
+            validate: false,
             retry_broken: false,
             journaling: JournalOptions::default(),
         }
@@ -177,8 +182,13 @@ impl EdFiClient {
             let (client, df, options) = (self.clone(), df.clone(), options.clone());
             let (payload_col, keys) = (payload_col.to_owned(), keys.cloned());
             let new = move || Posts::new(&client, &df, &payload_col, keys, &options);
-            Arc::new(runtime::compute(new).await??)
+            runtime::compute(new).await??
         };
+        let invalid = match options.validate {
+            true => self.invalid_rows(df, payload_col, options).await?,
+            false => HashMap::new(),
+        };
+        let posts = Arc::new(Posts { invalid, ..posts });
         let rows = posts.rows.active.clone();
         if options.commit {
             posts.rows.check_complete(df)?;
@@ -205,6 +215,8 @@ struct Posts {
     keys: Option<Keys>,
     order_by: Option<Keys>,
     poster: Poster,
+    /// What is the matter with rows that were checked.
+    invalid: HashMap<usize, Failure>,
 }
 
 impl Posts {
@@ -227,6 +239,7 @@ impl Posts {
             payloads,
             keys,
             order_by,
+            invalid: HashMap::new(),
         })
     }
 }
@@ -240,12 +253,17 @@ impl RowOperation for Posts {
     }
 
     fn prepare(&self, row: usize) -> Result<(Access, Bytes), Failure> {
-        Ok((self.rows.access(row)?, self.payloads.get(row)?))
+        let request = (self.rows.access(row)?, self.payloads.get(row)?);
+        match self.invalid.get(&row) {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(request),
+        }
     }
 
     fn check(&self, row: usize) -> Result<(), Failure> {
         self.rows.check(row)?;
-        self.payloads.get(row).map(drop)
+        self.payloads.get(row)?;
+        self.invalid.get(&row).cloned().map_or(Ok(()), Err)
     }
 
     async fn send(&self, (access, payload): (Access, Bytes)) -> Outcome {

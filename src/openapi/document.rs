@@ -12,10 +12,11 @@ use serde_json::{Map, Value};
 
 use super::identity::Identity;
 use super::keys::key_fields;
-use super::places::{Parameter, is_identity};
+use super::places::{Parameter, is_identity, schema_of};
 use super::record::{Kind, Record};
 use super::resolve::Resolver;
 use super::types::TypeReader;
+use super::validate::{Compiler, Schemas, schema_key};
 
 /// What stands below a collection and is none itself.
 const BELOW: [&str; 3] = ["deletes", "keyChanges", "partitions"];
@@ -24,6 +25,7 @@ const BELOW: [&str; 3] = ["deletes", "keyChanges", "partitions"];
 #[derive(Debug, PartialEq)]
 pub(crate) struct Document {
     resources: Vec<Arc<Resource>>,
+    schemas: Schemas,
 }
 
 /// One resource, such as `ed-fi/students`, or one descriptor.
@@ -39,6 +41,10 @@ pub(crate) struct Resource {
     pub(crate) has_deletes: bool,
     /// The query parameters of the collection.
     pub(crate) params: Vec<Box<str>>,
+    /// What references to its items call its schema, as [`schema_key`] writes it.
+    pub(crate) schema: Option<Box<str>>,
+    /// The schema of what is posted to it, among those of the document.
+    pub(crate) body: Option<usize>,
     /// What its records are made of; `None` where the document does not say.
     pub(crate) record: Option<Record>,
 }
@@ -65,7 +71,14 @@ impl Document {
                 resources.push(Arc::new(resource));
             }
         }
-        Some(Self { resources })
+        Some(Self {
+            resources,
+            schemas: reader.compiler.finish(),
+        })
+    }
+
+    pub(crate) fn schemas(&self) -> &Schemas {
+        &self.schemas
     }
 
     pub(crate) fn resources(&self) -> &[Arc<Resource>] {
@@ -137,6 +150,7 @@ fn collection(path: &str) -> Option<&str> {
 struct DocumentReader<'a> {
     resolver: Resolver<'a>,
     types: TypeReader<'a>,
+    compiler: Compiler<'a>,
     tags: HashMap<&'a str, &'a str>,
 }
 
@@ -148,6 +162,7 @@ impl<'a> DocumentReader<'a> {
         Self {
             resolver,
             types: TypeReader::new(resolver),
+            compiler: Compiler::new(resolver),
             tags: tags.collect(),
         }
     }
@@ -184,6 +199,8 @@ impl<'a> DocumentReader<'a> {
             false => schema
                 .and_then(|schema| Identity::of(self.resolver, schema, &params, record.as_ref())),
         };
+        let posted = item.get("post").and_then(|post| self.posted_schema(post));
+        let name = schema.or(posted).map(schema_of).unwrap_or_default();
         let tag = get["tags"][0].as_str().and_then(|tag| self.tags.get(tag));
         let description = tag.copied().or_else(|| described(get));
         Some(Resource {
@@ -195,6 +212,8 @@ impl<'a> DocumentReader<'a> {
             identity: identity.map(Arc::new),
             has_deletes: paths.contains_key(&format!("{}/deletes", path.trim_end_matches('/'))),
             params: params.iter().map(|param| param.name.into()).collect(),
+            schema: (!name.is_empty()).then(|| schema_key(name).into()),
+            body: posted.map(|schema| self.compiler.compile(schema)),
             record,
         })
     }
@@ -205,17 +224,20 @@ impl<'a> DocumentReader<'a> {
         let good = ["200", "2XX", "2xx", "default"];
         let response = good.iter().find_map(|status| responses.get(status))?;
         let response = self.resolver.follow(response);
-        let schema = match response.get("content").and_then(Value::as_object) {
-            Some(content) => {
-                let plain = content.get("application/json");
-                let json = || content.iter().find(|(name, _)| name.contains("json"));
-                let media = plain.or_else(|| json().map(|(_, media)| media));
-                media.or_else(|| content.values().next())?.get("schema")?
-            }
-            // Swagger 2
-            None => response.get("schema")?,
-        };
-        self.resolver.items(schema, 0)
+        self.resolver.items(json_schema(response)?, 0)
+    }
+
+    /// The schema of what is posted to the collection.
+    fn posted_schema(&self, post: &'a Value) -> Option<&'a Value> {
+        if let Some(body) = post.get("requestBody") {
+            return json_schema(self.resolver.follow(body));
+        }
+        // Swagger 2
+        let parameters = post.get("parameters")?.as_array()?.iter();
+        let mut parameters = parameters.map(|parameter| self.resolver.follow(parameter));
+        parameters
+            .find(|parameter| parameter["in"] == "body")?
+            .get("schema")
     }
 }
 
@@ -225,4 +247,15 @@ fn described(value: &Value) -> Option<&str> {
         .or_else(|| value.get("summary"))?
         .as_str()?;
     (!text.trim().is_empty()).then(|| text.trim())
+}
+
+/// The schema of a body: of its JSON in OpenAPI 3, in Swagger 2 of all that there is.
+fn json_schema(body: &Value) -> Option<&Value> {
+    let Some(content) = body.get("content").and_then(Value::as_object) else {
+        return body.get("schema");
+    };
+    let plain = content.get("application/json");
+    let json = || content.iter().find(|(name, _)| name.contains("json"));
+    let media = plain.or_else(|| json().map(|(_, media)| media));
+    media.or_else(|| content.values().next())?.get("schema")
 }

@@ -179,7 +179,7 @@ impl KeyField {
         })
     }
 
-    fn is_same(&self, one: &str, two: &str) -> bool {
+    pub(crate) fn is_same(&self, one: &str, two: &str) -> bool {
         one == two || self.comparison.canonical(one) == self.comparison.canonical(two)
     }
 }

@@ -12,6 +12,7 @@
 //! | `keys` | the properties that identify a record, for people to read |
 //! | `record` | the types themselves, and how those of two documents are widened |
 //! | `dependencies` | the order in which resources can be written |
+//! | `validate` | the rules for what a resource is sent, compiled |
 //! | `params` | names of query parameters checked against a resource's own |
 
 mod dependencies;
@@ -27,6 +28,7 @@ mod places;
 mod record;
 mod resolve;
 mod types;
+pub(crate) mod validate;
 
 pub(crate) use dependencies::{Dependencies, Level};
 pub(crate) use document::{Document, Resource, is_descriptor};

@@ -214,7 +214,7 @@ pub(super) fn last(path: &str) -> &str {
 }
 
 /// The name of the schema that a property refers to.
-fn schema_of(property: &Value) -> &str {
+pub(super) fn schema_of(property: &Value) -> &str {
     let direct = property.get("$ref").and_then(Value::as_str);
     let reference = direct.or_else(|| property["allOf"][0]["$ref"].as_str());
     let name = reference.and_then(|text| text.rsplit('/').next());

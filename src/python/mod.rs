@@ -58,23 +58,23 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<news::Limiter>()?;
     module.add_class::<news::Watch>()?;
     add_functions!(module;
-            options::defaults,
-            tokens::fetch_token, tokens::batch_fetch_tokens,
-            reads::get_all, reads::batch_get_all,
-            items::get_by_id, items::batch_get_by_id,
-            items::delete_by_id, items::batch_delete_by_id,
-            writes::post_payload, writes::batch_post_payload,
-            changes::available_change_versions, changes::deletes, changes::key_changes,
-            changes::changes,
-    preflight::permissions, preflight::batch_permissions,
-            metadata::resources, metadata::dependencies, metadata::schema, metadata::count,
-            news::district_clients, news::check_sync,
-            send::send, send::remove,
-            journal::read_journal,
-        frames::flatten, frames::unflatten, frames::summary, frames::columns_of, frames::apply_changes,
-            plugin_arguments::plugin_arguments,
-            registry::register_scan, registry::registered_scan,
-        );
+        options::defaults,
+        tokens::fetch_token, tokens::batch_fetch_tokens,
+        reads::get_all, reads::batch_get_all,
+        items::get_by_id, items::batch_get_by_id,
+        items::delete_by_id, items::batch_delete_by_id,
+        writes::post_payload, writes::batch_post_payload,
+        changes::available_change_versions, changes::deletes, changes::key_changes,
+        changes::changes,
+        preflight::permissions, preflight::batch_permissions, preflight::validate,
+        metadata::resources, metadata::dependencies, metadata::schema, metadata::count,
+        news::district_clients, news::check_sync,
+        send::send, send::remove,
+        journal::read_journal,
+    frames::flatten, frames::unflatten, frames::summary, frames::columns_of, frames::apply_changes,
+        plugin_arguments::plugin_arguments,
+        registry::register_scan, registry::registered_scan,
+    );
     #[cfg(feature = "sandbox")]
     module.add_class::<sandbox::Sandbox>()?;
     // Nobody imports all of it, and the stub would have to list it once more.

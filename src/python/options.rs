@@ -11,6 +11,7 @@ use crate::client::EdFiClientBuilder;
 use crate::{
     BatchOptions, ChangeOptions, DeleteOptions, EdFiClient, GetAllOptions, GetByIdOptions,
     JournalOptions, PostOptions, RemoveOptions, SchemaOptions, SendOptions, Since, TokenOptions,
+    ValidateOptions,
 };
 
 /// The options of a call by name, with their defaults: what signatures and docstrings show.
@@ -32,6 +33,7 @@ pub(crate) fn defaults<'py>(py: Python<'py>, call: &str) -> PyResult<Bound<'py, 
         "deletes" | "key_changes" => of(py, change_window),
         "changes" => of(py, changes),
         "batch_permissions" => of(py, batch_permissions),
+        "validate" => of(py, validate),
         "schema" => of(py, schema),
         "count" => of(py, count),
         "scan" => of(py, scan),
@@ -112,7 +114,7 @@ pub(super) fn batch_post_payload(a: &mut Arguments<'_>) -> PyResult<(PostOptions
     let mut post = PostOptions::default();
     options!(a, post.batch; endpoint);
     rows(a, &mut post.batch)?;
-    options!(a, post; commit, details, order_by_col, keep_server_fields);
+    options!(a, post; commit, details, order_by_col, keep_server_fields, validate);
     retries(a, &mut post)?;
     journal(a, &mut post.journaling)?;
     Ok((post, progress(a)?))
@@ -174,6 +176,13 @@ pub(super) fn batch_permissions(a: &mut Arguments<'_>) -> PyResult<(BatchOptions
     let mut batch = BatchOptions::default();
     rows(a, &mut batch)?;
     Ok((batch, progress(a)?))
+}
+
+pub(super) fn validate(a: &mut Arguments<'_>) -> PyResult<(ValidateOptions, Progress)> {
+    let mut validate = ValidateOptions::default();
+    options!(a, validate; payload_col, rules);
+    rows(a, &mut validate.batch)?;
+    Ok((validate, progress(a)?))
 }
 
 pub(super) fn schema(a: &mut Arguments<'_>) -> PyResult<SchemaOptions> {

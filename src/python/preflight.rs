@@ -1,11 +1,13 @@
 //! What is known before anything is sent.
 
+use polars::prelude::DataFrame;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::arguments::read;
 use super::call::{Call, run, run_batch};
 use super::client::Client;
+use super::errors::raise;
 use super::exchange::PyDataFrame;
 use super::options;
 use super::values::Frame;
@@ -39,4 +41,34 @@ pub(crate) fn batch_permissions(
         (&progress, "asking for permissions", "districts"),
         future,
     )
+}
+
+/// See `EdFiClient.validate`: endpoints and their frames.
+#[pyfunction]
+#[pyo3(signature = (client, call, frames, **given))]
+pub(crate) fn validate(
+    client: &Client,
+    call: &Bound<'_, Call>,
+    frames: Vec<(Option<String>, Frame)>,
+    given: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Py<PyAny>> {
+    let (mut options, progress) = read(call.py(), given, options::validate)?;
+    options.batch.control = call.get().control();
+    let frames = named(client, call.py(), frames)?;
+    let future = client.0.validate(&frames, &options);
+    run_batch(call, (&progress, "validating payloads", "rows"), future)
+}
+
+/// Endpoints and their frames; a frame without one is of the client's own.
+fn named(
+    client: &Client,
+    py: Python<'_>,
+    frames: Vec<(Option<String>, Frame)>,
+) -> PyResult<Vec<(String, DataFrame)>> {
+    let frames = frames.into_iter().map(|(endpoint, frame)| {
+        let endpoint = client.0.endpoint_or(endpoint.as_deref());
+        let endpoint = endpoint.map_err(|error| raise(py, error))?;
+        Ok((endpoint, frame.0))
+    });
+    frames.collect()
 }

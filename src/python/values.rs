@@ -13,7 +13,7 @@ use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyMapping, PyString};
 use super::arguments::{Argument, kind};
 use super::errors::raise;
 use super::exchange::{self, PyDataFrame};
-use crate::{Error, JournalSync, OnShort, Paging, SchemaChoice, Secret};
+use crate::{Error, JournalSync, OnShort, Paging, Rule, SchemaChoice, Secret};
 
 const STATUSES: RangeInclusive<u16> = 100..=599;
 
@@ -455,6 +455,28 @@ macro_rules! words {
     )+};
 }
 words!(Paging, OnShort, JournalSync);
+
+/// The rules of a validation.
+impl Argument for Vec<Rule> {
+    fn must_be() -> String {
+        format!("a sequence of {}", Rule::CHOICES)
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        let Some(values) = many(value)? else {
+            return Ok(None);
+        };
+        let rules = values.iter().map(|value| {
+            let word = String::read(value)?;
+            Ok(word.and_then(|word| word.parse().ok()))
+        });
+        rules.collect()
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        shown(py, self.iter().map(ToString::to_string).collect())
+    }
+}
 
 impl Argument for SchemaChoice {
     fn must_be() -> String {

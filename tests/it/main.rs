@@ -23,4 +23,6 @@ mod support;
 #[cfg(feature = "sandbox")]
 mod tokens;
 #[cfg(feature = "sandbox")]
+mod validate;
+#[cfg(feature = "sandbox")]
 mod writes;

@@ -37,6 +37,7 @@ CALLS: list[tuple[str, type, Callable[..., Any]]] = [
     ("key_changes", options.DeletesOptions, Client.key_changes),
     ("changes", options.ChangesOptions, Client.changes),
     ("batch_permissions", options.RowOptions, Client.batch_permissions),
+    ("validate", options.ValidateOptions, Client.validate),
     ("schema", options.ColumnOptions, Client.schema),
     ("count", options.ParamsOption, Client.count),
     ("scan", options.ScanOptions, edfi.scan),
@@ -96,6 +97,7 @@ def test_the_contract_of_defaults() -> None:
         "journal": None,
         "resend_after": None,
         "journal_sync": "normal",
+        "validate": False,
     }
 
 

@@ -67,6 +67,14 @@ impl Control {
         }
     }
 
+    /// The same handle for what a call does beside its rows.
+    pub(crate) fn without_progress(&self) -> Self {
+        Self {
+            progress: Progress::default(),
+            ..self.clone()
+        }
+    }
+
     /// A handle for one of several calls that have at most `most` requests in flight together.
     #[cfg(feature = "python")]
     pub(crate) fn sharing(limiter: Arc<Limiter>, most: usize) -> Self {

@@ -30,6 +30,7 @@ pub(crate) use districts::district_clients;
 #[cfg(feature = "python")]
 pub(crate) use nested::Collections;
 pub use options::{GetAllOptions, OnShort, SchemaChoice};
+pub(crate) use scan::columns_of;
 pub use scan::{Scan, ScanOptions};
 pub use tracked::ChangeOptions;
 pub(crate) use tracked::{ID, plain_id};

@@ -1,6 +1,6 @@
 //! Records page by page, in bounded memory: columns that are known first, then a stream.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,8 +16,9 @@ use super::source::{Convert, Converted, Decoders, PlacedPage, SharedWindow, Sour
 use super::sources::Sources;
 use super::stream::{self, ConvertedPage, PageRows, StreamOptions, Table};
 use super::whole::without_rows;
+use crate::client::session::{Access, CallContext};
 use crate::client::{Control, EdFiClient};
-use crate::columns::{self, Plan};
+use crate::columns::{self, Layout, Plan};
 use crate::{Error, Result, runtime};
 
 /// How many pages of a partition may wait until it is its turn.
@@ -258,7 +259,15 @@ impl Scan {
         if let Some(columns) = &columns {
             self.check_columns(columns)?;
         }
-        let sources = self.sources(control)?;
+        self.frames_of(self.sources(control)?, columns, n_rows)
+    }
+
+    fn frames_of(
+        &self,
+        sources: Sources,
+        columns: Option<Vec<String>>,
+        n_rows: Option<usize>,
+    ) -> Result<BoxStream<'static, Result<DataFrame>>> {
         let plan = self.plan_of(columns.as_deref())?;
         let keys = sources.keys.clone();
         let read = self.0.options.read.clone();
@@ -466,4 +475,31 @@ fn chosen(frame: &DataFrame, columns: &[String]) -> Result<DataFrame> {
         frame.height(),
         chosen.collect::<PolarsResult<_>>()?,
     )?)
+}
+
+/// The columns of a given schema, of every record of one ODS that a call has access to.
+pub(crate) fn columns_of(
+    context: Arc<CallContext>,
+    access: Access,
+    endpoint: &str,
+    read: GetAllOptions,
+) -> Result<BoxStream<'static, Result<DataFrame>>> {
+    let SchemaChoice::Given(schema) = &read.schema else {
+        return Err(Error::Config("the columns must be given".into()));
+    };
+    let columns = schema.iter_names().map(ToString::to_string).collect();
+    let plan = Layout::from_schema(schema, &read.separator)?.plan(&read.separator, &[]);
+    let scan = Scan(Arc::new(Inner {
+        client: context.client.clone(),
+        endpoint: endpoint.to_owned(),
+        schema: schema.clone(),
+        options: ScanOptions {
+            read,
+            ..ScanOptions::default()
+        },
+        districts: None,
+        openings: Kept::new(HashMap::new()),
+        plan,
+    }));
+    scan.frames_of(Sources::of(context, access), Some(columns), None)
 }

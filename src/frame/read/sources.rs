@@ -13,7 +13,7 @@ use super::resource::Resource;
 use super::source::{District, Source};
 use super::stream::contextualize;
 use crate::client::EdFiClient;
-use crate::client::session::CallContext;
+use crate::client::session::{Access, CallContext};
 use crate::columns::Layout;
 use crate::frame::input::Keys;
 use crate::frame::request::Rows;
@@ -30,6 +30,16 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
+    /// One ODS that a call has access to already.
+    pub(super) fn of(context: Arc<CallContext>, access: Access) -> Self {
+        Self {
+            context,
+            districts: vec![District { number: 0, access }],
+            keys: vec![None],
+            labels: vec![String::new()],
+        }
+    }
+
     pub(super) fn new(
         client: &EdFiClient,
         read: &GetAllOptions,

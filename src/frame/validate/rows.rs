@@ -1,0 +1,215 @@
+//! The rows of all frames of a call, by the ODS that they are for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{self, StreamExt};
+use polars::prelude::DataFrame;
+
+use super::finding::Finding;
+use super::options::{Rule, ValidateOptions};
+use crate::client::EdFiClient;
+use crate::client::metadata::Metadata;
+use crate::client::session::{Access, CallContext};
+use crate::client::urls::{self, BaseUrl};
+use crate::frame::post::Payloads;
+use crate::frame::request::Rows;
+use crate::openapi::validate::Model;
+use crate::{Failure, Result, runtime};
+
+/// So many rows are worked at in one piece.
+const PIECE: usize = 2048;
+
+/// All rows of a call.
+pub(super) struct Batch {
+    pub(super) context: Arc<CallContext>,
+    pub(super) options: ValidateOptions,
+    pub(super) frames: Vec<Frame>,
+    pub(super) sources: Vec<Ods>,
+    /// What was found before any payload was looked at.
+    pub(super) findings: Vec<Finding>,
+}
+
+/// One endpoint and its rows.
+pub(super) struct Frame {
+    pub(super) endpoint: String,
+    pub(super) payloads: Payloads,
+    /// The rows that take part.
+    pub(super) active: Vec<usize>,
+    /// The number of the first of them among the rows of all frames.
+    pub(super) first: usize,
+}
+
+/// One ODS, and which rows are for it.
+pub(super) struct Ods {
+    pub(super) access: Access,
+    /// By frame, the places among its active rows.
+    pub(super) rows: Vec<Vec<u32>>,
+    /// What its documents say; `None` where it serves none.
+    pub(super) model: Option<Arc<Model>>,
+}
+
+/// Some rows of one frame for one ODS.
+pub(super) struct Piece<'b> {
+    pub(super) ods: usize,
+    pub(super) frame: usize,
+    pub(super) places: &'b [u32],
+}
+
+impl Batch {
+    pub(super) fn new(
+        client: &EdFiClient,
+        frames: &[(String, DataFrame)],
+        options: &ValidateOptions,
+    ) -> Result<Self> {
+        options.check()?;
+        // The progress of a call is that of what it sends.
+        let mut watched = options.batch.clone();
+        watched.control = watched.control.without_progress();
+        let mut batch = Self {
+            context: Arc::new(client.default_context(&watched)),
+            options: options.clone(),
+            frames: Vec::new(),
+            sources: Vec::new(),
+            findings: Vec::new(),
+        };
+        let mut known: HashMap<(BaseUrl, Option<String>), usize> = HashMap::new();
+        let mut first = 0;
+        for (number, (endpoint, df)) in frames.iter().enumerate() {
+            let endpoint = client.endpoint_or(Some(endpoint))?;
+            let rows = Rows::new(df, client, &options.batch)?;
+            let payloads = Payloads::new(df, &options.payload_col, options.keep_server_fields)?;
+            rows.check_complete(df)?;
+            for (place, row) in rows.active.iter().enumerate() {
+                let access = match rows.access(*row) {
+                    Ok(access) => access,
+                    Err(failure) => {
+                        let finding = Finding::error(Rule::Schema, "$", failure.message);
+                        batch.findings.push(finding.of(number, first + place));
+                        continue;
+                    }
+                };
+                let key = (access.base.clone(), access.api_version.clone());
+                let ods = *known.entry(key).or_insert_with(|| {
+                    batch.sources.push(Ods {
+                        access,
+                        rows: vec![Vec::new(); frames.len()],
+                        model: None,
+                    });
+                    batch.sources.len() - 1
+                });
+                batch.sources[ods].rows[number].push(place as u32);
+            }
+            let active = rows.active;
+            let count = active.len();
+            batch.frames.push(Frame {
+                endpoint,
+                payloads,
+                active,
+                first,
+            });
+            first += count;
+        }
+        Ok(batch)
+    }
+
+    /// The same with what the documents of each ODS say.
+    pub(super) async fn described(mut self) -> Self {
+        let workers = self.options.batch.workers;
+        let context = self.context.clone();
+        let mut requests: Vec<BoxFuture<'static, _>> = Vec::new();
+        for ods in &self.sources {
+            let (context, access) = (context.clone(), ods.access.clone());
+            let request = async move { Metadata::of(&context, &access).documents().await };
+            requests.push(request.boxed());
+        }
+        let documents = stream::iter(requests).buffered(workers);
+        let documents: Vec<_> = documents.collect().await;
+        // Most districts have the same documents.
+        let mut models: Vec<(Vec<usize>, Arc<Model>)> = Vec::new();
+        for (number, documents) in documents.into_iter().enumerate() {
+            match documents {
+                Ok(Some(documents)) => {
+                    let addresses = documents
+                        .iter()
+                        .map(|document| Arc::as_ptr(document).addr());
+                    let identity: Vec<usize> = addresses.collect();
+                    let known = models.iter().find(|(known, _)| *known == identity);
+                    let model = match known {
+                        Some((_, model)) => Ok(model.clone()),
+                        None => runtime::compute(move || Arc::new(Model::new(documents))).await,
+                    };
+                    if let Ok(model) = model {
+                        models.push((identity, model.clone()));
+                        self.sources[number].model = Some(model);
+                    }
+                }
+                Ok(None) => self.unchecked(number, "it serves no OpenAPI metadata", false),
+                Err(failure) => self.unchecked(number, &failure.message, true),
+            }
+        }
+        self.find_unknown_endpoints();
+        self
+    }
+
+    /// Says of an ODS that its rows were not checked; `failed` where they might have been.
+    fn unchecked(&mut self, ods: usize, why: &str, failed: bool) {
+        let base = urls::shown(self.sources[ods].access.base.as_url());
+        let detail = format!("{base} was not checked against: {why}");
+        for (frame, places) in self.sources[ods].rows.iter().enumerate() {
+            if failed {
+                let first = self.frames[frame].first;
+                self.findings.extend(places.iter().map(|place| {
+                    let finding = Finding::error(Rule::Schema, "$", detail.clone());
+                    finding.of(frame, first + *place as usize)
+                }));
+            } else if !places.is_empty() {
+                self.findings
+                    .push(Finding::unchecked(frame, Rule::Schema, detail.clone()));
+            }
+        }
+    }
+
+    fn find_unknown_endpoints(&mut self) {
+        for ods in &self.sources {
+            let Some(model) = &ods.model else { continue };
+            for (number, frame) in self.frames.iter().enumerate() {
+                if !ods.rows[number].is_empty() && model.resource(&frame.endpoint).is_none() {
+                    let detail = format!(
+                        "the documents of {} do not describe what {} takes: nothing was checked",
+                        urls::shown(ods.access.base.as_url()),
+                        frame.endpoint
+                    );
+                    self.findings
+                        .push(Finding::unchecked(number, Rule::Schema, detail));
+                }
+            }
+        }
+    }
+
+    /// How many rows there are, those of all frames together.
+    pub(super) fn len(&self) -> usize {
+        let last = self.frames.last();
+        last.map_or(0, |frame| frame.first + frame.active.len())
+    }
+
+    /// All rows in pieces.
+    pub(super) fn pieces(&self) -> Vec<Piece<'_>> {
+        let mut pieces = Vec::new();
+        for (ods, source) in self.sources.iter().enumerate() {
+            for (frame, places) in source.rows.iter().enumerate() {
+                let parts = places.chunks(PIECE);
+                pieces.extend(parts.map(|places| Piece { ods, frame, places }));
+            }
+        }
+        pieces
+    }
+}
+
+impl Frame {
+    /// The payload at a place as JSON, or what is the matter with it.
+    pub(super) fn payload(&self, place: u32) -> Result<bytes::Bytes, Failure> {
+        self.payloads.get(self.active[place as usize])
+    }
+}
