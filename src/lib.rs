@@ -57,7 +57,7 @@ mod runtime;
 pub mod sandbox;
 
 pub use client::{
-    ChangeVersions, Control, EdFiClient, EdFiClientBuilder, Paging, ProblemError,
+    CallStats, ChangeVersions, Control, EdFiClient, EdFiClientBuilder, Paging, ProblemError,
     STUDENT_ASSESSMENTS, Secret, Token,
 };
 pub use error::{Error, Failure, Result};

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from polars_edfi._native import Call
+    from polars_edfi._stats import Stats
+
 
 class Batch(Protocol):
     """A batch that is running, or that ran."""
@@ -24,21 +27,52 @@ class Batch(Protocol):
 
 
 class ClientBase:
-    """The native client, and the last batch."""
+    """The native client, its last batch and its last call."""
 
     _native: _native.Client
     _endpoint: str | None
     _last: Batch | None = None
+    _counted: Call | None = None
 
     @property
     def rows(self) -> pl.DataFrame | None:
         """The frame of the last batch call: ``None`` before the first, and while one runs."""
         return None if self._last is None else self._last.rows
 
+    @property
+    def stats(self) -> Stats | None:
+        """What the last call of this client has cost; ``None`` before the first.
+
+        ``requests``, ``retries``, ``pauses``, ``token_requests``, ``bytes_received``,
+        ``bytes_sent``, ``seconds``, and ``rows``: those of a batch's result by their status. The
+        end of a batch logs the same in one INFO line (logger ``polars_edfi``), each request a DEBUG
+        line without ids, keys and bodies. Expressions and scans are not counted.
+
+        Examples
+        --------
+        >>> import polars_edfi as edfi
+        >>> with edfi.Sandbox(districts=["255901"], records=12) as ods:
+        ...     url, key, secret = ods.districts().row(0)[1:]
+        ...     client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
+        ...     client.count("ed-fi/students")
+        ...     stats = client.stats
+        12
+        >>> stats["token_requests"], stats["retries"], stats["rows"]
+        (1, 0, {})
+        """
+        if self._counted is None:
+            return None
+        stats: Stats = self._counted.stats()
+        return stats
+
+    def _call(self) -> Call:
+        call = self._counted = _native.Call()
+        return call
+
     def _batch(
         self, function: Callable[..., pl.DataFrame], frames: object, **arguments: Any
     ) -> pl.DataFrame:
-        call = self._last = _native.Call()
+        call = self._last = self._call()
         rows = function(self._native, call, frames, **arguments)
         warn(call, stacklevel=4)
         return rows

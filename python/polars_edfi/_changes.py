@@ -68,7 +68,7 @@ class ChangeQueries(ClientBase):
         >>> versions["oldest"] <= versions["newest"]
         True
         """
-        call = _native.Call()
+        call = self._call()
         oldest, newest = _native.available_change_versions(self._native, call)
         return {"oldest": oldest, "newest": newest}
 
@@ -108,7 +108,7 @@ class ChangeQueries(ClientBase):
         >>> deletes.columns
         ['id', 'changeVersion', 'keyValues.studentUniqueId']
         """
-        return _native.deletes(self._native, _native.Call(), endpoint=endpoint, **options)
+        return _native.deletes(self._native, self._call(), endpoint=endpoint, **options)
 
     @with_options("key_changes", DeletesOptions)
     def key_changes(self, endpoint: str, **options: Unpack[DeletesOptions]) -> pl.DataFrame:
@@ -144,7 +144,7 @@ class ChangeQueries(ClientBase):
         >>> changed.columns[:2]
         ['id', 'changeVersion']
         """
-        return _native.key_changes(self._native, _native.Call(), endpoint=endpoint, **options)
+        return _native.key_changes(self._native, self._call(), endpoint=endpoint, **options)
 
     @with_options("changes", ChangesOptions)
     def changes(self, endpoint: str, **options: Unpack[ChangesOptions]) -> Changes:
@@ -195,7 +195,7 @@ class ChangeQueries(ClientBase):
         >>> first.records.height, then.records.height, then.deletes.height
         (10, 0, 1)
         """
-        call = _native.Call()
+        call = self._call()
         found = _native.changes(self._native, call, endpoint=endpoint, **options)
         warn(call, stacklevel=3)
         return Changes(*found)

@@ -37,6 +37,8 @@ class EdFiClient(Tokens, Reads, Items, Writes, Sends, ChangeQueries, Metadata, P
     rows
         The frame of the last batch call; ``None`` before the first, and while one runs. After an
         interrupt it holds what became of each row.
+    stats
+        What the last call has cost: requests, retries, bytes, seconds, rows by status.
 
     Raises
     ------

@@ -67,7 +67,7 @@ class Items(ClientBase):
             The client has no ``base_url`` or no credentials, or an argument is wrong.
         """
         text, message, http_status, correlation_id = _native.get_by_id(
-            self._native, _native.Call(), _id(resource_id), **options
+            self._native, self._call(), _id(resource_id), **options
         )
         data = None
         if text is not None:
@@ -153,7 +153,7 @@ class Items(ClientBase):
         EdFiError
             The client has no ``base_url`` or no credentials, or an argument is wrong.
         """
-        answer = _native.delete_by_id(self._native, _native.Call(), _id(resource_id), **options)
+        answer = _native.delete_by_id(self._native, self._call(), _id(resource_id), **options)
         return {
             "id": resource_id,
             "key": key,

@@ -49,7 +49,7 @@ class Metadata(ClientBase):
         >>> resources.filter(endpoint="ed-fi/students")["key_fields"].to_list()
         [['studentUniqueId']]
         """
-        return _native.resources(self._native, _native.Call())
+        return _native.resources(self._native, self._call())
 
     def dependencies(self) -> pl.DataFrame:
         """List in which order the client's own ODS wants its resources written.
@@ -82,7 +82,7 @@ class Metadata(ClientBase):
         >>> order.filter(endpoint="ed-fi/students")["operations"].to_list()
         [['Create'], ['Update']]
         """
-        return _native.dependencies(self._native, _native.Call())
+        return _native.dependencies(self._native, self._call())
 
     @with_options("schema", ColumnOptions)
     def schema(self, endpoint: str, **options: Unpack[ColumnOptions]) -> pl.Schema:
@@ -123,7 +123,7 @@ class Metadata(ClientBase):
         >>> schema["birthDate"], schema["_lastModifiedDate"]
         (Date, Datetime(time_unit='us', time_zone='UTC'))
         """
-        call = _native.Call()
+        call = self._call()
         return _native.schema(self._native, call, endpoint=endpoint, **options).schema
 
     @with_options("count", ParamsOption)
@@ -159,4 +159,4 @@ class Metadata(ClientBase):
         >>> count
         12
         """
-        return _native.count(self._native, _native.Call(), endpoint=endpoint, **options)
+        return _native.count(self._native, self._call(), endpoint=endpoint, **options)

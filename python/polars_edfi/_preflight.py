@@ -48,7 +48,7 @@ class Preflight(ClientBase):
         >>> allowed.filter(endpoint="ed-fi/students")["operations"].to_list()
         [['Create', 'Read', 'Update', 'Delete', 'ReadChanges']]
         """
-        return _native.permissions(self._native, _native.Call())
+        return _native.permissions(self._native, self._call())
 
     @with_options("batch_permissions", RowOptions)
     def batch_permissions(

@@ -62,7 +62,7 @@ class Reads(ClientBase):
         >>> result["status"], "schoolId" in result["data"].columns
         (None, True)
         """
-        call = _native.Call()
+        call = self._call()
         data, message, http_status, correlation_id = _native.get_all(self._native, call, **options)
         warn(call, stacklevel=3)
         return {

@@ -159,7 +159,7 @@ class Sends(ClientBase):
         self, function: Callable[..., pl.DataFrame], frames: Frames, **arguments: Any
     ) -> pl.DataFrame:
         given = _given(frames)
-        call = self._last = _native.Call()
+        call = self._last = self._call()
         rows = function(self._native, call, given, **arguments)
         warn(call, stacklevel=4)
         return rows

@@ -41,7 +41,7 @@ class Tokens(ClientBase):
         >>> edfi.EdFiClient(base_url="http://127.0.0.1:1", bearer_token="abc").fetch_token()
         {'token': 'abc', 'expires_at': None, 'status': None, 'message': None}
         """
-        token, micros, message = _native.fetch_token(self._native, _native.Call())
+        token, micros, message = _native.fetch_token(self._native, self._call())
         return {
             "token": token,
             "expires_at": None if micros is None else datetime.fromtimestamp(micros / 1e6, UTC),

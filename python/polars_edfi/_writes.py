@@ -65,7 +65,7 @@ class Writes(ClientBase):
         'dry_run'
         """
         text = payload if isinstance(payload, str) else _dumps(payload)
-        answer = _native.post_payload(self._native, _native.Call(), text, **options)
+        answer = _native.post_payload(self._native, self._call(), text, **options)
         return {"key": key, **answer}
 
     @with_options("batch_post_payload", BatchPostOptions)

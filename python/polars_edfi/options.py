@@ -46,7 +46,8 @@ class ClientOptions(TypedDict, total=False):
     bearer_token: str | None
     """A token that was fetched before, instead of credentials."""
     timeout: float
-    """Seconds without a byte from the server."""
+    """Seconds without a byte from the server. A body that comes in drops may take twice this time,
+    and a second more for each KiB of it."""
     connect_timeout: float
     """Seconds to connect."""
     max_retries: int
@@ -55,6 +56,15 @@ class ClientOptions(TypedDict, total=False):
     max_wait: float
     """The longest wait between two tries, in seconds. A server that asks for a longer one by
     ``Retry-After`` is not waited for: that is an error."""
+    max_body: int
+    """The most that answers may hold which are being read at once, in bytes after decompression.
+    Beyond it the largest of them fail."""
+    max_rate: float | None
+    """Requests a second to one origin (scheme, host and port), those for tokens and metadata
+    included; unlimited by default. What a server refuses (429, or 503 with ``Retry-After``) pauses
+    its origin for all calls of the client, and lessens the requests in flight to it for a while;
+    the request is sent again, writes included: it was not processed. When ``max_retries`` pauses
+    in a row have led to nothing, the rows that wait are errors."""
     allow_http: bool
     """Let credentials and tokens go over plain http to other machines than this one."""
     ca_certs: str | PathLike[str] | bytes | None

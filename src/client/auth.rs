@@ -246,6 +246,7 @@ impl Credentials {
             authorization: Some(authorization),
             body: Some(bytes::Bytes::from_static(b"grant_type=client_credentials")),
             small: true,
+            token: true,
             ..Request::get(self.owner.token_url.clone())
         };
         let response = transport.send(&mut request, options).await?;

@@ -9,7 +9,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::auth::Credentials;
 use super::edfi_client::{Auth, ClientConfig, EdFiClient, STUDENT_ASSESSMENTS};
-use super::retry::{Repeats, RetryPolicy};
+use super::retry::{Callers, Repeats, RetryPolicy};
 use super::secret::Secret;
 use super::transport::{Transport, TransportConfig};
 use super::urls::{self, BaseUrl};
@@ -64,6 +64,7 @@ pub struct EdFiClientBuilder {
     pub(crate) user_agent: Option<String>,
     pub(crate) headers: Vec<(String, Secret)>,
     pub(crate) max_body: u64,
+    pub(crate) max_rate: Option<f64>,
 }
 
 impl Default for EdFiClientBuilder {
@@ -85,6 +86,7 @@ impl Default for EdFiClientBuilder {
             user_agent: None,
             headers: Vec::new(),
             max_body: MAX_BODY,
+            max_rate: None,
         }
     }
 }
@@ -229,6 +231,15 @@ impl EdFiClientBuilder {
         self
     }
 
+    /// Requests a second to one origin, those for tokens and metadata included; unlimited by
+    /// default. What a server refuses (429, or 503 with `Retry-After`) pauses its origin either way,
+    /// and lessens the requests in flight to it for a while.
+    #[must_use]
+    pub fn max_rate(mut self, requests_per_second: f64) -> Self {
+        self.max_rate = Some(requests_per_second);
+        self
+    }
+
     /// Checks the configuration; nothing is sent.
     ///
     /// # Errors
@@ -261,6 +272,16 @@ impl EdFiClientBuilder {
                 return Err(Error::Config(format!("{name} must be more than 0 seconds")));
             }
         }
+        if self.max_body == 0 {
+            return Err(Error::Config("max_body must be positive".into()));
+        }
+        if let Some(rate) = self.max_rate
+            && !(rate > 0.0 && rate.is_finite())
+        {
+            return Err(Error::Config(format!(
+                "max_rate must be a positive number of requests a second, not {rate}"
+            )));
+        }
         let transport = Transport::new(TransportConfig {
             timeout: self.timeout.min(LONGEST_TIMEOUT),
             connect_timeout: self.connect_timeout.min(LONGEST_TIMEOUT),
@@ -268,6 +289,7 @@ impl EdFiClientBuilder {
             headers,
             ca_certs: self.ca_certs,
             max_body: self.max_body,
+            max_rate: self.max_rate,
         })?;
         Ok(EdFiClient::new(ClientConfig {
             base,
@@ -279,6 +301,7 @@ impl EdFiClientBuilder {
                 max_retries: self.max_retries,
                 max_wait: self.max_wait.min(LONGEST_TIMEOUT),
                 repeats: Repeats::Safe,
+                callers: Callers::default(),
             },
             transport: Arc::new(transport),
         }))

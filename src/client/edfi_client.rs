@@ -105,11 +105,16 @@ impl EdFiClient {
     /// # Errors
     /// [`Error::Config`] without credentials, [`Error::Auth`] where they are refused.
     pub async fn fetch_token(&self) -> Result<Token> {
+        self.fetch_token_under(&Control::new()).await
+    }
+
+    pub(crate) async fn fetch_token_under(&self, control: &Control) -> Result<Token> {
+        let control = &control.beginning();
         match &self.0.config.auth {
             Auth::None => Err(Error::Config("No auth configured.".into())),
             Auth::Bearer(token) => Ok(Token::given(token.clone())),
             Auth::Credentials(credentials) => credentials
-                .fetch(&self.0.config.transport, self.options(&Control::new()))
+                .fetch(&self.0.config.transport, self.options(control))
                 .await
                 .map_err(Error::Auth),
         }

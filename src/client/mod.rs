@@ -9,6 +9,7 @@ mod edfi_client;
 mod flight;
 pub(crate) mod metadata;
 mod origins;
+mod pace;
 pub(crate) mod paging;
 pub(crate) mod permits;
 pub(crate) mod problem;
@@ -25,9 +26,9 @@ pub use self::auth::Token;
 pub(crate) use self::auth::{Credentials, epoch};
 pub use self::builder::EdFiClientBuilder;
 pub use self::changes::ChangeVersions;
-pub use self::control::Control;
 #[cfg(feature = "python")]
 pub(crate) use self::control::Limiter;
+pub use self::control::{CallStats, Control};
 pub(crate) use self::edfi_client::Auth;
 pub use self::edfi_client::{EdFiClient, STUDENT_ASSESSMENTS};
 pub use self::paging::Paging;

@@ -16,6 +16,15 @@ pub(crate) struct RetryPolicy {
     /// The longest pause; a server that asks for a longer one is not waited for.
     pub(crate) max_wait: Duration,
     pub(crate) repeats: Repeats,
+    /// The refusals that the caller repeats, by rules of its own.
+    pub(crate) callers: Callers,
+}
+
+/// Which refusals are left to a caller's `retry_statuses`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Callers {
+    too_many_requests: bool,
+    unavailable: bool,
 }
 
 /// What came of a try that was not answered for good.
@@ -29,6 +38,8 @@ pub(crate) enum Trouble {
     Broken,
     /// The answer speaks of a passing trouble ([`is_passing`]).
     Passing,
+    /// The server takes no more requests for a while, and has done nothing ([`is_refusal`]).
+    Refused,
     /// Another try would end in the same way.
     Fatal,
 }
@@ -63,7 +74,7 @@ impl Repeats {
     /// one repetition with a new token after a 401.
     pub(crate) fn after(self, trouble: Trouble) -> bool {
         match (trouble, self) {
-            (Trouble::NotConnected, _) => true,
+            (Trouble::NotConnected | Trouble::Refused, _) => true,
             (Trouble::Broken, Self::Safe | Self::Idempotent | Self::AfterBroken) => true,
             (Trouble::Broken, Self::Unsent) => false,
             (Trouble::Passing, Self::Safe | Self::Idempotent) => true,
@@ -80,6 +91,25 @@ impl RetryPolicy {
             max_retries: 0,
             ..self
         }
+    }
+
+    /// Leaves the refusals among these statuses to the caller.
+    pub(crate) fn leaving(self, statuses: &[u16]) -> Self {
+        let callers = Callers {
+            too_many_requests: statuses.contains(&429),
+            unavailable: statuses.contains(&503),
+        };
+        Self { callers, ..self }
+    }
+
+    /// Whether a request is sent again by itself after an answer that is a trouble.
+    pub(crate) fn repeats_after(&self, trouble: Trouble, status: Option<StatusCode>) -> bool {
+        let is_callers = match status.map(|status| status.as_u16()) {
+            Some(429) => self.callers.too_many_requests,
+            Some(503) => self.callers.unavailable,
+            _ => false,
+        };
+        !is_callers && self.repeats.after(trouble)
     }
 
     /// The policy of a delete.
@@ -115,11 +145,16 @@ impl RetryPolicy {
         if asked > self.max_wait {
             return Err(NoMoreTries::TooLong(asked));
         }
-        let pause = FIRST_PAUSE.saturating_mul(1 << attempt.min(16));
-        let pause = pause
+        Ok(self.back_off(attempt, 2).max(asked))
+    }
+
+    /// The pause before a repetition, as far as it is ours to say; each is `factor` times as long
+    /// as the one before.
+    pub(crate) fn back_off(&self, step: u32, factor: u32) -> Duration {
+        let pause = FIRST_PAUSE.saturating_mul(factor.saturating_pow(step));
+        pause
             .min(self.max_wait)
-            .mul_f64(0.5 + fastrand::f64() / 2.0);
-        Ok(pause.max(asked))
+            .mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 }
 
@@ -141,6 +176,16 @@ pub(crate) enum NoMoreTries {
 /// Whether an answer speaks of a passing trouble.
 pub(crate) fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// Whether an answer says that the server takes no more requests for a while: 429, or 503 with
+/// `Retry-After` (RFC 6585, section 4; RFC 9110, section 15.6.4). Nothing was done.
+pub(crate) fn is_refusal(status: StatusCode, headers: &HeaderMap) -> bool {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::SERVICE_UNAVAILABLE => headers.contains_key(RETRY_AFTER),
+        _ => false,
+    }
 }
 
 /// `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3). What is beyond all numbers is
@@ -167,6 +212,7 @@ mod tests {
             max_retries: 3,
             max_wait: Duration::from_secs(2),
             repeats: Repeats::Safe,
+            callers: Callers::default(),
         };
         for attempt in 0..3 {
             let full = FIRST_PAUSE * 2u32.pow(attempt);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use reqwest::{StatusCode, Url};
+use reqwest::{Method, StatusCode, Url};
 
 use super::auth::{Credentials, Token};
 use super::control::Control;
@@ -30,6 +30,8 @@ pub(crate) struct CallContext {
     own: Mutex<Option<Token>>,
     /// The resources that rows have asked for so far: few ODSs serve many rows.
     resources: Mutex<HashMap<BaseUrl, Vec<Resource>>>,
+    /// What base URLs lack, of the ODSs that have been asked for it.
+    gaps: Mutex<HashMap<BaseUrl, Option<String>>>,
 }
 
 /// Where one ODS has one resource.
@@ -78,6 +80,7 @@ impl CallContext {
             accepts_401: false,
             own: Mutex::default(),
             resources: Mutex::default(),
+            gaps: Mutex::default(),
         }
     }
 
@@ -89,11 +92,51 @@ impl CallContext {
         request: &mut Request,
         policy: RetryPolicy,
     ) -> Result<Response, Failure> {
+        request.shown = self.shown(access, &request.url);
         let mut response = self.authorized(access, request, policy).await?;
         if response.status == StatusCode::NOT_FOUND {
             response.meant = metadata::meant(&access.base, &request.url);
+            let is_of_collection = request.page || request.method == Method::POST;
+            if is_of_collection && let Some(gap) = self.gap(access).await {
+                let mut failure = response.failure();
+                failure.message = format!("{}; {gap}", failure.message);
+                return Err(failure);
+            }
         }
         Ok(response)
+    }
+
+    /// How much of a URL's path may be shown: that of the resource that it is below.
+    fn shown(&self, access: &Access, url: &Url) -> Option<usize> {
+        if !log::log_enabled!(log::Level::Debug) {
+            return None;
+        }
+        let resources = self.resources();
+        let mut paths = resources.get(&access.base)?.iter();
+        let is_below = |path: &&str| {
+            let rest = url.path().strip_prefix(path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let found = paths.find_map(|resource| Some(resource.url.as_url().path()).filter(is_below));
+        found.map(str::len)
+    }
+
+    /// What a base URL lacks whose API version was given, so that nobody has asked before.
+    async fn gap(&self, access: &Access) -> Option<String> {
+        let version = access.api_version.as_deref();
+        let version = version.or_else(|| self.client.api_version())?;
+        if urls::version_segment(version).is_empty() {
+            return None;
+        }
+        let gaps = || self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = gaps().get(&access.base) {
+            return known.clone();
+        }
+        let discovery = self.client.discovery(&access.base, &self.control).await;
+        let gap = discovery.map_or(None, |discovery| discovery.check(&access.base).err());
+        let gap = gap.map(|failure| failure.message);
+        gaps().insert(access.base.clone(), gap.clone());
+        gap
     }
 
     async fn authorized(

@@ -10,7 +10,7 @@ use super::journaled::{Write, Written, send_rows};
 use super::options::BatchOptions;
 use super::outcome::{DELETED, Outcome};
 use super::request::{ItemRows, check_id};
-use super::result::{self, Report};
+use super::result::{self, Report, STATUS_NAME};
 use super::run::{RowOperation, dry_run};
 use crate::client::EdFiClient;
 use crate::client::session::{Access, CallContext};
@@ -73,9 +73,10 @@ impl EdFiClient {
         let report = self.delete_rows(df, id_col, Some(&keys), options).await?;
         let row_id_col = options.batch.row_id_col.as_deref();
         let keys = vec![("id", ids), ("key", keys)];
-        report
+        let frame = report
             .of_writes(keys, result::ANSWER, row_id_col, options.details)
-            .await
+            .await?;
+        Ok(result::finish(&options.batch.control, STATUS_NAME, frame))
     }
 
     /// What became of each row; a journal notes them under their `keys`.

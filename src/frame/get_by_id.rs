@@ -12,7 +12,7 @@ use super::json::check_object;
 use super::options::BatchOptions;
 use super::outcome::Outcome;
 use super::request::ItemRows;
-use super::result::{self, Report};
+use super::result::{self, Report, STATUS_NAME};
 use super::run::{RowOperation, for_each_row};
 use crate::client::EdFiClient;
 use crate::client::session::{Access, CallContext};
@@ -74,8 +74,10 @@ impl EdFiClient {
             Layout::from_schema(schema, ".")?;
         }
         let items = Items::read(self, df, id_col, &options.batch).await?;
+        let control = options.batch.control.clone();
         let (df, options) = (df.clone(), options.clone());
-        runtime::compute(move || items.frame(df, &options)).await?
+        let frame = runtime::compute(move || items.frame(df, &options)).await??;
+        Ok(result::finish(&control, STATUS_NAME, frame))
     }
 }
 

@@ -15,7 +15,7 @@ use super::json::check_object;
 use super::options::BatchOptions;
 use super::outcome::Outcome;
 use super::request::Rows;
-use super::result::{self, Report};
+use super::result::{self, Report, STATUS_NAME};
 use super::run::{RowOperation, dry_run};
 use crate::client::session::{Access, CallContext};
 use crate::client::transport::{Request, Response};
@@ -158,14 +158,15 @@ impl EdFiClient {
             .post_rows(df, payload_col, Some(&keys), options)
             .await?;
         let row_id_col = options.batch.row_id_col.as_deref();
-        report
+        let frame = report
             .of_writes(
                 vec![("key", keys)],
                 result::POST,
                 row_id_col,
                 options.details,
             )
-            .await
+            .await?;
+        Ok(result::finish(&options.batch.control, STATUS_NAME, frame))
     }
 
     /// What became of each row; a journal knows them by their `keys`.
@@ -388,7 +389,8 @@ impl Poster {
             .context
             .client
             .policy()
-            .for_write(self.options.retry_broken);
+            .for_write(self.options.retry_broken)
+            .leaving(&self.options.retry_statuses);
         let mut retries = 0;
         let mut refused: Option<Outcome> = None;
         loop {
@@ -423,7 +425,8 @@ impl Poster {
                 if asked.is_none_or(|asked| asked <= policy.max_wait) {
                     let factor = 2u32.saturating_pow(retries);
                     let backoff = self.options.retry_backoff.checked_mul(factor);
-                    let wait = asked.or(backoff).unwrap_or(Duration::MAX);
+                    let backoff = backoff.unwrap_or(Duration::MAX);
+                    let wait = asked.map_or(backoff, |asked| asked.max(backoff));
                     refused = Some(outcome);
                     // A cancellation is noticed when the call is sent again.
                     let _ = self.context.control.cancellation.sleep(wait).await;

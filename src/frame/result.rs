@@ -1,5 +1,6 @@
 //! The columns of results: their names and dtypes, and what stands in them.
 
+use std::collections::HashMap;
 #[cfg(feature = "python")]
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +12,7 @@ use super::input::Keys;
 use super::outcome::{ERROR, Outcome};
 use super::tokens::FetchedToken;
 use crate::client::ProblemError;
-use crate::{Result, runtime};
+use crate::{Control, Result, runtime};
 
 /// A column that tells something of each outcome.
 pub(crate) struct ResultColumn<T = Outcome> {
@@ -34,7 +35,13 @@ const fn column<T>(name: &'static str, cell: Cell<T>) -> ResultColumn<T> {
     ResultColumn { name, cell }
 }
 
-const STATUS: ResultColumn = column("status", Cell::String(|outcome| outcome.status.as_deref()));
+/// The column that says what became of a row.
+pub(crate) const STATUS_NAME: &str = "status";
+
+const STATUS: ResultColumn = column(
+    STATUS_NAME,
+    Cell::String(|outcome| outcome.status.as_deref()),
+);
 const MESSAGE: ResultColumn = column(
     "message",
     Cell::String(|outcome| outcome.message.as_deref()),
@@ -263,4 +270,33 @@ impl Report {
     pub(crate) fn frame(&self, columns: Vec<Column>) -> Result<DataFrame> {
         Ok(DataFrame::new(self.rows.len(), columns)?)
     }
+}
+
+/// Ends a batch: the rows of its result are counted by their status.
+pub(crate) fn finish(control: &Control, status_col: &str, frame: DataFrame) -> DataFrame {
+    control.stats.end(|| by_status(&frame, status_col));
+    frame
+}
+
+/// How many rows have which status, the most frequent first.
+fn by_status(frame: &DataFrame, status_col: &str) -> Vec<(Option<String>, u64)> {
+    let Some(statuses) = frame
+        .column(status_col)
+        .ok()
+        .and_then(|column| column.str().ok())
+    else {
+        return Vec::new();
+    };
+    let mut counts: HashMap<Option<&str>, u64> = HashMap::new();
+    match statuses.null_count() == statuses.len() {
+        true if statuses.is_empty() => {}
+        true => drop(counts.insert(None, statuses.len() as u64)),
+        false => statuses
+            .iter()
+            .for_each(|status| *counts.entry(status).or_default() += 1),
+    }
+    let own = |(status, count): (Option<&str>, u64)| (status.map(str::to_owned), count);
+    let mut counts: Vec<_> = counts.into_iter().map(own).collect();
+    counts.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
+    counts
 }

@@ -284,8 +284,10 @@ impl EdFiClient {
         let (accounts, fetched) = self
             .fetch_accounts(df, account_col, oauth_endpoint, options)
             .await?;
+        let (control, status_col) = (&options.control, &options.status_col);
         let options = options.clone();
-        runtime::compute(move || accounts.frame(&fetched, &options)).await?
+        let frame = runtime::compute(move || accounts.frame(&fetched, &options)).await??;
+        Ok(result::finish(control, status_col, frame))
     }
 
     async fn fetch_accounts(

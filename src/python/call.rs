@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use polars::prelude::DataFrame;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use super::errors::raise;
 use super::exchange::PyDataFrame;
+use super::logging::follow_level;
 use super::news::Limiter;
 use super::progress::Progress;
+use crate::frame::result;
 use crate::runtime::Threads;
 use crate::{Control, Error, Result};
 
@@ -41,9 +44,12 @@ impl Call {
     /// others that have it.
     #[new]
     #[pyo3(signature = (limiter = None))]
-    fn new(limiter: Option<&Limiter>) -> Self {
+    fn new(py: Python<'_>, limiter: Option<&Limiter>) -> Self {
+        follow_level(py);
+        let control = limiter.map_or_else(Control::new, Limiter::control).quiet();
+        control.stats.begin();
         Self {
-            control: limiter.map_or_else(Control::new, Limiter::control).quiet(),
+            control,
             rows: Mutex::default(),
         }
     }
@@ -63,9 +69,32 @@ impl Call {
         self.control.warnings()
     }
 
-    /// How many requests it sent, where it has a limiter.
+    /// How many requests it sent.
     fn requests(&self) -> u64 {
-        self.control.limit.sent()
+        self.control.stats().requests
+    }
+
+    /// What it has cost so far.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = self.control.stats();
+        let dict = PyDict::new(py);
+        for (name, number) in [
+            ("requests", stats.requests),
+            ("retries", stats.retries),
+            ("pauses", stats.pauses),
+            ("token_requests", stats.token_requests),
+            ("bytes_received", stats.bytes_received),
+            ("bytes_sent", stats.bytes_sent),
+        ] {
+            dict.set_item(name, number)?;
+        }
+        dict.set_item("seconds", stats.elapsed.as_secs_f64())?;
+        let rows = PyDict::new(py);
+        for (status, count) in stats.rows {
+            rows.set_item(status, count)?;
+        }
+        dict.set_item("rows", rows)?;
+        Ok(dict)
     }
 
     /// What a batch brought; `None` before it came back.
@@ -98,6 +127,7 @@ pub(super) fn run_write<T: Send>(
     future: impl Future<Output = Result<T>> + Send,
 ) -> PyResult<T> {
     let (outcome, raised) = wait(py, &call.control, future)?;
+    call.control.stats.stop();
     match raised {
         Some(exception) => Err(exception),
         None => outcome.map_err(|error| raise(py, error)),
@@ -131,6 +161,7 @@ pub(super) fn run_batch(
     let bar = progress.draw(call, label, unit)?;
     let (outcome, raised) = wait(py, &call.get().control, future)?;
     let keep = |rows| -> PyResult<Py<PyAny>> {
+        let rows = result::finish(&call.get().control, result::STATUS_NAME, rows);
         let rows = PyDataFrame(rows).into_pyobject(py)?.into_any().unbind();
         *call.get().rows() = Some(rows.clone_ref(py));
         Ok(rows)
@@ -140,6 +171,7 @@ pub(super) fn run_batch(
         Err(Error::Unread { rows, source }) => keep(*rows).and_then(|_| Err(raise(py, *source))),
         Err(error) => Err(raise(py, error)),
     };
+    call.get().control.stats.stop();
     if let Some(bar) = bar {
         bar.close(py)?;
     }

@@ -17,7 +17,8 @@ pub(crate) fn available_change_versions(
     client: &Client,
     call: &Call,
 ) -> PyResult<(i64, i64)> {
-    let versions = run(py, call, client.0.available_change_versions())?;
+    let control = call.control();
+    let versions = run(py, call, client.0.change_versions_under(&control))?;
     Ok((versions.oldest, versions.newest))
 }
 

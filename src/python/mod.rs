@@ -15,6 +15,7 @@ mod expressions;
 mod frames;
 mod items;
 mod journal;
+mod logging;
 mod metadata;
 mod news;
 mod options;
@@ -79,22 +80,9 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<sandbox::Sandbox>()?;
     // Nobody imports all of it, and the stub would have to list it once more.
     module.delattr("__all__")?;
-    start_logging(py);
+    logging::start(py);
     let index = py.import("polars")?.call_method0("get_index_type")?;
     let is_wide = index.eq(py.import("polars")?.getattr("UInt64")?)?;
     crate::frame::result::WIDE_INDEX.store(is_wide, std::sync::atomic::Ordering::Relaxed);
     Ok(())
-}
-
-/// This library's log goes to Python's `logging`, and no other crate's does: their lines were not
-/// written with student data in mind.
-fn start_logging(py: Python<'_>) {
-    let logger = pyo3_log::Logger::new(py, pyo3_log::Caching::Loggers).map(|logger| {
-        logger
-            .filter(log::LevelFilter::Off)
-            .filter_target("polars_edfi".to_owned(), log::LevelFilter::Debug)
-            .install()
-    });
-    // Another extension of this process may have installed a logger before.
-    drop(logger);
 }

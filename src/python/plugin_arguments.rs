@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::arguments::read;
 use super::client::Client;
 use super::errors::raise;
+use super::logging::follow_level;
 use super::options::{self, Target};
 use super::registry::{self, CLIENTS};
 use crate::client::{Auth, Limiter, STUDENT_ASSESSMENTS, urls};
@@ -55,6 +56,7 @@ pub(crate) fn plugin_arguments(
     schema: bool,
     given: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<PluginArguments> {
+    follow_level(py);
     let target = |target| PluginArguments::of(client, (url, token, schema), target);
     let config = |error| raise(py, error);
     match call {

@@ -216,9 +216,9 @@ impl Pages {
         self.control.warnings()
     }
 
-    /// How many requests it sent, where it has a limiter.
+    /// How many requests it sent.
     fn requests(&self) -> u64 {
-        self.control.limit.sent()
+        self.control.stats().requests
     }
 }
 

@@ -19,7 +19,9 @@ type TokenResult = (Option<String>, Option<i64>, Option<String>);
 /// See `EdFiClient.fetch_token`.
 #[pyfunction]
 pub(crate) fn fetch_token(py: Python<'_>, client: &Client, call: &Call) -> PyResult<TokenResult> {
-    let fetched = run(py, call, async { Ok(client.0.fetch_token().await) })?;
+    let control = call.control();
+    let fetched = client.0.fetch_token_under(&control);
+    let fetched = run(py, call, async { Ok(fetched.await) })?;
     match fetched {
         Ok(token) => Ok((
             Some(token.token.reveal().to_owned()),

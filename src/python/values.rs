@@ -85,6 +85,8 @@ plain! {
     u16: "a whole number from 0 to 65535", |value| whole(value);
     u32: "a whole number >= 0", |value| whole(value);
     u64: "a whole number >= 0", |value| whole(value);
+    // A rate.
+    f64: "a number", |value| value.extract().ok();
     // A change version.
     i64: "a whole number", |value| whole(value);
 }
@@ -269,6 +271,7 @@ or_none!(
     Vec<u8>,
     i64,
     PathBuf,
+    f64,
     usize,
     (usize, Duration)
 );

@@ -1,15 +1,27 @@
 //! How many requests are in flight at once, where several calls have one limit together.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::oneshot;
 
-/// The requests in flight of all calls that share this.
-#[derive(Debug, Default)]
-pub(crate) struct Limiter {
-    in_flight: Mutex<usize>,
-    freed: Notify,
+/// The requests in flight of all who share this; who waits longest goes first.
+#[derive(Debug)]
+pub(crate) struct Limiter(Mutex<Queue>);
+
+#[derive(Debug)]
+struct Queue {
+    in_flight: usize,
+    /// No more than this, whatever those who wait say.
+    most: usize,
+    waiting: VecDeque<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    /// Goes when fewer than this are in flight.
+    most: usize,
+    permit: oneshot::Sender<Permit>,
 }
 
 /// What one call takes a permit from for each request; nothing by default.
@@ -22,77 +34,153 @@ pub(crate) struct RequestLimit {
 struct Shared {
     limiter: Arc<Limiter>,
     most: usize,
-    /// How many requests this call has sent.
-    sent: Arc<AtomicU64>,
 }
 
 /// The right to have a request in flight, until it is dropped.
-pub(crate) struct Permit<'a>(&'a Limiter);
+#[derive(Debug)]
+pub(crate) struct Permit(Option<Arc<Limiter>>);
 
 impl RequestLimit {
     /// At most `most` requests in flight, those of others included.
     #[cfg(feature = "python")]
     pub(super) fn sharing(limiter: Arc<Limiter>, most: usize) -> Self {
         Self {
-            shared: Some(Shared {
-                limiter,
-                most,
-                sent: Arc::default(),
-            }),
+            shared: Some(Shared { limiter, most }),
         }
     }
 
     /// A permit for one request; at once where no limit is shared.
-    pub(crate) async fn permit(&self) -> Option<Permit<'_>> {
+    pub(crate) async fn permit(&self) -> Option<Permit> {
         match &self.shared {
-            Some(shared) => {
-                let permit = shared.limiter.acquire(shared.most).await;
-                shared.sent.fetch_add(1, Ordering::Relaxed);
-                Some(permit)
-            }
+            Some(shared) => Some(shared.limiter.acquire(shared.most).await),
             None => None,
         }
     }
 }
 
-impl RequestLimit {
-    /// How many requests were sent; 0 where no limit is shared.
-    #[cfg(feature = "python")]
-    pub(crate) fn sent(&self) -> u64 {
-        let sent = |shared: &Shared| shared.sent.load(Ordering::Relaxed);
-        self.shared.as_ref().map_or(0, sent)
+impl Default for Limiter {
+    fn default() -> Self {
+        Self::new(usize::MAX)
     }
 }
 
 impl Limiter {
+    pub(crate) fn new(most: usize) -> Self {
+        Self(Mutex::new(Queue {
+            in_flight: 0,
+            most,
+            waiting: VecDeque::new(),
+        }))
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.queue().in_flight
+    }
+
+    /// Lets no more than `most` be in flight from now on, who is in flight already aside.
+    pub(crate) fn set_most(self: &Arc<Self>, most: usize) {
+        let mut queue = self.queue();
+        queue.most = most;
+        self.wake(&mut queue);
+    }
+
+    /// A permit, if there is one without a wait.
+    pub(crate) fn try_acquire(self: &Arc<Self>, most: usize) -> Option<Permit> {
+        let mut queue = self.queue();
+        let is_free = queue.in_flight < most.min(queue.most) && queue.waiting.is_empty();
+        is_free.then(|| {
+            queue.in_flight += 1;
+            Permit(Some(self.clone()))
+        })
+    }
+
     /// Waits until fewer than `most` requests are in flight.
-    async fn acquire(&self, most: usize) -> Permit<'_> {
+    pub(crate) async fn acquire(self: &Arc<Self>, most: usize) -> Permit {
         loop {
-            let freed = self.freed.notified();
-            {
-                let mut in_flight = self
-                    .in_flight
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                if *in_flight < most {
-                    *in_flight += 1;
-                    return Permit(self);
-                }
+            let waiting = {
+                let mut queue = self.queue();
+                let (permit, waiting) = oneshot::channel();
+                queue.waiting.push_back(Waiter { most, permit });
+                self.wake(&mut queue);
+                waiting
+            };
+            if let Ok(permit) = waiting.await {
+                return permit;
             }
-            freed.await;
+        }
+    }
+
+    /// Gives permits to those who may go.
+    fn wake(self: &Arc<Self>, queue: &mut Queue) {
+        loop {
+            let free = |waiter: &Waiter| queue.in_flight < waiter.most.min(queue.most);
+            let Some(waiter) = queue
+                .waiting
+                .iter()
+                .position(free)
+                .and_then(|first| queue.waiting.remove(first))
+            else {
+                return;
+            };
+            match waiter.permit.send(Permit(Some(self.clone()))) {
+                Ok(()) => queue.in_flight += 1,
+                // Who waited is gone; the permit was not counted, and its end must not be either.
+                Err(mut permit) => permit.0 = None,
+            }
         }
     }
 }
 
-impl Drop for Permit<'_> {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let mut in_flight = self
-            .0
-            .in_flight
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *in_flight -= 1;
-        drop(in_flight);
-        self.0.freed.notify_waiters();
+        if let Some(limiter) = self.0.take() {
+            let mut queue = limiter.queue();
+            queue.in_flight -= 1;
+            limiter.wake(&mut queue);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_longest_goes_first_and_who_left_is_passed_over() {
+        let limiter = Arc::new(Limiter::default());
+        let held = limiter.acquire(1).now_or_never().expect("a permit");
+        let [mut first, mut gone, mut second] = std::array::from_fn(|_| {
+            let limiter = limiter.clone();
+            Box::pin(async move { limiter.acquire(1).await })
+        });
+        for waiting in [&mut first, &mut gone, &mut second] {
+            assert!(waiting.now_or_never().is_none());
+        }
+        drop(gone);
+        drop(held);
+        assert!((&mut second).now_or_never().is_none());
+        let permit = (&mut first).now_or_never().expect("a permit");
+        drop(permit);
+        assert!(second.now_or_never().is_some());
+        assert_eq!(limiter.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_permit_that_nobody_took_is_free_again() {
+        let limiter = Arc::new(Limiter::new(1));
+        let held = limiter.try_acquire(9).expect("a permit");
+        let mut gone = Box::pin(limiter.acquire(9));
+        assert!((&mut gone).now_or_never().is_none());
+        drop(held);
+        drop(gone);
+        assert_eq!(limiter.in_flight(), 0);
+        limiter.set_most(0);
+        assert!(limiter.try_acquire(9).is_none());
     }
 }

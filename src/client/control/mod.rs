@@ -3,16 +3,17 @@
 mod cancel;
 mod limit;
 mod progress;
+mod stats;
 
 #[cfg(feature = "python")]
 use std::sync::Arc;
 use std::time::Instant;
 
 pub(crate) use self::cancel::Cancellation;
-#[cfg(feature = "python")]
-pub(crate) use self::limit::Limiter;
-pub(crate) use self::limit::RequestLimit;
+pub(crate) use self::limit::{Limiter, Permit, RequestLimit};
 pub(crate) use self::progress::Progress;
+pub use self::stats::CallStats;
+pub(crate) use self::stats::Stats;
 
 /// A handle on a running call: how far it is, and a way to stop it.
 ///
@@ -29,6 +30,7 @@ pub struct Control {
     pub(crate) cancellation: Cancellation,
     pub(crate) progress: Progress,
     pub(crate) limit: RequestLimit,
+    pub(crate) stats: Stats,
     /// When the call began that this handle is given to.
     pub(crate) began: Instant,
 }
@@ -46,6 +48,7 @@ impl Control {
             cancellation: Cancellation::new(),
             progress: Progress::default(),
             limit: RequestLimit::default(),
+            stats: Stats::default(),
             began: Instant::now(),
         }
     }
@@ -61,6 +64,7 @@ impl Control {
 
     /// The same handle, for a call that begins now.
     pub(crate) fn beginning(&self) -> Self {
+        self.stats.begin();
         Self {
             began: Instant::now(),
             ..self.clone()
@@ -103,6 +107,11 @@ impl Control {
     /// [`send`](crate::EdFiClient::send).
     pub fn stage(&self) -> Option<String> {
         self.progress.stage()
+    }
+
+    /// What the call has cost so far, or the last one that was given this handle.
+    pub fn stats(&self) -> CallStats {
+        self.stats.get()
     }
 
     /// What a person should know although nothing failed.

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The bytes, after decompression, of all answers of a client that are on their way.
 #[derive(Debug)]
 pub(super) struct Budget {
-    pub(super) most: u64,
+    most: u64,
     held: AtomicU64,
+    answers: AtomicU64,
 }
 
 /// What one answer holds, until it is dropped.
@@ -20,10 +21,12 @@ impl Budget {
         Self {
             most,
             held: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
         }
     }
 
     pub(super) fn hold(&self) -> Held<'_> {
+        self.answers.fetch_add(1, Ordering::Relaxed);
         Held {
             budget: self,
             bytes: 0,
@@ -32,15 +35,34 @@ impl Budget {
 }
 
 impl Held<'_> {
-    /// Takes more; false where that is too much.
-    pub(super) fn add(&mut self, bytes: u64) -> bool {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Takes more. Where all answers together hold too much, those fail that hold more than their
+    /// share: a small answer beside a huge one comes through.
+    pub(super) fn add(&mut self, bytes: u64) -> Result<(), String> {
+        let Budget {
+            most,
+            held,
+            answers,
+        } = self.budget;
         self.bytes += bytes;
-        self.budget.held.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.budget.most
+        let held = held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let answers = answers.load(Ordering::Relaxed).max(1);
+        match held <= *most || self.bytes < held / answers {
+            true => Ok(()),
+            false => Err(format!(
+                "what is read at once, in {answers} answers together, is larger than max_body \
+                 ({most} bytes)"
+            )),
+        }
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.answers.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -26,6 +26,10 @@ pub(crate) struct Request {
     pub(crate) small: bool,
     /// Whether a body with a success status is a page, which is left in parts.
     pub(crate) page: bool,
+    /// Whether it is one for a token.
+    pub(crate) token: bool,
+    /// The part of the URL's path that may be shown, where what follows names an item.
+    pub(crate) shown: Option<usize>,
     /// How often it was sent.
     pub(crate) sent: u32,
     /// Whether a try may have been applied of which no answer tells it.
@@ -43,9 +47,49 @@ impl Request {
             names_token: false,
             small: false,
             page: false,
+            token: false,
+            shown: None,
             sent: 0,
             in_doubt: false,
         }
+    }
+}
+
+/// What may be shown of a path below that of a resource.
+const SHOWN_SEGMENTS: [&str; 3] = ["deletes", "keyChanges", "partitions"];
+/// The parameters that say nothing of a person.
+const SHOWN_PARAMETERS: [&str; 7] = [
+    "limit",
+    "maxChangeVersion",
+    "minChangeVersion",
+    "number",
+    "offset",
+    "pageSize",
+    "totalCount",
+];
+
+impl Request {
+    /// The URL as it may be logged: without ids, and without values that may name a person.
+    pub(super) fn shown(&self) -> String {
+        let url = &self.url;
+        let (known, rest) = match self.shown.and_then(|end| url.path().split_at_checked(end)) {
+            Some(parts) => parts,
+            None => (url.path(), ""),
+        };
+        let mut text = format!("{}{known}", url.origin().ascii_serialization());
+        for segment in rest.split('/').filter(|segment| !segment.is_empty()) {
+            let is_shown = SHOWN_SEGMENTS.contains(&segment);
+            text.push('/');
+            text.push_str(if is_shown { segment } else { "{id}" });
+        }
+        for (place, (name, value)) in url.query_pairs().enumerate() {
+            let is_shown = SHOWN_PARAMETERS.contains(&&*name);
+            text.push(if place == 0 { '?' } else { '&' });
+            text.push_str(&name);
+            text.push('=');
+            text.push_str(if is_shown { &value } else { "..." });
+        }
+        text
     }
 }
 

@@ -5,7 +5,7 @@ mod error;
 mod host;
 mod message;
 mod pool;
-mod throttle;
+mod reading;
 mod tls;
 mod watch;
 
@@ -13,17 +13,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
+use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Url};
 
 use self::budget::Budget;
 use self::error::TransportError;
 pub(crate) use self::message::{Body, Request, Response};
 use self::pool::Pool;
-use self::throttle::Throttle;
 use self::watch::{Silent, Watch};
-use super::control::{Cancellation, Control, RequestLimit};
+use super::control::{Cancellation, Control, RequestLimit, Stats};
 use super::origins::Origins;
+use super::pace::{Departure, Paces};
 use super::permits::{self, Rank};
 use super::problem;
 use super::retry::{self, NoMoreTries, Repeats, RetryPolicy, Trouble};
@@ -31,12 +31,11 @@ use super::secret::Redaction;
 use crate::per_process::PerProcess;
 use crate::{Failure, Result};
 
+/// Each pause after a refusal that names no time is so many times as long as the one before: limits
+/// are counted in windows of seconds.
+const REFUSED_FACTOR: u32 = 3;
 /// A read follows this many redirects at most.
 const MOST_REDIRECTS: usize = 5;
-/// Error bodies, tokens and discovery documents are small; more than this is not read.
-const SMALL_BODY: u64 = 1 << 20;
-/// What a server says about the length of a body is believed so far; the rest as it comes.
-const FIRST_RESERVE: u64 = 1 << 16;
 
 /// How often this process has sent anything but reads.
 static WRITES: AtomicU64 = AtomicU64::new(0);
@@ -57,13 +56,15 @@ pub(crate) struct TransportConfig {
     /// PEM certificates trusted beside those of the system.
     pub(crate) ca_certs: Option<Vec<u8>>,
     pub(crate) max_body: u64,
+    /// Requests a second to one origin.
+    pub(crate) max_rate: Option<f64>,
 }
 
 /// What sends the requests of one client.
 #[derive(Debug)]
 pub(crate) struct Transport {
     pool: Pool,
-    throttle: Throttle,
+    paces: Paces,
     origins: PerProcess<Origins>,
     timeout: Duration,
     connect_timeout: Duration,
@@ -77,6 +78,7 @@ pub(crate) struct SendOptions<'a> {
     pub(crate) policy: RetryPolicy,
     pub(super) cancellation: &'a Cancellation,
     limit: &'a RequestLimit,
+    stats: &'a Stats,
     began: Instant,
 }
 
@@ -86,6 +88,7 @@ impl<'a> SendOptions<'a> {
             policy,
             cancellation: &control.cancellation,
             limit: &control.limit,
+            stats: &control.stats,
             began: control.began,
         }
     }
@@ -100,7 +103,7 @@ impl Transport {
                 config.headers.clone(),
                 config.ca_certs.as_deref(),
             )?,
-            throttle: Throttle::default(),
+            paces: Paces::new(config.max_rate),
             origins: PerProcess::new(),
             timeout: config.timeout,
             connect_timeout: config.connect_timeout,
@@ -132,19 +135,27 @@ impl Transport {
         let url = request.url.clone();
         let mut passage = self.origins.get().passage(&url);
         loop {
-            if let Some(wait) = self.throttle.remaining(&request.url) {
-                // A cancellation is noticed below.
-                let _ = permits::lend(Rank::First, options.cancellation.sleep(wait)).await;
-            }
-            if let Err(why) = passage.enter(options.began, options.cancellation).await {
-                return match last {
-                    Some(Err(error)) if request.sent > 0 => {
-                        Err(error.into_failure(repeats, request.in_doubt))
-                    }
-                    Some(Ok(response)) => Ok(response),
-                    Some(Err(_)) | None => Err(Failure::new(format!("not sent: {why}"))),
-                };
-            }
+            // A cancellation is noticed below.
+            let departure = match passage.enter(options.began, options.cancellation).await {
+                Ok(()) => {
+                    self.paces
+                        .depart(&url, options.began, options.cancellation)
+                        .await
+                }
+                Err(why) => Err(why),
+            };
+            let departure = match departure {
+                Ok(departure) => departure,
+                Err(why) => {
+                    return match last {
+                        Some(Err(error)) if request.sent > 0 => {
+                            Err(error.into_failure(repeats, request.in_doubt))
+                        }
+                        Some(Ok(response)) => Ok(response),
+                        Some(Err(_)) | None => Err(Failure::new(format!("not sent: {why}"))),
+                    };
+                }
+            };
             let permit = options.limit.permit();
             let permit = options.cancellation.unless_cancelled(permit).await;
             if options.cancellation.is_cancelled() {
@@ -154,9 +165,14 @@ impl Transport {
                 };
                 return outcome.map_err(|error| error.into_failure(repeats, request.in_doubt));
             }
+            let is_retry = attempt > 0 || request.sent > 0;
+            let body = request.body.as_ref().map_or(0, Bytes::len);
+            options.stats.request(is_retry, request.token, body);
+            let sent = Instant::now();
             let outcome = self.try_once(request, options).await;
             drop(permit);
-            let trouble = trouble(&outcome);
+            log_request(request, &outcome, sent.elapsed());
+            let trouble = trouble(request, &outcome);
             match &outcome {
                 Ok(_) => passage.answered(),
                 Err(error) if error.trouble.is_unanswered() => passage.unanswered(&error.what),
@@ -168,34 +184,38 @@ impl Transport {
                 .as_ref()
                 .ok()
                 .and_then(|response| retry::retry_after(&response.headers));
-            if let (Ok(response), Some(wait)) = (&outcome, asked)
-                && matches!(response.status.as_u16(), 429 | 503)
-                && wait <= options.policy.max_wait
-            {
-                self.throttle.pause(&request.url, wait);
-            }
-            if !trouble.is_some_and(|trouble| repeats.after(trouble)) {
+            let refusal = self.heed(&departure, trouble, asked, options);
+            let status = outcome.as_ref().ok().map(|response| response.status);
+            if !trouble.is_some_and(|trouble| options.policy.repeats_after(trouble, status)) {
                 return outcome.map_err(|error| error.into_failure(repeats, request.in_doubt));
             }
-            match options.policy.pause(attempt, asked) {
+            let is_over = refusal.is_some_and(|(refusals, _)| {
+                let status = status.map(problem::status_line).unwrap_or_default();
+                departure.gives_up(refusals, options.policy.max_retries, &status)
+            });
+            let end = match options.policy.pause(attempt, asked) {
+                Ok(_) if is_over => NoMoreTries::Used,
                 Ok(pause) => {
-                    log_repetition(request, &outcome, pause);
-                    // A cancellation is noticed above.
+                    log_repetition(request, &outcome, refusal.map_or(pause, |(_, pause)| pause));
+                    // A cancellation is noticed above; a refusal pauses the whole origin.
                     let pause = options.cancellation.sleep(pause);
-                    let _ = match outcome.is_ok() {
+                    let _ = match (refusal, &outcome) {
+                        (Some(_), _) => Ok(()),
                         // A server that is busy has less to do while its requests pause.
-                        true => pause.await,
-                        false => permits::lend(Rank::Again, pause).await,
+                        (None, Ok(_)) => pause.await,
+                        (None, Err(_)) => permits::lend(Rank::Again, pause).await,
                     };
                     last = Some(outcome);
                     attempt += 1;
+                    continue;
                 }
-                Err(NoMoreTries::Used) => {
-                    return outcome.map_err(|error| error.into_failure(repeats, request.in_doubt));
-                }
-                Err(NoMoreTries::TooLong(wait)) => {
-                    let response =
-                        outcome.map_err(|error| error.into_failure(repeats, request.in_doubt))?;
+                Err(end) => end,
+            };
+            let response =
+                outcome.map_err(|error| error.into_failure(repeats, request.in_doubt))?;
+            return match end {
+                NoMoreTries::Used => Ok(response),
+                NoMoreTries::TooLong(wait) => {
                     let mut failure = response.failure();
                     let wait = match wait {
                         Duration::MAX => "beyond all numbers".to_owned(),
@@ -205,9 +225,38 @@ impl Transport {
                         "{} (the server asks to wait {wait}, longer than max_wait)",
                         failure.message,
                     );
-                    return Err(failure);
+                    Err(failure)
                 }
+            };
+        }
+    }
+
+    /// Lets the answer to a try tell how fast its origin is asked from now on; the number of its
+    /// refusals in a row and the pause that it leads to, where it is one.
+    fn heed(
+        &self,
+        departure: &Departure<'_>,
+        trouble: Option<Trouble>,
+        asked: Option<Duration>,
+        options: SendOptions<'_>,
+    ) -> Option<(u32, Duration)> {
+        match trouble {
+            Some(Trouble::Refused) => {
+                let refusals = departure.refused();
+                let back_off = options
+                    .policy
+                    .back_off(refusals.saturating_sub(1), REFUSED_FACTOR);
+                let pause = asked.unwrap_or_default().max(back_off);
+                if pause <= options.policy.max_wait && departure.pause(back_off, asked) {
+                    options.stats.pause();
+                }
+                Some((refusals, pause))
             }
+            Some(Trouble::Passing) | None => {
+                departure.taken();
+                None
+            }
+            Some(_) => None,
         }
     }
 
@@ -220,13 +269,13 @@ impl Transport {
         let (cancellation, repeats) = (options.cancellation, options.policy.repeats);
         if repeats == Repeats::Safe {
             return tokio::select! {
-                outcome = self.send_once(request, repeats) => outcome,
+                outcome = self.send_once(request, options) => outcome,
                 () = cancellation.cancelled() => Err(TransportError::interrupted(true)),
             };
         }
         let _writing = cancellation.writing();
         tokio::select! {
-            outcome = self.send_once(request, repeats) => outcome,
+            outcome = self.send_once(request, options) => outcome,
             () = cancellation.aborted() => Err(TransportError::interrupted(false)),
         }
     }
@@ -235,11 +284,11 @@ impl Transport {
     async fn send_once(
         &self,
         request: &Request,
-        repeats: Repeats,
+        options: SendOptions<'_>,
     ) -> Result<Response, TransportError> {
         let mut url = request.url.clone();
         for _ in 0..=MOST_REDIRECTS {
-            let response = self.send_to(request, url.clone(), repeats).await?;
+            let response = self.send_to(request, url.clone(), options).await?;
             let Some(next) = redirect(request, &url, &response) else {
                 return Ok(response);
             };
@@ -254,7 +303,7 @@ impl Transport {
         &self,
         request: &Request,
         url: Url,
-        repeats: Repeats,
+        options: SendOptions<'_>,
     ) -> Result<Response, TransportError> {
         let mut lease = self.pool.lease(&url).map_err(TransportError::fatal)?;
         let watch = Watch::new();
@@ -268,7 +317,10 @@ impl Transport {
         if let Some(body) = &request.body {
             *wire.body_mut() = Some(watch.upload(body.clone()));
         }
-        let exchange = lease.client(repeats == Repeats::Safe).await.execute(wire);
+        let exchange = lease
+            .client(options.policy.repeats == Repeats::Safe)
+            .await
+            .execute(wire);
         let mut response = match watch.run(self.timeout, exchange).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
@@ -283,7 +335,7 @@ impl Transport {
         };
         let headers = std::mem::take(response.headers_mut());
         let status = response.status();
-        let body = self.read(request, response).await?;
+        let body = self.read(request, response, options.stats).await?;
         lease.answered(&watch);
         let shown = request.authorization.iter().chain(self.headers.values());
         Ok(Response {
@@ -294,73 +346,18 @@ impl Transport {
             meant: None,
         })
     }
-
-    /// Reads a body, as much of it as may be read; one part but for pages.
-    async fn read(
-        &self,
-        request: &Request,
-        mut response: reqwest::Response,
-    ) -> Result<Vec<Bytes>, TransportError> {
-        let is_success = response.status().is_success();
-        let most = match is_success && !request.small {
-            true => u64::MAX,
-            false => SMALL_BODY,
-        };
-        let in_parts = is_success && request.page;
-        let mut parts = Vec::new();
-        let mut body = Vec::new();
-        if !in_parts {
-            let length = response.content_length().unwrap_or(0);
-            body.reserve(length.min(FIRST_RESERVE) as usize);
-        }
-        let too_large = |most: u64, whose: &str| TransportError {
-            what: format!("{whose} larger than {} MiB", most >> 20),
-            trouble: match request.method {
-                Method::GET => Trouble::Fatal,
-                _ => Trouble::Broken,
-            },
-        };
-        let mut held = self.budget.hold();
-        let mut length = 0;
-        while let Some(chunk) = self.chunk(request, &mut response).await? {
-            length += chunk.len() as u64;
-            if length > most {
-                if !is_success {
-                    break;
-                }
-                return Err(too_large(most, "the answer is"));
-            }
-            if !held.add(chunk.len() as u64) {
-                let whose = "what is read at once, in all answers together, is";
-                return Err(too_large(self.budget.most, whose));
-            }
-            match in_parts {
-                true => parts.push(chunk),
-                false => body.extend_from_slice(&chunk),
-            }
-        }
-        if !in_parts {
-            parts.push(body.into());
-        }
-        Ok(parts)
-    }
-
-    async fn chunk(
-        &self,
-        request: &Request,
-        response: &mut reqwest::Response,
-    ) -> Result<Option<Bytes>, TransportError> {
-        match tokio::time::timeout(self.timeout, response.chunk()).await {
-            Ok(chunk) => chunk
-                .map_err(|error| TransportError::new(&error, self.connect_timeout, &request.url)),
-            Err(_) => Err(TransportError::silent(self.timeout, Trouble::Broken)),
-        }
-    }
 }
 
 /// What is the matter with a try, where something is.
-fn trouble(outcome: &Result<Response, TransportError>) -> Option<Trouble> {
+fn trouble(request: &Request, outcome: &Result<Response, TransportError>) -> Option<Trouble> {
     match outcome {
+        Ok(response) if retry::is_refusal(response.status, &response.headers) => {
+            // A client that holds as many tokens as it may is no trouble of its host's.
+            match request.token && !response.headers.contains_key(RETRY_AFTER) {
+                true => Some(Trouble::Passing),
+                false => Some(Trouble::Refused),
+            }
+        }
         Ok(response) => retry::is_passing(response.status).then_some(Trouble::Passing),
         Err(error) => Some(error.trouble),
     }
@@ -373,6 +370,27 @@ fn is_in_doubt(outcome: &Result<Response, TransportError>) -> bool {
         Ok(response) => matches!(response.status.as_u16(), 500 | 502 | 504),
         Err(error) => error.trouble == Trouble::Broken,
     }
+}
+
+/// One line a request: no body, no key, nothing that names a person.
+fn log_request(request: &Request, outcome: &Result<Response, TransportError>, took: Duration) {
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
+    let (what, bytes) = match outcome {
+        Ok(response) => {
+            let parts = response.body.parts().iter();
+            let bytes: usize = parts.map(Bytes::len).sum();
+            (response.status.as_u16().to_string(), bytes)
+        }
+        Err(error) => (format!("({})", error.what), 0),
+    };
+    log::debug!(
+        "{} {} {what}, {} ms, {bytes} bytes",
+        request.method,
+        request.shown(),
+        took.as_millis()
+    );
 }
 
 fn log_repetition(request: &Request, outcome: &Result<Response, TransportError>, pause: Duration) {

@@ -104,7 +104,11 @@ impl EdFiClient {
     /// where the ODS does not answer as it should; its message says so if change queries are off.
     pub async fn available_change_versions(&self) -> Result<ChangeVersions> {
         let control = Control::new();
-        self.versions(&control, false).await
+        self.change_versions_under(&control).await
+    }
+
+    pub(crate) async fn change_versions_under(&self, control: &Control) -> Result<ChangeVersions> {
+        self.versions(control, false).await
     }
 
     async fn versions(&self, control: &Control, snapshot: bool) -> Result<ChangeVersions> {

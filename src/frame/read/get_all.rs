@@ -130,7 +130,8 @@ impl EdFiClient {
             }
             whole.push(district);
         }
-        assemble::frame(whole, options, Some((key_col, keys))).await
+        let frame = assemble::frame(whole, options, Some((key_col, keys))).await?;
+        Ok(result::finish(&batch.control, result::STATUS_NAME, frame))
     }
 }
 

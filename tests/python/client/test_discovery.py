@@ -64,6 +64,18 @@ def test_a_base_url_without_its_tenant_is_told_what_it_lacks(ods: ScriptedOds) -
     assert "the base URL lacks {tenantIdentifier}" in str(read["message"])
 
 
+def test_a_base_url_whose_version_is_given_is_told_what_it_lacks(ods: ScriptedOds) -> None:
+    url = document("/{tenantIdentifier}/data/v3/")
+    ods.script = lambda request: Answer(200, url) if request.path == "/" else Answer(404)
+    ods.serves_metadata = True
+    runner = discovering(ods, api_version="v3")
+    payloads = pl.DataFrame({"key": ["a", "b"], "payload": ["{}", "{}"]})
+    out = runner.batch_post_payload(payloads, payload_col="payload", key_col="key", commit=True)
+    for message in (*out["message"], runner.get_all(key="a", schema="infer")["message"]):
+        assert str(message).startswith("HTTP 404 Not Found; the base URL lacks {tenantIdentifier};")
+    assert out["http_status"].to_list() == [404, 404]
+
+
 def test_a_failure_on_the_way_is_no_answer_of_the_item(ods: ScriptedOds) -> None:
     ods.script = lambda request: Answer(404) if request.path == "/oauth/token" else None
     runner = edfi.StudentAssessment(

@@ -1,5 +1,9 @@
 """Connections that close, hang or cannot be trusted."""
 
+import gzip
+import itertools
+import json
+import re
 import socket
 import subprocess
 import sys
@@ -7,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 from conftest import Answer, Request, ScriptedOds, district
 
@@ -254,6 +259,59 @@ assert runner.get_by_id("a")["status"] == "error"
     with raw_server(lying) as port:
         command = [sys.executable, "-c", script, f"http://127.0.0.1:{port}"]
         subprocess.run(command, timeout=60, check=True)
+
+
+def test_a_body_in_drops_has_an_end() -> None:
+    def dripping(connection: socket.socket) -> None:
+        while (request := read_request(connection)) is not None:
+            method = request.split()[0]
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n")
+            drops = itertools.repeat(b"[" if method == b"GET" else b" ")
+            for drop in drops:
+                connection.sendall(drop)
+                time.sleep(0.02)
+
+    with raw_server(dripping) as port:
+        runner = client(port, timeout=0.3, max_retries=0)
+        read = runner.get_all(key="a", schema="infer")
+        written = post(runner, ["{}"])
+    assert re.match(r"the answer comes too slowly: \d+ bytes in [01]\.\d s", str(read["message"]))
+    assert DOUBT in written["message"][0]
+    assert "too slowly" in written["message"][0]
+
+
+def test_a_slow_body_that_is_large_is_read() -> None:
+    """Longer than a server may be silent, at some KiB a second."""
+    body = json.dumps([{"id": "a", "text": "x" * 12_000}]).encode()
+
+    def slow(connection: socket.socket) -> None:
+        while read_request(connection) is not None:
+            head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode())
+            for start in range(0, len(body), 200):
+                connection.sendall(body[start : start + 200])
+                time.sleep(0.02)
+
+    with raw_server(slow) as port:
+        read = client(port, timeout=0.3, max_retries=0).get_all(key="a", schema="infer")
+    assert read["message"] is None
+
+
+def test_a_bomb_costs_only_itself(ods: ScriptedOds) -> None:
+    bomb = gzip.compress(b"[" + b" " * (8 << 20) + b"]")
+    huge = Answer(200, bomb, {"content-encoding": "gzip"})
+    ods.script = lambda request: huge if request.path.endswith("/bomb") else Answer(200, "{}")
+    ods.one_at_a_time = False
+    df = pl.DataFrame({"id": ["bomb", *"abcdefg"] * 4})
+    runner = edfi.StudentAssessment(
+        base_url=ods.url, api_version="v3", bearer_token="token", max_body=1 << 20
+    )
+    out = runner.batch_get_by_id(df, id_col="id", flatten=False)
+    failed = out.filter(pl.col("status").is_not_null())
+    assert failed["id"].to_list() == ["bomb"] * 4
+    assert all("max_body (1048576 bytes)" in text for text in failed["message"])
+    with pytest.raises(edfi.EdFiError, match="max_body"):
+        edfi.EdFiClient(max_body=0)
 
 
 @pytest.mark.parametrize("asked", ["0", "-5", "NaN", "Thu, 01 Jan 1970 00:00:00 GMT"])

@@ -133,7 +133,7 @@ def test_versions_and_endpoints(ods: ScriptedOds) -> None:
     df = frame(ods, ["{}"] * 4, version=["v2", None, " ", "6.2"])
     post(runner, df, api_version_col="version", workers=1)
     post(runner, df.head(1), endpoint="/ed-fi/students/")
-    assert [request.path for request in ods.requests] == [
+    assert [request.path for request in ods.paths()] == [
         "/data/v2/tpdm/candidates",
         *["/data/v3/tpdm/candidates"] * 3,
         "/data/v3/ed-fi/students",

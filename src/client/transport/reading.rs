@@ -1,0 +1,99 @@
+//! Reading a body: how much of it, and how fast it must come.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use reqwest::Method;
+
+use super::error::TransportError;
+use super::message::Request;
+use super::{Transport, Trouble};
+use crate::client::control::Stats;
+
+/// Error bodies, tokens and discovery documents are small; more than this is not read.
+const SMALL_BODY: u64 = 1 << 20;
+/// What a server says about the length of a body is believed so far; the rest as it comes.
+const FIRST_RESERVE: u64 = 1 << 16;
+/// A body may take so many times as long as a server may stay silent, however little comes of it;
+const PATIENCE: u32 = 2;
+/// and longer by a second for each of so many bytes: no link that is of any use is slower.
+const SLOWEST: f64 = 1024.0;
+
+impl Transport {
+    /// Reads a body, as much of it as may be read; one part but for pages.
+    pub(super) async fn read(
+        &self,
+        request: &Request,
+        mut response: reqwest::Response,
+        stats: &Stats,
+    ) -> Result<Vec<Bytes>, TransportError> {
+        let is_success = response.status().is_success();
+        let is_small = !is_success || request.small;
+        let in_parts = is_success && request.page;
+        let mut parts = Vec::new();
+        let mut body = Vec::new();
+        if !in_parts {
+            let length = response.content_length().unwrap_or(0);
+            body.reserve(length.min(FIRST_RESERVE) as usize);
+        }
+        let began = Instant::now();
+        let mut held = self.budget.hold();
+        while let Some(chunk) = self.chunk(request, &mut response).await? {
+            stats.received(chunk.len() as u64);
+            let length = held.bytes() + chunk.len() as u64;
+            if is_small && length > SMALL_BODY {
+                if !is_success {
+                    break;
+                }
+                let what = format!("the answer is larger than {} MiB", SMALL_BODY >> 20);
+                return Err(too_large(request, what));
+            }
+            held.add(chunk.len() as u64)
+                .map_err(|what| too_large(request, what))?;
+            match in_parts {
+                true => parts.push(chunk),
+                false => body.extend_from_slice(&chunk),
+            }
+            let (took, patience) = (began.elapsed(), self.timeout.saturating_mul(PATIENCE));
+            if took > patience && (took - patience).as_secs_f64() * SLOWEST > length as f64 {
+                return Err(too_slow(length, took));
+            }
+        }
+        if !in_parts {
+            parts.push(body.into());
+        }
+        Ok(parts)
+    }
+
+    async fn chunk(
+        &self,
+        request: &Request,
+        response: &mut reqwest::Response,
+    ) -> Result<Option<Bytes>, TransportError> {
+        match tokio::time::timeout(self.timeout, response.chunk()).await {
+            Ok(chunk) => chunk
+                .map_err(|error| TransportError::new(&error, self.connect_timeout, &request.url)),
+            Err(_) => Err(TransportError::silent(self.timeout, Trouble::Broken)),
+        }
+    }
+}
+
+fn too_large(request: &Request, what: String) -> TransportError {
+    TransportError {
+        what,
+        trouble: match request.method {
+            Method::GET => Trouble::Fatal,
+            _ => Trouble::Broken,
+        },
+    }
+}
+
+fn too_slow(length: u64, took: Duration) -> TransportError {
+    TransportError {
+        what: format!(
+            "the answer comes too slowly: {length} bytes in {:.1} s",
+            took.as_secs_f64()
+        ),
+        trouble: Trouble::Broken,
+    }
+}
