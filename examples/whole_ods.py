@@ -1,13 +1,17 @@
 """A whole ODS: every resource in, in any order, and out again.
 
 All of Grand Bend, the Ed-Fi Data Standard's sample district, goes into an empty sandbox together
-with the descriptors it uses: 20,303 bodies of 281 resources, shuffled. Without the folder of sample
-data beside the project, a sandbox plays the vendor.
+with the descriptors it uses: 20,303 bodies of 281 resources, shuffled. The first run is killed on
+its way, the second goes on where it was, the next night sends nothing, and in the end everything is
+taken out again. Without the folder of sample data beside the project, a sandbox plays the vendor.
 """
 
 import gzip
 import json
 import random
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -60,40 +64,85 @@ def without_nulls(value: object) -> object:
     return value
 
 
-is_there = DATA.is_dir()
-bodies = grand_bend() if is_there else made_up()
-chance = random.Random(0)  # noqa: S311 - it shuffles
-frames = {
-    endpoint: pl.DataFrame({"payload": chance.sample(bodies[endpoint], len(bodies[endpoint]))})
-    for endpoint in chance.sample(list(bodies), len(bodies))
-}
-rows = sum(frame.height for frame in frames.values())
-print(f"{rows} bodies of {len(frames)} resources, shuffled")
+def read_frames() -> dict[str, pl.DataFrame]:
+    """Give a frame for each resource, everything in any order, but each time in the same."""
+    bodies = grand_bend() if DATA.is_dir() else made_up()
+    chance = random.Random(0)  # noqa: S311 - it shuffles
+    return {
+        endpoint: pl.DataFrame(
+            {"payload": chance.sample(bodies[endpoint], len(bodies[endpoint]))}
+        ).with_row_index("row")
+        for endpoint in chance.sample(list(bodies), len(bodies))
+    }
 
-with edfi.Sandbox(districts=["gb"], records=0, documents=DOCUMENTS if is_there else []) as ods:
-    url, key, secret = ods.districts().row(0)[1:]
-    client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
 
-    # 1. Look first: nothing is sent without commit=True. A level waits for the one before it.
-    plan = client.send(frames)
-    level = pl.col("message").str.extract(r"level (\d+)").cast(pl.Int32).alias("level")
-    print("\nWhen which rows would go:")
-    print(plan.group_by(level).agg(pl.len().alias("rows")).sort("level").head(8))
+def send(
+    client: edfi.EdFiClient, frames: dict[str, pl.DataFrame], journal: str, *, commit: bool = True
+) -> pl.DataFrame:
+    """Send everything that the journal does not know as done."""
+    return client.send(frames, key_col="row", commit=commit, workers=16, journal=journal)
 
-    # 2. Send. Each row has one result, in the order of the frames and their rows.
-    start = time.perf_counter()
-    sent = client.send(frames, commit=True, workers=16)
-    seconds = time.perf_counter() - start
-    print(f"\nSent in {seconds:.1f} s, with {sent['attempts'].sum()} requests:")
-    print(sent.group_by("status", "http_status", "round").len().sort("len", descending=True))
-    failed = sent.filter(pl.col("status") == "error")
-    if failed.height:
-        print("What the ODS refuses for good, and why:")
-        print(failed.group_by("endpoint", "http_status").agg(pl.len(), pl.col("message").first()))
 
-    # 3. Out again: the other way round, and what is still referred to in a later round.
-    ids = sent.drop_nulls("resource_id").select("endpoint", id="resource_id").unique()
-    items = {str(name): part for (name,), part in ids.group_by("endpoint")}
-    removed = client.remove(items, commit=True, workers=16)
-    print("\nRemoved:")
-    print(removed.group_by("status", "round").len().sort("round"))
+def main() -> None:
+    """Send, be killed, go on, send again, take out."""
+    frames = read_frames()
+    rows = sum(frame.height for frame in frames.values())
+    print(f"{rows} bodies of {len(frames)} resources, shuffled")
+    documents = DOCUMENTS if DATA.is_dir() else []
+    with (
+        edfi.Sandbox(districts=["gb"], records=0, documents=documents) as ods,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        url, key, secret = ods.districts().row(0)[1:]
+        client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
+        journal = f"{folder}/night.edfi"
+
+        # 1. Look first: nothing is sent without commit=True. A level waits for the one before it.
+        plan = send(client, frames, journal, commit=False)
+        level = pl.col("message").str.extract(r"level (\d+)").cast(pl.Int32).alias("level")
+        print("\nWhen which rows would go:")
+        print(plan.group_by(level).agg(pl.len().alias("rows")).sort("level").head(8))
+
+        # 2. A run in a process of its own, which is killed when it has done a part.
+        command = [sys.executable, __file__, url, key, secret, journal]
+        with subprocess.Popen(command) as process:  # noqa: S603 - it is this file
+            while process.poll() is None and confirmed(journal) < rows // 5:
+                time.sleep(0.05)
+            process.kill()
+        print(f"\nKilled when the ODS had confirmed {confirmed(journal)} rows.")
+
+        # 3. The same call goes on. Each row has one result, in the order of the frames.
+        sent = send(client, frames, journal)
+        print(f"The same call went on with {sent['attempts'].sum()} requests:")
+        print(sent.group_by("status", "http_status", "round").len().sort("len", descending=True))
+        failed = sent.filter(pl.col("status") == "error")
+        if failed.height:
+            print("What the ODS refuses for good, and why:")
+            reasons = [pl.len(), pl.col("message").first()]
+            print(failed.group_by("endpoint", "http_status").agg(reasons))
+
+        # 4. The next night nothing is new: only what failed is tried again.
+        again = send(client, frames, journal)
+        print(f"\nThe next night: {again['attempts'].sum()} requests.")
+
+        # 5. Out again: the other way round, and what is still referred to in a later round.
+        ids = again.drop_nulls("resource_id").select("endpoint", id="resource_id").unique()
+        items = {str(name): part for (name,), part in ids.group_by("endpoint")}
+        removed = client.remove(items, commit=True, workers=16)
+        print("\nRemoved:")
+        print(removed.group_by("status", "round").len().sort("round"))
+
+
+def confirmed(journal: str) -> int:
+    """Count what a journal knows as done."""
+    if not Path(journal).exists():
+        return 0
+    return edfi.read_journal(journal).filter(state="confirmed").height
+
+
+if len(sys.argv) == 1:
+    main()
+else:
+    url, key, secret, journal = sys.argv[1:]
+    runner = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
+    send(runner, read_frames(), journal)

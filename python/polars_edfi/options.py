@@ -465,7 +465,13 @@ class RoundsOptions(TypedDict, total=False):
 
 
 class SendOptions(
-    RowOptions, CommitOption, DetailsOption, RetryOptions, RoundsOptions, total=False
+    RowOptions,
+    CommitOption,
+    DetailsOption,
+    RetryOptions,
+    JournalOptions,
+    RoundsOptions,
+    total=False,
 ):
     """Those of :meth:`EdFiClient.send`.
 
@@ -475,13 +481,15 @@ class SendOptions(
 
     order_by_col: str | None
     """Rows of a frame with the same value here go one after another, in place of those with the
-    same natural key."""
+    same natural key. Not with a journal."""
     keep_server_fields: bool
     """Whether a Struct payload keeps the top-level ``id``, ``_etag`` and ``_lastModifiedDate``, and
     every ``link`` inside a reference."""
 
 
-class RemoveOptions(RowOptions, CommitOption, DetailsOption, RoundsOptions, total=False):
+class RemoveOptions(
+    RowOptions, CommitOption, DetailsOption, JournalOptions, RoundsOptions, total=False
+):
     """Those of :meth:`EdFiClient.remove`."""
 
 

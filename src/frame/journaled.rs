@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::input::Keys;
 use super::options::BatchOptions;
 use super::outcome::{DELETED, Outcome};
-use super::run::{Observer, RowOperation, Workers, chains, for_each_chain, for_each_row};
+use super::run::{Chain, Observer, RowOperation, Workers, chains, for_each_chain, for_each_row};
 use crate::client::session::{Access, CallContext};
 use crate::journal::{
     self, Answer, Begun, Digest, Ending, Item, Journal, JournalOptions, Method, Target, Ticket,
@@ -58,11 +58,9 @@ pub(crate) async fn send_rows<O: Write>(
     journaling: &JournalOptions,
 ) -> Result<Vec<Outcome>> {
     let (workers, control) = (batch.workers, &batch.control);
-    let Some(path) = &journaling.journal else {
+    let Some(journal) = open(journaling).await? else {
         return Ok(for_each_row(operation, rows, order_by, workers, control, ()).await);
     };
-    let (path, sync) = (path.clone(), journaling.journal_sync);
-    let journal = runtime::compute(move || Journal::open(&path, sync)).await??;
     let notes = Notes::new(journal.clone(), operation, rows, journaling, batch).await?;
     let chains = chains(rows, order_by, |row| notes.mark(row)?.item());
     let observer = (notes, operation.clone());
@@ -72,6 +70,36 @@ pub(crate) async fn send_rows<O: Write>(
     // The file is to be closed when the call comes back.
     let _ = runtime::compute(move || drop(journal)).await;
     Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+}
+
+/// The journal that a call is given, if it is given one.
+pub(crate) async fn open(journaling: &JournalOptions) -> Result<Option<Journal>> {
+    let Some(path) = journaling.journal.clone() else {
+        return Ok(None);
+    };
+    let sync = journaling.journal_sync;
+    let opened = runtime::compute(move || Journal::open(&path, sync)).await??;
+    Ok(Some(opened))
+}
+
+/// Sends some rows of a call, in chains by their items, and leaves out those that the call's journal
+/// knows as done, where it has one.
+pub(crate) async fn send_chains<O: Write>(
+    operation: &Arc<O>,
+    chains: Vec<Chain>,
+    workers: &Workers,
+    journal: Option<&Journal>,
+    journaling: &JournalOptions,
+    batch: &BatchOptions,
+) -> Result<Vec<(usize, Outcome)>> {
+    let control = &batch.control;
+    let Some(journal) = journal else {
+        return Ok(for_each_chain(operation, chains, workers, control, ()).await);
+    };
+    let rows: Vec<usize> = chains.iter().flatten().map(|(_, row)| *row).collect();
+    let notes = Notes::new(journal.clone(), operation, &rows, journaling, batch).await?;
+    let observer = (notes, operation.clone());
+    Ok(for_each_chain(operation, chains, workers, control, observer).await)
 }
 
 /// What the journal knows a row by.

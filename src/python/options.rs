@@ -141,6 +141,7 @@ pub(super) fn send(a: &mut Arguments<'_>) -> PyResult<(SendOptions, Progress)> {
     rows(a, &mut send.post.batch)?;
     options!(a, send.post; commit, details, order_by_col, keep_server_fields);
     retries(a, &mut send.post)?;
+    journal(a, &mut send.post.journaling)?;
     options!(a, send; rounds, order);
     Ok((send, progress(a)?))
 }
@@ -149,6 +150,7 @@ pub(super) fn remove(a: &mut Arguments<'_>) -> PyResult<(RemoveOptions, Progress
     let mut remove = RemoveOptions::default();
     rows(a, &mut remove.delete.batch)?;
     options!(a, remove.delete; commit, details);
+    journal(a, &mut remove.delete.journaling)?;
     options!(a, remove; rounds, order);
     Ok((remove, progress(a)?))
 }

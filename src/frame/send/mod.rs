@@ -31,13 +31,14 @@ use self::levels::Order;
 use self::router::{Ods, Router};
 use self::rows::{Part, Verb};
 use super::delete::DeleteOptions;
-use super::input::Keys;
+use super::journaled::open;
 use super::options::BatchOptions;
 use super::post::{PostOptions, Poster};
 use super::run::Workers;
 use crate::client::metadata::Metadata;
 use crate::client::session::{Access, CallContext};
 use crate::client::{EdFiClient, Renewals};
+use crate::journal::{Journal, JournalOptions};
 use crate::{Error, Failure, Result, runtime};
 
 /// How often a row is sent at most for what it refers to.
@@ -166,6 +167,7 @@ impl EdFiClient {
             commit: post.commit,
             details: options.post.details,
             batch: post.batch.clone(),
+            journaling: post.journaling.clone(),
             verb: Verb::Post {
                 payload_col: payload_col.to_owned(),
                 posters: endpoints.iter().map(poster).collect(),
@@ -206,6 +208,7 @@ impl EdFiClient {
             commit: delete.commit,
             details: delete.details,
             batch: delete.batch.clone(),
+            journaling: delete.journaling.clone(),
             verb: Verb::Delete {
                 id_col: id_col.to_owned(),
             },
@@ -244,6 +247,8 @@ impl EdFiClient {
             },
             context,
             workers: Workers::shared(1),
+            journaling: JournalOptions::default(),
+            journal: None,
             warned: Mutex::default(),
             stopped: OnceLock::new(),
         })
@@ -266,6 +271,9 @@ struct Job {
     verb: Verb,
     context: Arc<CallContext>,
     workers: Workers,
+    journaling: JournalOptions,
+    /// What was done before, and is noted now.
+    journal: Option<Journal>,
     /// The frames that a warning was given of.
     warned: Mutex<HashSet<usize>>,
     /// Why nothing is sent any more.
@@ -277,16 +285,26 @@ impl Job {
         if self.batch.workers == 0 {
             return Err(Error::Config("workers must be at least 1".into()));
         }
+        if let (Verb::Post { options, .. }, Some(_)) = (&self.verb, &self.journaling.journal)
+            && options.order_by_col.is_some()
+        {
+            return Err(Error::Config(
+                "order_by_col and journal do not go together here: a journal has the rows of one \
+                 item go one after another"
+                    .into(),
+            ));
+        }
         self.workers = Workers::shared(self.batch.workers);
-        let job = Arc::new(self);
+        let checked = runtime::compute(move || self.check(&frames).map(|()| (self, frames)));
+        let (mut job, frames) = checked.await??;
+        if job.commit {
+            job.journal = open(&job.journaling).await?;
+        }
+        let job = Arc::new(job);
         let (sender, mut found) = mpsc::unbounded_channel();
         let router = {
             let job = job.clone();
-            let open = move || {
-                job.check(&frames)?;
-                Router::new(&job, frames, sender)
-            };
-            runtime::compute(open).await??
+            runtime::compute(move || Router::new(&job, frames, sender)).await??
         };
         // On the heap: what a call keeps may be large.
         let send = |ods: Arc<Ods>| {
@@ -313,6 +331,8 @@ impl Job {
         drop(running);
         runtime::compute(move || {
             let (rows, broken) = router.into_result();
+            // The journal is to be closed when the call comes back.
+            drop(job);
             match broken {
                 None => rows,
                 Some(source) => Err(Error::Unread {
@@ -329,9 +349,6 @@ impl Job {
         for (place, frame) in frames.iter().enumerate() {
             let df = frame.known();
             let check = || {
-                if let Some(name) = &self.key_col {
-                    Keys::required(df, "key_col", name)?;
-                }
                 let part = Part::new(self, place, df, 0)?;
                 match self.commit {
                     true => part.rows.check_complete(df),

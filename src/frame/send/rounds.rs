@@ -12,9 +12,10 @@ use super::answers::Meaning;
 use super::levels::{Order, Plan, Step};
 use super::router::{Ods, Router, Taken};
 use super::rows::{Part, Pass, PassRow, Verb};
+use crate::frame::journaled::send_chains;
 use crate::frame::metadata::no_dependencies;
 use crate::frame::outcome::Outcome;
-use crate::frame::run::{RowOperation, for_each_chain};
+use crate::frame::run::{Chain as RowChain, RowOperation};
 use crate::openapi::{Identity, is_descriptor};
 use crate::{Failure, runtime};
 
@@ -71,6 +72,10 @@ pub(super) async fn send(router: &Router, job: &Arc<Job>, ods: &Ods) {
         Ok(plan) => plan,
         Err(failure) => return router.fail(ods, failure),
     };
+    let identities = match identities(job, ods).await {
+        Ok(identities) => identities,
+        Err(failure) => return router.fail(ods, failure),
+    };
     for frame in &plan.unlisted {
         job.warn_of_unlisted(*frame);
     }
@@ -79,7 +84,7 @@ pub(super) async fn send(router: &Router, job: &Arc<Job>, ods: &Ods) {
         job,
         ods,
         plan: &plan,
-        identities: identities(job, ods).await,
+        identities,
         accepted: AtomicUsize::new(0),
     };
     match job.commit {
@@ -109,8 +114,9 @@ async fn plan(job: &Job, ods: &Ods) -> Result<Plan, Failure> {
     })
 }
 
-/// What tells the items of each frame apart.
-async fn identities(job: &Job, ods: &Ods) -> Vec<Option<Arc<Identity>>> {
+/// What tells the items of each frame apart. A journal cannot do without it, where there should be
+/// a document.
+async fn identities(job: &Job, ods: &Ods) -> Result<Vec<Option<Arc<Identity>>>, Failure> {
     let mut identities = vec![None; job.endpoints.len()];
     let is_asked = match &job.verb {
         Verb::Post { options, .. } => job.commit && options.order_by_col.is_none(),
@@ -124,6 +130,7 @@ async fn identities(job: &Job, ods: &Ods) -> Vec<Option<Arc<Identity>>> {
         }
         match job.metadata(&ods.access).identity(endpoint).await {
             Ok(found) => *identity = found,
+            Err(failure) if job.journal.is_some() => return Err(failure),
             Err(failure) => {
                 is_told = false;
                 log::warn!(
@@ -133,7 +140,7 @@ async fn identities(job: &Job, ods: &Ods) -> Vec<Option<Arc<Identity>>> {
             }
         }
     }
-    identities
+    Ok(identities)
 }
 
 impl Sending<'_> {
@@ -354,10 +361,8 @@ impl Sending<'_> {
             has_next,
             is_last,
         });
-        let control = &self.job.context.control;
-        // Whoever keeps a journal is told of each row here.
-        let answers = for_each_chain(&pass, places, &self.job.workers, control, ());
-        let mut answers = answers.await.into_iter().peekable();
+        let answers = self.answers(&pass, places).await;
+        let mut answers = answers.into_iter().peekable();
         let mut left = Vec::new();
         let mut place = 0;
         for mut chain in chains {
@@ -384,6 +389,28 @@ impl Sending<'_> {
             }
         }
         left
+    }
+
+    /// What the rows of a pass are answered, or what the journal says of them.
+    async fn answers(&self, pass: &Arc<Pass>, places: Vec<RowChain>) -> Vec<(usize, Outcome)> {
+        let Job {
+            workers,
+            journal,
+            journaling,
+            batch,
+            ..
+        } = &**self.job;
+        let sent = send_chains(pass, places, workers, journal.as_ref(), journaling, batch).await;
+        sent.unwrap_or_else(|error| {
+            // Nothing was sent.
+            let failure = Failure::new(error.to_string());
+            let all = 0..pass.rows.len();
+            let outcomes = all.map(|place| (place, failure.clone().into())).collect();
+            for _ in &pass.rows {
+                self.job.context.control.progress.one_done();
+            }
+            outcomes
+        })
     }
 
     /// Notes what became of a row; it was counted when it was answered.

@@ -140,7 +140,8 @@ impl Router {
         false
     }
 
-    /// Gives each row of a frame to its ODS.
+    /// Gives each row of a frame to its ODS. What is known of a row before it is sent, such as that
+    /// its payload is wrong, settles it here.
     fn route(&self, frame: usize, df: &DataFrame) -> Result<()> {
         let part = Part::new(&self.job, frame, df, self.account.active(frame))?;
         if self.job.commit {

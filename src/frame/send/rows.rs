@@ -7,13 +7,15 @@ use polars::prelude::DataFrame;
 
 use super::Job;
 use super::answers::{self, Meaning};
-use crate::client::session::Access;
+use crate::client::session::{Access, CallContext};
 use crate::frame::delete::delete;
 use crate::frame::input::Keys;
+use crate::frame::journaled::{Write, Written};
 use crate::frame::outcome::Outcome;
 use crate::frame::post::{Payloads, PostOptions, Poster};
 use crate::frame::request::{Rows, check_id};
 use crate::frame::run::RowOperation;
+use crate::journal;
 use crate::{Failure, Result};
 
 /// What is done with each row.
@@ -41,6 +43,7 @@ pub(super) struct Part {
     pub(super) rows: Rows,
     cells: Cells,
     order_by: Option<Keys>,
+    keys: Option<Keys>,
     /// The place of the first row that takes part among all of its frame, and which rows do.
     first: usize,
 }
@@ -69,8 +72,11 @@ impl Part {
                 (Cells::Ids(ids), None)
             }
         };
+        let keys = job.key_col.as_deref();
+        let keys = keys.map(|name| Keys::required(df, "key_col", name));
         Ok(Self {
             frame,
+            keys: keys.transpose()?,
             rows: Rows::new(df, &job.client, &job.batch)?,
             cells,
             order_by,
@@ -153,8 +159,9 @@ impl RowOperation for Pass {
     type Request = (Access, Content);
     type Outcome = Outcome;
 
-    fn district(&self, _: usize) -> Option<&str> {
-        None
+    fn district(&self, row: usize) -> Option<&str> {
+        let PassRow { part, row, .. } = &self.rows[row];
+        part.rows.url(*row)
     }
 
     fn prepare(&self, row: usize) -> Result<(Access, Content), Failure> {
@@ -198,6 +205,44 @@ impl RowOperation for Pass {
                 }
             }
             (Verb::Delete { .. }, Content::Payload(_)) => Failure::new("no id").into(),
+        }
+    }
+}
+
+impl Write for Pass {
+    fn method(&self) -> journal::Method {
+        match &self.job.verb {
+            Verb::Post { .. } => journal::Method::Post,
+            Verb::Delete { .. } => journal::Method::Delete,
+        }
+    }
+
+    fn context(&self) -> &CallContext {
+        &self.job.context
+    }
+
+    fn endpoint(&self) -> &str {
+        &self.job.endpoints[self.frame]
+    }
+
+    fn repeats(&self) -> bool {
+        match &self.job.verb {
+            Verb::Post { options, .. } => options.retry_broken,
+            Verb::Delete { .. } => true,
+        }
+    }
+
+    fn written<'a>(&'a self, row: usize, (access, content): &'a (Access, Content)) -> Written<'a> {
+        let PassRow { part, row, .. } = &self.rows[row];
+        let (id, payload): (Option<&str>, &[u8]) = match content {
+            Content::Payload(payload) => (None, payload),
+            Content::Id(id) => (Some(id), &[]),
+        };
+        Written {
+            access,
+            key: part.keys.as_ref().and_then(|keys| keys.get(*row)),
+            id,
+            payload,
         }
     }
 }

@@ -13,6 +13,8 @@ from typing import Any
 import polars as pl
 from conftest import Answer, Request, ScriptedOds
 
+import polars_edfi as edfi
+
 Json = dict[str, Any]
 PROBLEM = "urn:ed-fi:api:"
 #: Create, then Update, by endpoint.
@@ -180,3 +182,56 @@ def serve(
 
 def writes(ods: ScriptedOds) -> list[Request]:
     return [request for request in ods.paths() if request.method != "GET"]
+
+
+SCHOOLS, STUDENTS, ENROLMENTS = "ed-fi/schools", "ed-fi/students", "ed-fi/studentSchoolAssociations"
+CONTACTS, KIN = "ed-fi/contacts", "ed-fi/studentContactAssociations"
+LEVELS = {STUDENTS: (2, 5), SCHOOLS: 3, ENROLMENTS: 4, CONTACTS: (3, 7), KIN: 6}
+KEYS = {
+    SCHOOLS: ("schoolId",),
+    STUDENTS: ("studentUniqueId",),
+    CONTACTS: ("contactUniqueId",),
+    ENROLMENTS: ("schoolReference.schoolId", "studentReference.studentUniqueId"),
+    KIN: ("contactReference.contactUniqueId", "studentReference.studentUniqueId"),
+}
+REFERENCES = {
+    "schoolReference": (SCHOOLS,),
+    "studentReference": (STUDENTS,),
+    "contactReference": (CONTACTS,),
+    "mainSchoolReference": (SCHOOLS,),
+}
+ASSOCIATIONS = {STUDENTS: (ENROLMENTS,), CONTACTS: (KIN,)}
+MakeOds = Callable[..., ScriptedOds]
+
+
+def strict(**options: Any) -> Strict:
+    return Strict(KEYS, REFERENCES, ASSOCIATIONS, **options)
+
+
+def school(number: int, main: int | None = None) -> Json:
+    body: Json = {"schoolId": number, "n": number}
+    return body if main is None else body | {"mainSchoolReference": {"schoolId": main}}
+
+
+def student(name: str, **more: object) -> Json:
+    return {"studentUniqueId": name} | more
+
+
+def enrolment(name: str, number: int) -> Json:
+    return {"schoolReference": {"schoolId": number}, "studentReference": {"studentUniqueId": name}}
+
+
+def kin(contact: str, name: str) -> Json:
+    return {
+        "contactReference": {"contactUniqueId": contact},
+        "studentReference": {"studentUniqueId": name},
+    }
+
+
+def client(ods: ScriptedOds, **options: Any) -> edfi.EdFiClient:
+    return edfi.EdFiClient(base_url=ods.url, bearer_token="token", api_version="v3", **options)
+
+
+def send(ods: ScriptedOds, frames: Any, **options: Any) -> pl.DataFrame:
+    given = {"commit": True, "retry_backoff": 0.0, "key_col": "k"} | options
+    return client(ods).send(frames, **given)

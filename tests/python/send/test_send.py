@@ -4,7 +4,6 @@ import json
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import polars as pl
@@ -12,25 +11,31 @@ import pytest
 from conftest import Answer, Request, ScriptedOds
 
 import polars_edfi as edfi
-from send.support import Strict, document, frame, problem, serve, writes
+from send.support import (
+    CONTACTS,
+    ENROLMENTS,
+    KEYS,
+    KIN,
+    LEVELS,
+    REFERENCES,
+    SCHOOLS,
+    STUDENTS,
+    Json,
+    MakeOds,
+    client,
+    document,
+    enrolment,
+    frame,
+    kin,
+    problem,
+    school,
+    send,
+    serve,
+    strict,
+    student,
+    writes,
+)
 
-SCHOOLS, STUDENTS, ENROLMENTS = "ed-fi/schools", "ed-fi/students", "ed-fi/studentSchoolAssociations"
-CONTACTS, KIN = "ed-fi/contacts", "ed-fi/studentContactAssociations"
-LEVELS = {STUDENTS: (2, 5), SCHOOLS: 3, ENROLMENTS: 4, CONTACTS: (3, 7), KIN: 6}
-KEYS = {
-    SCHOOLS: ("schoolId",),
-    STUDENTS: ("studentUniqueId",),
-    CONTACTS: ("contactUniqueId",),
-    ENROLMENTS: ("schoolReference.schoolId", "studentReference.studentUniqueId"),
-    KIN: ("contactReference.contactUniqueId", "studentReference.studentUniqueId"),
-}
-REFERENCES = {
-    "schoolReference": (SCHOOLS,),
-    "studentReference": (STUDENTS,),
-    "contactReference": (CONTACTS,),
-    "mainSchoolReference": (SCHOOLS,),
-}
-ASSOCIATIONS = {STUDENTS: (ENROLMENTS,), CONTACTS: (KIN,)}
 RESULT = {
     "endpoint": pl.String,
     "key": pl.UInt32,
@@ -44,41 +49,6 @@ RESULT = {
     "row_index": pl.get_index_type(),
     "row_id": pl.String,
 }
-Json = dict[str, Any]
-MakeOds = Callable[..., ScriptedOds]
-
-
-def strict(**options: Any) -> Strict:
-    return Strict(KEYS, REFERENCES, ASSOCIATIONS, **options)
-
-
-def school(number: int, main: int | None = None) -> Json:
-    body: Json = {"schoolId": number, "n": number}
-    return body if main is None else body | {"mainSchoolReference": {"schoolId": main}}
-
-
-def student(name: str, **more: object) -> Json:
-    return {"studentUniqueId": name} | more
-
-
-def enrolment(name: str, number: int) -> Json:
-    return {"schoolReference": {"schoolId": number}, "studentReference": {"studentUniqueId": name}}
-
-
-def kin(contact: str, name: str) -> Json:
-    return {
-        "contactReference": {"contactUniqueId": contact},
-        "studentReference": {"studentUniqueId": name},
-    }
-
-
-def client(ods: ScriptedOds, **options: Any) -> edfi.EdFiClient:
-    return edfi.EdFiClient(base_url=ods.url, bearer_token="token", api_version="v3", **options)
-
-
-def send(ods: ScriptedOds, frames: Any, **options: Any) -> pl.DataFrame:
-    given = {"commit": True, "retry_backoff": 0.0, "key_col": "k"} | options
-    return client(ods).send(frames, **given)
 
 
 def test_levels_wait_for_each_other(ods: ScriptedOds) -> None:
