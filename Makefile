@@ -78,6 +78,7 @@ lint-python: build
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	MYPYPATH=python $(BIN)/stubtest polars_edfi._native --mypy-config-file pyproject.toml
+	$(BIN)/python tests/typing/check.py
 
 build: check-tools $(VENV)/ready
 	$(CARGO_BUILD)
@@ -89,7 +90,8 @@ $(VENV)/ready: pyproject.toml Makefile
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		"polars>=2.0" "tqdm>=4.60" "cloudpickle>=3" \
-		"deltalake>=1.6" "pytest>=8" "pytest-timeout>=2.3" "mypy>=1.15" "ruff>=0.12" types-tqdm
+		"deltalake>=1.6" "pytest>=8" "pytest-timeout>=2.3" "mypy>=1.15" "pyright>=1.1.400" "ruff>=0.12" \
+		types-tqdm
 	echo "$(CURDIR)/python" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/polars_edfi.pth"
 	touch $@
 

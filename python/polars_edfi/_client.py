@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn, Unpack
+from typing import Any, NoReturn, Unpack, overload
 
 from polars_edfi import _native, endpoints
 from polars_edfi._changes import ChangeQueries
@@ -71,7 +71,23 @@ class EdFiClient(Tokens, Reads, Items, Writes, Sends, ChangeQueries, Metadata, P
 
     _endpoint: str | None = None
 
-    def __init__(self, **options: Unpack[ClientOptions]) -> None:
+    # What a plain dict of URL and credentials can be unpacked into.
+    @overload
+    def __init__(
+        self,
+        *,
+        base_url: str = ...,
+        api_version: str = ...,
+        client_id: str = ...,
+        client_secret: str = ...,
+        token_url: str = ...,
+        bearer_token: str = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(self, **options: Unpack[ClientOptions]) -> None: ...
+
+    def __init__(self, **options: Any) -> None:
         self._native = _native.Client(self._endpoint, **options)
 
     def __repr__(self) -> str:
@@ -119,7 +135,23 @@ class Resource(EdFiClient):
     >>> runner = edfi.Resource(edfi.endpoints.STUDENTS, api_version="7.1")
     """
 
-    def __init__(self, endpoint: str, **options: Unpack[ClientOptions]) -> None:
+    @overload
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        base_url: str = ...,
+        api_version: str = ...,
+        client_id: str = ...,
+        client_secret: str = ...,
+        token_url: str = ...,
+        bearer_token: str = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(self, endpoint: str, **options: Unpack[ClientOptions]) -> None: ...
+
+    def __init__(self, endpoint: str, **options: Any) -> None:
         if not isinstance(endpoint, str):
             msg = f"endpoint must be the path of a resource, got {endpoint!r}"
             raise EdFiError(msg)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 from polars_edfi import _native
 from polars_edfi._base import ClientBase
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class GetByIdResult(TypedDict):
-    """What became of ``get_by_id``."""
+    """What became of ``get_by_id``; after an error ``data`` is ``None``, as for ``get_all``."""
 
     id: str
     status: str | None
     message: str | None
-    data: dict[str, Any] | None
+    data: dict[str, Any]
     http_status: int | None
     correlation_id: str | None
 
@@ -79,7 +79,7 @@ class Items(ClientBase):
             "id": resource_id,
             "status": None if data is not None else "error",
             "message": message,
-            "data": data,
+            "data": cast("dict[str, Any]", data),
             "http_status": http_status,
             "correlation_id": correlation_id,
         }

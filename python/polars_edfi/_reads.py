@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack, cast
 
 from polars_edfi import _native
 from polars_edfi._base import ClientBase, warn
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 
 class GetAllResult(TypedDict):
-    """What became of ``get_all``."""
+    """What became of ``get_all``; after an error ``data`` is ``None``, which its type leaves out.
+
+    Otherwise every use of it would have to be checked twice, by ``status`` and for a type checker.
+    """
 
     key: object
     status: str | None
     message: str | None
-    data: pl.DataFrame | None
+    data: pl.DataFrame
     http_status: int | None
     correlation_id: str | None
 
@@ -69,7 +72,7 @@ class Reads(ClientBase):
             "key": key,
             "status": None if data is not None else "error",
             "message": message,
-            "data": data,
+            "data": cast("pl.DataFrame", data),
             "http_status": http_status,
             "correlation_id": correlation_id,
         }

@@ -152,9 +152,9 @@ def scan_all(
     Parameters
     ----------
     districts
-        One row per district, as :meth:`EdFiClient.batch_get_all` takes them. A row that cannot be
-        visited, for its URL, its token, or a key that stands there with another URL before, raises
-        at once.
+        One row per district, as :meth:`EdFiClient.batch_get_all` takes them. A row without a usable
+        URL or token, or whose key came before with another URL, raises at once; with
+        ``on_error="row"`` it is an error row.
     endpoint
         The resource; ``"ed-fi/studentAssessments"`` by default.
     key_col
@@ -168,8 +168,9 @@ def scan_all(
     Returns
     -------
     LazyFrame
-        ``key_col`` (as in ``districts``), then the flattened records; there is no ``status``. A
-        property that is named as ``key_col`` is kept as ``<name>_record``.
+        ``key_col`` (as in ``districts``), then the flattened records. With ``on_error="row"``
+        ``status`` (String), ``message`` (String), ``http_status`` (Int32) and ``correlation_id``
+        (String) stand between them. A property whose name is taken is kept as ``<name>_record``.
 
     Raises
     ------
@@ -180,7 +181,8 @@ def scan_all(
     EdFiError
         An argument is wrong. All of these at once, before anything is sent.
     AuthError, HttpError
-        From the query: a district failed; the text names its key. See :func:`scan`.
+        From the query, unless ``on_error="row"``: a district failed; the text names its key. See
+        :func:`scan`.
 
     Examples
     --------
@@ -197,6 +199,15 @@ def scan_all(
     ...     per_district = results.group_by("District BK").len().sort("District BK").collect()
     >>> per_district.rows()
     [('255901', 10), ('255902', 10)]
+
+    A district that fails ends no sink:
+
+    >>> districts = pl.DataFrame({"k": ["down"], "targetUrl": ["http://127.0.0.1:1"], "t": ["a"]})
+    >>> client = edfi.EdFiClient(max_retries=0, api_version="v3")
+    >>> lf = edfi.scan_all(districts, key_col="k", token_col="t", client=client,
+    ...     schema={"id": pl.String}, on_error="row")
+    >>> lf.collect().select("k", "status", "id").rows()
+    [('down', 'error', None)]
     """
     side = native_side(EdFiClient() if client is None else client)
     native = _native.Scan(side, districts, endpoint=endpoint, key_col=key_col, **options)

@@ -303,9 +303,14 @@ class ScanAllOptions(
     """Those of :func:`scan_all`."""
 
     on_short: Literal["error", "warn"]
-    """``"error"``: a district with fewer records than its server counts raises. ``"warn"``: its
-    records, and a warning at the end. There is no second reading: rows are handed on as they
+    """``"error"``: a district with fewer records than its server counts has failed. ``"warn"``:
+    its records, and a warning at the end. There is no second reading: rows are handed on as they
     come."""
+    on_error: Literal["raise", "row"]
+    """What a district that fails means. ``"raise"``: the query ends, and the text names the
+    district. ``"row"``: ``status``, ``message``, ``http_status`` and ``correlation_id`` stand after
+    ``key_col``, and the district is one row with the status ``"error"``, after the rows that it
+    gave before; the others go on."""
 
 
 class DeletesOptions(PageOptions, WorkersOption, ChangeWindowOptions, total=False):

@@ -31,7 +31,7 @@ pub use options::BatchOptions;
 pub use outcome::Outcome;
 pub use post::PostOptions;
 pub use read::{
-    ChangeOptions, Changes, GetAllOptions, OnShort, Scan, ScanOptions, SchemaChoice, Since,
+    ChangeOptions, Changes, GetAllOptions, OnError, OnShort, Scan, ScanOptions, SchemaChoice, Since,
 };
 #[cfg(feature = "python")]
 pub(crate) use read::{Collections, district_clients, news};

@@ -14,11 +14,12 @@ const READ: &str = "read";
 /// The columns beside the key.
 const COLUMNS: [&str; 5] = ["status", "stage", "message", "http_status", "records"];
 /// How a message begins, or what it goes on with, where no token could be had for the reading.
-const TOKEN_FAILED: [&str; 4] = [
+const TOKEN_FAILED: [&str; 5] = [
     "token endpoint: ",
     "auth error: HTTP 401: ",
     "auth refresh failed: ",
     "missing token",
+    "missing 'EdFi Token'",
 ];
 
 /// What is known of one district.

@@ -10,8 +10,8 @@ use super::values::Timeout;
 use crate::client::EdFiClientBuilder;
 use crate::{
     BatchOptions, ChangeOptions, DeleteOptions, EdFiClient, GetAllOptions, GetByIdOptions,
-    JournalOptions, PostOptions, RemoveOptions, SchemaOptions, SendOptions, Since, TokenOptions,
-    ValidateOptions,
+    JournalOptions, PostOptions, RemoveOptions, ScanOptions, SchemaOptions, SendOptions, Since,
+    TokenOptions, ValidateOptions,
 };
 
 /// The options of a call by name, with their defaults: what signatures and docstrings show.
@@ -199,20 +199,22 @@ pub(super) fn count(a: &mut Arguments<'_>) -> PyResult<Vec<(String, String)>> {
     Ok(params)
 }
 
-pub(super) fn scan(a: &mut Arguments<'_>) -> PyResult<(GetAllOptions, Progress)> {
-    let mut read = GetAllOptions::default();
-    options!(a, read.batch; workers);
-    records(a, &mut read)?;
-    options!(a, read; params, min_change_version, max_change_version);
-    Ok((read, Progress::default()))
+pub(super) fn scan(a: &mut Arguments<'_>) -> PyResult<(ScanOptions, Progress)> {
+    let mut scan = ScanOptions::default();
+    options!(a, scan.read.batch; workers);
+    records(a, &mut scan.read)?;
+    options!(a, scan.read; params, min_change_version, max_change_version);
+    Ok((scan, Progress::default()))
 }
 
-pub(super) fn scan_all(a: &mut Arguments<'_>) -> PyResult<(GetAllOptions, Progress)> {
-    let mut read = GetAllOptions::default();
+pub(super) fn scan_all(a: &mut Arguments<'_>) -> PyResult<(ScanOptions, Progress)> {
+    let mut scan = ScanOptions::default();
+    let read = &mut scan.read;
     rows(a, &mut read.batch)?;
-    records(a, &mut read)?;
+    records(a, read)?;
     options!(a, read; params, explode, on_short, min_change_version, max_change_version);
-    Ok((read, progress(a)?))
+    options!(a, scan; on_error);
+    Ok((scan, progress(a)?))
 }
 
 pub(super) fn sync(a: &mut Arguments<'_>) -> PyResult<(GetAllOptions, Progress)> {

@@ -45,7 +45,7 @@ impl Scan {
         limiter: Option<Limiter>,
         given: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let (endpoint, districts, (reading, progress)) = read(py, given, |a| {
+        let (endpoint, districts, (options, progress)) = read(py, given, |a| {
             let endpoint = a.required("endpoint")?;
             Ok(match df {
                 Some(df) => (
@@ -59,10 +59,7 @@ impl Scan {
         let scan = Self {
             client: client.0.clone(),
             endpoint,
-            options: ScanOptions {
-                read: reading,
-                ..ScanOptions::default()
-            },
+            options,
             districts,
             progress,
             limiter,

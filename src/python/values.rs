@@ -13,7 +13,7 @@ use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyMapping, PyString};
 use super::arguments::{Argument, kind};
 use super::errors::raise;
 use super::exchange::{self, PyDataFrame};
-use crate::{Error, JournalSync, OnShort, Paging, Rule, SchemaChoice, Secret};
+use crate::{Error, JournalSync, OnError, OnShort, Paging, Rule, SchemaChoice, Secret};
 
 const STATUSES: RangeInclusive<u16> = 100..=599;
 
@@ -457,7 +457,7 @@ macro_rules! words {
         }
     )+};
 }
-words!(Paging, OnShort, JournalSync);
+words!(Paging, OnShort, JournalSync, OnError);
 
 /// The rules of a validation.
 impl Argument for Vec<Rule> {

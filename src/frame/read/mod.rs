@@ -29,7 +29,7 @@ pub use changes::{Changes, Since};
 pub(crate) use districts::district_clients;
 #[cfg(feature = "python")]
 pub(crate) use nested::Collections;
-pub use options::{GetAllOptions, OnShort, SchemaChoice};
+pub use options::{GetAllOptions, OnError, OnShort, SchemaChoice};
 pub(crate) use scan::columns_of;
 pub use scan::{Scan, ScanOptions};
 pub use tracked::ChangeOptions;

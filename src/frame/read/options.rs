@@ -44,6 +44,18 @@ pub enum OnShort {
 
 choice!(OnShort: "error" => Error, "warn" => Warn);
 
+/// What a district that fails means for a scan of many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// The stream ends with an error that names its key.
+    #[default]
+    Raise,
+    /// It is one row with the status `"error"`, after what it gave, and the others go on.
+    Row,
+}
+
+choice!(OnError: "raise" => Raise, "row" => Row);
+
 /// The options of [`EdFiClient::get_all`](crate::EdFiClient::get_all) and
 /// [`EdFiClient::batch_get_all`](crate::EdFiClient::batch_get_all).
 #[derive(Debug, Clone)]

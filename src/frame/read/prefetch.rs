@@ -259,6 +259,11 @@ impl<T: Send + 'static, E: Send + 'static> InOrder<T, E> {
         self.open.len()
     }
 
+    /// Leaves the queues that stand in the first one, and goes on with what comes after them there.
+    pub(super) fn leave(&mut self) {
+        self.open.truncate(1);
+    }
+
     /// The next event; `None` after the last one.
     pub(super) async fn next(&mut self) -> Result<Option<Event<T, E>>, Failure> {
         let Some(queue) = self.open.last_mut() else {

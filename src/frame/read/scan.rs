@@ -1,6 +1,6 @@
 //! Records page by page, in bounded memory: columns that are known first, then a stream.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,16 +10,18 @@ use polars::prelude::*;
 
 use super::keys::Repeated;
 use super::opening::Kept;
-use super::options::{GetAllOptions, OnShort, SchemaChoice};
+use super::options::{GetAllOptions, OnError, OnShort, SchemaChoice};
 use super::prefetch::{Slots, Task};
 use super::source::{Convert, Converted, Decoders, PlacedPage, SharedWindow, Source, Window};
 use super::sources::Sources;
-use super::stream::{self, ConvertedPage, PageRows, StreamOptions, Table};
+use super::stream::{self, ConvertedPage, FailedRow, PageRows, StreamOptions, Table};
 use super::whole::without_rows;
 use crate::client::session::{Access, CallContext};
 use crate::client::{Control, EdFiClient};
 use crate::columns::{self, Layout, Plan};
-use crate::{Error, Result, runtime};
+use crate::frame::outcome::Outcome;
+use crate::frame::result;
+use crate::{Error, Failure, Result, runtime};
 
 /// How many pages of a partition may wait until it is its turn.
 const PARTITION_PAGES: usize = 4;
@@ -34,6 +36,7 @@ const PARTITION_PAGES: usize = 4;
 ///     read: GetAllOptions { limit: 100, ..GetAllOptions::default() },
 ///     columns: Some(vec!["id".into()]),
 ///     n_rows: Some(10),
+///     ..ScanOptions::default()
 /// };
 /// # let _ = first_ten;
 /// ```
@@ -47,6 +50,8 @@ pub struct ScanOptions {
     pub columns: Option<Vec<String>>,
     /// The most rows that are read.
     pub n_rows: Option<usize>,
+    /// What a district that fails means, in a scan of many.
+    pub on_error: OnError,
 }
 
 /// A resource of one ODS or of many, with columns that are known; nothing of it is kept.
@@ -67,6 +72,8 @@ struct Inner {
     schema: Schema,
     /// Pages that were read to find the columns.
     openings: Kept,
+    /// The districts that failed when they were asked for their columns, where they are rows.
+    failed: BTreeMap<usize, Failure>,
 }
 
 impl fmt::Debug for Scan {
@@ -104,7 +111,8 @@ impl EdFiClient {
     ///
     /// A frame of districts is read as [`EdFiClient::batch_get_all`] reads it. There is no
     /// `status`: a district that fails ends the stream with an error that names its key, and so
-    /// does, at once, a row that cannot be visited. Without a given schema the columns are those
+    /// does, at once, a row that cannot be visited. With [`OnError::Row`] `status`, `message`,
+    /// `http_status` and `correlation_id` stand after the key, and such a district is one row more. Without a given schema the columns are those
     /// of the first pages of all districts together. A property named as the key column is kept
     /// as `<name>_record`. The first pages of as many districts as there are workers are fetched
     /// ahead, and as many other pages.
@@ -194,7 +202,7 @@ impl Scan {
         districts: Option<(DataFrame, String)>,
     ) -> Result<Self> {
         let read = &options.read;
-        let sources = Self::check(client, endpoint, options, districts.as_ref())?;
+        let mut sources = Self::check(client, endpoint, options, districts.as_ref())?;
         let endpoint = client.endpoint_or(endpoint)?;
         let key_col = districts.as_ref().map(|(_, key_col)| key_col.clone());
         let first_key = match &districts {
@@ -202,10 +210,12 @@ impl Scan {
             None => None,
         };
         let (layout, openings) = sources.layout(read, &endpoint).await?;
-        let reserved: Vec<&str> = key_col.as_deref().into_iter().collect();
+        let mut reserved: Vec<&str> = key_col.as_deref().into_iter().collect();
+        let about = about_columns(options.on_error, &[]);
+        reserved.extend(about.iter().map(|column| column.name().as_str()));
         let plan = layout.plan(&read.separator, &reserved);
-        let empty = DataFrame::empty_with_schema(plan.schema());
-        let empty = explode(empty, first_key.as_ref(), read)?;
+        let leading = leading(first_key.as_ref(), &about);
+        let empty = explode(DataFrame::empty_with_schema(plan.schema()), &leading, read)?;
         let schema = empty.schema().as_ref().clone();
         let scan = Self(Arc::new(Inner {
             client: client.clone(),
@@ -215,6 +225,7 @@ impl Scan {
             plan,
             schema,
             openings: Kept::new(openings),
+            failed: sources.failed,
         }));
         if let Some(columns) = &options.columns {
             scan.check_columns(columns)?;
@@ -231,7 +242,18 @@ impl Scan {
     ) -> Result<Sources> {
         options.read.check()?;
         client.endpoint_or(endpoint)?;
-        Sources::new(client, &options.read, districts)
+        let about = about_columns(options.on_error, &[]);
+        match districts {
+            None if !about.is_empty() => Err(Error::Config(
+                "on_error: a scan of one ODS has no rows of districts".into(),
+            )),
+            Some((_, key_col)) if about.iter().any(|column| column.name() == key_col) => {
+                Err(Error::Config(format!(
+                    "key_col must not be {key_col:?}: the result has a column of that name"
+                )))
+            }
+            _ => Sources::new(client, options, districts),
+        }
     }
 
     /// The columns, all of them.
@@ -273,6 +295,8 @@ impl Scan {
         let read = self.0.options.read.clone();
         let unknown = plan.unknown().map(str::to_owned);
         let decoded = plan.clone();
+        let about = about_columns(self.0.options.on_error, &[Outcome::read()]);
+        let failed = self.failed_row(keys.clone(), columns.clone());
         let convert = move |placed: PlacedPage| {
             let records = placed.new_records();
             let frame = new_rows(decoded.frame(&placed.page)?, &placed.repeated)?;
@@ -280,7 +304,8 @@ impl Scan {
                 Some(unknown) => frame.height() - frame.column(unknown)?.null_count(),
                 None => 0,
             };
-            let frame = explode(frame, keys[placed.district].as_ref(), &read)?;
+            let leading = leading(keys[placed.district].as_ref(), &about);
+            let frame = explode(frame, &leading, &read)?;
             Ok(ConvertedPage {
                 rows: vec![match &columns {
                     None => frame,
@@ -290,7 +315,32 @@ impl Scan {
                 with_unknown,
             })
         };
-        Ok(self.open(sources, plan, n_rows, convert))
+        Ok(self.open(sources, plan, n_rows, convert, failed))
+    }
+
+    /// The row of a district that failed, where there are such rows.
+    fn failed_row(
+        &self,
+        keys: Vec<Option<Column>>,
+        columns: Option<Vec<String>>,
+    ) -> Option<FailedRow<DataFrame>> {
+        if self.0.options.on_error == OnError::Raise {
+            return None;
+        }
+        let (schema, on_error) = (self.0.schema.clone(), self.0.options.on_error);
+        Some(Box::new(move |number, failure| {
+            let mut told = about_columns(on_error, &[failure.into()]);
+            told.extend(keys[number].clone());
+            let cell = |(name, dtype): (&PlSmallStr, &DataType)| {
+                let known = told.iter().find(|column| column.name() == name);
+                known.map_or_else(|| Column::full_null(name.clone(), 1, dtype), Clone::clone)
+            };
+            let row = DataFrame::new(1, schema.iter().map(cell).collect())?;
+            match &columns {
+                None => Ok(row),
+                Some(columns) => chosen(&row, columns),
+            }
+        }))
     }
 
     /// The records of one ODS as Arrow record batches: see [`EdFiClient::record_batches`].
@@ -322,7 +372,7 @@ impl Scan {
                 with_unknown,
             })
         };
-        Ok(self.open(sources, plan, options.n_rows, convert))
+        Ok(self.open(sources, plan, options.n_rows, convert, None))
     }
 
     fn check_columns(&self, columns: &[String]) -> Result<()> {
@@ -346,9 +396,11 @@ impl Scan {
     }
 
     fn sources(&self, control: Control) -> Result<Sources> {
-        let mut read = self.0.options.read.clone();
-        read.batch.control = control;
-        Sources::new(&self.0.client, &read, self.0.districts.as_ref())
+        let mut options = self.0.options.clone();
+        options.read.batch.control = control;
+        let mut sources = Sources::new(&self.0.client, &options, self.0.districts.as_ref())?;
+        sources.leave_out(&self.0.failed);
+        Ok(sources)
     }
 
     /// What has to be decoded for these columns of the result.
@@ -371,7 +423,13 @@ impl Scan {
             Some((frame, key_col)) => Some(frame.column(key_col)?),
             None => None,
         };
-        let made = explode(DataFrame::empty_with_schema(selected.schema()), key, read)?;
+        let about = about_columns(self.0.options.on_error, &[]);
+        let leading = leading(key, &about);
+        let made = explode(
+            DataFrame::empty_with_schema(selected.schema()),
+            &leading,
+            read,
+        )?;
         // A name may have got its suffix from a column that would be missing now.
         let is_there = |name: &String| made.schema().get(name) == self.0.schema.get(name);
         match columns.iter().all(is_there) {
@@ -386,6 +444,7 @@ impl Scan {
         plan: Plan,
         n_rows: Option<usize>,
         convert: impl Fn(PlacedPage) -> Result<ConvertedPage<T>> + Send + Sync + 'static,
+        failed_row: Option<FailedRow<T>>,
     ) -> BoxStream<'static, Result<T>> {
         let read = &self.0.options.read;
         let links = read.links;
@@ -408,6 +467,8 @@ impl Scan {
             n_rows,
             short_is_error: read.on_short == OnShort::Error,
             tells_unknown: !matches!(read.schema, SchemaChoice::Given(_)),
+            failed: sources.failed,
+            failed_row,
         };
         stream::open(source, sources.districts, options)
     }
@@ -451,18 +512,31 @@ fn new_pieces(batch: &RecordBatch, repeated: &Repeated) -> Vec<RecordBatch> {
     pieces
 }
 
-/// The frame with the key of its district before all others, and with the lists one after another
-/// that a scan asks for, where its columns are lists.
-fn explode(mut frame: DataFrame, key: Option<&Column>, read: &GetAllOptions) -> Result<DataFrame> {
-    if let Some(key) = key {
-        let key = match frame.height() {
-            0 => key.clear(),
-            height => key.new_from_index(0, height),
+/// What stands before the records: the key of their district, and what is told of its requests.
+fn leading(key: Option<&Column>, about: &[Column]) -> Vec<Column> {
+    key.into_iter().chain(about).cloned().collect()
+}
+
+/// The frame with the values of its district before all others, and with the lists one after
+/// another that a scan asks for, where its columns are lists.
+fn explode(mut frame: DataFrame, leading: &[Column], read: &GetAllOptions) -> Result<DataFrame> {
+    for (place, column) in leading.iter().enumerate() {
+        let column = match frame.height() {
+            0 => column.clear(),
+            height => column.new_from_index(0, height),
         };
-        frame.insert_column(0, key)?;
+        frame.insert_column(place, column)?;
     }
     let (frame, _) = columns::explode_lists(frame, &read.explode, &read.separator)?;
     Ok(frame)
+}
+
+/// What is told of a district's requests, where failed districts are rows.
+fn about_columns(on_error: OnError, outcomes: &[Outcome]) -> Vec<Column> {
+    match on_error {
+        OnError::Raise => Vec::new(),
+        OnError::Row => result::fill(result::ANSWER, outcomes),
+    }
 }
 
 fn as_strs(names: &[String]) -> Vec<&str> {

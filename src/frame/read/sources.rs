@@ -1,5 +1,6 @@
 //! The districts that a scan reads, and the columns that they have together.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::stream::StreamExt;
@@ -8,8 +9,9 @@ use polars::prelude::*;
 use super::assemble::documented_layout;
 use super::districts::visits;
 use super::opening::Openings;
-use super::options::{GetAllOptions, SchemaChoice};
+use super::options::{GetAllOptions, OnError, SchemaChoice};
 use super::resource::Resource;
+use super::scan::ScanOptions;
 use super::source::{District, Source};
 use super::stream::contextualize;
 use crate::client::EdFiClient;
@@ -18,7 +20,7 @@ use crate::columns::Layout;
 use crate::frame::input::Keys;
 use crate::frame::request::Rows;
 use crate::openapi::Record;
-use crate::{Error, Result};
+use crate::{Error, Failure, Result};
 
 /// What one reading needs of the districts.
 pub(crate) struct Sources {
@@ -27,6 +29,9 @@ pub(crate) struct Sources {
     /// Per district its key, and what it is called in errors.
     pub(super) keys: Vec<Option<Column>>,
     pub(super) labels: Vec<String>,
+    /// The districts that are not read, by number, where they are rows.
+    pub(super) failed: BTreeMap<usize, Failure>,
+    on_error: OnError,
 }
 
 impl Sources {
@@ -42,10 +47,10 @@ impl Sources {
 
     pub(super) fn new(
         client: &EdFiClient,
-        read: &GetAllOptions,
+        options: &ScanOptions,
         districts: Option<&(DataFrame, String)>,
     ) -> Result<Self> {
-        let batch = &read.batch;
+        let (batch, on_error) = (&options.read.batch, options.on_error);
         let Some((frame, key_col)) = districts else {
             return Ok(Self {
                 districts: vec![District {
@@ -55,6 +60,8 @@ impl Sources {
                 context: Arc::new(client.default_context(batch)),
                 keys: vec![None],
                 labels: vec![String::new()],
+                failed: BTreeMap::new(),
+                on_error,
             });
         };
         let keys = Keys::required(frame, "key_col", key_col)?;
@@ -65,6 +72,8 @@ impl Sources {
             districts: Vec::new(),
             keys: Vec::new(),
             labels: Vec::new(),
+            failed: BTreeMap::new(),
+            on_error,
         };
         for (number, visit) in visits(&keys, &rows).into_iter().enumerate() {
             let label = format!("{key_col} {}: ", keys.get(visit.row).unwrap_or_default());
@@ -72,9 +81,15 @@ impl Sources {
                 Some(failure) => Err(failure),
                 None => rows.access(visit.row),
             };
-            let access =
-                access.map_err(|failure| Error::Config(format!("{label}{}", failure.message)))?;
-            sources.districts.push(District { number, access });
+            match (access, on_error) {
+                (Ok(access), _) => sources.districts.push(District { number, access }),
+                (Err(failure), OnError::Row) => {
+                    sources.failed.insert(number, failure);
+                }
+                (Err(failure), OnError::Raise) => {
+                    return Err(Error::Config(format!("{label}{}", failure.message)));
+                }
+            }
             sources.keys.push(Some(keys.take(&[visit.row as IdxSize])?));
             sources.labels.push(label);
         }
@@ -83,9 +98,10 @@ impl Sources {
 
     /// The columns: those that are given, those of the ODSs' own documents together, or those of
     /// the first pages of all districts.
-    /// Pages that were read for that come with them.
+    /// Pages that were read for that come with them. Where failed districts are rows, those that
+    /// fail here are so, too.
     pub(super) async fn layout(
-        self,
+        &mut self,
         read: &GetAllOptions,
         endpoint: &str,
     ) -> Result<(Layout, Openings)> {
@@ -100,8 +116,40 @@ impl Sources {
         Ok((layout, Openings::new()))
     }
 
+    /// Leaves out the districts that are known to fail.
+    pub(super) fn leave_out(&mut self, failed: &BTreeMap<usize, Failure>) {
+        self.failed.extend(
+            failed
+                .iter()
+                .map(|(number, failure)| (*number, failure.clone())),
+        );
+        self.districts
+            .retain(|district| !failed.contains_key(&district.number));
+    }
+
+    /// What a district's failure is: an error of the call, or a row.
+    fn fail(
+        &self,
+        number: usize,
+        failure: Failure,
+        endpoint: &str,
+        failed: &mut BTreeMap<usize, Failure>,
+    ) -> Result<()> {
+        let control = &self.context.control;
+        if self.on_error == OnError::Raise || control.is_cancelled() {
+            return Err(contextualize(
+                failure,
+                control,
+                endpoint,
+                &self.labels[number],
+            ));
+        }
+        failed.insert(number, failure);
+        Ok(())
+    }
+
     /// What the documents say of the records, and whether they know the parameters.
-    async fn documented(&self, read: &GetAllOptions, endpoint: &str) -> Result<Option<Record>> {
+    async fn documented(&mut self, read: &GetAllOptions, endpoint: &str) -> Result<Option<Record>> {
         let mut read = read.clone();
         read.batch.endpoint = Some(endpoint.to_owned());
         let resource = &Resource::new(self.context.clone(), &read)?;
@@ -113,14 +161,26 @@ impl Sources {
             .buffered(read.batch.workers)
             .boxed();
         let mut documented: Option<Record> = None;
+        let mut failed = BTreeMap::new();
+        let (mut wrong_param, mut any_right) = (None, false);
         while let Some((number, described)) = all.next().await {
-            let label = &self.labels[number];
-            let described = described.map_err(|failure| {
-                contextualize(failure, &self.context.control, endpoint, label)
-            })?;
+            let described = match described {
+                Ok(described) => described,
+                Err(failure) => {
+                    self.fail(number, failure, endpoint, &mut failed)?;
+                    continue;
+                }
+            };
             if let Some(wrong) = resource.unknown_param(&described) {
-                return Err(Error::Config(format!("{label}{wrong}")));
+                let error = Error::Config(format!("{}{wrong}", self.labels[number]));
+                if self.on_error == OnError::Raise {
+                    return Err(error);
+                }
+                wrong_param.get_or_insert(error);
+                failed.insert(number, Failure::new(wrong));
+                continue;
             }
+            any_right |= described.resource().is_some();
             if let Some(record) = described.record() {
                 documented = Some(match documented {
                     Some(before) => before.widen(record),
@@ -128,16 +188,26 @@ impl Sources {
                 });
             }
         }
+        drop(all);
+        // A name that is wrong everywhere is a wrong call.
+        if let (Some(error), false) = (wrong_param, any_right) {
+            return Err(error);
+        }
+        self.leave_out(&failed);
         Ok(documented)
     }
 
     /// What the first pages of all districts have together; of a single one, one page more.
-    async fn inferred(self, read: &GetAllOptions, endpoint: &str) -> Result<(Layout, Openings)> {
+    async fn inferred(
+        &mut self,
+        read: &GetAllOptions,
+        endpoint: &str,
+    ) -> Result<(Layout, Openings)> {
         let workers = read.batch.workers;
-        let source = Source::of_wholes(self.context, endpoint.to_owned(), read);
+        let source = Source::of_wholes(self.context.clone(), endpoint.to_owned(), read);
         let source = Arc::new(source);
         let is_one = self.districts.len() == 1;
-        let mut pages = futures_util::stream::iter(self.districts)
+        let mut pages = futures_util::stream::iter(self.districts.clone())
             .map(|district| {
                 let (source, number) = (source.clone(), district.number);
                 async move { (number, source.opening(district, is_one).await) }
@@ -146,10 +216,15 @@ impl Sources {
             .boxed();
         let mut layout = Layout::new();
         let mut openings = Openings::new();
+        let mut failed = BTreeMap::new();
         while let Some((number, opening)) = pages.next().await {
-            let (control, label) = (&source.context.control, &self.labels[number]);
-            let opening =
-                opening.map_err(|failure| contextualize(failure, control, endpoint, label))?;
+            let opening = match opening {
+                Ok(opening) => opening,
+                Err(failure) => {
+                    self.fail(number, failure, endpoint, &mut failed)?;
+                    continue;
+                }
+            };
             layout.add(&opening.first.page);
             if let Some(far) = &opening.far {
                 layout.add(far);
@@ -159,6 +234,8 @@ impl Sources {
                 openings.insert(number, opening.first);
             }
         }
+        drop(pages);
+        self.leave_out(&failed);
         Ok((layout.freeze(&read.separator), openings))
     }
 }

@@ -1,6 +1,6 @@
 //! A stream of pages: one district after another, each checked against its server's count.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -51,8 +51,11 @@ impl Table for RecordBatch {
     }
 }
 
+/// Makes the row of a district that failed.
+pub(super) type FailedRow<T> = Box<dyn Fn(usize, Failure) -> Result<T> + Send + Sync>;
+
 /// What a stream needs to know beside its source.
-pub(super) struct StreamOptions {
+pub(super) struct StreamOptions<T> {
     pub(super) endpoint: String,
     /// What each district is called in errors.
     pub(super) labels: Vec<String>,
@@ -62,6 +65,10 @@ pub(super) struct StreamOptions {
     pub(super) short_is_error: bool,
     /// Whether to tell of records with something in `_unknown`: not where someone chose the columns.
     pub(super) tells_unknown: bool,
+    /// The districts that are not read, by number.
+    pub(super) failed: BTreeMap<usize, Failure>,
+    /// Where failed districts are rows; else they end the stream.
+    pub(super) failed_row: Option<FailedRow<T>>,
 }
 
 /// The rows of a page, or why there are none.
@@ -71,13 +78,15 @@ pub(super) type PageRows<T> = Result<ConvertedPage<T>>;
 pub(super) fn open<T: Table>(
     source: Source<PageRows<T>>,
     districts: Vec<District>,
-    options: StreamOptions,
+    options: StreamOptions<T>,
 ) -> BoxStream<'static, Result<T>> {
     let control = source.context.control.clone();
     let is_empty = options.n_rows == Some(0);
+    let numbers = districts.iter().map(|district| district.number).collect();
     let consumer = Consumer {
         start: (!is_empty).then(|| (Arc::new(source), districts)),
         events: None,
+        numbers,
         begun: 0,
         records: 0,
         left: options.n_rows,
@@ -125,6 +134,8 @@ struct Consumer<T> {
     /// What is begun when the first page is asked for.
     start: Option<Start<T>>,
     events: Option<Events<T>>,
+    /// The numbers of the districts that are read, in order.
+    numbers: Vec<usize>,
     /// How many districts were begun.
     begun: usize,
     /// The records of the district that came.
@@ -133,7 +144,7 @@ struct Consumer<T> {
     ready: VecDeque<T>,
     with_unknown: u64,
     control: Control,
-    options: StreamOptions,
+    options: StreamOptions<T>,
 }
 
 impl<T: Table> Consumer<T> {
@@ -152,12 +163,55 @@ impl<T: Table> Consumer<T> {
 
     /// What the district that is being taken is called.
     fn label(&self) -> &str {
-        let number = self.begun.checked_sub(1);
+        let number = self.district();
         number.map_or("", |number| &self.options.labels[number])
     }
 
     fn error(&self, failure: Failure) -> Error {
         contextualize(failure, &self.control, &self.options.endpoint, self.label())
+    }
+
+    /// The number of the district that is being taken.
+    fn district(&self) -> Option<usize> {
+        self.numbers.get(self.begun.checked_sub(1)?).copied()
+    }
+
+    /// The row of a district that failed.
+    fn put_failed(&mut self, number: usize, failure: Failure) -> Result<()> {
+        let Some(row) = &self.options.failed_row else {
+            return Err(self.error(failure));
+        };
+        let row = row(number, failure)?;
+        self.control.progress.one_done();
+        self.take(ConvertedPage {
+            rows: vec![row],
+            records: 0,
+            with_unknown: 0,
+        });
+        Ok(())
+    }
+
+    /// The rows of the districts before this one that are not read.
+    fn put_failed_before(&mut self, number: usize) -> Result<()> {
+        while let Some(entry) = self.options.failed.first_entry()
+            && *entry.key() < number
+        {
+            let (number, failure) = entry.remove_entry();
+            self.put_failed(number, failure)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on after a district that failed, where it is a row; else this is the stream's error.
+    fn go_on(&mut self, failure: Failure, error: Option<Error>) -> Result<()> {
+        let is_row = self.options.failed_row.is_some() && !self.control.is_cancelled();
+        match (self.district(), &mut self.events) {
+            (Some(number), Some(events)) if is_row => {
+                events.leave();
+                self.put_failed(number, failure)
+            }
+            _ => Err(error.unwrap_or_else(|| self.error(failure))),
+        }
     }
 
     async fn rows(&mut self) -> Result<Option<T>> {
@@ -168,24 +222,35 @@ impl<T: Table> Consumer<T> {
             let Some(events) = &mut self.events else {
                 return Ok(None);
             };
-            let event = events.next().await;
-            match event.map_err(|failure| self.error(failure))? {
+            let event = match events.next().await {
+                Ok(event) => event,
+                Err(failure) if events.depth() > 1 => {
+                    self.go_on(failure, None)?;
+                    continue;
+                }
+                Err(failure) => return Err(self.error(failure)),
+            };
+            match event {
                 // Within a district there are queues, too.
                 Some(Event::Begun) if self.depth() == 2 => {
                     self.begun += 1;
                     self.records = 0;
+                    self.put_failed_before(self.district().unwrap_or(0))?;
                 }
                 Some(Event::Begun | Event::Ended(None)) => {}
-                Some(Event::Result(page)) => {
-                    let endpoint = &self.options.endpoint;
-                    let page = page.map_err(|error| placed(error, endpoint, self.label()))?;
-                    self.take(page);
+                Some(Event::Result(Ok(page))) => self.take(page),
+                Some(Event::Result(Err(error))) => {
+                    let failure = Failure::new(error.to_string());
+                    let error = placed(error, &self.options.endpoint, self.label());
+                    self.go_on(failure, Some(error))?;
                 }
                 Some(Event::Ended(Some(counted))) => {
-                    let ended = self.end_district(counted).await;
-                    ended.map_err(|failure| self.error(failure))?;
+                    if let Err(failure) = self.end_district(counted).await {
+                        self.go_on(failure, None)?;
+                    }
                 }
                 None => {
+                    self.put_failed_before(usize::MAX)?;
                     self.tell_unknown();
                     self.events = None;
                 }

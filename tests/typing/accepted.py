@@ -1,0 +1,54 @@
+"""What type checkers must accept."""
+
+from datetime import date
+from typing import Any, Unpack, assert_type
+
+import polars as pl
+
+import polars_edfi as edfi
+
+
+def own(url: str, key: str, secret: str) -> None:
+    auth = {"base_url": url, "client_id": key, "client_secret": secret}
+    client = edfi.EdFiClient(**auth)
+    students = edfi.Resource(edfi.endpoints.STUDENTS, **auth)
+    runner = edfi.StudentAssessment(**auth)
+    settings: edfi.options.ClientOptions = {"base_url": url, "max_retries": 0}
+    edfi.EdFiClient(**settings)
+
+    result = students.get_all(key="x", params={"birthDate": date(2010, 1, 1)}, schema="openapi")
+    assert_type(result["data"].columns, list[str])
+    assert_type(result["http_status"], int | None)
+    assert_type(students.get_by_id("a")["data"], dict[str, Any])
+    posted = runner.post_payload({"a": 1}, key=1, allow_statuses={409: "warning"})
+    assert_type(posted["resource_id"], str | None)
+    assert_type(client.count("ed-fi/students"), int)
+    changes = client.changes("ed-fi/students", since=1)
+    assert_type(changes.records, pl.DataFrame)
+    assert_type(changes.next_version, int)
+    assert_type(students.rows, pl.DataFrame | None)
+
+
+def many(districts: pl.DataFrame, **options: Unpack[edfi.options.BatchGetAllOptions]) -> None:
+    runner = edfi.StudentAssessment()
+    schema = {"id": pl.String, "birthDate": pl.Date}
+    records = runner.batch_get_all(districts, key_col="District BK", **options)
+    runner.batch_get_all(districts, key_col="District BK", schema=schema, explode="scoreResults")
+    runner.batch_get_by_id(records, id_col="id", schema=pl.Schema(schema))
+    assert_type(edfi.summary(districts, records, key_col="District BK"), pl.DataFrame)
+
+
+def queries(df: pl.DataFrame, client: edfi.EdFiClient) -> None:
+    lf = edfi.scan("ed-fi/students", client=client, schema="auto")
+    everyone = edfi.scan_all(df, "ed-fi/students", key_col="k", on_error="row")
+    assert_type(edfi.flatten(df), pl.DataFrame)
+    assert_type(edfi.flatten(lf, explode=["scoreResults"]), pl.LazyFrame)
+    assert_type(edfi.unflatten(everyone), pl.LazyFrame)
+    assert_type(edfi.get_by_id("id", client=client, schema={"id": pl.String}), pl.Expr)
+    assert_type(df.edfi.flatten(), pl.DataFrame)
+    assert_type(lf.edfi.unflatten(), pl.LazyFrame)
+    assert_type(pl.col("payload").edfi.post_payload(client=client, commit=True), pl.Expr)
+    assert_type(pl.col("id").edfi.get_by_id(url="u", token="t"), pl.Expr)
+    assert_type(
+        lf.edfi.sink_post_payload(payload_col="p", key_col="k", max_retries=3), pl.DataFrame
+    )
