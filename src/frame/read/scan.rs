@@ -573,6 +573,7 @@ pub(crate) fn columns_of(
         },
         districts: None,
         openings: Kept::new(HashMap::new()),
+        failed: BTreeMap::new(),
         plan,
     }));
     scan.frames_of(Sources::of(context, access), Some(columns), None)

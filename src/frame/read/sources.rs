@@ -42,6 +42,8 @@ impl Sources {
             districts: vec![District { number: 0, access }],
             keys: vec![None],
             labels: vec![String::new()],
+            failed: BTreeMap::new(),
+            on_error: OnError::Raise,
         }
     }
 
