@@ -1,8 +1,9 @@
 """The Python of the README and of the guides runs as it stands there."""
 
-import json
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import polars as pl
@@ -28,19 +29,53 @@ def test_from_row_dicts() -> None:
     assert len(found) == 8
 
 
-def test_incremental(tmp_path: Path) -> None:
-    periods = {"oldKeyValues.classPeriodName": ["1"], "newKeyValues.classPeriodName": ["2"]}
-    renamed = edfi.Changes(pl.DataFrame(), pl.DataFrame(), pl.DataFrame(periods), 1)
-    names: dict[str, Any] = {
-        "folder": tmp_path,
-        "pl": pl,
-        "changes": renamed,
-        "timetable": pl.DataFrame({"period": ["1", "5"]}),
-    }
-    for block in blocks("docs/incremental.md")[1:]:
+def test_copies(tmp_path: Path) -> None:
+    names: dict[str, Any] = {"lake": str(tmp_path)}
+    found = blocks("docs/copies.md")
+    for block in found:
         exec(block, names)
-    assert names["timetable"]["period"].to_list() == ["2", "5"]
-    assert json.loads((tmp_path / "state.json").read_text())["since"] > 1
+    assert names["report"].height == 130
+    assert len(found) == 4
+
+
+def test_copies_every_night(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The recipes for schedulers, with schedulers that do nothing but call them."""
+    text = (ROOT / "docs/copies.md").read_text("utf-8")
+    recipes = dict(re.findall(r"^```python (\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+
+    def decorator(*_: object, **__: object) -> Any:
+        return lambda function: function
+
+    class FailedError(Exception):
+        def __init__(self, text: str, **_: object) -> None:
+            super().__init__(text)
+
+    airflow, sdk, dagster = (ModuleType(name) for name in ("airflow", "airflow.sdk", "dagster"))
+    vars(sdk).update(dag=decorator, task=decorator)
+    vars(dagster).update(
+        asset=decorator,
+        RetryPolicy=dict,
+        AssetExecutionContext=object,
+        MaterializeResult=dict,
+        Failure=FailedError,
+    )
+    for module in (airflow, sdk, dagster):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    with edfi.Sandbox(["255901"], 20) as ods:
+        districts, sync = ods.districts(), edfi.sync
+        districts = districts.with_columns(pl.lit("no such token").alias("EdFi Token"))
+        monkeypatch.setattr(pl, "read_database_uri", lambda *_: districts)
+
+        def into(*args: Any, **options: Any) -> pl.DataFrame:
+            return sync(*args, **(options | {"into": tmp_path}))
+
+        monkeypatch.setattr(edfi, "sync", into)
+        exec(recipes["airflow"], {"CONNECTION": "postgresql://districts"})
+        names: dict[str, Any] = {"DISTRICTS": districts}
+        exec(recipes["dagster"], names)
+        with pytest.raises(FailedError, match="65 resources failed"):
+            names["edfi_copies"](None)
+    assert len(list((tmp_path / "ed-fi").iterdir())) == 65
 
 
 def test_sending(tmp_path: Path) -> None:

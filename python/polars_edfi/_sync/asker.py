@@ -78,6 +78,10 @@ class Asker:
                 return None
             raise
 
+    def newest(self) -> int:
+        """Ask for the newest change version."""
+        return _native.available_change_versions(self._native, self._call())[1]
+
     def key_changes(self, since: int) -> pl.DataFrame:
         """Read the changed keys; an ODS that knows none has none."""
         return self._tracked(_native.key_changes, since, None)

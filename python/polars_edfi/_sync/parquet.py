@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,22 +16,38 @@ from polars_edfi._sync import places
 from polars_edfi._sync.state import NAME, CopyError, State, from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+LOGGER = logging.getLogger("polars_edfi")
 ROW_GROUP = 16_384
 """Rows of a row group: what is held in memory while records stream by."""
+OTHER = "other columns"
+"""The shape of a copy that somebody has changed."""
 NEW = ".new"
 """The end of the name of a file that is being written."""
 
 
 def spool(lf: pl.LazyFrame, path: str | Path, state: Callable[[], State]) -> None:
     """Stream rows into a new file; its state is asked for when all of them are there."""
+    columns = _columns(lf.collect_schema())
     lf.sink_parquet(
         path,
-        metadata=lambda _: {NAME: state().to_json()},
+        metadata=lambda _: {NAME: replace(state(), columns=columns).to_json()},
         row_group_size=ROW_GROUP,
         sync_on_close="data",
     )
+
+
+def _columns(schema: pl.Schema) -> str:
+    """Give what tells a file of these columns from others."""
+    empty = io.BytesIO()
+    pl.LazyFrame(schema=schema).sink_parquet(empty)
+    empty.seek(0)
+    return _digest(pl.read_parquet_metadata(empty))
+
+
+def _digest(metadata: Mapping[str, str]) -> str:
+    return hashlib.sha256(metadata.get("ARROW:schema", "").encode()).hexdigest()[:24]
 
 
 class ParquetFile:
@@ -62,7 +82,11 @@ class ParquetFile:
                 " folder of its own"
             )
             raise CopyError(msg)
-        return from_json(found[NAME], self.where)
+        state = from_json(found[NAME], self.where)
+        if state.columns != _digest(found):
+            LOGGER.warning("%s has other columns than it had; it is read anew", self.where)
+            return replace(state, shape=OTHER)
+        return state
 
     def _check_folder(self) -> None:
         folder = Path(self._folder)
@@ -88,13 +112,13 @@ class ParquetFile:
             left.unlink(missing_ok=True)
         return path.parent / f".{path.name}.{os.getpid()}{NEW}"
 
-    def replace(self, new: Path, state: State) -> None:
+    def replace(self, new: Path, state: State) -> None:  # noqa: ARG002 - it stands in the file
         """Put a new file in the place of the copy, at once and with its state."""
         if self._remote:
             rows = pl.scan_parquet(new, glob=False)
             rows.sink_parquet(
                 self.where,
-                metadata={NAME: state.to_json()},
+                metadata={NAME: pl.read_parquet_metadata(new)[NAME]},
                 row_group_size=ROW_GROUP,
                 storage_options=self._options,
             )

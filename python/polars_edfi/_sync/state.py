@@ -38,6 +38,8 @@ class State:
     """The changed keys of people that its rows show already."""
     surplus: int = 0
     """How many records more the ODS counts than it gives."""
+    columns: str = ""
+    """A digest of the columns that the file was written with."""
 
     def to_json(self) -> str:
         """Give the text that stands in the metadata."""

@@ -1,0 +1,96 @@
+"""A run that is killed between any two steps: the copies stay whole, and the next run goes on."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import polars_edfi as edfi
+
+from .test_sync import BOTH, assert_equal, client_of
+
+KILLS = 60 if os.environ.get("SOAK") else 6
+STEPS = 900
+"""About as many calls of functions a run takes that has something to do."""
+
+CHILD = """
+import os, signal, sys, threading
+
+import polars_edfi as edfi
+
+url, key, secret, into, format, step = sys.argv[1:]
+client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
+left = int(step)
+
+
+def count(frame, event, function):
+    global left
+    if "_sync" in frame.f_code.co_filename and event in ("call", "c_call"):
+        left -= 1
+        if left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+threading.setprofile(count)
+sys.setprofile(count)
+edfi.sync(client, ["ed-fi/students", "ed-fi/studentAssessments"], into=into, format=format)
+"""
+
+
+def run_child(ods: edfi.Sandbox, into: Path, fmt: str, step: int) -> bool:
+    """Tell whether it was killed before its end."""
+    account = ods.districts().row(0)[1:]
+    arguments = [*account, str(into), fmt, str(step)]
+    child = subprocess.run([sys.executable, "-c", CHILD, *arguments], timeout=60, check=False)
+    assert child.returncode in (0, -9)
+    return child.returncode != 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("fmt", ["parquet", "delta"])
+def test_a_killed_run_is_gone_on_with(tmp_path: Path, fmt: Any) -> None:
+    chance = random.Random(7)
+    killed = 0
+    with edfi.Sandbox(records=60) as ods:
+        client = client_of(ods)
+        for number in range(KILLS):
+            killed += run_child(ods, tmp_path, fmt, chance.randint(1, STEPS))
+            for endpoint in BOTH:
+                check_whole(tmp_path, endpoint, fmt)
+            if number % 2:  # what one run did not finish, another one finds
+                report = edfi.sync(client, BOTH, into=tmp_path, format=fmt)
+                assert report["status"].null_count() == len(BOTH)
+                assert report["repaired"].to_list() == [0, 0]
+                for endpoint in BOTH:
+                    assert_equal(client, tmp_path, endpoint, fmt)
+            for endpoint in BOTH:
+                kind: Any = chance.choice(["insert", "delete", "edit", "recreate", "rekey"])
+                ods.mutate("255901", endpoint, kind, chance.randint(1, 9))
+        edfi.sync(client, BOTH, into=tmp_path, format=fmt)
+        for endpoint in BOTH:
+            assert_equal(client, tmp_path, endpoint, fmt)
+            files = list((tmp_path / endpoint).iterdir())
+            assert fmt == "delta" or [file.name for file in files] == ["data.parquet"]
+    assert killed > 0
+
+
+def check_whole(into: Path, endpoint: str, fmt: str) -> None:
+    """A reader finds a whole resource, with the state that belongs to it, or nothing."""
+    if fmt == "delta":
+        if (into / endpoint / "_delta_log").exists():
+            rows = pl.read_delta(str(into / endpoint))
+            assert rows["id"].is_unique().all()
+        return
+    file = into / endpoint / "data.parquet"
+    if file.exists():
+        rows = pl.read_parquet(file)
+        state = json.loads(pl.read_parquet_metadata(file)["polars_edfi"])
+        assert rows["id"].is_unique().all()
+        assert state["rows"] == rows.height

@@ -1,0 +1,251 @@
+"""What can be wrong with a folder, a copy, a district or an argument: an error that says so."""
+
+import errno
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import polars_edfi as edfi
+from polars_edfi._sync import resource
+from polars_edfi._sync.lock import only_run
+
+from .test_sync import BOTH, RESULTS, STUDENTS, assert_equal, client_of
+
+NUMBERS = ["mode", "since", "version", "rows", "written", "deleted", "repaired", "requests"]
+
+
+@pytest.fixture
+def ods() -> Iterator[edfi.Sandbox]:
+    with edfi.Sandbox(districts=["255901", "255902"], records=40) as ods:
+        yield ods
+
+
+@pytest.fixture
+def client(ods: edfi.Sandbox) -> edfi.EdFiClient:
+    return client_of(ods)
+
+
+def refused(report: pl.DataFrame, text: str, rows: int = 1) -> None:
+    """The row of a failure says why, and nothing else."""
+    wrong = report.filter(pl.col("status") == "error")
+    assert wrong.height == rows, report["message"].to_list()
+    for message in wrong["message"]:
+        assert text in message
+    assert wrong.select(NUMBERS).null_count().row(0) == (rows,) * len(NUMBERS)
+
+
+def rewritten(file: Path, **changed: Any) -> None:
+    """Say something else in the state of a copy."""
+    state = json.loads(pl.read_parquet_metadata(file)["polars_edfi"]) | changed
+    pl.read_parquet(file).write_parquet(file, metadata={"polars_edfi": json.dumps(state)})
+
+
+@pytest.mark.parametrize("damage", ["foreign", "cut", "text", "future", "state", "other"])
+def test_a_file_that_is_no_copy_is_left_alone(
+    client: edfi.EdFiClient, ods: edfi.Sandbox, tmp_path: Path, damage: str
+) -> None:
+    edfi.sync(client, BOTH, into=tmp_path)
+    file = tmp_path / STUDENTS / "data.parquet"
+    match damage:
+        case "foreign":
+            pl.DataFrame({"mine": [1]}).write_parquet(file)
+        case "cut":
+            file.write_bytes(file.read_bytes()[:-100])
+        case "text":
+            file.write_text("students, by hand")
+        case "future":
+            rewritten(file, format=99, something={"new": 1})
+        case "state":
+            rewritten(file, format="?")
+        case "other":
+            client = client_of(ods, 1)
+    found = file.read_bytes()
+    report = edfi.sync(client, BOTH, into=tmp_path)
+    text = {
+        "foreign": "was not written by polars-edfi",
+        "future": "later version",
+        "state": "later version",
+        "other": "is a copy of the ODS",
+    }.get(damage, "damaged")
+    refused(report, text, 2 if damage == "other" else 1)
+    assert file.read_bytes() == found
+
+
+def test_a_copy_that_lost_a_column(client: edfi.EdFiClient, tmp_path: Path) -> None:
+    edfi.sync(client, BOTH, into=tmp_path)
+    file = tmp_path / STUDENTS / "data.parquet"
+    metadata = {"polars_edfi": pl.read_parquet_metadata(file)["polars_edfi"]}
+    pl.read_parquet(file).drop("id").write_parquet(file, metadata=metadata)
+    report = edfi.sync(client, BOTH, into=tmp_path)
+    assert report["mode"].to_list() == ["full", "unchanged"]
+    assert_equal(client, tmp_path, STUDENTS)
+    pl.read_parquet(file).drop("firstName").write_parquet(file, metadata=metadata)
+    report = edfi.sync(client, BOTH, into=tmp_path)
+    assert report["mode"].to_list() == ["full", "unchanged"]
+    assert report["written"][0] > 0
+    assert_equal(client, tmp_path, STUDENTS)
+
+
+def test_a_folder_with_something_else(client: edfi.EdFiClient, tmp_path: Path) -> None:
+    (tmp_path / STUDENTS / "_delta_log").mkdir(parents=True)
+    refused(edfi.sync(client, BOTH, into=tmp_path), "Delta table")
+    (tmp_path / "notes" / "ed-fi").mkdir(parents=True)
+    (tmp_path / "notes" / STUDENTS).write_text("mine")
+    refused(edfi.sync(client, BOTH, into=tmp_path / "notes"), "no folder")
+    (tmp_path / "d" / STUDENTS).mkdir(parents=True)
+    (tmp_path / "d" / STUDENTS / "data.parquet").write_text("mine")
+    refused(edfi.sync(client, BOTH, into=tmp_path / "d", format="delta"), "no Delta table")
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(edfi.EdFiError, match="into"):
+        edfi.sync(client, BOTH, into=file)
+    assert file.read_text() == "mine"
+
+
+def test_a_wrong_secret_and_a_dead_host_among_districts(ods: edfi.Sandbox, tmp_path: Path) -> None:
+    good = ods.districts()
+    wrong = good.head(1).with_columns(pl.lit("c").alias("District BK"), oAuthSecret=pl.lit("no"))
+    dead = good.head(1).with_columns(
+        pl.lit("d").alias("District BK"), targetUrl=pl.lit("http://127.0.0.1:9")
+    )
+    blank = good.head(1).with_columns(
+        pl.lit("e").alias("District BK"), targetUrl=pl.lit(None, pl.String)
+    )
+    districts = pl.concat([dead, good.head(1), wrong, blank, good.tail(1)])
+    report = edfi.sync(
+        districts,
+        BOTH,
+        into=tmp_path,
+        key_col="District BK",
+        auth_key_col="oAuthKey",
+        auth_secret_col="oAuthSecret",
+        oauth_endpoint="oauth/token",
+        client=edfi.EdFiClient(max_retries=1),
+    )
+    assert report["District BK"].to_list() == [k for k in districts["District BK"] for _ in BOTH]
+    assert report["status"].to_list() == ["error", "error", None, None, *["error"] * 4, None, None]
+    assert "401" in report["message"][4]
+    assert report["message"][6] == "missing 'targetUrl'"
+    assert sorted(file.name for file in (tmp_path / STUDENTS).iterdir()) == [
+        "255901.parquet",
+        "255902.parquet",
+    ]
+
+
+def test_a_failed_first_read_leaves_no_file(
+    client: edfi.EdFiClient, ods: edfi.Sandbox, tmp_path: Path
+) -> None:
+    report = edfi.sync(client, ["ed-fi/nothing", STUDENTS], into=tmp_path)
+    assert report["status"].to_list() == ["error", None]
+    assert not list((tmp_path / "ed-fi").glob("nothing/*"))
+    ods.set_faults("255901", statuses=[400] * 50)
+    refused(edfi.sync(client, BOTH, into=tmp_path / "new"), "400", 2)
+    assert not list((tmp_path / "new").rglob("*.parquet"))
+
+
+def test_a_failed_resource_stays_as_it_was(
+    client: edfi.EdFiClient, ods: edfi.Sandbox, tmp_path: Path
+) -> None:
+    edfi.sync(client, BOTH, into=tmp_path)
+    before = (tmp_path / RESULTS / "data.parquet").read_bytes()
+    for endpoint in BOTH:
+        ods.mutate("255901", endpoint, "insert", 2)
+    ods.load_jsonl("255901", RESULTS, nothing(tmp_path))
+    ods.set_faults("255901", statuses=[400])
+    report = edfi.sync(client, [RESULTS], into=tmp_path)
+    refused(report, "400")
+    assert (tmp_path / RESULTS / "data.parquet").read_bytes() == before
+
+
+def nothing(folder: Path) -> Path:
+    path = folder / "nothing.jsonl"
+    path.write_text("")
+    return path
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_full_disk(
+    client: edfi.EdFiClient,
+    ods: edfi.Sandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    full: bool,
+) -> None:
+    edfi.sync(client, BOTH, into=tmp_path)
+    ods.mutate("255901", STUDENTS, "insert", 2)
+
+    def spool(_: object, path: Path, __: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resource, "spool", spool)
+        report = edfi.sync(client, STUDENTS, into=tmp_path, full=full)
+    refused(report, "No space left")
+    assert [file.name for file in (tmp_path / STUDENTS).iterdir()] == ["data.parquet"]
+    edfi.sync(client, STUDENTS, into=tmp_path)
+    assert_equal(client, tmp_path, STUDENTS)
+
+
+def test_two_runs_at_once(client: edfi.EdFiClient, tmp_path: Path) -> None:
+    with only_run(str(tmp_path)), pytest.raises(edfi.EdFiError, match="another run"):
+        edfi.sync(client, STUDENTS, into=tmp_path)
+    code = (
+        "import os, sys\nfrom polars_edfi._sync.lock import only_run\n"
+        f"with only_run({str(tmp_path)!r}): os._exit(3)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 3
+    # Whoever died with it has given it back.
+    assert edfi.sync(client, STUDENTS, into=tmp_path)["status"].to_list() == [None]
+
+
+def test_an_ods_that_was_restored_is_read_anew(client: edfi.EdFiClient, tmp_path: Path) -> None:
+    edfi.sync(client, STUDENTS, into=tmp_path)
+    rewritten(tmp_path / STUDENTS / "data.parquet", version=10_000_000)
+    report = edfi.sync(client, STUDENTS, into=tmp_path)
+    assert report["mode"].to_list() == ["full"]
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"format": "csv"}, "format"),
+        ({"verify": "yes"}, "verify"),
+        ({"overlap": -1}, "overlap"),
+        ({"overlap": True}, "overlap"),
+        ({"endpoints": ["students"]}, "endpoints"),
+        ({"endpoints": ["../etc/passwd"]}, "endpoints"),
+        ({"endpoints": [7]}, "endpoints"),
+        ({"endpoints": ["ed-fi/.."]}, "endpoints"),
+        ({"limit": 0}, "limit"),
+        ({"paging": "sideways"}, "paging"),
+        ({"schema": {"studentUniqueId": pl.String}}, '"id"'),
+        ({"key_col": "District BK"}, "key_col"),
+        ({"source": 7}, "source"),
+        ({"source": pl.DataFrame({"a": [1]})}, "key_col"),
+        ({"params": {"a": 1}}, "params"),
+    ],
+)
+def test_wrong_arguments(
+    client: edfi.EdFiClient, ods: edfi.Sandbox, tmp_path: Path, given: dict[str, Any], text: str
+) -> None:
+    arguments: dict[str, Any] = {"source": client, "endpoints": STUDENTS} | given
+    source, endpoints = arguments.pop("source"), arguments.pop("endpoints")
+    before = ods._native.request_count()
+    with pytest.raises(edfi.EdFiError, match=text):
+        edfi.sync(source, endpoints, into=tmp_path, **arguments)
+    assert ods._native.request_count() == before
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_secret_in_copies(client: edfi.EdFiClient, ods: edfi.Sandbox, tmp_path: Path) -> None:
+    edfi.sync(client, STUDENTS, into=tmp_path)
+    secret = ods.districts()["oAuthSecret"][0]
+    for file in tmp_path.rglob("*"):
+        assert file.is_dir() or secret.encode() not in file.read_bytes()
