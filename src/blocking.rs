@@ -8,9 +8,9 @@ use polars::prelude::{DataFrame, Schema};
 use crate::client::Token;
 use crate::runtime::{AtWork, Threads};
 use crate::{
-    BatchOptions, ChangeOptions, ChangeVersions, Changes, DeleteOptions, GetAllOptions,
-    GetByIdOptions, Outcome, PostOptions, RemoveOptions, ResourceFrame, Result, ScanOptions,
-    SchemaOptions, SendOptions, Since, TokenOptions, ValidateOptions,
+    BatchOptions, ChangeOptions, ChangeVersions, Changes, DeleteOptions, FindIdsOptions,
+    GetAllOptions, GetByIdOptions, Outcome, PostOptions, RemoveOptions, ResourceFrame, Result,
+    ScanOptions, SchemaOptions, SendOptions, Since, TokenOptions, ValidateOptions,
 };
 
 /// [`EdFiClient`](crate::EdFiClient), each call waited for.
@@ -240,6 +240,15 @@ impl EdFiClient {
         options: &GetByIdOptions,
     ) -> Result<DataFrame> {
         let call = self.0.batch_get_by_id(df, id_col, options);
+        Threads::get()?.block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::batch_find_ids`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn batch_find_ids(&self, df: &DataFrame, options: &FindIdsOptions) -> Result<DataFrame> {
+        let call = self.0.batch_find_ids(df, options);
         Threads::get()?.block_on(call)
     }
 

@@ -1,4 +1,4 @@
-"""Single items: read and deleted by id."""
+"""Single items: read and deleted by id, and their ids found by key."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from polars_edfi._base import ClientBase
 from polars_edfi._signatures import with_options
 from polars_edfi.options import (
     BatchDeleteOptions,
+    BatchFindIdsOptions,
     BatchGetByIdOptions,
     DeleteOptions,
     EndpointOption,
@@ -42,7 +43,7 @@ class DeleteResult(TypedDict):
 
 
 class Items(ClientBase):
-    """The calls that take ids."""
+    """The calls that take ids, or find them."""
 
     @with_options("get_by_id", EndpointOption)
     def get_by_id(self, resource_id: str, **options: Unpack[EndpointOption]) -> GetByIdResult:
@@ -208,6 +209,68 @@ class Items(ClientBase):
         return self._batch(
             _native.batch_delete_by_id, df, id_col=id_col, key_col=key_col, **options
         )
+
+    @with_options("batch_find_ids", BatchFindIdsOptions)
+    def batch_find_ids(
+        self, df: pl.DataFrame, **options: Unpack[BatchFindIdsOptions]
+    ) -> pl.DataFrame:
+        """Find the id of each row's item by its natural key.
+
+        The key of a resource is what the ODS's own OpenAPI document says: the query parameters that
+        it flags as identity; of descriptors it is ``namespace`` and ``codeValue``. A row tells its
+        key by columns, or by a payload.
+
+        Parameters
+        ----------
+        df
+            One row per item, each with its own credentials. A key that stands in several rows is
+            asked for once.
+        **options
+            Those of :class:`polars_edfi.options.BatchFindIdsOptions`.
+
+        Returns
+        -------
+        DataFrame
+            One row per row that took part, in input order: ``id`` (String), ``status`` (String:
+            null for an item that was found, ``"missing"``, ``"error"``), ``message`` (String),
+            ``http_status`` (Int32), ``correlation_id`` (String), ``row_index`` (the position in
+            ``df``) and ``row_id``.
+
+        Raises
+        ------
+        polars.exceptions.ColumnNotFoundError, polars.exceptions.SchemaError, EdFiError
+            As in :meth:`batch_get_all`, and where a part of the key has no column, before anything
+            but metadata is asked for.
+        KeyboardInterrupt
+            After Ctrl-C, with all rows in ``rows``.
+
+        Notes
+        -----
+        The key of what comes back must be the key that was asked for: numbers are compared by
+        value, descriptors in any case, all else exactly. A server that ignores the key and answers
+        with other items is an error, or, with ``how="auto"``, has its collection read. More than
+        one item of a key is an error.
+
+        Examples
+        --------
+        Delete by natural key:
+
+        >>> import polars as pl
+        >>> import polars_edfi as edfi
+        >>> with edfi.Sandbox(districts=["255901"], records=4) as ods:
+        ...     url, key, secret = ods.districts().row(0)[1:]
+        ...     runner = edfi.Resource("ed-fi/students", base_url=url, client_id=key,
+        ...         client_secret=secret)
+        ...     known = runner.get_all(key="x")["data"].select("id", "studentUniqueId").head(1)
+        ...     df = pl.DataFrame({"studentUniqueId": [known["studentUniqueId"][0], "nobody"]})
+        ...     found = runner.batch_find_ids(df)
+        ...     gone = runner.batch_delete_by_id(
+        ...         found.filter(pl.col("id").is_not_null()), id_col="id", key_col="row_index"
+        ...     )
+        >>> found["id"][0] == known["id"][0], found["status"].to_list(), gone["status"].to_list()
+        (True, [None, 'missing'], ['dry_run'])
+        """
+        return self._batch(_native.batch_find_ids, df, **options)
 
 
 def _id(resource_id: object) -> str:

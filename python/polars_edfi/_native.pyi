@@ -103,6 +103,7 @@ class Sandbox:
         miscount: tuple[str, int] | None,
         page_cap: int | None,
         short_pages: list[int],
+        ignore_filters: bool,
     ) -> None: ...
     def set_claims(
         self, district: str, name: str, resources: list[tuple[str, list[str]]]
@@ -127,6 +128,7 @@ def delete_by_id(client: Client, call: Call, id: str, **given: Any) -> Answer: .
 def batch_delete_by_id(
     client: Client, call: Call, df: pl.DataFrame, **given: Any
 ) -> pl.DataFrame: ...
+def batch_find_ids(client: Client, call: Call, df: pl.DataFrame, **given: Any) -> pl.DataFrame: ...
 def post_payload(client: Client, call: Call, payload: str, **given: Any) -> Answer: ...
 def batch_post_payload(
     client: Client, call: Call, df: pl.DataFrame, **given: Any

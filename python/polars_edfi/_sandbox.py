@@ -229,6 +229,7 @@ class Sandbox:
         miscount: tuple[Literal["high", "low", "at most"], int] | None = None,
         page_cap: int | None = None,
         short_pages: Sequence[int] = (),
+        ignore_filters: bool = False,
     ) -> None:
         """Do something wrong from now on; without arguments nothing any more.
 
@@ -248,6 +249,9 @@ class Sandbox:
             No page holds more records, whatever ``limit`` says.
         short_pages
             So many records the next pages fall short; 0 leaves one whole.
+        ignore_filters
+            Filters are ignored and everything is given, as older servers do with names that they
+            do not know.
 
         Examples
         --------
@@ -263,6 +267,7 @@ class Sandbox:
             miscount,
             page_cap,
             list(short_pages),
+            ignore_filters,
         )
 
     def set_claims(

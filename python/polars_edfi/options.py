@@ -498,6 +498,23 @@ class RemoveOptions(
     """Those of :meth:`EdFiClient.remove`."""
 
 
+class BatchFindIdsOptions(EndpointOption, RowOptions, total=False):
+    """Those of :meth:`EdFiClient.batch_find_ids`."""
+
+    key_cols: str | Sequence[str] | Mapping[str, str] | None
+    """The columns of the key. A list: columns that are named as the parts of the key, by their path
+    in a body (``"studentReference.studentUniqueId"``) or by their query parameter
+    (``"studentUniqueId"``). A dict: part to column. Parts that are not named are columns of the
+    name of their path or parameter, if there are any. With ``payload_col``, the paths of the key
+    alone: only ODSs whose documents do not tell the key need them."""
+    payload_col: str | None
+    """A column of payloads, String (JSON) or Struct, in which the keys stand."""
+    how: Literal["auto", "lookup", "scan"]
+    """``"lookup"``: one request for each distinct key. ``"scan"``: the collection is read once.
+    ``"auto"``: whichever takes fewer requests; where an ODS does not filter by keys, as older ones
+    do not, its collection is read."""
+
+
 class ExpressionOptions(TypedDict, total=False):
     """Those of :func:`get_by_id`, and of the other expressions."""
 

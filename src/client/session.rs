@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use reqwest::{Method, StatusCode, Url};
 
-use super::auth::{Credentials, Token};
+use super::auth::{Credentials, Owner, Token};
 use super::control::Control;
 use super::edfi_client::EdFiClient;
 use super::metadata::{self, Metadata};
@@ -69,6 +69,24 @@ pub(crate) enum Renewal {
     /// Asked for, but something is missing: what.
     Impossible(String),
     Possible(Credentials),
+}
+
+/// What tells apart who asks which ODS.
+pub(crate) type Account = (BaseUrl, Option<String>, Option<Secret>, Option<Arc<Owner>>);
+
+impl Access {
+    /// Equal for rows that see the same ODS with the same eyes.
+    pub(crate) fn account(&self) -> Account {
+        let token = match &self.token {
+            TokenSource::Row { token, .. } => Some(token.clone()),
+            TokenSource::Missing | TokenSource::Client => None,
+        };
+        let owner = match &self.renewal {
+            Renewal::Possible(credentials) => Some(credentials.owner().clone()),
+            Renewal::NotConfigured | Renewal::Impossible(_) => None,
+        };
+        (self.base.clone(), self.api_version.clone(), token, owner)
+    }
 }
 
 impl CallContext {

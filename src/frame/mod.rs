@@ -2,6 +2,7 @@
 
 mod client_defaults;
 mod delete;
+mod find_ids;
 mod get_by_id;
 mod input;
 mod journaled;
@@ -11,6 +12,7 @@ mod nested;
 mod options;
 mod order;
 mod outcome;
+mod payloads;
 mod permissions;
 mod post;
 mod read;
@@ -23,6 +25,7 @@ mod tokens;
 mod validate;
 
 pub use delete::DeleteOptions;
+pub use find_ids::{FindIdsOptions, How};
 pub use get_by_id::GetByIdOptions;
 #[cfg(feature = "python")]
 pub(crate) use get_by_id::Items;

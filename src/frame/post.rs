@@ -9,18 +9,17 @@ use polars::prelude::*;
 use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
 
-use super::input::{self, Keys, Texts};
+use super::input::Keys;
 use super::journaled::{Write, Written, send_rows};
-use super::json::check_object;
 use super::options::BatchOptions;
 use super::outcome::Outcome;
+use super::payloads::{Payloads, check_json};
 use super::request::Rows;
 use super::result::{self, Report, STATUS_NAME};
 use super::run::{RowOperation, dry_run};
 use crate::client::session::{Access, CallContext};
 use crate::client::transport::{Request, Response};
 use crate::client::{EdFiClient, retry};
-use crate::columns::Encoder;
 use crate::journal::{self, JournalOptions};
 use crate::{Error, Failure, Result, runtime};
 
@@ -298,52 +297,6 @@ impl Write for Posts {
             payload,
         }
     }
-}
-
-/// A column of payloads.
-pub(super) enum Payloads {
-    Json(Texts),
-    Struct { name: String, encoder: Encoder },
-}
-
-impl Payloads {
-    pub(super) fn new(df: &DataFrame, name: &str, keep_server_fields: bool) -> Result<Self> {
-        let column = input::required(df, "payload_col", name)?;
-        if !column.dtype().is_struct() {
-            return Texts::new(column, "payload_col")
-                .map(Self::Json)
-                .map_err(|_| {
-                    Error::ColumnType(format!(
-                        "column {name:?} (payload_col) must be String (JSON) or Struct, not {}",
-                        column.dtype()
-                    ))
-                });
-        }
-        Ok(Self::Struct {
-            name: name.to_owned(),
-            encoder: Encoder::new(column.as_materialized_series(), keep_server_fields)?,
-        })
-    }
-
-    pub(super) fn get(&self, row: usize) -> Result<Bytes, Failure> {
-        match self {
-            Self::Json(texts) => {
-                let text = texts
-                    .get_untrimmed(row)
-                    .ok_or_else(|| Failure::new(texts.missing()))?;
-                check_json(text).map(|()| Bytes::copy_from_slice(text.as_bytes()))
-            }
-            Self::Struct { name, encoder } => match encoder.encode(row) {
-                Ok(Some(text)) => Ok(text.into()),
-                Ok(None) => Err(Failure::new(format!("missing '{name}'"))),
-                Err(error) => Err(Failure::new(error.to_string())),
-            },
-        }
-    }
-}
-
-fn check_json(text: &str) -> Result<(), Failure> {
-    check_object(text.as_bytes()).map_err(|what| Failure::new(format!("invalid JSON: {what}")))
 }
 
 /// One resource to post to, and how.

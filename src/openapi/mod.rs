@@ -17,12 +17,10 @@
 
 mod dependencies;
 mod document;
-#[allow(dead_code, reason = "natural keys are used by operations to come")]
 mod identity;
 mod keys;
 mod listing;
 mod params;
-#[allow(dead_code, reason = "natural keys are used by operations to come")]
 mod pick;
 mod places;
 mod record;
@@ -32,7 +30,8 @@ pub(crate) mod validate;
 
 pub(crate) use dependencies::{Dependencies, Level};
 pub(crate) use document::{Document, Resource, is_descriptor};
-pub(crate) use identity::Identity;
+pub(crate) use identity::{Identity, KeyField};
 pub(crate) use listing::{Entry, Listing, Topic};
 pub(crate) use params::unknown_param;
+pub(crate) use pick::{Picked, Picker};
 pub(crate) use record::{Kind, Record};

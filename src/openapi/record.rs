@@ -33,6 +33,24 @@ impl Record {
         Self(fields.into())
     }
 
+    /// Properties at these paths, their names joined by dots, each of which takes any value.
+    pub(crate) fn of_texts<'a>(paths: impl IntoIterator<Item = &'a str>) -> Self {
+        let paths = paths.into_iter().map(|path| {
+            let names = path.rsplit('.');
+            let mut kind = Kind::Text;
+            let mut first = path;
+            for (depth, name) in names.enumerate() {
+                if depth > 0 {
+                    kind = Kind::Struct(Self::new(vec![(first.into(), kind)]));
+                }
+                first = name;
+            }
+            Self::new(vec![(first.into(), kind)])
+        });
+        let both = |one: Self, two: Self| one.widen(&two);
+        paths.reduce(both).unwrap_or_default()
+    }
+
     /// What stands at a path, its names joined by dots.
     pub(crate) fn at(&self, path: &str) -> Option<&Kind> {
         let (name, rest) = match path.split_once('.') {

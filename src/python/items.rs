@@ -1,4 +1,4 @@
-//! Single items, read and deleted by id.
+//! Single items, read and deleted by id, and their ids found by key.
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -80,4 +80,19 @@ pub(crate) fn batch_delete_by_id(
         .0
         .batch_delete_by_id(&df.0, &id_col, &key_col, &options);
     run_batch(call, (&progress, "deleting by id", "items"), future)
+}
+
+/// See `EdFiClient.batch_find_ids`.
+#[pyfunction]
+#[pyo3(signature = (client, call, df, **given))]
+pub(crate) fn batch_find_ids(
+    client: &Client,
+    call: &Bound<'_, Call>,
+    df: Frame,
+    given: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Py<PyAny>> {
+    let (mut options, progress) = read(call.py(), given, options::batch_find_ids)?;
+    options.batch.control = call.get().control();
+    let future = client.0.batch_find_ids(&df.0, &options);
+    run_batch(call, (&progress, "finding ids", "keys"), future)
 }

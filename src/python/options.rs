@@ -6,12 +6,12 @@ use pyo3::types::PyDict;
 
 use super::arguments::{Arguments, defaults as of, options};
 use super::progress::Progress;
-use super::values::Timeout;
+use super::values::{KeyCols, Timeout};
 use crate::client::EdFiClientBuilder;
 use crate::{
-    BatchOptions, ChangeOptions, DeleteOptions, EdFiClient, GetAllOptions, GetByIdOptions,
-    JournalOptions, PostOptions, RemoveOptions, ScanOptions, SchemaOptions, SendOptions, Since,
-    TokenOptions, ValidateOptions,
+    BatchOptions, ChangeOptions, DeleteOptions, EdFiClient, FindIdsOptions, GetAllOptions,
+    GetByIdOptions, JournalOptions, PostOptions, RemoveOptions, ScanOptions, SchemaOptions,
+    SendOptions, Since, TokenOptions, ValidateOptions,
 };
 
 /// The options of a call by name, with their defaults: what signatures and docstrings show.
@@ -30,6 +30,7 @@ pub(crate) fn defaults<'py>(py: Python<'py>, call: &str) -> PyResult<Bound<'py, 
         "batch_delete_by_id" => of(py, batch_delete_by_id),
         "send" => of(py, send),
         "remove" => of(py, remove),
+        "batch_find_ids" => of(py, batch_find_ids),
         "deletes" | "key_changes" => of(py, change_window),
         "changes" => of(py, changes),
         "batch_permissions" => of(py, batch_permissions),
@@ -153,6 +154,17 @@ pub(super) fn remove(a: &mut Arguments<'_>) -> PyResult<(RemoveOptions, Progress
     journal(a, &mut remove.delete.journaling)?;
     options!(a, remove; rounds, order);
     Ok((remove, progress(a)?))
+}
+
+pub(super) fn batch_find_ids(a: &mut Arguments<'_>) -> PyResult<(FindIdsOptions, Progress)> {
+    let mut find = FindIdsOptions::default();
+    let mut key_cols = KeyCols::default();
+    options!(a, find.batch; endpoint);
+    rows(a, &mut find.batch)?;
+    a.option("key_cols", &mut key_cols)?;
+    find.key_cols = key_cols.0;
+    options!(a, find; payload_col, how);
+    Ok((find, progress(a)?))
 }
 
 pub(super) fn change_window(a: &mut Arguments<'_>) -> PyResult<ChangeOptions> {

@@ -146,6 +146,7 @@ impl Sandbox {
         miscount: Option<(String, usize)>,
         page_cap: Option<usize>,
         short_pages: Vec<usize>,
+        ignore_filters: bool,
     ) -> PyResult<()> {
         self.with(py, |ods| {
             let miscount = miscount.map(|(kind, number)| match kind.as_str() {
@@ -163,6 +164,7 @@ impl Sandbox {
                 miscount: miscount.transpose()?,
                 page_cap,
                 short_pages,
+                ignore_filters,
                 ..Faults::default()
             };
             ods.set_faults(district, faults);

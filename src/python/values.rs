@@ -13,7 +13,7 @@ use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyMapping, PyString};
 use super::arguments::{Argument, kind};
 use super::errors::raise;
 use super::exchange::{self, PyDataFrame};
-use crate::{Error, JournalSync, OnError, OnShort, Paging, Rule, SchemaChoice, Secret};
+use crate::{Error, How, JournalSync, OnError, OnShort, Paging, Rule, SchemaChoice, Secret};
 
 const STATUSES: RangeInclusive<u16> = 100..=599;
 
@@ -439,6 +439,38 @@ fn parameter(value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
         .extract()
 }
 
+/// Parts of a key, and the column of each; a list names columns after the parts.
+#[derive(Default)]
+pub(crate) struct KeyCols(pub(crate) Vec<(String, String)>);
+
+impl Argument for KeyCols {
+    fn must_be() -> String {
+        "a text, a list of texts, or a dict of texts to texts".into()
+    }
+
+    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        if let Some(names) = Vec::<String>::read(value)? {
+            let pairs = names.into_iter().map(|name| (name.clone(), name));
+            return Ok(Some(Self(pairs.collect())));
+        }
+        let Some(entries) = entries(value)? else {
+            return Ok(None);
+        };
+        let mut pairs = Vec::with_capacity(entries.len());
+        for (part, column) in entries {
+            match (String::read(&part)?, String::read(&column)?) {
+                (Some(part), Some(column)) => pairs.push((part, column)),
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(Self(pairs)))
+    }
+
+    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        shown(py, self.0.clone())
+    }
+}
+
 /// A word out of a few.
 macro_rules! words {
     ($($kind:ty),+) => {$(
@@ -457,7 +489,7 @@ macro_rules! words {
         }
     )+};
 }
-words!(Paging, OnShort, JournalSync, OnError);
+words!(How, Paging, OnShort, JournalSync, OnError);
 
 /// The rules of a validation.
 impl Argument for Vec<Rule> {

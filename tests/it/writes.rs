@@ -3,6 +3,7 @@
 mod broken;
 mod delete;
 mod executor;
+mod find_ids;
 mod get;
 mod post;
 mod retry;

@@ -18,6 +18,8 @@ pub(super) struct Fetcher<'a> {
     /// What a server is shown that gives its metadata to nobody unknown.
     pub(super) access: Option<&'a Access>,
     pub(super) requests: Option<&'a Permits>,
+    /// Whether the documents are asked for columns alone.
+    pub(super) are_columns: bool,
 }
 
 impl<'a> Fetcher<'a> {
@@ -105,8 +107,12 @@ impl<'a> Fetcher<'a> {
     /// Says where the metadata failed, and how to do without it.
     fn placed(&self, url: &Url, mut failure: Failure) -> Failure {
         if failure.http_status != Some(401) {
+            let advice = match self.are_columns {
+                true => "; schema=\"infer\" reads without it",
+                false => "",
+            };
             failure.message = format!(
-                "{} (the ODS's OpenAPI metadata, {}; schema=\"infer\" reads without it)",
+                "{} (the ODS's OpenAPI metadata, {}{advice})",
                 failure.message,
                 url.path()
             );

@@ -86,6 +86,7 @@ impl<'a> Metadata<'a> {
                 base: &access.base,
                 access: Some(access),
                 requests: None,
+                are_columns: true,
             },
             api_version: access.api_version.as_deref(),
             current: false,
@@ -100,6 +101,7 @@ impl<'a> Metadata<'a> {
                 base,
                 access: None,
                 requests: None,
+                are_columns: true,
             },
             api_version: None,
             current: false,
@@ -168,7 +170,9 @@ impl<'a> Metadata<'a> {
         if is_descriptor(endpoint) {
             return Ok(Some(Arc::new(Identity::of_descriptor())));
         }
-        let described = self.describe(endpoint).await?;
+        let mut metadata = *self;
+        metadata.fetcher.are_columns = false;
+        let described = metadata.describe(endpoint).await?;
         Ok(described
             .resource()
             .and_then(|resource| resource.identity.clone()))

@@ -1,0 +1,306 @@
+//! The key of each row, and which rows ask for the same one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt};
+use polars::prelude::DataFrame;
+
+use super::super::input::{self, Keys};
+use super::super::payloads::Payloads;
+use super::super::request::Rows;
+use super::FindIdsOptions;
+use super::lookup::Found;
+use crate::client::metadata::Metadata;
+use crate::client::permits::Permits;
+use crate::client::session::{Access, CallContext};
+use crate::client::urls::BaseUrl;
+use crate::openapi::{Identity, KeyField};
+use crate::{Error, Failure, Result, runtime};
+
+/// Where the keys of a frame's rows stand.
+pub(super) struct KeySource {
+    df: DataFrame,
+    payloads: Option<Payloads>,
+    /// Parts of the key and their columns, as the caller named them.
+    named: Vec<(String, Keys)>,
+}
+
+/// One ODS as one account sees it.
+pub(super) struct Group {
+    pub(super) access: Access,
+    pub(super) identity: Arc<Identity>,
+}
+
+/// A key that is wanted.
+#[derive(Debug, Clone)]
+pub(super) struct WantedKey {
+    pub(super) group: usize,
+    pub(super) values: Vec<String>,
+    pub(super) canonical: String,
+}
+
+/// The distinct keys of a frame, and whose they are.
+pub(super) struct Asked {
+    pub(super) keys: Arc<[WantedKey]>,
+    /// By row, the place of its key, or why it has none.
+    of_rows: HashMap<usize, Result<usize, Failure>>,
+}
+
+impl Asked {
+    /// What became of a row, by what was found for each key.
+    pub(super) fn answer(&self, row: usize, answers: &[Found]) -> Found {
+        match self.of_rows.get(&row) {
+            Some(Ok(key)) => answers[*key].clone(),
+            Some(Err(failure)) => failure.clone().into(),
+            None => Failure::not_sent().into(),
+        }
+    }
+}
+
+impl KeySource {
+    /// Finds the columns that are named, and checks their types.
+    pub(super) fn new(df: &DataFrame, options: &FindIdsOptions) -> Result<Self> {
+        let payloads = match &options.payload_col {
+            Some(name) => Some(Payloads::new(df, name, false)?),
+            None => None,
+        };
+        let mut named: Vec<(String, Keys)> = Vec::new();
+        for (part, column) in &options.key_cols {
+            if named.iter().any(|(known, _)| known == part) {
+                return Err(Error::Config(format!(
+                    "key_cols: {part:?} stands in it twice"
+                )));
+            }
+            if payloads.is_none() {
+                named.push((part.clone(), Keys::required(df, "key_cols", column)?));
+            } else if part != column {
+                return Err(Error::Config(
+                    "key_cols must be a list of paths where payload_col holds the keys".into(),
+                ));
+            }
+        }
+        Ok(Self {
+            df: df.clone(),
+            payloads,
+            named,
+        })
+    }
+
+    /// The columns of each part of a key.
+    fn columns(&self, identity: &Identity, endpoint: &str) -> Result<Vec<Vec<Keys>>> {
+        let fields = identity.fields();
+        let names = || -> String {
+            let names = fields.iter().map(|field| field.paths.join(" or "));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let is_of = |field: &KeyField, name: &str| {
+            field.param.eq_ignore_ascii_case(name) || field.paths.iter().any(|path| **path == *name)
+        };
+        for (part, _) in &self.named {
+            if !fields.iter().any(|field| is_of(field, part)) {
+                return Err(Error::Config(format!(
+                    "key_cols: {part:?} is no part of the key of {endpoint}, which is {}",
+                    names()
+                )));
+            }
+        }
+        let columns = |field: &KeyField| {
+            let named = self.named.iter().filter(|(part, _)| is_of(field, part));
+            let mut columns: Vec<Keys> = named.map(|(_, keys)| keys.clone()).collect();
+            if columns.is_empty() {
+                for column in self.df.get_column_names() {
+                    if is_of(field, column) {
+                        columns.push(Keys::required(&self.df, "key_cols", column)?);
+                    }
+                }
+            }
+            match columns.is_empty() {
+                true => Err(input::missing(
+                    &self.df,
+                    &format!("key_cols; the key of {endpoint} is {}", names()),
+                    &field.paths[0],
+                )),
+                false => Ok(columns),
+            }
+        };
+        fields.iter().map(columns).collect()
+    }
+}
+
+/// How the rows of one ODS tell their keys.
+enum Reader {
+    Payload(Arc<Identity>),
+    Columns(Arc<Identity>, Vec<Vec<Keys>>),
+}
+
+impl Reader {
+    fn new(source: &KeySource, identity: Arc<Identity>, endpoint: &str) -> Result<Self> {
+        match source.payloads {
+            Some(_) => Ok(Self::Payload(identity)),
+            None => {
+                let columns = source.columns(&identity, endpoint)?;
+                Ok(Self::Columns(identity, columns))
+            }
+        }
+    }
+
+    fn identity(&self) -> &Arc<Identity> {
+        match self {
+            Self::Payload(identity) | Self::Columns(identity, _) => identity,
+        }
+    }
+
+    fn values(&self, source: &KeySource, row: usize) -> Result<Vec<String>, Failure> {
+        match (self, &source.payloads) {
+            (Self::Payload(identity), Some(payloads)) => {
+                let values = identity.values(&payloads.get(row)?);
+                values.map_err(|what| Failure::new(format!("no natural key: {what}")))
+            }
+            (Self::Payload(_), None) => Err(Failure::new("missing payload")),
+            (Self::Columns(identity, columns), _) => {
+                let parts = identity.fields().iter().zip(columns);
+                parts
+                    .map(|(field, columns)| one_value(field, columns, row))
+                    .collect()
+            }
+        }
+    }
+}
+
+/// The value of one part of a row's key: of several columns one is enough, and several must agree.
+fn one_value(field: &KeyField, columns: &[Keys], row: usize) -> Result<String, Failure> {
+    let mut values = columns.iter().filter_map(|column| column.get(row));
+    let Some(value) = values.next() else {
+        return columns[0].need(row).map(str::to_owned);
+    };
+    match values.all(|other| field.is_same(value, other)) {
+        true => Ok(value.to_owned()),
+        false => Err(Failure::new(format!(
+            "no natural key: the columns of {} do not agree",
+            field.param
+        ))),
+    }
+}
+
+/// What tells ODSs, and accounts of one ODS, apart.
+type Site = (BaseUrl, Option<String>);
+
+/// Finds out what the key is in each ODS, and reads it from each row.
+pub(super) async fn ask(
+    source: KeySource,
+    rows: Rows,
+    context: &CallContext,
+    requests: &Permits,
+    endpoint: &str,
+    options: &FindIdsOptions,
+) -> Result<(Asked, Vec<Group>)> {
+    let accesses: Vec<(usize, Result<Access, Failure>)> = runtime::compute(move || {
+        let active = rows.active.iter();
+        active.map(|row| (*row, rows.access(*row))).collect()
+    })
+    .await?;
+    let mut sites: HashMap<Site, Access> = HashMap::new();
+    for access in accesses
+        .iter()
+        .filter_map(|(_, access)| access.as_ref().ok())
+    {
+        let site = (access.base.clone(), access.api_version.clone());
+        sites.entry(site).or_insert_with(|| access.clone());
+    }
+    let paths: Vec<&str> = options.key_cols.iter().map(|(part, _)| &**part).collect();
+    let identities: Vec<(Site, Result<Arc<Identity>, Failure>)> = stream::iter(sites)
+        .map(|(site, access)| {
+            let paths = &paths;
+            async move {
+                let metadata = Metadata::of(context, &access).limited(requests);
+                (site, identity(metadata, endpoint, paths).await)
+            }
+        })
+        .buffer_unordered(options.batch.workers)
+        .collect()
+        .await;
+    let mut readers: HashMap<Site, Result<Reader, Failure>> = HashMap::new();
+    let mut wrong: Option<Error> = None;
+    for (site, identity) in identities {
+        let reader = match identity.map(|identity| Reader::new(&source, identity, endpoint)) {
+            Ok(Ok(reader)) => Ok(reader),
+            Ok(Err(error)) => {
+                let failure = Failure::new(error.to_string());
+                wrong.get_or_insert(error);
+                Err(failure)
+            }
+            Err(failure) => Err(failure),
+        };
+        readers.insert(site, reader);
+    }
+    // What is wrong for every ODS whose key is known is wrong with the call.
+    if let Some(error) = wrong
+        && readers.values().all(Result::is_err)
+    {
+        return Err(error);
+    }
+    runtime::compute(move || group(&source, accesses, &readers)).await
+}
+
+/// What identifies the items of a resource: what the document says, or else the caller.
+async fn identity(
+    metadata: Metadata<'_>,
+    endpoint: &str,
+    paths: &[&str],
+) -> Result<Arc<Identity>, Failure> {
+    match metadata.identity(endpoint).await? {
+        Some(identity) => Ok(identity),
+        None if !paths.is_empty() => Ok(Arc::new(Identity::of_paths(paths.iter().copied()))),
+        None => Err(Failure::new(format!(
+            "no OpenAPI document of this ODS tells the key of {endpoint}; name its paths in \
+             key_cols"
+        ))),
+    }
+}
+
+/// Puts equal keys together.
+fn group(
+    source: &KeySource,
+    accesses: Vec<(usize, Result<Access, Failure>)>,
+    readers: &HashMap<Site, Result<Reader, Failure>>,
+) -> (Asked, Vec<Group>) {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut known = HashMap::new();
+    let mut keys: Vec<WantedKey> = Vec::new();
+    let mut places: HashMap<(usize, String), usize> = HashMap::new();
+    let mut of_rows = HashMap::with_capacity(accesses.len());
+    for (row, access) in accesses {
+        let key = access.and_then(|access| {
+            let site = (access.base.clone(), access.api_version.clone());
+            let reader = readers.get(&site).ok_or_else(Failure::not_sent)?;
+            let reader = reader.as_ref().map_err(Clone::clone)?;
+            let values = reader.values(source, row)?;
+            let group = *known.entry(access.account()).or_insert_with(|| {
+                groups.push(Group {
+                    access,
+                    identity: reader.identity().clone(),
+                });
+                groups.len() - 1
+            });
+            let canonical = reader.identity().canonical(&values);
+            let place = places
+                .entry((group, canonical))
+                .or_insert_with_key(|(_, canonical)| {
+                    keys.push(WantedKey {
+                        group,
+                        values,
+                        canonical: canonical.clone(),
+                    });
+                    keys.len() - 1
+                });
+            Ok(*place)
+        });
+        of_rows.insert(row, key);
+    }
+    let asked = Asked {
+        keys: keys.into(),
+        of_rows,
+    };
+    (asked, groups)
+}
