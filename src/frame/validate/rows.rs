@@ -13,7 +13,7 @@ use crate::client::EdFiClient;
 use crate::client::metadata::Metadata;
 use crate::client::session::{Access, CallContext};
 use crate::client::urls::{self, BaseUrl};
-use crate::frame::post::Payloads;
+use crate::frame::payloads::Payloads;
 use crate::frame::request::Rows;
 use crate::openapi::validate::Model;
 use crate::{Failure, Result, runtime};
