@@ -8,9 +8,10 @@ use polars::prelude::{DataFrame, Schema};
 use crate::client::Token;
 use crate::runtime::{AtWork, Threads};
 use crate::{
-    BatchOptions, ChangeOptions, ChangeVersions, Changes, DeleteOptions, FindIdsOptions,
-    GetAllOptions, GetByIdOptions, Outcome, PostOptions, RemoveOptions, ResourceFrame, Result,
-    ScanOptions, SchemaOptions, SendOptions, Since, TokenOptions, ValidateOptions,
+    BatchOptions, ChangeOptions, ChangeVersions, Changes, CompareOptions, DeleteOptions,
+    FindIdsOptions, GetAllOptions, GetByIdOptions, Outcome, PostOptions, RemoveOptions,
+    ResourceFrame, Result, ScanOptions, SchemaOptions, SendOptions, Since, TokenOptions,
+    ValidateOptions,
 };
 
 /// [`EdFiClient`](crate::EdFiClient), each call waited for.
@@ -143,6 +144,19 @@ impl EdFiClient {
         options: &ValidateOptions,
     ) -> Result<DataFrame> {
         let call = self.0.validate(frames, options);
+        Threads::get()?.block_on(call)
+    }
+
+    /// See [`crate::EdFiClient::compare`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn compare(
+        &self,
+        frames: &[(String, DataFrame)],
+        options: &CompareOptions,
+    ) -> Result<DataFrame> {
+        let call = self.0.compare(frames, options);
         Threads::get()?.block_on(call)
     }
 

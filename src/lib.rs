@@ -62,10 +62,10 @@ pub use client::{
 };
 pub use error::{Error, Failure, Result};
 pub use frame::{
-    BatchOptions, ChangeOptions, Changes, DeleteOptions, FindIdsOptions, GetAllOptions,
-    GetByIdOptions, How, OnError, OnShort, Outcome, PostOptions, RemoveOptions, ResourceFrame,
-    Rule, Scan, ScanOptions, SchemaChoice, SchemaOptions, SendOptions, Since, TokenOptions,
-    ValidateOptions, summary,
+    BatchOptions, ChangeOptions, Changes, CompareOptions, DeleteOptions, FindIdsOptions,
+    GetAllOptions, GetByIdOptions, How, OnError, OnShort, Outcome, PostOptions, RemoveOptions,
+    ResourceFrame, Rule, Scan, ScanOptions, SchemaChoice, SchemaOptions, SendOptions, Since,
+    TokenOptions, ValidateOptions, summary,
 };
 pub use journal::{JournalOptions, JournalSync, read_journal};
 pub use lake::apply_changes;

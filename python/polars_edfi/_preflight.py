@@ -11,7 +11,7 @@ from polars_edfi import _native
 from polars_edfi._base import ClientBase
 from polars_edfi._errors import EdFiError
 from polars_edfi._signatures import with_options
-from polars_edfi.options import RowOptions, ValidateOptions
+from polars_edfi.options import CompareOptions, RowOptions, ValidateOptions
 
 Frame = pl.DataFrame | pl.LazyFrame
 Frames = Frame | Mapping[str, Frame]
@@ -160,6 +160,60 @@ class Preflight(ClientBase):
         """
         named = _named(frames, endpoint)
         return self._batch(_native.validate, named, **options)
+
+    @with_options("compare", CompareOptions)
+    def compare(
+        self, frames: Frames, *, endpoint: str | None = None, **options: Unpack[CompareOptions]
+    ) -> pl.DataFrame:
+        """Compare payloads with what the ODS has: what a :meth:`send` would do.
+
+        A POST replaces the whole item: what the server has and the payload leaves out is a change,
+        for it would be erased. No change are what the server writes itself (``id``, ``_etag``,
+        ``_lastModifiedDate``, links) and names that its OpenAPI document does not know. Absent,
+        null and an empty list are one; numbers and dates are compared by value, descriptors in any
+        case, lists as sets of elements, by the keys of these where they have some. Each collection
+        is read once, or asked by key where that takes fewer requests; nothing is written.
+
+        Parameters
+        ----------
+        frames
+            ``{endpoint: frame}``, DataFrames or LazyFrames (which are collected), or one frame.
+        endpoint
+            The resource of a single frame; the runner's own by default.
+        **options
+            Those of :class:`polars_edfi.options.CompareOptions`.
+
+        Returns
+        -------
+        DataFrame
+            One row for each that takes part, in the order of frames and rows: ``endpoint``
+            (String), ``row_index`` (the position in its frame), ``row_id``, ``id`` (String: of the
+            item on the server), ``status`` (String: ``"new"``, ``"same"``, ``"changed"``,
+            ``"error"``) and ``changes`` (List(Struct: ``path``, ``ours``, ``theirs``: String, JSON
+            text, null where absent)). Of an error the one path says what is the matter. With
+            ``extra``, items that no row names follow the rows of their endpoint.
+
+        Raises
+        ------
+        polars.exceptions.ColumnNotFoundError, polars.exceptions.SchemaError, EdFiError
+            As in :meth:`batch_post_payload`, before anything is sent.
+        KeyboardInterrupt
+            After Ctrl-C, without rows.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_edfi as edfi
+        >>> with edfi.Sandbox(districts=["255901"], records=5) as ods:
+        ...     url, key, secret = ods.districts().row(0)[1:]
+        ...     client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
+        ...     flat = client.get_all(key=1, endpoint="ed-fi/students")["data"]
+        ...     students = edfi.unflatten(flat.drop("_unknown"))
+        ...     compared = client.compare(students, endpoint="ed-fi/students")
+        >>> set(compared["status"])
+        {'same'}
+        """
+        return self._batch(_native.compare, _named(frames, endpoint), **options)
 
 
 def _named(frames: Frames, endpoint: str | None) -> list[tuple[str | None, pl.DataFrame]]:

@@ -428,6 +428,19 @@ class ValidateOptions(RowOptions, total=False):
     what neither the ODS nor the rows themselves have."""
 
 
+class CompareOptions(RowOptions, total=False):
+    """Those of :meth:`EdFiClient.compare`."""
+
+    payload_col: str
+    """The column of payloads: String (JSON) or Struct."""
+    key_cols: Mapping[str, str] | None
+    """Which columns hold the natural key: ``{"studentUniqueId": "Student BK"}``, a body path or the
+    name of a query parameter, and a column. By default the key stands in the payload, where the
+    ODS's OpenAPI document says."""
+    extra: bool
+    """Whether items on the server that no row names have a row, too: ``"extra"``."""
+
+
 class BatchPostOptions(
     EndpointOption,
     RowOptions,
@@ -476,6 +489,7 @@ class SendOptions(
     RetryOptions,
     JournalOptions,
     RoundsOptions,
+    ValidateOption,
     total=False,
 ):
     """Those of :meth:`EdFiClient.send`.
@@ -484,6 +498,10 @@ class SendOptions(
     ``retry_statuses`` are, named there or not.
     """
 
+    skip_same: bool
+    """Whether rows that the ODS has as they are stay here (see :meth:`EdFiClient.compare`): status
+    null, message ``same``, no attempts, and the item's id. With this or ``validate``, LazyFrames
+    are collected before anything is sent."""
     order_by_col: str | None
     """Rows of a frame with the same value here go one after another, in place of those with the
     same natural key. Not with a journal."""

@@ -1,6 +1,7 @@
 //! DataFrame in, DataFrame out: one file per operation, and the rooms that they share.
 
 mod client_defaults;
+mod compare;
 mod delete;
 mod find_ids;
 mod get_by_id;
@@ -24,6 +25,7 @@ mod summary;
 mod tokens;
 mod validate;
 
+pub use compare::CompareOptions;
 pub use delete::DeleteOptions;
 pub use find_ids::{FindIdsOptions, How};
 pub use get_by_id::GetByIdOptions;

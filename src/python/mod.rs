@@ -68,6 +68,7 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
         changes::available_change_versions, changes::deletes, changes::key_changes,
         changes::changes,
         preflight::permissions, preflight::batch_permissions, preflight::validate,
+            preflight::compare,
         metadata::resources, metadata::dependencies, metadata::schema, metadata::count,
         news::district_clients, news::check_sync,
         send::send, send::remove,

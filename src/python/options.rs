@@ -9,9 +9,9 @@ use super::progress::Progress;
 use super::values::{KeyCols, Timeout};
 use crate::client::EdFiClientBuilder;
 use crate::{
-    BatchOptions, ChangeOptions, DeleteOptions, EdFiClient, FindIdsOptions, GetAllOptions,
-    GetByIdOptions, JournalOptions, PostOptions, RemoveOptions, ScanOptions, SchemaOptions,
-    SendOptions, Since, TokenOptions, ValidateOptions,
+    BatchOptions, ChangeOptions, CompareOptions, DeleteOptions, EdFiClient, FindIdsOptions,
+    GetAllOptions, GetByIdOptions, JournalOptions, PostOptions, RemoveOptions, ScanOptions,
+    SchemaOptions, SendOptions, Since, TokenOptions, ValidateOptions,
 };
 
 /// The options of a call by name, with their defaults: what signatures and docstrings show.
@@ -35,6 +35,7 @@ pub(crate) fn defaults<'py>(py: Python<'py>, call: &str) -> PyResult<Bound<'py, 
         "changes" => of(py, changes),
         "batch_permissions" => of(py, batch_permissions),
         "validate" => of(py, validate),
+        "compare" => of(py, compare),
         "schema" => of(py, schema),
         "count" => of(py, count),
         "scan" => of(py, scan),
@@ -140,10 +141,10 @@ pub(super) fn batch_delete_by_id(a: &mut Arguments<'_>) -> PyResult<(DeleteOptio
 pub(super) fn send(a: &mut Arguments<'_>) -> PyResult<(SendOptions, Progress)> {
     let mut send = SendOptions::default();
     rows(a, &mut send.post.batch)?;
-    options!(a, send.post; commit, details, order_by_col, keep_server_fields);
+    options!(a, send.post; commit, details, order_by_col, keep_server_fields, validate);
     retries(a, &mut send.post)?;
     journal(a, &mut send.post.journaling)?;
-    options!(a, send; rounds, order);
+    options!(a, send; rounds, order, skip_same);
     Ok((send, progress(a)?))
 }
 
@@ -197,6 +198,13 @@ pub(super) fn validate(a: &mut Arguments<'_>) -> PyResult<(ValidateOptions, Prog
     options!(a, validate; payload_col, rules);
     rows(a, &mut validate.batch)?;
     Ok((validate, progress(a)?))
+}
+
+pub(super) fn compare(a: &mut Arguments<'_>) -> PyResult<(CompareOptions, Progress)> {
+    let mut compare = CompareOptions::default();
+    options!(a, compare; payload_col, key_cols, extra);
+    rows(a, &mut compare.batch)?;
+    Ok((compare, progress(a)?))
 }
 
 pub(super) fn schema(a: &mut Arguments<'_>) -> PyResult<SchemaOptions> {

@@ -59,6 +59,22 @@ pub(crate) fn validate(
     run_batch(call, (&progress, "validating payloads", "rows"), future)
 }
 
+/// See `EdFiClient.compare`: endpoints and their frames.
+#[pyfunction]
+#[pyo3(signature = (client, call, frames, **given))]
+pub(crate) fn compare(
+    client: &Client,
+    call: &Bound<'_, Call>,
+    frames: Vec<(Option<String>, Frame)>,
+    given: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Py<PyAny>> {
+    let (mut options, progress) = read(call.py(), given, options::compare)?;
+    options.batch.control = call.get().control();
+    let frames = named(client, call.py(), frames)?;
+    let future = client.0.compare(&frames, &options);
+    run_batch(call, (&progress, "comparing payloads", "rows"), future)
+}
+
 /// Endpoints and their frames; a frame without one is of the client's own.
 fn named(
     client: &Client,

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
 use polars_edfi::sandbox::Sandbox;
-use polars_edfi::{BatchOptions, EdFiClient, Error, PostOptions, Rule, ValidateOptions, blocking};
+use polars_edfi::{
+    BatchOptions, CompareOptions, EdFiClient, Error, PostOptions, Rule, ValidateOptions, blocking,
+};
 use serde_json::{Value, json};
 
 use crate::support::{BAD, STUDENTS, own, soon, start, texts, words};
@@ -448,4 +450,28 @@ async fn nothing_is_found_in_what_is_accepted() {
         }
     }
     assert!(seen.values().all(|count| *count <= 2), "{seen:?}");
+}
+
+#[tokio::test]
+async fn what_an_ods_has_is_the_same_compared_with_itself() {
+    let Some(data) = shared_data() else { return };
+    let (ods, all) = grand_bend(&data);
+    let client = own(&ods, "gb").build().expect("a client");
+    let frames: Vec<_> = all
+        .iter()
+        .map(|(endpoint, bodies)| payloads(endpoint, bodies))
+        .collect();
+    let options = CompareOptions {
+        extra: true,
+        ..CompareOptions::default()
+    };
+    let compared = soon(client.compare(&frames, &options)).await;
+    let compared = compared.expect("a frame");
+    let total: usize = frames.iter().map(|(_, df)| df.height()).sum();
+    let statuses = words(&compared, "status");
+    let others: Vec<_> = statuses.iter().filter(|status| *status != "same").collect();
+    // Two courseOfferings of the sample share a natural key: one is compared with the other.
+    assert_eq!(others.len(), 1, "{others:?}");
+    assert_eq!(others[0], "changed");
+    assert_eq!(compared.height(), total);
 }

@@ -88,6 +88,42 @@ def test_sending(tmp_path: Path) -> None:
     assert names["removed"]["status"].unique().to_list() == ["deleted"]
 
 
+def test_preflight() -> None:
+    with edfi.Sandbox(["255901", "255902"], 300) as ods:
+        ods.set_claims("255902", {"ed-fi/students": ["Read"]})
+        url, key, secret = ods.districts().row(0)[1:]
+        runner = edfi.StudentAssessment(base_url=url, client_id=key, client_secret=secret)
+        there = runner.get_all(key="a")["data"]
+        assert there is not None
+        # The file of tonight: three rows have changed, two are new, one is gone.
+        identifier = pl.col("studentAssessmentIdentifier")
+        row = pl.int_range(pl.len())
+        tonight = there.drop("_unknown").with_columns(
+            pl.when(row < 3).then(None).otherwise("serialNumber").alias("serialNumber"),
+            pl.when(row.is_between(3, 4)).then(identifier + "-b").otherwise(identifier),
+        )
+        first = there.head(3)["serialNumber"].null_count()
+        names: dict[str, Any] = {
+            "districts": ods.districts(),
+            "scores": edfi.unflatten(tonight.slice(0, 299)),
+            "url": url,
+            "key": key,
+            "secret": secret,
+        }
+        for block in blocks("docs/preflight.md"):
+            exec(block, names)
+        assert first <= 3
+        counts = dict(names["compared"]["status"].value_counts().rows())
+        assert counts["new"] == 2
+        assert counts["extra"] == 3
+        assert counts["same"] > 290 - counts["changed"]
+        assert names["removed"]["status"].to_list() == ["deleted"] * 3
+        refused = names["refused"].rows()
+        assert len([one for one in refused if one[0] == "255902"]) == 2
+        assert names["errors"].height == 0
+        assert names["sent"]["message"].unique().to_list() == ["same"]
+
+
 def test_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with edfi.Sandbox(["255901"], 20) as ods:

@@ -38,6 +38,7 @@ CALLS: list[tuple[str, type, Callable[..., Any]]] = [
     ("changes", options.ChangesOptions, Client.changes),
     ("batch_permissions", options.RowOptions, Client.batch_permissions),
     ("validate", options.ValidateOptions, Client.validate),
+    ("compare", options.CompareOptions, Client.compare),
     ("schema", options.ColumnOptions, Client.schema),
     ("count", options.ParamsOption, Client.count),
     ("scan", options.ScanOptions, edfi.scan),

@@ -105,7 +105,7 @@ class Ods:
         )
 
     def answer(self, request: Request) -> Answer | None:
-        if request.path == "/":
+        if request.path == "/" or request.path.endswith("dependencies"):
             return Answer(404)
         if request.path.startswith("/metadata"):
             return Answer(200, DOCUMENT)

@@ -1,5 +1,6 @@
 //! Reading whole resources: one producer of pages, and what is made of them.
 
+mod alongside;
 mod assemble;
 mod chain;
 mod changes;
@@ -25,13 +26,13 @@ mod stream;
 mod tracked;
 mod whole;
 
+pub(crate) use alongside::{columns_of, records_of};
 pub use changes::{Changes, Since};
 #[cfg(feature = "python")]
 pub(crate) use districts::district_clients;
 #[cfg(feature = "python")]
 pub(crate) use nested::Collections;
 pub use options::{GetAllOptions, OnError, OnShort, SchemaChoice};
-pub(crate) use scan::columns_of;
 pub use scan::{Scan, ScanOptions};
 pub(crate) use some_columns::SomeColumns;
 pub use tracked::ChangeOptions;

@@ -1,6 +1,6 @@
 //! Records page by page, in bounded memory: columns that are known first, then a stream.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,9 +16,8 @@ use super::source::{Convert, Converted, Decoders, PlacedPage, SharedWindow, Sour
 use super::sources::Sources;
 use super::stream::{self, ConvertedPage, FailedRow, PageRows, StreamOptions, Table};
 use super::whole::without_rows;
-use crate::client::session::{Access, CallContext};
 use crate::client::{Control, EdFiClient};
-use crate::columns::{self, Layout, Plan};
+use crate::columns::{self, Plan};
 use crate::frame::outcome::Outcome;
 use crate::frame::result;
 use crate::{Error, Failure, Result, runtime};
@@ -281,15 +280,7 @@ impl Scan {
         if let Some(columns) = &columns {
             self.check_columns(columns)?;
         }
-        self.frames_of(self.sources(control)?, columns, n_rows)
-    }
-
-    fn frames_of(
-        &self,
-        sources: Sources,
-        columns: Option<Vec<String>>,
-        n_rows: Option<usize>,
-    ) -> Result<BoxStream<'static, Result<DataFrame>>> {
+        let sources = self.sources(control)?;
         let plan = self.plan_of(columns.as_deref())?;
         let keys = sources.keys.clone();
         let read = self.0.options.read.clone();
@@ -476,7 +467,7 @@ impl Scan {
 
 /// How far a stream goes ahead of its consumer: so many pages and partitions as there are workers,
 /// and the first page of each of as many districts.
-fn window(workers: usize) -> Window {
+pub(super) fn window(workers: usize) -> Window {
     Window {
         shared: Some(SharedWindow {
             pages: Slots::new(workers),
@@ -490,7 +481,7 @@ fn window(workers: usize) -> Window {
 }
 
 /// The rows of a page that no page before had.
-fn new_rows(df: DataFrame, repeated: &Repeated) -> Result<DataFrame> {
+pub(super) fn new_rows(df: DataFrame, repeated: &Repeated) -> Result<DataFrame> {
     let Repeated { leading, others } = repeated;
     let df = match leading {
         0 => df,
@@ -549,32 +540,4 @@ fn chosen(frame: &DataFrame, columns: &[String]) -> Result<DataFrame> {
         frame.height(),
         chosen.collect::<PolarsResult<_>>()?,
     )?)
-}
-
-/// The columns of a given schema, of every record of one ODS that a call has access to.
-pub(crate) fn columns_of(
-    context: Arc<CallContext>,
-    access: Access,
-    endpoint: &str,
-    read: GetAllOptions,
-) -> Result<BoxStream<'static, Result<DataFrame>>> {
-    let SchemaChoice::Given(schema) = &read.schema else {
-        return Err(Error::Config("the columns must be given".into()));
-    };
-    let columns = schema.iter_names().map(ToString::to_string).collect();
-    let plan = Layout::from_schema(schema, &read.separator)?.plan(&read.separator, &[]);
-    let scan = Scan(Arc::new(Inner {
-        client: context.client.clone(),
-        endpoint: endpoint.to_owned(),
-        schema: schema.clone(),
-        options: ScanOptions {
-            read,
-            ..ScanOptions::default()
-        },
-        districts: None,
-        openings: Kept::new(HashMap::new()),
-        failed: BTreeMap::new(),
-        plan,
-    }));
-    scan.frames_of(Sources::of(context, access), Some(columns), None)
 }

@@ -15,7 +15,7 @@ use super::scan::ScanOptions;
 use super::source::{District, Source};
 use super::stream::contextualize;
 use crate::client::EdFiClient;
-use crate::client::session::{Access, CallContext};
+use crate::client::session::CallContext;
 use crate::columns::Layout;
 use crate::frame::input::Keys;
 use crate::frame::request::Rows;
@@ -35,18 +35,6 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// One ODS that a call has access to already.
-    pub(super) fn of(context: Arc<CallContext>, access: Access) -> Self {
-        Self {
-            context,
-            districts: vec![District { number: 0, access }],
-            keys: vec![None],
-            labels: vec![String::new()],
-            failed: BTreeMap::new(),
-            on_error: OnError::Raise,
-        }
-    }
-
     pub(super) fn new(
         client: &EdFiClient,
         options: &ScanOptions,

@@ -69,6 +69,21 @@ impl ResourceFrame {
         }
     }
 
+    /// The endpoint, and all rows.
+    pub(super) fn read(self) -> Result<(String, DataFrame)> {
+        let df = match self.content {
+            Content::Whole(df) => df,
+            Content::Batches { schema, batches } => {
+                let mut whole = schema;
+                for batch in batches {
+                    whole.vstack_mut(&batch?)?;
+                }
+                whole
+            }
+        };
+        Ok((self.endpoint, df))
+    }
+
     /// The frame, or the batches of which nothing was read.
     pub(super) fn into_parts(self) -> (Option<DataFrame>, Batches) {
         match self.content {

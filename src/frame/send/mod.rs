@@ -3,6 +3,7 @@
 //! | file | |
 //! |---|---|
 //! | `frames` | the frames of a call, whole or in batches |
+//! | `known` | which rows stay here: wrong ones, and those that the ODS has as they are |
 //! | `levels` | in which order an ODS wants them |
 //! | `router` | each row for its ODS |
 //! | `rounds` | the rows of one ODS, level by level and round by round |
@@ -13,12 +14,13 @@
 mod account;
 mod answers;
 mod frames;
+mod known;
 mod levels;
 mod rounds;
 mod router;
 mod rows;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ use self::rows::{Part, Verb};
 use super::delete::DeleteOptions;
 use super::journaled::open;
 use super::options::BatchOptions;
+use super::outcome::Outcome;
 use super::post::{PostOptions, Poster};
 use super::run::Workers;
 use crate::client::metadata::Metadata;
@@ -65,6 +68,8 @@ pub struct SendOptions {
     /// The order for ODSs that serve no document of dependencies: what stands in one list is sent
     /// side by side.
     pub order: Vec<Vec<String>>,
+    /// Whether rows that the ODS has as they are stay here: see [`EdFiClient::compare`].
+    pub skip_same: bool,
 }
 
 impl Default for SendOptions {
@@ -73,6 +78,7 @@ impl Default for SendOptions {
             post: PostOptions::default(),
             rounds: ROUNDS,
             order: Vec::new(),
+            skip_same: false,
         }
     }
 }
@@ -149,6 +155,7 @@ impl EdFiClient {
             post,
             rounds,
             order,
+            skip_same,
         } = options;
         post.check()?;
         let post = PostOptions {
@@ -160,10 +167,15 @@ impl EdFiClient {
         post.accept_401(&mut context);
         let context = Arc::new(context);
         let endpoints = frames::endpoints(&frames)?;
+        let (frames, known) = match post.validate || *skip_same {
+            true => self.known(frames, payload_col, &post, *skip_same).await?,
+            false => (frames, Vec::new()),
+        };
         let poster = |endpoint: &String| {
             Poster::with(context.clone(), endpoint.clone(), &post, answers::repeats)
         };
         let job = Job {
+            known,
             commit: post.commit,
             details: options.post.details,
             batch: post.batch.clone(),
@@ -236,6 +248,7 @@ impl EdFiClient {
         Ok(Job {
             client: self.clone(),
             batch: BatchOptions::default(),
+            known: Vec::new(),
             commit: false,
             details: false,
             rounds: u32::try_from(rounds).unwrap_or(u32::MAX),
@@ -259,6 +272,8 @@ impl EdFiClient {
 struct Job {
     client: EdFiClient,
     batch: BatchOptions,
+    /// By frame, what is known of rows before anything is sent: these stay here.
+    known: Vec<HashMap<usize, Outcome>>,
     commit: bool,
     /// Whether the result tells the single errors of refused rows.
     details: bool,

@@ -153,6 +153,10 @@ impl Router {
         progress.add_total(part.rows.active.len());
         let mut of_odses: Vec<(Arc<Ods>, Vec<usize>)> = Vec::new();
         for &row in &part.rows.active {
+            if let Some(known) = self.job.known.get(frame).and_then(|known| known.get(&row)) {
+                self.settle(&part, row, known.clone(), u32::from(self.job.commit));
+                continue;
+            }
             let ods = match self.ods(&part, row) {
                 Ok(ods) => ods,
                 Err(failure) => {

@@ -16,7 +16,7 @@ use crate::openapi::validate::{Json, Model, Path, Severity, Target, Visitor};
 
 /// The keys of one target that rows refer to, and how the first of them is written, where that
 /// says more than the key.
-pub(super) type Keys = HashMap<String, Option<Box<str>>>;
+pub(in crate::frame) type Keys = HashMap<String, Option<Box<str>>>;
 
 /// What the first pass found.
 pub(super) struct Collected {
@@ -28,7 +28,7 @@ pub(super) struct Collected {
 }
 
 /// A natural key in few bytes.
-pub(super) fn digest(key: &str) -> u128 {
+pub(in crate::frame) fn digest(key: &str) -> u128 {
     let mut hashers = [DefaultHasher::new(), DefaultHasher::new()];
     hashers[1].write_u8(1);
     let [one, two] = hashers.map(|mut hasher| {
@@ -156,30 +156,52 @@ impl Collector<'_> {
 
     /// The natural key of a payload; `None` where a part of it is missing or does not agree.
     fn own_key(&mut self, identity: &Identity, json: &Json<'_>) -> Option<String> {
-        let mut values = Vec::with_capacity(identity.fields().len());
-        for field in identity.fields() {
-            let mut first: Option<(&str, Cow<'_, str>)> = None;
-            for path in &field.paths {
-                let Some(value) = json.at(path).and_then(Json::text) else {
-                    continue;
-                };
-                match &first {
-                    None if !value.is_empty() => first = Some((path, value)),
-                    Some((known, own)) if !field.is_same(own, &value) => {
-                        let detail = format!(
-                            "is one part of the natural key with $.{known}, and must have the \
-                             same value"
-                        );
-                        self.wrong(Rule::Keys, Path::Name(&Path::Root, path), detail);
-                        return None;
-                    }
-                    _ => {}
-                }
+        match own_values(identity, json) {
+            Ok(values) => Some(identity.canonical(&values)),
+            Err(NoKey::Missing(_)) => None,
+            Err(NoKey::Differs(path, first)) => {
+                let detail = format!(
+                    "is one part of the natural key with $.{first}, and must have the same value"
+                );
+                self.wrong(Rule::Keys, Path::Name(&Path::Root, path), detail);
+                None
             }
-            values.push(first?.1);
         }
-        Some(identity.canonical(&values))
     }
+}
+
+/// Why a payload has no natural key.
+pub(in crate::frame) enum NoKey<'i> {
+    /// Nothing stands at any path of this part.
+    Missing(&'i str),
+    /// The values at these two paths do not agree.
+    Differs(&'i str, &'i str),
+}
+
+/// The values of a payload's natural key as they are written, in the order of the identity's fields.
+pub(in crate::frame) fn own_values<'i, 'j>(
+    identity: &'i Identity,
+    json: &'j Json<'_>,
+) -> Result<Vec<Cow<'j, str>>, NoKey<'i>> {
+    let mut values = Vec::with_capacity(identity.fields().len());
+    for field in identity.fields() {
+        let mut first: Option<(&str, Cow<'_, str>)> = None;
+        for path in &field.paths {
+            let Some(value) = json.at(path).and_then(Json::text) else {
+                continue;
+            };
+            match &first {
+                None if !value.is_empty() => first = Some((path, value)),
+                Some((known, own)) if !field.is_same(own, &value) => {
+                    return Err(NoKey::Differs(path, known));
+                }
+                _ => {}
+            }
+        }
+        let missing = NoKey::Missing(&field.paths[0]);
+        values.push(first.ok_or(missing)?.1);
+    }
+    Ok(values)
 }
 
 impl Visitor for Collector<'_> {
@@ -239,20 +261,20 @@ pub(super) fn reference_key<'j>(
 }
 
 /// The values of a key, where the key does not have them as they are.
-fn written(key: &str, values: &[Cow<'_, str>]) -> Option<Box<str>> {
+pub(in crate::frame) fn written(key: &str, values: &[Cow<'_, str>]) -> Option<Box<str>> {
     let texts = values.iter().map(AsRef::as_ref);
     let written = serde_json::Value::from_iter::<Vec<&str>>(texts.collect()).to_string();
     (written != key).then(|| written.into())
 }
 
 /// The values of a key, of which some are asked for by themselves.
-pub(super) fn values_of(key: &str, written: Option<&str>) -> Vec<String> {
+pub(in crate::frame) fn values_of(key: &str, written: Option<&str>) -> Vec<String> {
     serde_json::from_str(written.unwrap_or(key)).unwrap_or_default()
 }
 
 impl Frame {
     /// Whether the frame's endpoint is this one.
-    pub(super) fn is_of(&self, endpoint: &str) -> bool {
+    pub(in crate::frame) fn is_of(&self, endpoint: &str) -> bool {
         self.endpoint.eq_ignore_ascii_case(endpoint)
     }
 }

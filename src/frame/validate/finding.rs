@@ -12,14 +12,14 @@ use crate::{Failure, Result};
 
 /// One thing that is wrong.
 #[derive(Debug)]
-pub(super) struct Finding {
-    pub(super) frame: usize,
+pub(in crate::frame) struct Finding {
+    pub(in crate::frame) frame: usize,
     /// The number of the row among those of all frames; `None` where no row is to blame.
-    pub(super) row: Option<usize>,
-    pub(super) severity: Severity,
+    pub(in crate::frame) row: Option<usize>,
+    pub(in crate::frame) severity: Severity,
     pub(super) rule: Rule,
     pub(super) path: Option<String>,
-    pub(super) detail: String,
+    pub(in crate::frame) detail: String,
 }
 
 impl Finding {

@@ -18,7 +18,7 @@ use super::options::Rule;
 use super::rows::Batch;
 use crate::client::changes::Snapshot;
 use crate::client::paging::{Collection, PageRequest};
-use crate::client::session::Access;
+use crate::client::session::{Access, CallContext};
 use crate::frame::read::columns_of;
 use crate::openapi::validate::{Model, Target};
 use crate::openapi::{Identity, Resource};
@@ -222,31 +222,14 @@ impl Search<'_> {
             _ if endpoint.ends_with(SCHOOL_YEARS) => false,
             0..=FEW => true,
             _ => {
-                let collection = self.collection(resource, &[]).await?;
-                let count = collection.count(&self.batch.context, self.access).await;
-                let limit = GetAllOptions::default().limit as u64;
-                let pages = count.map_err(text)?.map(|count| count.div_ceil(limit));
-                pages.is_some_and(|pages| (wanted as u64) < pages)
+                let pages = pages_of(&self.batch.context, self.access, endpoint);
+                pages.await?.is_some_and(|pages| (wanted as u64) < pages)
             }
         };
         if by_key && self.ask(resource, identity, sought, workers).await? {
             return Ok(());
         }
         self.read(resource, Some(identity), sought, workers).await
-    }
-
-    async fn collection(
-        &self,
-        resource: &Resource,
-        params: &[(String, String)],
-    ) -> Result<Collection, String> {
-        let context = &self.batch.context;
-        let url = context.resource(self.access, &resource.endpoint).await;
-        let collection = Collection {
-            url: url.map_err(text)?.into(),
-            snapshot: Snapshot::No,
-        };
-        Ok(collection.with_params(params))
     }
 
     /// Asks for each key; false where the server does not look at the parameters.
@@ -288,29 +271,12 @@ impl Search<'_> {
         key: String,
         values: Vec<String>,
     ) -> Result<Answer, String> {
-        let fields = identity.fields().iter();
-        let params: Vec<(String, String)> = fields
-            .map(|field| field.param.to_string())
-            .zip(values)
-            .collect();
-        let collection = self.collection(resource, &params).await?;
-        let page = PageRequest {
-            offset: 0,
-            limit: 2,
-            count: false,
-        };
-        let page = collection.fetch(&self.batch.context, self.access, page);
-        let page = page.await.map_err(|error| text(error.into_failure()))?;
-        let records: Vec<&RawValue> = serde_json::from_slice(&page.answer.body)
-            .map_err(|_| "the server did not answer with records".to_owned())?;
-        let is_it = |record: &&RawValue| {
-            let found = identity.key(record.get().as_bytes());
-            found.is_ok_and(|found| found == key)
-        };
-        Ok(match records.iter().any(is_it) {
-            true => Answer::There(key),
-            false if records.is_empty() => Answer::Nothing,
-            false => Answer::Others,
+        let (context, endpoint) = (&self.batch.context, &resource.endpoint);
+        let found = find(context, self.access, endpoint, identity, (&key, values));
+        Ok(match found.await? {
+            Found::Item(_) => Answer::There(key),
+            Found::Nothing => Answer::Nothing,
+            Found::Others => Answer::Others,
         })
     }
 
@@ -344,7 +310,7 @@ impl Search<'_> {
         };
         read.batch.workers = workers;
         let (context, access) = (self.batch.context.clone(), self.access.clone());
-        let mut pages = columns_of(context, access, &resource.endpoint, read)
+        let mut pages = columns_of(context, access, &resource.endpoint, &read)
             .map_err(|error| error.to_string())?;
         let mut records = 0;
         while let Some(page) = pages.try_next().await.map_err(|error| error.to_string())? {
@@ -359,6 +325,77 @@ impl Search<'_> {
             false => Ok(()),
         }
     }
+}
+
+/// How many pages a collection has, where the server counts.
+pub(in crate::frame) async fn pages_of(
+    context: &CallContext,
+    access: &Access,
+    endpoint: &str,
+) -> Result<Option<u64>, String> {
+    let collection = collection(context, access, endpoint, &[]).await?;
+    let count = collection.count(context, access).await.map_err(text)?;
+    let limit = GetAllOptions::default().limit as u64;
+    Ok(count.map(|count| count.div_ceil(limit)))
+}
+
+async fn collection(
+    context: &CallContext,
+    access: &Access,
+    endpoint: &str,
+    params: &[(String, String)],
+) -> Result<Collection, String> {
+    let url = context.resource(access, endpoint).await;
+    let collection = Collection {
+        url: url.map_err(text)?.into(),
+        snapshot: Snapshot::No,
+    };
+    Ok(collection.with_params(params))
+}
+
+/// What came when an item was asked for by its key.
+pub(in crate::frame) enum Found {
+    /// The item, as JSON.
+    Item(Box<RawValue>),
+    Nothing,
+    /// Other items: the server does not look at the parameters.
+    Others,
+}
+
+/// Asks for the item of a key by the values of it.
+pub(in crate::frame) async fn find(
+    context: &CallContext,
+    access: &Access,
+    endpoint: &str,
+    identity: &Identity,
+    (key, values): (&str, Vec<String>),
+) -> Result<Found, String> {
+    let names = identity
+        .fields()
+        .iter()
+        .map(|field| field.param.to_string());
+    let params: Vec<(String, String)> = names.zip(values).collect();
+    let collection = collection(context, access, endpoint, &params).await?;
+    let page = PageRequest {
+        offset: 0,
+        limit: 2,
+        count: false,
+    };
+    let page = collection.fetch(context, access, page).await;
+    let page = page.map_err(|error| text(error.into_failure()))?;
+    let records: Vec<Box<RawValue>> = serde_json::from_slice(&page.answer.body)
+        .map_err(|_| "the server did not answer with records".to_owned())?;
+    let is_empty = records.is_empty();
+    let mut records = records.into_iter();
+    let item = records.find(|record| {
+        let found = identity.key(record.get().as_bytes());
+        found.is_ok_and(|found| found == key)
+    });
+    Ok(match item {
+        Some(record) => Found::Item(record),
+        None if is_empty => Found::Nothing,
+        None => Found::Others,
+    })
 }
 
 /// Takes note of the keys of a page.

@@ -11,16 +11,17 @@
 
 mod collect;
 mod finding;
-mod known;
+pub(super) mod known;
 mod options;
 mod resolve;
-mod rows;
+pub(super) mod rows;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use polars::prelude::DataFrame;
 
+pub(super) use self::collect::{Keys, NoKey, digest, own_values, values_of, written};
 use self::finding::Findings;
 pub use self::options::{Rule, ValidateOptions};
 use self::rows::Batch;

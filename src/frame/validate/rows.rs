@@ -22,43 +22,43 @@ use crate::{Failure, Result, runtime};
 const PIECE: usize = 2048;
 
 /// All rows of a call.
-pub(super) struct Batch {
-    pub(super) context: Arc<CallContext>,
-    pub(super) options: ValidateOptions,
-    pub(super) frames: Vec<Frame>,
-    pub(super) sources: Vec<Ods>,
+pub(in crate::frame) struct Batch {
+    pub(in crate::frame) context: Arc<CallContext>,
+    pub(in crate::frame) options: ValidateOptions,
+    pub(in crate::frame) frames: Vec<Frame>,
+    pub(in crate::frame) sources: Vec<Ods>,
     /// What was found before any payload was looked at.
-    pub(super) findings: Vec<Finding>,
+    pub(in crate::frame) findings: Vec<Finding>,
 }
 
 /// One endpoint and its rows.
-pub(super) struct Frame {
-    pub(super) endpoint: String,
-    pub(super) payloads: Payloads,
+pub(in crate::frame) struct Frame {
+    pub(in crate::frame) endpoint: String,
+    pub(in crate::frame) payloads: Payloads,
     /// The rows that take part.
-    pub(super) active: Vec<usize>,
+    pub(in crate::frame) active: Vec<usize>,
     /// The number of the first of them among the rows of all frames.
-    pub(super) first: usize,
+    pub(in crate::frame) first: usize,
 }
 
 /// One ODS, and which rows are for it.
-pub(super) struct Ods {
-    pub(super) access: Access,
+pub(in crate::frame) struct Ods {
+    pub(in crate::frame) access: Access,
     /// By frame, the places among its active rows.
-    pub(super) rows: Vec<Vec<u32>>,
+    pub(in crate::frame) rows: Vec<Vec<u32>>,
     /// What its documents say; `None` where it serves none.
-    pub(super) model: Option<Arc<Model>>,
+    pub(in crate::frame) model: Option<Arc<Model>>,
 }
 
 /// Some rows of one frame for one ODS.
-pub(super) struct Piece<'b> {
-    pub(super) ods: usize,
-    pub(super) frame: usize,
-    pub(super) places: &'b [u32],
+pub(in crate::frame) struct Piece<'b> {
+    pub(in crate::frame) ods: usize,
+    pub(in crate::frame) frame: usize,
+    pub(in crate::frame) places: &'b [u32],
 }
 
 impl Batch {
-    pub(super) fn new(
+    pub(in crate::frame) fn new(
         client: &EdFiClient,
         frames: &[(String, DataFrame)],
         options: &ValidateOptions,
@@ -115,7 +115,7 @@ impl Batch {
     }
 
     /// The same with what the documents of each ODS say.
-    pub(super) async fn described(mut self) -> Self {
+    pub(in crate::frame) async fn described(mut self) -> Self {
         let workers = self.options.batch.workers;
         let context = self.context.clone();
         let mut requests: Vec<BoxFuture<'static, _>> = Vec::new();
@@ -189,13 +189,13 @@ impl Batch {
     }
 
     /// How many rows there are, those of all frames together.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::frame) fn len(&self) -> usize {
         let last = self.frames.last();
         last.map_or(0, |frame| frame.first + frame.active.len())
     }
 
     /// All rows in pieces.
-    pub(super) fn pieces(&self) -> Vec<Piece<'_>> {
+    pub(in crate::frame) fn pieces(&self) -> Vec<Piece<'_>> {
         let mut pieces = Vec::new();
         for (ods, source) in self.sources.iter().enumerate() {
             for (frame, places) in source.rows.iter().enumerate() {
@@ -209,7 +209,7 @@ impl Batch {
 
 impl Frame {
     /// The payload at a place as JSON, or what is the matter with it.
-    pub(super) fn payload(&self, place: u32) -> Result<bytes::Bytes, Failure> {
+    pub(in crate::frame) fn payload(&self, place: u32) -> Result<bytes::Bytes, Failure> {
         self.payloads.get(self.active[place as usize])
     }
 }

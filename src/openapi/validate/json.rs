@@ -43,6 +43,16 @@ impl<'a> Json<'a> {
         names.try_fold(self, |value, name| value.get(name))
     }
 
+    /// Whether it says nothing: null, an empty list, an object of such values.
+    pub(crate) fn is_nothing(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::List(list) => list.is_empty(),
+            Self::Object(members) => members.iter().all(|(_, value)| value.is_nothing()),
+            _ => false,
+        }
+    }
+
     /// A single value as text; `None` for null, lists and objects.
     pub(crate) fn text(&self) -> Option<Cow<'_, str>> {
         Some(match self {

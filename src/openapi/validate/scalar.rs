@@ -277,6 +277,56 @@ fn is_date_time(text: &str) -> bool {
     is_date(date) && is_rest
 }
 
+/// A date, or a date and time, as a point in time: days and nanoseconds. What has no offset is UTC.
+pub(super) fn instant(text: &str) -> Option<(i64, i64)> {
+    const DAY: i64 = 86_400_000_000_000;
+    let (date, rest) = text.split_at_checked(10)?;
+    if !is_date_time(text) {
+        return None;
+    }
+    let number = |text: &str| text.parse::<i64>().ok();
+    let (year, month, day) = (
+        number(&date[..4])?,
+        number(&date[5..7])?,
+        number(&date[8..])?,
+    );
+    // The days since 0000-03-01 (Howard Hinnant, "days_from_civil").
+    let (year, month) = match month {
+        1 | 2 => (year - 1, month + 9),
+        _ => (year, month - 3),
+    };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day;
+    let Some(time) = rest.get(1..) else {
+        return Some((days, 0));
+    };
+    let seconds = time.get(6..8).map_or(Some(0), number)?;
+    let minutes = 60 * number(&time[..2])? + number(&time[3..5])?;
+    let rest = time.get(8..).unwrap_or_default();
+    let fraction = rest.strip_prefix('.').unwrap_or_default();
+    let digits = fraction.len()
+        - fraction
+            .trim_start_matches(|c: char| c.is_ascii_digit())
+            .len();
+    let nanos = format!("{:0<9}", &fraction[..digits.min(9)]);
+    let zone = match digits {
+        0 => rest,
+        digits => &fraction[digits..],
+    };
+    let offset = match zone.split_at_checked(1) {
+        Some((sign @ ("+" | "-"), zone)) => {
+            let minutes = zone
+                .get(zone.len().saturating_sub(2)..)
+                .filter(|_| zone.len() > 2);
+            let minutes = minutes.map_or(Some(0), number)?;
+            let ahead = 60 * number(zone.get(..2)?)? + minutes;
+            if sign == "-" { -ahead } else { ahead }
+        }
+        _ => 0,
+    };
+    let nanos = (60 * (minutes - offset) + seconds) * 1_000_000_000 + number(&nanos)?;
+    Some((days + nanos.div_euclid(DAY), nanos.rem_euclid(DAY)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
@@ -314,6 +364,22 @@ mod tests {
         for text in ["2024-02-29T24:00:00", "2024-02-29T10:11:12.", "2024-02-29X"] {
             assert!(!is_date_time(text), "{text}");
         }
+    }
+
+    #[test]
+    fn points_in_time() {
+        for (one, two) in [
+            ("2024-03-01", "2024-03-01T00:00:00Z"),
+            ("2024-03-01T00:30:00+01:00", "2024-02-29T23:30:00"),
+            ("2024-03-01T10:00:00.5000000Z", "2024-03-01 10:00:00.5"),
+            ("2023-12-31T23:00:00-0100", "2024-01-01T00:00"),
+        ] {
+            assert_eq!(instant(one), instant(two), "{one} {two}");
+            assert!(instant(one).is_some());
+        }
+        assert_ne!(instant("2024-03-01"), instant("2024-02-29"));
+        assert_ne!(instant("2024-03-01T00:00:00.1"), instant("2024-03-01"));
+        assert_eq!(instant("2024"), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::schemas::{Node, ObjectSchema, Property, Schemas};
 use crate::nearest::nearest_name;
 
 /// What the server itself writes at the top of a record.
-const SERVER_FIELDS: [&str; 3] = ["id", "_etag", "_lastModifiedDate"];
+pub(super) const SERVER_FIELDS: [&str; 3] = ["id", "_etag", "_lastModifiedDate"];
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,18 +37,41 @@ pub(crate) trait Visitor {
 }
 
 /// Goes through payloads of one resource.
+#[derive(Clone, Copy)]
 pub(crate) struct Walk<'s> {
     schemas: &'s Schemas,
-    root: usize,
+    /// Where no schema is known, there is none.
+    root: Option<usize>,
 }
 
 impl<'s> Walk<'s> {
     pub(crate) fn new(schemas: &'s Schemas, root: usize) -> Self {
-        Self { schemas, root }
+        Self {
+            schemas,
+            root: Some(root),
+        }
+    }
+
+    /// Payloads of which no document says anything.
+    pub(crate) fn without_schema(schemas: &'s Schemas) -> Self {
+        Self {
+            schemas,
+            root: None,
+        }
+    }
+
+    pub(super) fn root(&self) -> Option<usize> {
+        self.root
+    }
+
+    pub(super) fn node(&self, number: usize) -> &'s Node {
+        self.schemas.node(number)
     }
 
     pub(crate) fn payload(&self, payload: &Json<'_>, visitor: &mut impl Visitor) {
-        self.value(self.root, payload, Path::Root, visitor);
+        if let Some(root) = self.root {
+            self.value(root, payload, Path::Root, visitor);
+        }
     }
 
     fn value(&self, node: usize, value: &Json<'_>, path: Path<'_>, visitor: &mut impl Visitor) {
@@ -195,7 +218,7 @@ impl<'s> Walk<'s> {
         }
     }
 
-    fn element(&self, node: usize) -> Option<&ObjectSchema> {
+    pub(super) fn element(&self, node: usize) -> Option<&'s ObjectSchema> {
         match self.schemas.node(node) {
             Node::Object(object) => Some(object),
             Node::All(all) => all.iter().find_map(|one| self.element(*one)),
@@ -203,7 +226,7 @@ impl<'s> Walk<'s> {
         }
     }
 
-    fn key_of(&self, object: &ObjectSchema, element: &Json<'_>) -> String {
+    pub(super) fn key_of(&self, object: &ObjectSchema, element: &Json<'_>) -> String {
         let mut key = String::new();
         for place in &object.key {
             let property = &object.properties[*place];

@@ -1,0 +1,226 @@
+"""Payloads compared with what an ODS has, and sends that leave out what is the same."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+from test_validate import SEX, Ods, frame, student
+
+import polars_edfi as edfi
+
+if TYPE_CHECKING:
+    from conftest import ScriptedOds
+
+COLUMNS = {
+    "endpoint": pl.String,
+    "row_index": pl.get_index_type(),
+    "row_id": pl.String,
+    "id": pl.String,
+    "status": pl.String,
+    "changes": pl.List(pl.Struct({"path": pl.String, "ours": pl.String, "theirs": pl.String})),
+}
+
+
+class Store(Ods):
+    """The ODS of `test_validate`, which also has students."""
+
+    def __init__(self, ods: ScriptedOds) -> None:
+        super().__init__(ods)
+        self.students: list[dict[str, Any]] = []
+
+    def answer(self, request: Any) -> Any:
+        if request.method == "GET" and request.path.endswith("/students"):
+            kept = self.schools
+            wanted = request.query.get("studentUniqueId")
+            self.schools = [
+                one
+                for one in self.students
+                if wanted is None or self.ignores or one["studentUniqueId"] == wanted
+            ]
+            request.path = request.path.replace("students", "schools")
+            try:
+                return super().answer(request)
+            finally:
+                self.schools = kept
+                request.path = request.path.replace("schools", "students")
+        return super().answer(request)
+
+
+@pytest.fixture
+def server(ods: ScriptedOds) -> Store:
+    return Store(ods)
+
+
+def record(number: int = 1, **more: object) -> dict[str, Any]:
+    return {"studentUniqueId": str(number), **more, "_etag": "1", "_lastModifiedDate": "2026-01-01"}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ({}, {}),
+        ({"rank": None}, {"names": []}),
+        ({"rank": 2}, {"rank": 2.0}),
+        ({"sexDescriptor": f"{SEX}#FEMALE"}, {"sexDescriptor": f"{SEX}#Female"}),
+        ({"Rank": 3, "other": 1}, {}),
+        (
+            {"schoolReference": {"schoolId": 1}},
+            {"schoolReference": {"schoolId": 1, "link": {"rel": "School", "href": "/x"}}},
+        ),
+        (
+            {"names": [{"nameTypeDescriptor": "a#1"}, {"nameTypeDescriptor": "a#2", "first": "x"}]},
+            {"names": [{"first": "x", "nameTypeDescriptor": "A#2"}, {"nameTypeDescriptor": "a#1"}]},
+        ),
+    ],
+)
+def test_what_is_the_same(server: Store, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    server.students = [record(1, **theirs)]
+    compared = server.client().compare(frame(student(1, **ours)))
+    assert compared.schema == COLUMNS
+    assert compared.rows() == [("ed-fi/students", 0, None, f"{0:032x}", "same", [])]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "changes"),
+    [
+        ({"rank": 2}, {"rank": 3}, [("$.rank", "2", "3")]),
+        ({"rank": 2}, {}, [("$.rank", "2", None)]),
+        ({}, {"code": "A"}, [("$.code", None, '"A"')]),
+        (
+            {"schoolReference": {"schoolId": 1}},
+            {"schoolReference": {"schoolId": 2}},
+            [("$.schoolReference.schoolId", "1", "2")],
+        ),
+        (
+            {"names": [{"nameTypeDescriptor": "a#1", "first": "x"}, {"nameTypeDescriptor": "a#2"}]},
+            {"names": [{"nameTypeDescriptor": "a#3"}, {"nameTypeDescriptor": "a#1", "first": "y"}]},
+            [
+                ("$.names[0].first", '"x"', '"y"'),
+                ("$.names[1]", '{"nameTypeDescriptor":"a#2"}', None),
+                ("$.names[0]", None, '{"nameTypeDescriptor":"a#3"}'),
+            ],
+        ),
+    ],
+)
+def test_what_a_post_would_change(
+    server: Store, ours: dict[str, Any], theirs: dict[str, Any], changes: list[Any]
+) -> None:
+    server.students = [record(1, **theirs)]
+    compared = server.client().compare(frame(student(1, **ours)))
+    assert compared["status"].to_list() == ["changed"]
+    assert [tuple(one.values()) for one in compared["changes"].item()] == changes
+
+
+def test_new_wrong_and_extra(server: Store) -> None:
+    server.students = [record(1), record(2), record(3)]
+    rows = frame(student(3), student(4), "{", "{}")
+    client = server.client()
+    compared = client.compare(rows, row_id_col="k", extra=True)
+    assert compared["row_index"].to_list() == [0, 1, 2, 3, None, None]
+    assert compared["row_id"].to_list() == [0, 1, 2, 3, None, None]
+    assert compared["status"].to_list() == ["same", "new", "error", "error", "extra", "extra"]
+    assert compared["id"].to_list()[4:] == [f"{0:032x}", f"{1:032x}"]
+    why = compared["changes"].list.first().struct.field("path").to_list()
+    assert "invalid JSON" in why[2]
+    assert "$.studentUniqueId" in why[3]
+    server.ods.requests.clear()
+    assert client.compare(frame(student(2)))["status"].item() == "same"
+
+
+def test_few_keys_are_asked_for_in_a_large_collection(server: Store) -> None:
+    server.students = [record(number) for number in range(3000)]
+    client = server.client()
+    rows = frame(student(2999, rank=1), student(5000))
+    assert client.compare(rows)["status"].to_list() == ["changed", "new"]
+    queries = server.asked("students")
+    assert {one.get("studentUniqueId") for one in queries} == {None, "2999", "5000"}
+    assert len(queries) == 3
+    server.ignores = True
+    assert client.compare(rows)["status"].to_list() == ["changed", "new"]
+    many = frame(*(student(number) for number in range(3000)))
+    server.asked("students")
+    assert client.compare(many)["status"].unique().to_list() == ["same"]
+    assert all("studentUniqueId" not in query for query in server.asked("students"))
+
+
+def test_a_collection_that_cannot_be_read_is_an_error_of_its_rows(server: Store) -> None:
+    server.statuses = {"schools": 403}
+    compared = server.client().compare(frame(student(1)))
+    assert compared["status"].to_list() == ["error"]
+    assert "HTTP 403" in compared["changes"].item()[0]["path"]
+
+
+def test_key_columns(ods: ScriptedOds) -> None:
+    ods.records = [{"id": "a", "code": "x", "n": 1}, {"id": "b", "code": "y", "n": 2}]
+    client = edfi.EdFiClient(base_url=ods.url, bearer_token="token", api_version="v3")
+    rows = pl.DataFrame({"payload": ['{"code":"y","n":2}', '{"code":"z"}'], "BK": ["y", "z"]})
+    compared = client.compare(rows, endpoint="ed-fi/things", key_cols={"code": "BK"})
+    assert compared["status"].to_list() == ["same", "new"]
+    assert compared["id"].to_list() == ["b", None]
+    compared = client.compare(rows, endpoint="ed-fi/things")
+    assert compared["status"].to_list() == ["error", "error"]
+    assert "key_cols" in compared["changes"][0][0]["path"]
+
+
+def random_student(number: int, rng: random.Random) -> dict[str, Any]:
+    names = [
+        {"nameTypeDescriptor": f"uri://x/NameTypeDescriptor#{n}", "first": rng.choice("äbç")}
+        for n in rng.sample(range(9), rng.randrange(4))
+    ]
+    body = {
+        "studentUniqueId": str(number),
+        "rank": rng.choice([None, 1, 9]),
+        "code": rng.choice(["A", "\u2028", 'quote"', None]),
+        "names": rng.choice([names, None, []]),
+        "schoolReference": rng.choice([None, {"schoolId": rng.randrange(1, 9)}]),
+    }
+    return {name: value for name, value in body.items() if value is not None or rng.random() < 0.5}
+
+
+def test_what_was_read_is_the_same(server: Store) -> None:
+    rng = random.Random(20260831)
+    server.students = [random_student(number, rng) for number in range(700)]
+    payloads = []
+    for body in server.students:
+        members = list(body.items())
+        rng.shuffle(members)
+        payloads.append(json.dumps(dict(members), ensure_ascii=rng.random() < 0.5))
+    client = server.client()
+    compared = client.compare(frame(*payloads))
+    assert compared["status"].unique().to_list() == ["same"]
+    flat = client.get_all(key=1)["data"]
+    assert flat is not None
+    again = client.compare(edfi.unflatten(flat.drop("_unknown")))
+    assert again["status"].unique().to_list() == ["same"]
+
+
+def test_a_send_leaves_out_what_is_the_same(server: Store) -> None:
+    server.students = [record(1, rank=1), record(2, rank=1)]
+    rows = frame(
+        student(1, rank=1), student(2, rank=2), student(3), student(2, rank=1), student(4, rank=0)
+    )
+    client = server.client()
+    sent = client.send(
+        {"ed-fi/students": rows.lazy()},
+        key_col="k",
+        order=["ed-fi/students"],
+        skip_same=True,
+        validate=True,
+        commit=True,
+    )
+    assert sent["message"].to_list() == [
+        "same",
+        None,
+        None,
+        # The last of two rows of one item stays, so that both are sent.
+        None,
+        "invalid: $.rank: must be at least 1",
+    ]
+    assert sent["status"].to_list() == [None, None, None, None, "error"]
+    assert sent["attempts"].to_list() == [0, 1, 1, 1, 0]
+    assert sent["resource_id"][0] == f"{0:032x}"
+    assert len(server.ods.items) == 3
