@@ -1,5 +1,7 @@
 //! The same client without `await`, on threads of this library.
 
+use std::sync::Arc;
+
 use arrow_array::RecordBatch;
 use futures_core::Stream;
 use futures_util::StreamExt;
@@ -8,7 +10,7 @@ use polars::prelude::{DataFrame, Schema};
 use crate::client::Token;
 use crate::runtime::{AtWork, Threads};
 use crate::{
-    BatchOptions, ChangeOptions, ChangeVersions, Changes, CompareOptions, DeleteOptions,
+    BatchOptions, ChangeOptions, ChangeVersions, Changes, CompareOptions, DeleteOptions, Error,
     FindIdsOptions, GetAllOptions, GetByIdOptions, Outcome, PostOptions, RemoveOptions,
     ResourceFrame, Result, ScanOptions, SchemaOptions, SendOptions, Since, TokenOptions,
     ValidateOptions,
@@ -16,7 +18,9 @@ use crate::{
 
 /// [`EdFiClient`](crate::EdFiClient), each call waited for.
 ///
-/// Not to be used inside an async runtime: waiting there would block it.
+/// A call inside an async runtime, which waiting would block, is an
+/// [`Error::Internal`](crate::Error::Internal). Another thread can stop a call by the
+/// [`Control`](crate::Control) in its options.
 ///
 /// ```
 /// use polars_edfi::blocking;
@@ -33,6 +37,18 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct EdFiClient(crate::EdFiClient);
 
+/// The threads to wait on, where this thread may wait.
+fn waiting() -> Result<Arc<Threads>> {
+    match tokio::runtime::Handle::try_current() {
+        Ok(_) => Err(Error::Internal(
+            "a blocking call inside an async runtime: await the call of polars_edfi::EdFiClient, or \
+             make this one from a thread of its own"
+                .into(),
+        )),
+        Err(_) => Threads::get(),
+    }
+}
+
 impl From<crate::EdFiClient> for EdFiClient {
     fn from(client: crate::EdFiClient) -> Self {
         Self(client)
@@ -45,7 +61,7 @@ impl EdFiClient {
     /// # Errors
     /// As there.
     pub fn fetch_token(&self) -> Result<Token> {
-        Threads::get()?.block_on(self.0.fetch_token())
+        waiting()?.block_on(self.0.fetch_token())
     }
 
     /// See [`crate::EdFiClient::batch_fetch_tokens`].
@@ -62,7 +78,7 @@ impl EdFiClient {
         let call = self
             .0
             .batch_fetch_tokens(df, account_col, oauth_endpoint, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::get_all`].
@@ -70,7 +86,7 @@ impl EdFiClient {
     /// # Errors
     /// As there.
     pub fn get_all(&self, options: &GetAllOptions) -> Result<DataFrame> {
-        Threads::get()?.block_on(self.0.get_all(options))
+        waiting()?.block_on(self.0.get_all(options))
     }
 
     /// See [`crate::EdFiClient::batch_get_all`].
@@ -84,7 +100,7 @@ impl EdFiClient {
         options: &GetAllOptions,
     ) -> Result<DataFrame> {
         let call = self.0.batch_get_all(districts, key_col, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::resources`].
@@ -92,7 +108,7 @@ impl EdFiClient {
     /// # Errors
     /// As there.
     pub fn resources(&self) -> Result<DataFrame> {
-        Threads::get()?.block_on(self.0.resources())
+        waiting()?.block_on(self.0.resources())
     }
 
     /// See [`crate::EdFiClient::dependencies`].
@@ -100,7 +116,7 @@ impl EdFiClient {
     /// # Errors
     /// As there.
     pub fn dependencies(&self) -> Result<DataFrame> {
-        Threads::get()?.block_on(self.0.dependencies())
+        waiting()?.block_on(self.0.dependencies())
     }
 
     /// See [`crate::EdFiClient::schema`].
@@ -109,7 +125,7 @@ impl EdFiClient {
     /// As there.
     pub fn schema(&self, endpoint: &str, options: &SchemaOptions) -> Result<Schema> {
         let call = self.0.schema(endpoint, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::permissions`].
@@ -117,7 +133,7 @@ impl EdFiClient {
     /// # Errors
     /// As there.
     pub fn permissions(&self) -> Result<DataFrame> {
-        Threads::get()?.block_on(self.0.permissions())
+        waiting()?.block_on(self.0.permissions())
     }
 
     /// See [`crate::EdFiClient::batch_permissions`].
@@ -131,7 +147,7 @@ impl EdFiClient {
         options: &BatchOptions,
     ) -> Result<DataFrame> {
         let call = self.0.batch_permissions(districts, key_col, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::validate`].
@@ -144,7 +160,7 @@ impl EdFiClient {
         options: &ValidateOptions,
     ) -> Result<DataFrame> {
         let call = self.0.validate(frames, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::compare`].
@@ -157,7 +173,7 @@ impl EdFiClient {
         options: &CompareOptions,
     ) -> Result<DataFrame> {
         let call = self.0.compare(frames, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::count`].
@@ -166,7 +182,7 @@ impl EdFiClient {
     /// As there.
     pub fn count(&self, endpoint: &str, params: &[(String, String)]) -> Result<u64> {
         let call = self.0.count(endpoint, params);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::scan`].
@@ -175,7 +191,7 @@ impl EdFiClient {
     /// As there.
     pub fn scan(&self, endpoint: &str, options: &ScanOptions) -> Result<Scan> {
         let call = self.0.scan(endpoint, options);
-        Threads::get()?.block_on(call).map(Scan)
+        waiting()?.block_on(call).map(Scan)
     }
 
     /// See [`crate::EdFiClient::scan_all`].
@@ -189,7 +205,7 @@ impl EdFiClient {
         options: &ScanOptions,
     ) -> Result<Scan> {
         let call = self.0.scan_all(districts, key_col, options);
-        Threads::get()?.block_on(call).map(Scan)
+        waiting()?.block_on(call).map(Scan)
     }
 
     /// See [`crate::EdFiClient::pages`].
@@ -216,7 +232,7 @@ impl EdFiClient {
     /// As there.
     pub fn post_payload(&self, payload: &str, options: &PostOptions) -> Result<Outcome> {
         let call = self.0.post_payload(payload, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::batch_post_payload`].
@@ -231,7 +247,7 @@ impl EdFiClient {
         options: &PostOptions,
     ) -> Result<DataFrame> {
         let call = self.0.batch_post_payload(df, payload_col, key_col, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::get_by_id`].
@@ -240,7 +256,7 @@ impl EdFiClient {
     /// As there.
     pub fn get_by_id(&self, id: &str, options: &GetByIdOptions) -> Result<String> {
         let call = self.0.get_by_id(id, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::batch_get_by_id`].
@@ -254,7 +270,7 @@ impl EdFiClient {
         options: &GetByIdOptions,
     ) -> Result<DataFrame> {
         let call = self.0.batch_get_by_id(df, id_col, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::batch_find_ids`].
@@ -263,7 +279,7 @@ impl EdFiClient {
     /// As there.
     pub fn batch_find_ids(&self, df: &DataFrame, options: &FindIdsOptions) -> Result<DataFrame> {
         let call = self.0.batch_find_ids(df, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::delete_by_id`].
@@ -272,7 +288,7 @@ impl EdFiClient {
     /// As there.
     pub fn delete_by_id(&self, id: &str, options: &DeleteOptions) -> Result<Outcome> {
         let call = self.0.delete_by_id(id, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::batch_delete_by_id`].
@@ -287,7 +303,7 @@ impl EdFiClient {
         options: &DeleteOptions,
     ) -> Result<DataFrame> {
         let call = self.0.batch_delete_by_id(df, id_col, key_col, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::send`].
@@ -302,7 +318,7 @@ impl EdFiClient {
         options: &SendOptions,
     ) -> Result<DataFrame> {
         let call = self.0.send(frames, payload_col, key_col, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::remove`].
@@ -317,7 +333,7 @@ impl EdFiClient {
         options: &RemoveOptions,
     ) -> Result<DataFrame> {
         let call = self.0.remove(frames, id_col, key_col, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::available_change_versions`].
@@ -326,7 +342,7 @@ impl EdFiClient {
     /// As there.
     pub fn available_change_versions(&self) -> Result<ChangeVersions> {
         let call = self.0.available_change_versions();
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::deletes`].
@@ -335,7 +351,7 @@ impl EdFiClient {
     /// As there.
     pub fn deletes(&self, endpoint: &str, options: &ChangeOptions) -> Result<DataFrame> {
         let call = self.0.deletes(endpoint, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::key_changes`].
@@ -344,7 +360,7 @@ impl EdFiClient {
     /// As there.
     pub fn key_changes(&self, endpoint: &str, options: &ChangeOptions) -> Result<DataFrame> {
         let call = self.0.key_changes(endpoint, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::changes`].
@@ -358,7 +374,7 @@ impl EdFiClient {
         options: &GetAllOptions,
     ) -> Result<Changes> {
         let call = self.0.changes(endpoint, since, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 }
 
@@ -367,7 +383,7 @@ impl EdFiClient {
 /// # Errors
 /// As there.
 pub fn read_journal(path: &std::path::Path) -> Result<DataFrame> {
-    Threads::get()?.block_on(crate::read_journal(path))
+    waiting()?.block_on(crate::read_journal(path))
 }
 
 /// [`Scan`](crate::Scan), each page waited for while others are fetched ahead.
@@ -416,7 +432,7 @@ impl<S> Waiting<S> {
 
 impl<T, S: Stream<Item = Result<T>> + Unpin> Waiting<S> {
     fn wait(&mut self) -> Result<Option<T>> {
-        let threads = Threads::get()?;
+        let threads = waiting()?;
         if self.at_work.is_none() {
             self.at_work = Some(threads.clone().keep_at_work()?);
         }

@@ -32,6 +32,9 @@ pub enum Error {
         /// What went wrong.
         source: Box<Self>,
     },
+    /// This library or its system could not do its part: no threads, a panic, a blocking call
+    /// inside an async runtime. No other arguments would help.
+    Internal(String),
     /// The work was cancelled before its end.
     Interrupted,
     /// Polars could not do its part.
@@ -41,6 +44,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// What the server said, where an answer or the want of one is the error.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Auth(failure) | Self::Http(failure) => Some(failure),
+            _ => None,
+        }
+    }
+
     /// The error of a call that has one request to make, and whose request failed.
     pub(crate) fn from_failure(failure: Failure) -> Self {
         match failure.http_status {
@@ -56,6 +67,7 @@ impl fmt::Display for Error {
             Self::Config(text)
             | Self::ColumnNotFound(text)
             | Self::ColumnType(text)
+            | Self::Internal(text)
             | Self::Json(text) => f.write_str(text),
             Self::Auth(failure) | Self::Http(failure) => f.write_str(&failure.message),
             Self::Unread { source, .. } => source.fmt(f),
@@ -130,6 +142,8 @@ impl Failure {
         self
     }
 }
+
+impl std::error::Error for Failure {}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -34,6 +34,11 @@
 //! The same without `await` is in [`blocking`]; JSON pages that are at hand already become frames
 //! with [`columns`]; the feature `sandbox` brings a small ODS to try all of this on.
 //!
+//! Options are structs with a [`Default`]: name the fields that differ, and end with
+//! `..Default::default()`, since more may come. A call that is dropped sends nothing more; the
+//! [`Control`] in its options stops it and keeps what it has. [`polars`], [`arrow_array`] and
+//! [`arrow_schema`] are re-exported: these are the versions whose types go in and come out.
+//!
 //! One row or one district that fails never fails a call: its `status` is `"error"`, its `message`
 //! says why. An [`Error`] means that the call itself was wrong.
 
@@ -55,6 +60,8 @@ mod python;
 mod runtime;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+
+pub use {arrow_array, arrow_schema, polars};
 
 pub use client::{
     CallStats, ChangeVersions, Control, EdFiClient, EdFiClientBuilder, Paging, ProblemError,

@@ -75,7 +75,8 @@ impl Threads {
     }
 
     fn start() -> Result<Self> {
-        let failed = |error: &dyn std::fmt::Display| Error::Config(format!("no threads: {error}"));
+        let failed =
+            |error: &dyn std::fmt::Display| Error::Internal(format!("no threads: {error}"));
         Ok(Self {
             runtime: single().map_err(|error| failed(&error))?,
             workers: Mutex::default(),
@@ -127,7 +128,7 @@ impl Threads {
                 let _driving = Driving::worker(0);
                 self.runtime.block_on(stopped)
             })
-            .map_err(|error| Error::Config(format!("no threads: {error}")))?;
+            .map_err(|error| Error::Internal(format!("no threads: {error}")))?;
         Ok(AtWork { _stop: stop })
     }
 }
@@ -167,6 +168,6 @@ pub(crate) async fn compute<T: Send + 'static>(
     });
     match receiver.await {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(_)) | Err(_) => Err(Error::Config("the call ended in a panic".into())),
+        Ok(Err(_)) | Err(_) => Err(Error::Internal("the call ended in a panic".into())),
     }
 }

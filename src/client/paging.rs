@@ -23,6 +23,7 @@ const MOST_EMPTY_PAGES: u32 = 1_000;
 
 /// How the pages of a resource are asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Paging {
     /// By token where the server gives one with the first page (ODS/API 7.3 and later), else by
     /// offset. To find out costs no request.

@@ -223,7 +223,7 @@ pub(super) fn wait<T: Send>(
                 Ok(outcome) => break (outcome, raised),
                 Err(RecvTimeoutError::Disconnected) => {
                     let text = "the call ended in a panic".to_owned();
-                    break (Err(Error::Config(text)), raised);
+                    break (Err(Error::Internal(text)), raised);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }

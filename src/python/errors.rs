@@ -19,9 +19,11 @@ pub(crate) fn raise(py: Python<'_>, error: Error) -> PyErr {
         Error::Http(_) => (OWN, "HttpError"),
         Error::Interrupted => ("builtins", "KeyboardInterrupt"),
         Error::Polars(_) => ("polars.exceptions", "ComputeError"),
-        Error::Config(_) | Error::Json(_) | Error::Arrow(_) | Error::Unread { .. } => {
-            (OWN, "EdFiError")
-        }
+        Error::Config(_)
+        | Error::Internal(_)
+        | Error::Json(_)
+        | Error::Arrow(_)
+        | Error::Unread { .. } => (OWN, "EdFiError"),
     };
     let raised = exception(py, module, class, &error.to_string());
     if let Error::Auth(failure) | Error::Http(failure) = &error {

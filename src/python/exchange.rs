@@ -60,7 +60,7 @@ pub(super) fn helpers(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
 fn check_height(what: &str, expected: usize, came: usize) -> Result<()> {
     match expected == came {
         true => Ok(()),
-        false => Err(Error::Config(format!(
+        false => Err(Error::Internal(format!(
             "{what} has {expected} rows, of which {came} crossed between Python and Rust"
         ))),
     }

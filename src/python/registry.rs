@@ -36,7 +36,7 @@ impl<T> Registry<T> {
         let mut bytes = [0; 8];
         SystemRandom::new()
             .fill(&mut bytes)
-            .map_err(|_| Error::Config("the system gives no random numbers".into()))?;
+            .map_err(|_| Error::Internal("the system gives no random numbers".into()))?;
         let number = (u64::from_le_bytes(bytes) >> 2) | 1;
         entries.insert(number, entry);
         Ok(number)

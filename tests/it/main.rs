@@ -9,6 +9,7 @@ mod metadata;
 #[cfg(feature = "sandbox")]
 mod permissions;
 #[cfg(feature = "sandbox")]
+mod public_api;
 mod reads;
 #[cfg(feature = "sandbox")]
 mod real_data;

@@ -34,6 +34,7 @@ choice!(SchemaChoice: "auto" => Auto, "infer" => Infer, "openapi" => OpenApi; "g
 
 /// What happens to a district that has fewer records than its server counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnShort {
     /// It is an error row.
     #[default]
@@ -46,6 +47,7 @@ choice!(OnShort: "error" => Error, "warn" => Warn);
 
 /// What a district that fails means for a scan of many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnError {
     /// The stream ends with an error that names its key.
     #[default]

@@ -12,6 +12,7 @@ use super::source::{Converted, District, PlacedPage, Source};
 use crate::client::paging::{
     Collection, Continuation, FirstPage, PageError, PageRequest, PageTokens, Paging, RawPage,
 };
+use crate::client::urls;
 use crate::columns::Page;
 use crate::{Failure, runtime};
 
@@ -280,7 +281,8 @@ impl<T: Send + 'static> Reader<T> {
             match self.fetch(Ask::Offset(request)).await {
                 Ok(page) => return Ok(page),
                 Err(PageError::LimitTooLarge(allowed)) if allowed < limit => {
-                    log::info!("the server allows pages of {allowed} records only");
+                    let base = urls::shown(self.district.access.base.as_url());
+                    log::info!("{base}: the server allows pages of {allowed} records only");
                     limit = allowed;
                 }
                 Err(error) => return Err(error.into_failure()),

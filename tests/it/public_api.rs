@@ -1,0 +1,155 @@
+//! The crate as its users write against it: options, errors, blocking calls, summaries.
+
+use polars_edfi::polars::prelude::*;
+use polars_edfi::sandbox::Sandbox;
+use polars_edfi::{
+    BatchOptions, EdFiClient, Error, GetAllOptions, OnError, PostOptions, ScanOptions, blocking,
+};
+
+fn ods() -> Sandbox {
+    Sandbox::builder()
+        .districts(["255901", "255902"])
+        .records(12)
+        .start()
+        .expect("a sandbox")
+}
+
+fn renewing() -> BatchOptions {
+    BatchOptions {
+        endpoint: Some("ed-fi/studentAssessments".into()),
+        auth_key_col: Some("oAuthKey".into()),
+        auth_secret_col: Some("oAuthSecret".into()),
+        oauth_endpoint: Some("oauth/token".into()),
+        ..BatchOptions::default()
+    }
+}
+
+/// What a service that hands errors on does with them.
+fn boxed(error: Error) -> Box<dyn std::error::Error + Send + Sync> {
+    error.into()
+}
+
+#[tokio::test]
+async fn a_call_without_an_endpoint_is_wrong_where_there_is_none() {
+    let client = EdFiClient::builder()
+        .base_url("http://127.0.0.1:1")
+        .bearer_token("a-token")
+        .without_endpoint()
+        .build()
+        .unwrap();
+    assert_eq!(client.endpoint(), None);
+    let posted = client.post_payload("{}", &PostOptions::default()).await;
+    let text = posted.unwrap_err().to_string();
+    assert!(text.contains("endpoint=\"ed-fi/students\""), "{text}");
+}
+
+#[test]
+fn a_data_url_is_refused_with_the_root() {
+    let built = EdFiClient::builder()
+        .base_url("https://ods.example.org/api/data/v3")
+        .build();
+    let text = built.unwrap_err().to_string();
+    assert!(
+        text.contains("https://ods.example.org/api, without"),
+        "{text}"
+    );
+    let data = EdFiClient::builder()
+        .base_url("https://ods.example.org/api/data/v3")
+        .api_version("");
+    assert!(data.build().is_ok());
+}
+
+#[tokio::test]
+async fn an_error_tells_what_the_server_said() {
+    let ods = ods();
+    let client = EdFiClient::builder()
+        .base_url(ods.district_url("255901").unwrap())
+        .client_credentials("nobody", "wrong")
+        .build()
+        .unwrap();
+    let error = client.count("ed-fi/students", &[]).await.unwrap_err();
+    let failure = error.failure().expect("the server answered").clone();
+    assert_eq!(failure.http_status, Some(401));
+    assert!(matches!(error, Error::Auth(_)));
+    assert!(boxed(error).to_string().starts_with("auth error: HTTP 401"));
+    let failure: Box<dyn std::error::Error> = Box::new(failure);
+    assert!(failure.to_string().contains("401"));
+}
+
+#[tokio::test]
+async fn a_blocking_call_in_an_async_runtime_is_an_error() {
+    let ods = ods();
+    let client: blocking::EdFiClient = EdFiClient::builder()
+        .base_url(ods.district_url("255901").unwrap())
+        .build()
+        .unwrap()
+        .into();
+    let error = client.resources().unwrap_err();
+    assert!(matches!(error, Error::Internal(_)), "{error:?}");
+    let elsewhere = tokio::task::spawn_blocking(move || client.clone());
+    let client = elsewhere.await.unwrap();
+    let waited = std::thread::spawn(move || client.resources())
+        .join()
+        .unwrap();
+    assert!(waited.unwrap().height() > 0);
+}
+
+#[tokio::test]
+async fn a_summary_has_a_row_for_each_district() {
+    let ods = ods();
+    let mut districts = ods.districts();
+    let dead = Column::new("targetUrl".into(), ["http://127.0.0.1:1", ods_url(&ods)]);
+    districts.with_column(dead).unwrap();
+    let client = EdFiClient::builder().max_retries(0).build().unwrap();
+    let options = GetAllOptions {
+        batch: renewing(),
+        ..GetAllOptions::default()
+    };
+    let records = client
+        .batch_get_all(&districts, "District BK", &options)
+        .await
+        .unwrap();
+    let summary = polars_edfi::summary(&districts, &records, "District BK").unwrap();
+    assert_eq!(summary.height(), 2);
+    let told = summary.column("records").unwrap().u32().unwrap();
+    assert_eq!(told.iter().collect::<Vec<_>>(), [Some(0), Some(12)]);
+    let stages = summary.column("stage").unwrap().str().unwrap();
+    assert!(stages.get(0).is_some() && stages.get(1).is_none());
+}
+
+fn ods_url(ods: &Sandbox) -> &'static str {
+    ods.district_url("255902").unwrap().leak()
+}
+
+#[tokio::test]
+async fn a_failed_district_of_a_scan_is_a_row() {
+    use futures_util::TryStreamExt;
+
+    let ods = ods();
+    let mut districts = ods.districts();
+    let dead = Column::new("targetUrl".into(), ["http://127.0.0.1:1", ods_url(&ods)]);
+    districts.with_column(dead).unwrap();
+    let client = EdFiClient::builder().max_retries(0).build().unwrap();
+    let options = ScanOptions {
+        read: GetAllOptions {
+            batch: renewing(),
+            ..GetAllOptions::default()
+        },
+        on_error: OnError::Row,
+        ..ScanOptions::default()
+    };
+    let scan = client
+        .scan_all(&districts, "District BK", &options)
+        .await
+        .unwrap();
+    let frames: Vec<DataFrame> = scan.pages().unwrap().try_collect().await.unwrap();
+    let rows: usize = frames.iter().map(DataFrame::height).sum();
+    assert_eq!(rows, 13);
+    assert_eq!(
+        frames[0].column("status").unwrap().str().unwrap().get(0),
+        Some("error")
+    );
+
+    let wrong = client.scan("ed-fi/students", &options).await;
+    assert!(matches!(wrong, Err(Error::Config(_))));
+}
