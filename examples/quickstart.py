@@ -55,21 +55,17 @@ print(
     ).head(5)
 )
 
-print("\nBack on the districts:")
-counts = records.group_by("District BK").agg(
-    records=pl.col("status").is_null().sum(), problem=pl.col("message").first()
-)
-print(
-    districts.select("District BK", "row status", "message").join(
-        counts, on="District BK", how="left"
-    )
-)
+print("\nOne row per district:")
+print(edfi.summary(districts, records, key_col="District BK"))
 
-print("\nMean score by assessment and grade:")
+# Scale scores, percentiles and raw scores have nothing in common but their column.
+print("\nMean scale score by assessment and grade:")
 scores = edfi.flatten(records, explode="scoreResults")
+method = pl.col("scoreResults.assessmentReportingMethodDescriptor").str.split("#").list.last()
 grade = pl.col("whenAssessedGradeLevelDescriptor").str.split("#").list.last()
 print(
-    scores.with_columns(
+    scores.filter(method == "Scale score")
+    .with_columns(
         assessment="assessmentReference.assessmentIdentifier",
         grade=grade,
         score=pl.col("scoreResults.result").cast(pl.Float64, strict=False),

@@ -67,7 +67,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         counts.sort(["District BK"], SortMultipleOptions::default())?
     );
 
-    let mut scores = columns::flatten(&records, None, ".", Some(&["scoreResults"]))?;
+    // Scale scores, percentiles and raw scores have nothing in common but their column.
+    let scores = columns::flatten(&records, None, ".", Some(&["scoreResults"]))?;
+    let methods = scores.column("scoreResults.assessmentReportingMethodDescriptor")?;
+    let is_scale = |method: Option<&str>| Some(method?.ends_with("#Scale score"));
+    let mask: BooleanChunked = methods.str()?.iter().map(is_scale).collect();
+    let mut scores = scores.filter(&mask)?;
     let numbers = scores
         .column("scoreResults.result")?
         .cast(&DataType::Float64)?;
@@ -84,7 +89,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .group_by(by)?
         .select(["scoreResults.result"])
         .mean()?;
-    println!("Mean score by assessment and grade:");
+    println!("Mean scale score by assessment and grade:");
     println!("{}", means.sort(by, SortMultipleOptions::default())?);
     Ok(())
 }

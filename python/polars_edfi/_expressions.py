@@ -75,8 +75,8 @@ def post_payload(
     Each row is sent once in ``df.with_columns``, in ``lf.collect()`` of either engine, and before a
     later ``filter``, ``head`` or ``sort``. No expression can promise more: Polars never evaluates a
     column that the query does not need (``select`` of other columns, ``pl.len()``), evaluates it
-    once for each group under ``over`` and ``group_by``, for every row under ``when``, and twice
-    where it stands twice in an eager call. ``LazyFrame.edfi.sink_post_payload`` and
+    once for each group under ``over`` and ``group_by``, for every row under ``when``, and maybe
+    twice where it stands twice in a query. ``LazyFrame.edfi.sink_post_payload`` and
     :meth:`EdFiClient.batch_post_payload` send each row once, always.
 
     After Ctrl-C nothing more is sent, and what was sent is waited for; a second one does not wait.
@@ -346,8 +346,8 @@ def _call(
     """Register a call of the plugin.
 
     Reads are elementwise, so that a filter below saves requests. Writes are not: Polars then calls
-    once with the whole column. Both stay deterministic, so that a plan which names the same call
-    twice, or joins a frame with itself, makes it once.
+    once with the whole column. Both are said to be deterministic, so that Polars may evaluate a
+    call once that a plan names twice; it does not promise to.
     """
     client, url, token = access
     arguments = _native.plugin_arguments(

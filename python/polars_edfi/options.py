@@ -49,13 +49,14 @@ class ClientOptions(TypedDict, total=False):
     """Seconds without a byte from the server. A body that comes in drops may take twice this time,
     and a second more for each KiB of it."""
     connect_timeout: float
-    """Seconds to connect."""
+    """The longest time to connect, in seconds."""
     max_retries: int
     """Tries after the first of a read that met 408, 429, 500, 502, 503, 504 or a broken
     connection."""
     max_wait: float
     """The longest wait between two tries, in seconds. A server that asks for a longer one by
-    ``Retry-After`` is not waited for: that is an error."""
+    ``Retry-After`` is not waited for: that is an error. It does not bound the ``retry_backoff`` of
+    a call."""
     max_body: int
     """The most that answers may hold which are being read at once, in bytes after decompression.
     Beyond it the largest of them fail."""
@@ -105,7 +106,7 @@ class ProgressOptions(TypedDict, total=False):
 
 
 class SkipOptions(TypedDict, total=False):
-    """Which rows take no part."""
+    """Which rows are left out."""
 
     skip_statuses: str | Sequence[str] | None
     """Rows whose status is one of these are neither sent nor in the result."""
@@ -114,7 +115,7 @@ class SkipOptions(TypedDict, total=False):
 
 
 class RowOptions(SkipOptions, WorkersOption, ProgressOptions, total=False):
-    """How a batch finds what each row needs."""
+    """Which columns hold what each row needs."""
 
     url_col: str
     """The base URL of each row, String. A column that is absent under its default name: the
@@ -139,8 +140,8 @@ class RowOptions(SkipOptions, WorkersOption, ProgressOptions, total=False):
     """Seconds that renewals for a client pause after three failures in a row. The first pause is
     waited out, in later ones rows fail at once. 0 never pauses."""
     row_id_col: str | None
-    """A column that comes back as ``row_id``. Where a result row is a record, and no row of the
-    frame, nothing comes back; the column must exist all the same."""
+    """A column that comes back as ``row_id``. Reads of whole resources have no such column in their
+    result, since a row of it is a record; the column must exist all the same."""
 
 
 class BatchFetchTokensOptions(SkipOptions, WorkersOption, ProgressOptions, total=False):
@@ -226,12 +227,12 @@ class SchemaOption(TypedDict, total=False):
 
 
 class ShortOption(TypedDict, total=False):
-    """What becomes of reads that miss records."""
+    """What happens to reads that miss records."""
 
     on_short: Literal["error", "warn"]
-    """What becomes of a district with fewer distinct records than its server counts
-    (``Total-Count``) even when read again: ``"error"``, one error row; ``"warn"``, its records and
-    a warning."""
+    """What happens to a district that gives fewer distinct records than its server counts
+    (``Total-Count``), even when it is read again. ``"error"``: it is one error row. ``"warn"``: its
+    records, and a warning."""
 
 
 class ExplodeOption(TypedDict, total=False):
@@ -355,7 +356,7 @@ class CommitOption(TypedDict, total=False):
 
 
 class DetailsOption(TypedDict, total=False):
-    """What is told of refused rows."""
+    """What the result says of refused rows."""
 
     details: bool
     """Whether two more columns tell of an error body: ``problem`` (its ``type``) and ``errors``
@@ -384,7 +385,7 @@ class JournalOptions(TypedDict, total=False):
 
 
 class RetryOptions(TypedDict, total=False):
-    """What becomes of posts that are refused."""
+    """What happens after a post that is refused."""
 
     retry_statuses: Collection[int] | None
     """Statuses that are posted again, up to ``max_retries`` times, after ``retry_backoff * 2**n``
@@ -392,7 +393,7 @@ class RetryOptions(TypedDict, total=False):
     retry_messages: str | Collection[str] | None
     """Only where the message holds one of these texts, whatever the case."""
     max_retries: int
-    """How often."""
+    """How often such a post is sent again."""
     retry_backoff: float
     """The seconds before the first repetition."""
     allow_statuses: Mapping[int, str | None] | None

@@ -172,3 +172,19 @@ def test_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert names["students"]["studentUniqueId"].equals(flat["studentUniqueId"])
         assert names["rosters"].height == flat.height
         assert names["results"]["message"].drop_nulls().to_list() == []
+
+
+def test_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in blocks("docs/recipes.md"):
+        exec(block, names)
+    report = names["report"]
+    assert report.columns == ["key", "path", "message", "why"]
+    assert report.filter(key="a").height >= 1
+    assert report.filter(key="b")["why"].item().startswith("invalid JSON")
+    assert names["failed"].height == 0
+    assert names["copy"].height > 0
+    assert names["mine"]["District BK"].unique().to_list() == ["255902"]
+    assert set(names["following"]) == {"255901", "255902"}
+    assert names["back"].height == 120
