@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn, Unpack, overload
 
 from polars_edfi import _native, endpoints
+from polars_edfi._aio import Aio
 from polars_edfi._changes import ChangeQueries
 from polars_edfi._errors import EdFiError
 from polars_edfi._items import Items
@@ -89,6 +90,28 @@ class EdFiClient(Tokens, Reads, Items, Writes, Sends, ChangeQueries, Metadata, P
 
     def __init__(self, **options: Any) -> None:
         self._native = _native.Client(self._endpoint, **options)
+
+    @property
+    def aio(self) -> Aio:
+        """Every call of this client as a coroutine, with the same arguments and results.
+
+        Examples
+        --------
+        >>> import asyncio
+        >>> import polars_edfi as edfi
+        >>> async def count(ods: edfi.Sandbox) -> list[int]:
+        ...     url, key, secret = ods.districts().row(0)[1:]
+        ...     client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
+        ...     return await asyncio.gather(
+        ...         client.aio.count("ed-fi/schools"),
+        ...         client.aio.count("ed-fi/studentAssessments"),
+        ...     )
+        >>> with edfi.Sandbox(districts=["255901"], records=12) as ods:
+        ...     schools, results = asyncio.run(count(ods))
+        >>> results
+        12
+        """
+        return Aio(self)
 
     def __repr__(self) -> str:
         settings = self._native.settings()

@@ -2,6 +2,7 @@
 //! on: knows writes and answers, not frames.
 
 mod digest;
+mod inbox;
 mod read;
 mod registry;
 mod store;

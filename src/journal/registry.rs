@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
@@ -11,6 +11,7 @@ use polars::prelude::DataFrame;
 use tokio::sync::oneshot;
 
 use super::JournalSync;
+use super::inbox::Inbox;
 use super::store::{self, Answer, Store, Target};
 use super::writer::{Begun, Ending, Message, Reply, Ticket, Write, Writer};
 use crate::per_process::PerProcess;
@@ -36,7 +37,7 @@ pub(crate) struct Journal(Arc<Open>);
 #[derive(Debug)]
 struct Open {
     path: PathBuf,
-    writer: Sender<Message>,
+    inbox: Arc<Inbox>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -44,7 +45,7 @@ impl Journal {
     /// Opens a journal, or joins those who have it open. Waits for the disk.
     pub(crate) fn open(path: &Path, sync: JournalSync) -> Result<Self> {
         let journal = Self::open_at(path, true)?;
-        let _ = journal.0.writer.send(Message::Synchronize(sync));
+        journal.0.inbox.send(Message::Synchronize(sync));
         Ok(journal)
     }
 
@@ -98,7 +99,7 @@ impl Journal {
         ending: Ending,
         answer: Answer,
     ) -> Result<(), String> {
-        let number = ticket.number();
+        let number = ticket.end();
         self.ask(|reply| Message::End(number, ending, Box::new(answer), reply))
             .await
     }
@@ -111,8 +112,7 @@ impl Journal {
     async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T, String> {
         let gone = "cannot be used: its writer has ended";
         let (reply, answer) = oneshot::channel();
-        let sent = self.0.writer.send(message(reply));
-        sent.map_err(|_| gone.to_owned())?;
+        self.0.inbox.send(message(reply));
         answer.await.unwrap_or_else(|_| Err(gone.into()))
     }
 
@@ -124,7 +124,7 @@ impl Journal {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let _ = self.writer.send(Message::Close);
+        self.inbox.send(Message::Close);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -133,9 +133,9 @@ impl Drop for Open {
 
 /// Starts the writer of a file, and waits until the file is open.
 fn start(path: PathBuf, file: Arc<Mutex<Option<Stamp>>>, may_be_new: bool) -> Result<Open, String> {
-    let (writer, messages) = mpsc::channel();
     let (opened, opening) = mpsc::channel();
-    let (sender, at) = (writer.clone(), path.clone());
+    let inbox: Arc<Inbox> = Arc::default();
+    let (of_writer, at) = (inbox.clone(), path.clone());
     let thread = thread::Builder::new()
         .name("polars-edfi-journal".into())
         .spawn(move || {
@@ -143,8 +143,9 @@ fn start(path: PathBuf, file: Arc<Mutex<Option<Stamp>>>, may_be_new: bool) -> Re
             let is_known = known.take().is_some_and(|last| stamp(&at) == Some(last));
             let done = store::open(&at, may_be_new, is_known).and_then(|db| {
                 let store = Store::new(&db).map_err(|error| store::told(&error))?;
+                store.sort_in(true).map_err(|error| store::told(&error))?;
                 let _ = opened.send(Ok(()));
-                Writer::new(store, sender).run(&messages);
+                Writer::new(store, of_writer).run();
                 Ok(())
             });
             match done {
@@ -156,7 +157,7 @@ fn start(path: PathBuf, file: Arc<Mutex<Option<Stamp>>>, may_be_new: bool) -> Re
     match opening.recv() {
         Ok(Ok(())) => Ok(Open {
             path,
-            writer,
+            inbox,
             thread: Some(thread),
         }),
         Ok(Err(what)) => Err(what),

@@ -1,9 +1,12 @@
 //! The SQLite file of a journal: how it is opened and laid out, and its single steps.
 //!
 //! `rows` has a row for each write, `items` the last write that may have changed an item: a write
-//! is left out while it is confirmed and the last one of its items.
+//! is left out while it is confirmed and the last one of its items. What is found by a digest or an
+//! item lies anywhere in the file, and each of them would be a page to write: what is new is
+//! appended to `changes`, kept in memory, and sorted in now and then.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::path::Path;
@@ -40,7 +43,7 @@ const SCHEMA: &str = "
     ) STRICT;
     CREATE TABLE rows (
         id INTEGER PRIMARY KEY,
-        digest BLOB NOT NULL UNIQUE,
+        digest BLOB NOT NULL,
         target INTEGER NOT NULL,
         generation INTEGER NOT NULL,
         method INTEGER NOT NULL,
@@ -53,11 +56,40 @@ const SCHEMA: &str = "
         attempts INTEGER NOT NULL,
         at INTEGER NOT NULL
     ) STRICT;
+    CREATE TABLE digests (
+        digest BLOB PRIMARY KEY,
+        row INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
     CREATE TABLE items (
         item INTEGER PRIMARY KEY,
         row INTEGER NOT NULL
     ) STRICT;
+    CREATE TABLE changes (
+        id INTEGER PRIMARY KEY,
+        item INTEGER,
+        row INTEGER
+    ) STRICT;
 ";
+
+/// Sorts the changes in; the last of each item counts.
+const SORT_IN: &str = "
+    BEGIN IMMEDIATE;
+    INSERT OR IGNORE INTO digests
+        SELECT digest, id FROM rows WHERE id IN (SELECT row FROM changes) ORDER BY digest;
+    INSERT OR REPLACE INTO items
+        SELECT item, row FROM (
+            SELECT item, row, max(id) FROM changes WHERE item IS NOT NULL GROUP BY item
+        ) WHERE row IS NOT NULL ORDER BY item;
+    DELETE FROM items WHERE item IN (
+        SELECT item FROM (
+            SELECT item, row, max(id) FROM changes WHERE item IS NOT NULL GROUP BY item
+        ) WHERE row IS NULL
+    );
+    DELETE FROM changes;
+    COMMIT
+";
+/// How many changes are kept in memory.
+const MOST_CHANGES: usize = 50_000;
 
 /// What is known of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +193,8 @@ pub(super) struct NewRow<'a> {
     pub(super) method: Method,
     pub(super) key: Option<&'a str>,
     pub(super) resource_id: Option<&'a str>,
+    /// Whether it is going to be the last one of an item.
+    pub(super) has_items: bool,
 }
 
 /// A journal's file, which nobody else has open: its steps, prepared once.
@@ -171,12 +205,20 @@ pub(super) struct Store<'a> {
     find: RefCell<Statement<'a>>,
     resource_id: RefCell<Statement<'a>>,
     last: RefCell<Statement<'a>>,
-    set_last: RefCell<Statement<'a>>,
-    set_last_if_known: RefCell<Statement<'a>>,
-    forget_last: RefCell<Statement<'a>>,
+    change: RefCell<Statement<'a>>,
     insert: RefCell<Statement<'a>>,
     send_again: RefCell<Statement<'a>>,
     set: RefCell<Statement<'a>>,
+    find_row: RefCell<Statement<'a>>,
+    changes: RefCell<Changes>,
+}
+
+/// What is not sorted in yet.
+#[derive(Default)]
+struct Changes {
+    count: usize,
+    digests: HashMap<Digest, i64>,
+    items: HashMap<Item, Option<i64>>,
 }
 
 /// Opens a journal, or makes one where there is none and it `may_be_new`. A file that is not
@@ -241,17 +283,15 @@ impl<'a> Store<'a> {
             db,
             begin: prepare("BEGIN IMMEDIATE")?,
             commit: prepare("COMMIT")?,
-            find: prepare(
+            find: prepare("SELECT row FROM digests WHERE digest = ?")?,
+            find_row: prepare(
                 "SELECT id, generation, state, http_status, message, correlation_id, \
-                 resource_id, attempts, at FROM rows WHERE digest = ?",
+                 resource_id, attempts, at FROM rows WHERE id = ?",
             )?,
+            changes: RefCell::default(),
             resource_id: prepare("SELECT resource_id FROM rows WHERE id = ?")?,
             last: prepare("SELECT row FROM items WHERE item = ?")?,
-            set_last: prepare(
-                "INSERT INTO items VALUES (?, ?) ON CONFLICT DO UPDATE SET row = excluded.row",
-            )?,
-            set_last_if_known: prepare("UPDATE items SET row = ? WHERE item = ?")?,
-            forget_last: prepare("DELETE FROM items WHERE item = ?")?,
+            change: prepare("INSERT INTO changes (item, row) VALUES (?, ?)")?,
             insert: prepare(
                 "INSERT INTO rows \
                  (digest, target, generation, method, key, state, resource_id, attempts, at) \
@@ -284,10 +324,61 @@ impl<'a> Store<'a> {
             self.commit.borrow_mut().execute(())?;
             Ok(done)
         });
-        if done.is_err() && !self.db.is_autocommit() {
-            self.db.execute_batch("ROLLBACK")?;
+        if done.is_err() {
+            if !self.db.is_autocommit() {
+                self.db.execute_batch("ROLLBACK")?;
+            }
+            self.load_changes()?;
         }
         done
+    }
+
+    /// Sorts in what is new, where it has become too much to keep, or in any case.
+    pub(super) fn sort_in(&self, in_any_case: bool) -> rusqlite::Result<()> {
+        if self.changes.borrow().count < MOST_CHANGES && !in_any_case {
+            return Ok(());
+        }
+        let done = self.db.execute_batch(SORT_IN);
+        match done {
+            Ok(()) => *self.changes.borrow_mut() = Changes::default(),
+            Err(_) if !self.db.is_autocommit() => self.db.execute_batch("ROLLBACK")?,
+            Err(_) => {}
+        }
+        done
+    }
+
+    /// Takes the changes from the file.
+    fn load_changes(&self) -> rusqlite::Result<()> {
+        let mut changes = Changes::default();
+        let mut select = self.db.prepare(
+            "SELECT item, row, digest FROM changes LEFT JOIN rows ON rows.id = row \
+             ORDER BY changes.id",
+        )?;
+        let mut rows = select.query(())?;
+        while let Some(row) = rows.next()? {
+            changes.count += 1;
+            let number: Option<i64> = row.get(1)?;
+            if let Some(item) = row.get(0)? {
+                changes.items.insert(Item(item), number);
+            }
+            let digest: Option<[u8; 16]> = row.get(2)?;
+            if let Some((digest, number)) = digest.zip(number) {
+                changes.digests.insert(Digest(digest), number);
+            }
+        }
+        *self.changes.borrow_mut() = changes;
+        Ok(())
+    }
+
+    fn change(&self, item: Option<Item>, row: Option<i64>) -> rusqlite::Result<()> {
+        let mut change = self.change.borrow_mut();
+        change.execute(params![item.map(|item| item.0), row])?;
+        let mut changes = self.changes.borrow_mut();
+        changes.count += 1;
+        if let Some(item) = item {
+            changes.items.insert(item, row);
+        }
+        Ok(())
     }
 
     /// The target of this name, noted where it is new.
@@ -312,6 +403,18 @@ impl<'a> Store<'a> {
     }
 
     pub(super) fn find(&self, digest: Digest) -> rusqlite::Result<Option<Row>> {
+        let new = self.changes.borrow().digests.get(&digest).copied();
+        let number = match new {
+            Some(number) => Some(number),
+            None => {
+                let mut find = self.find.borrow_mut();
+                let found = find.query_row([&digest.0[..]], |row| row.get::<_, i64>(0));
+                found.optional()?
+            }
+        };
+        let Some(number) = number else {
+            return Ok(None);
+        };
         let read = |row: &SqlRow<'_>| {
             Ok(Row {
                 id: row.get(0)?,
@@ -327,8 +430,8 @@ impl<'a> Store<'a> {
                 at: row.get(8)?,
             })
         };
-        let mut find = self.find.borrow_mut();
-        find.query_row([&digest.0[..]], read).optional()
+        let mut find = self.find_row.borrow_mut();
+        find.query_row([number], read).optional()
     }
 
     /// The id of the item that a write was about, as far as it is known.
@@ -340,26 +443,27 @@ impl<'a> Store<'a> {
 
     /// The last write that may have changed an item.
     pub(super) fn last(&self, item: Item) -> rusqlite::Result<Option<i64>> {
+        if let Some(last) = self.changes.borrow().items.get(&item) {
+            return Ok(*last);
+        }
         let mut last = self.last.borrow_mut();
         last.query_row([item.0], |row| row.get(0)).optional()
     }
 
     pub(super) fn set_last(&self, item: Item, row: Option<i64>) -> rusqlite::Result<()> {
-        match row {
-            Some(row) => self.set_last.borrow_mut().execute([item.0, row]),
-            None => self.forget_last.borrow_mut().execute([item.0]),
-        }
-        .map(drop)
+        self.change(Some(item), row)
     }
 
     /// The same for an item of which something is known already.
     pub(super) fn set_last_if_known(&self, item: Item, row: i64) -> rusqlite::Result<()> {
-        let mut set = self.set_last_if_known.borrow_mut();
-        set.execute([row, item.0]).map(drop)
+        match self.last(item)? {
+            Some(_) => self.change(Some(item), Some(row)),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn insert(&self, new: &NewRow<'_>) -> rusqlite::Result<i64> {
-        self.insert.borrow_mut().insert(params![
+        let number = self.insert.borrow_mut().insert(params![
             &new.digest.0[..],
             new.target.id,
             new.target.generation,
@@ -367,7 +471,12 @@ impl<'a> Store<'a> {
             new.key,
             packed(new.resource_id),
             now(),
-        ])
+        ])?;
+        if !new.has_items {
+            self.change(None, Some(number))?;
+        }
+        self.changes.borrow_mut().digests.insert(new.digest, number);
+        Ok(number)
     }
 
     /// Notes that a write that is known is sent again.

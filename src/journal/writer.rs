@@ -2,18 +2,16 @@
 //! before its row goes on.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::Arc;
 
 use polars::prelude::DataFrame;
 use tokio::sync::oneshot;
 
 use super::JournalSync;
 use super::digest::{Digest, Item};
+use super::inbox::{Inbox, Pace};
 use super::read::rows_of;
 use super::store::{Answer, Method, NewRow, Row, State, Store, Target, now, told};
-
-/// Notes in one transaction; a row waits for all of them.
-const MOST: usize = 512;
 
 /// What is to be sent.
 #[derive(Debug, Clone)]
@@ -60,25 +58,30 @@ pub(crate) enum Ending {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     number: u64,
-    writer: Sender<Message>,
+    inbox: Arc<Inbox>,
+    has_ended: bool,
 }
 
 impl Ticket {
-    pub(super) fn number(&self) -> u64 {
+    /// The number of a write that the writer is told the end of.
+    pub(super) fn end(mut self) -> u64 {
+        self.has_ended = true;
         self.number
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        // Where the writer has gone, nothing waits for the item.
-        let _ = self.writer.send(Message::Release(self.number));
+        if !self.has_ended {
+            self.inbox.send(Message::Release(self.number));
+        }
     }
 }
 
 /// Answers, or why there are none.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, String>>;
 
+#[derive(Debug)]
 pub(super) enum Message {
     Synchronize(JournalSync),
     Target {
@@ -106,6 +109,15 @@ struct Flight {
     before: Option<Row>,
 }
 
+/// The end of a writer, even in a panic.
+struct Closing(Arc<Inbox>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 /// What is to be noted.
 enum Note {
     Begin(Box<Write>, Reply<Begun>),
@@ -123,7 +135,7 @@ enum Noted {
 
 pub(super) struct Writer<'a> {
     store: Store<'a>,
-    sender: Sender<Message>,
+    inbox: Arc<Inbox>,
     flights: HashMap<u64, Flight>,
     in_flight: HashSet<Item>,
     parked: Vec<(Box<Write>, Reply<Begun>)>,
@@ -132,10 +144,10 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(store: Store<'a>, sender: Sender<Message>) -> Self {
+    pub(super) fn new(store: Store<'a>, inbox: Arc<Inbox>) -> Self {
         Self {
             store,
-            sender,
+            inbox,
             flights: HashMap::new(),
             in_flight: HashSet::new(),
             parked: Vec::new(),
@@ -145,12 +157,14 @@ impl<'a> Writer<'a> {
     }
 
     /// Works until nobody uses the journal any more.
-    pub(super) fn run(mut self, messages: &Receiver<Message>) {
-        let mut is_used = true;
-        while is_used && let Ok(first) = messages.recv() {
+    pub(super) fn run(mut self) {
+        let _closing = Closing(self.inbox.clone());
+        let (mut is_used, mut pace) = (true, Pace::new());
+        while is_used {
             let mut notes = Vec::new();
-            let more = messages.try_iter().take(MOST);
-            for message in std::iter::once(first).chain(more) {
+            // Half of the rows under way: the others are with the server meanwhile.
+            let enough = (self.flights.len() / 2).max(1);
+            for message in self.inbox.clone().wait(&mut pace, enough) {
                 match message {
                     Message::Begin(write, reply) => notes.push(Note::Begin(write, reply)),
                     Message::End(number, ending, answer, reply) => {
@@ -177,6 +191,8 @@ impl<'a> Writer<'a> {
             }
             self.note(notes);
             self.unpark();
+            // Where there is no room for it, it is tried again later.
+            let _ = self.store.sort_in(!is_used);
         }
     }
 
@@ -274,9 +290,13 @@ impl<'a> Writer<'a> {
                 self.in_flight
                     .extend(flight.items.iter().map(|(item, _)| *item));
                 self.flights.insert(number, flight);
-                let writer = self.sender.clone();
+                let ticket = Ticket {
+                    number,
+                    inbox: self.inbox.clone(),
+                    has_ended: false,
+                };
                 // Where nobody waits any more, the ticket is dropped.
-                let _ = reply.send(Ok(Begun::Go(Ticket { number, writer })));
+                let _ = reply.send(Ok(Begun::Go(ticket)));
             }
             (Note::Begin(write, reply), _) => self.parked.push((write, reply)),
             (Note::End(number, _, _, reply), _) => {
@@ -331,6 +351,7 @@ impl<'a> Writer<'a> {
                 method: write.method,
                 key: write.key.as_deref(),
                 resource_id: resource_id.as_deref(),
+                has_items: !items.is_empty(),
             })?,
         };
         let mut id = None;

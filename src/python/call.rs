@@ -14,6 +14,7 @@ use super::exchange::PyDataFrame;
 use super::logging::follow_level;
 use super::news::Limiter;
 use super::progress::Progress;
+use super::scope;
 use crate::frame::result;
 use crate::runtime::Threads;
 use crate::{Control, Error, Result};
@@ -48,6 +49,7 @@ impl Call {
         follow_level(py);
         let control = limiter.map_or_else(Control::new, Limiter::control).quiet();
         control.stats.begin();
+        scope::take_in(&control);
         Self {
             control,
             rows: Mutex::default(),

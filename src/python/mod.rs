@@ -28,6 +28,7 @@ mod registry;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod scan;
+mod scope;
 mod send;
 mod sigint;
 mod tokens;
@@ -54,6 +55,7 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<client::Client>()?;
     module.add_class::<call::Call>()?;
+    module.add_class::<scope::Scope>()?;
     module.add_class::<scan::Scan>()?;
     module.add_class::<scan::Pages>()?;
     module.add_class::<news::Limiter>()?;
