@@ -5,6 +5,8 @@
 
 use serde_json::Value;
 
+use super::secret::Redaction;
+
 /// No path and no message of a server's is longer, counted in characters.
 const LONGEST: usize = 2_000;
 /// Of all paths and messages of one body no more characters are kept.
@@ -29,59 +31,76 @@ pub(crate) struct Details {
 }
 
 impl Details {
-    pub(crate) fn of(body: &[u8]) -> Self {
+    /// What a body tells, without what the request had shown to the server.
+    pub(crate) fn of(body: &[u8], redaction: &Redaction) -> Self {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        let mut room = MOST;
-        let mut errors = Vec::new();
+        let mut reader = Reader {
+            redaction,
+            errors: Vec::new(),
+            room: MOST,
+        };
         for list in ["validationErrors", "errors", "modelState"] {
-            collect(&body[list], None, &mut errors, &mut room);
+            reader.collect(&body[list], None);
         }
         Self {
-            problem: text(&body["type"]),
-            errors,
+            problem: reader.text(&body["type"]),
+            errors: reader.errors,
         }
     }
 }
 
-/// The texts in lists and in objects of lists, each with the name that it stands under.
-fn collect(value: &Value, path: Option<&str>, errors: &mut Vec<ProblemError>, room: &mut usize) {
-    match value {
-        Value::Array(items) => {
-            for item in items {
-                collect(item, path, errors, room);
+/// What has been read of a body.
+struct Reader<'a> {
+    redaction: &'a Redaction,
+    errors: Vec<ProblemError>,
+    room: usize,
+}
+
+impl Reader<'_> {
+    /// The texts in lists and in objects of lists, each with the name that it stands under.
+    fn collect(&mut self, value: &Value, path: Option<&str>) {
+        match value {
+            Value::Array(items) => {
+                for item in items {
+                    self.collect(item, path);
+                }
             }
-        }
-        Value::Object(members) => {
-            for (name, value) in members {
-                collect(value, Some(name), errors, room);
+            Value::Object(members) => {
+                for (name, value) in members {
+                    self.collect(value, Some(name));
+                }
             }
-        }
-        value => {
-            let Some(message) = text(value) else { return };
-            let path = path.map(cut);
-            let length = message.len() + path.as_ref().map_or(0, String::len);
-            if length <= *room {
-                *room -= length;
-                errors.push(ProblemError { path, message });
+            value => {
+                let Some(message) = self.text(value) else {
+                    return;
+                };
+                let path = path.map(|path| self.cut(path));
+                let length = message.len() + path.as_ref().map_or(0, String::len);
+                if length <= self.room {
+                    self.room -= length;
+                    self.errors.push(ProblemError { path, message });
+                }
             }
         }
     }
-}
 
-fn text(value: &Value) -> Option<String> {
-    let text = match value {
-        Value::String(text) => cut(text.trim()),
-        Value::Number(number) => number.to_string(),
-        _ => return None,
-    };
-    (!text.is_empty()).then_some(text)
-}
+    fn text(&self, value: &Value) -> Option<String> {
+        let text = match value {
+            Value::String(text) => self.cut(text.trim()),
+            Value::Number(number) => number.to_string(),
+            _ => return None,
+        };
+        (!text.is_empty()).then_some(text)
+    }
 
-fn cut(text: &str) -> String {
-    text.chars()
-        .filter(|letter| *letter != '\0')
-        .take(LONGEST)
-        .collect()
+    fn cut(&self, text: &str) -> String {
+        self.redaction
+            .apply(text)
+            .chars()
+            .filter(|letter| *letter != '\0')
+            .take(LONGEST)
+            .collect()
+    }
 }
 
 #[cfg(test)]
@@ -89,7 +108,9 @@ mod tests {
     use super::*;
 
     fn listed(body: &str) -> Vec<(Option<String>, String)> {
-        let errors = Details::of(body.as_bytes()).errors.into_iter();
+        let errors = Details::of(body.as_bytes(), &Redaction::default())
+            .errors
+            .into_iter();
         errors.map(|error| (error.path, error.message)).collect()
     }
 

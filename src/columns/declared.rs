@@ -1,5 +1,6 @@
 //! A declared schema: columns that never depend on the data, and `_unknown` for the overflow.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, StringViewArray};
@@ -77,16 +78,16 @@ impl PathNode {
         }
     }
 
-    /// What leads to these columns, of which each gets its position there.
-    fn select(&self, columns: &[usize]) -> Self {
+    /// What leads to these columns, of which each gets the position given.
+    fn select(&self, positions: &HashMap<usize, usize>) -> Self {
         let mut selected = Self {
             column: self
                 .column
-                .and_then(|column| columns.iter().position(|chosen| *chosen == column)),
+                .and_then(|column| positions.get(&column).copied()),
             ..Self::default()
         };
         for (name, member) in self.names.iter().zip(&self.members) {
-            let member = member.select(columns);
+            let member = member.select(positions);
             if member.column.is_some() || !member.members.is_empty() {
                 selected.names.push(name);
                 selected.members.push(member);
@@ -182,7 +183,9 @@ impl DeclaredSchema {
                 .iter()
                 .map(|column| self.columns[*column].clone())
                 .collect(),
-            root: self.root.select(columns),
+            root: self
+                .root
+                .select(&columns.iter().copied().zip(0..).collect()),
             unknown: false,
             strict: self.strict,
         }

@@ -1,5 +1,7 @@
 //! Nested columns of a frame -> one column per leaf, and lists -> rows.
 
+use std::collections::{HashMap, HashSet};
+
 use polars::prelude::{Column, DataFrame, DataType, ExplodeOptions, PlSmallStr, Series};
 
 use super::paths::{FreeNames, check_part};
@@ -39,11 +41,12 @@ pub fn flatten(
     explode: Option<&[&str]>,
 ) -> Result<DataFrame> {
     check_part("separator", separator)?;
-    for name in columns.unwrap_or_default() {
-        find(df, name)?;
-    }
+    find_all(df, columns.unwrap_or_default())?;
+    let columns: Option<HashSet<&str>> = columns.map(|columns| columns.iter().copied().collect());
     let mut df = unnest(df, separator, |name| {
-        columns.is_none_or(|columns| columns.contains(&name))
+        columns
+            .as_ref()
+            .is_none_or(|columns| columns.contains(name))
     })?;
     for name in explode.unwrap_or_default() {
         df = explode_one(&df, name, separator)?;
@@ -89,7 +92,23 @@ fn explode_one(df: &DataFrame, name: &str, separator: &str) -> Result<DataFrame>
     }
 }
 
-pub(super) fn find<'a>(df: &'a DataFrame, name: &str) -> Result<&'a Column> {
+/// The columns of these names.
+pub(super) fn find_all<'a>(df: &'a DataFrame, names: &[&str]) -> Result<Vec<&'a Column>> {
+    // To look through all columns for each of many names takes long.
+    let named = df
+        .columns()
+        .iter()
+        .map(|column| (column.name().as_str(), column));
+    let named: HashMap<&str, &Column> = named.collect();
+    let found = |name: &&str| {
+        named
+            .get(*name)
+            .map_or_else(|| find(df, name), |column| Ok(*column))
+    };
+    names.iter().map(found).collect()
+}
+
+fn find<'a>(df: &'a DataFrame, name: &str) -> Result<&'a Column> {
     df.column(name).map_err(|_| {
         let names: Vec<&str> = df
             .columns()

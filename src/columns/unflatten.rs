@@ -1,11 +1,13 @@
 //! Flat columns of a frame -> one nested column: the inverse of [`super::flatten()`].
 
+use std::collections::HashSet;
+
 use polars::prelude::{
     BooleanChunked, ChunkFull, Column, DataFrame, DataType, IntoSeries, PlSmallStr, Schema, Series,
     StructChunked,
 };
 
-use super::flatten::find;
+use super::flatten::find_all;
 use super::names::Names;
 use super::paths::{UNKNOWN, check_part, split};
 use super::plan::Plan;
@@ -40,10 +42,7 @@ pub fn unflatten(
 ) -> Result<DataFrame> {
     check_part("into", into)?;
     let taken: Vec<&Column> = match columns {
-        Some(names) => names
-            .iter()
-            .map(|name| find(df, name))
-            .collect::<Result<_>>()?,
+        Some(names) => find_all(df, names)?,
         None => df.columns().iter().collect(),
     };
     if taken.is_empty() && columns.is_none() {
@@ -55,7 +54,8 @@ pub fn unflatten(
             "unflatten: there is no column to take".to_owned(),
         ));
     }
-    let is_taken = |column: &Column| taken.iter().any(|taken| taken.name() == column.name());
+    let taken_names: HashSet<&PlSmallStr> = taken.iter().map(|column| column.name()).collect();
+    let is_taken = |column: &&Column| taken_names.contains(column.name());
     let beside = df.columns().iter().filter(|column| !is_taken(column));
     let mut beside: Vec<Column> = beside.cloned().collect();
     if beside.iter().any(|column| column.name() == into) {

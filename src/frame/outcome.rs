@@ -60,7 +60,7 @@ impl Outcome {
     /// The same with what an error body tells, where details are asked for.
     pub(crate) fn with_details(mut self, wanted: bool, response: &Response) -> Self {
         if wanted {
-            let Details { problem, errors } = Details::of(&response.body);
+            let Details { problem, errors } = response.details();
             (self.problem, self.errors) = (problem, errors);
         }
         self

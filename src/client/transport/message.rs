@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 
 use crate::Failure;
 use crate::client::problem;
+use crate::client::problem_errors::Details;
 use crate::client::secret::Redaction;
 
 /// One request that can be sent more than once.
@@ -112,6 +113,11 @@ impl Response {
             failure.message = format!("{} (did you mean {meant}?)", failure.message);
         }
         failure
+    }
+
+    /// What an error body tells beside its sentence.
+    pub(crate) fn details(&self) -> Details {
+        Details::of(&self.body, &self.redaction)
     }
 
     /// What the body says is wrong.

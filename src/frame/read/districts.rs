@@ -1,6 +1,6 @@
 //! The districts of a frame: each key is visited once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 #[cfg(feature = "python")]
 use polars::prelude::DataFrame;
@@ -21,7 +21,7 @@ pub(crate) struct Visit {
 
 /// The districts of a frame: each key once; the same key with another URL is a failed visit.
 pub(crate) fn visits(keys: &Keys, rows: &Rows) -> Vec<Visit> {
-    let mut seen: HashMap<&str, Vec<Option<String>>> = HashMap::new();
+    let mut seen: HashMap<&str, HashSet<Option<String>>> = HashMap::new();
     let mut visits = Vec::new();
     let mut blank = 0;
     for &row in &rows.active {
@@ -40,7 +40,7 @@ pub(crate) fn visits(keys: &Keys, rows: &Rows) -> Vec<Visit> {
                  key of its own",
             )
         });
-        urls.push(url);
+        urls.insert(url);
         visits.push(Visit { row, refused });
     }
     if blank > 0 {

@@ -189,7 +189,7 @@ mod tests {
 
     /// What a server's answer becomes.
     fn answer(status: u16, body: &str) -> Outcome {
-        let details = crate::client::Details::of(body.as_bytes());
+        let details = crate::client::Details::of(body.as_bytes(), &Default::default());
         let failure = crate::client::problem::failure(
             StatusCode::from_u16(status).unwrap(),
             &Default::default(),

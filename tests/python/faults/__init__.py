@@ -1,0 +1,1 @@
+"""Every operation beside every fault, and bodies that nobody would send."""
