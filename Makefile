@@ -116,6 +116,7 @@ bench: FEATURES := $(FEATURES),bench
 bench: build $(VENV)/bench
 	$(CARGO_BUILD) --example bench
 	$(BIN)/python benches/run.py $(TARGET_DIR)/debug/examples/bench $(BENCH)
+	$(BIN)/python benches/copies.py $(findstring --quick,$(BENCH))
 
 $(VENV)/bench: benches/requirements.txt $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benches/requirements.txt

@@ -43,16 +43,21 @@ pub(crate) fn schema(
 
 /// See `EdFiClient.count`.
 #[pyfunction]
-#[pyo3(signature = (client, call, **given))]
+#[pyo3(signature = (client, call, *, snapshot = false, **given))]
 pub(crate) fn count(
     py: Python<'_>,
     client: &Client,
     call: &Call,
+    snapshot: bool,
     given: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<u64> {
     let (endpoint, params) = read(py, given, |a| {
         Ok((a.required::<String>("endpoint")?, options::count(a)?))
     })?;
     let control = call.control();
-    run(py, call, client.0.count_under(&endpoint, &params, &control))
+    run(
+        py,
+        call,
+        client.0.count_under(&endpoint, &params, snapshot, &control),
+    )
 }

@@ -72,7 +72,12 @@ class Asker:
     def count(self) -> int | None:
         """Count the records; none where the ODS does not count."""
         try:
-            return _native.count(self._native, self._call(), endpoint=self.endpoint)
+            return _native.count(
+                self._native,
+                self._call(),
+                endpoint=self.endpoint,
+                snapshot=self.options["snapshot"],
+            )
         except HttpError as error:
             if "no Total-Count" in str(error):
                 return None

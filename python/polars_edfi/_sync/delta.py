@@ -95,6 +95,10 @@ class Partition:
         self.where = table.where if ods.key is None else f"{table.where} ({key_col} {ods.key})"
 
     @property
+    def _value(self) -> Any:
+        return None if self._ods.value is None else self._ods.value.item()
+
+    @property
     def _app(self) -> str:
         """The name under which the table's log keeps the version for good."""
         source = hashlib.sha256(self._ods.source.encode()).hexdigest()[:16]
@@ -138,9 +142,7 @@ class Partition:
 
     def _scan(self, table: DeltaTable) -> pl.LazyFrame:
         rows = pl.scan_delta(table)
-        return (
-            rows if self._key_col is None else rows.filter(pl.col(self._key_col) == self._ods.value)
-        )
+        return rows if self._key_col is None else rows.filter(pl.col(self._key_col) == self._value)
 
     def new_file(self, spools: Path) -> Path:
         """Give the path of a file for new rows, from which they go into the table."""
@@ -176,7 +178,7 @@ class Partition:
                 raise CopyError(msg) from None
 
     def _predicate(self, key_col: str) -> str:
-        value = self._ods.value
+        value = self._value
         name = key_col.replace('"', '""')
         literal = (
             str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"

@@ -22,7 +22,7 @@ from polars_edfi._sync.resource import Resource
 from polars_edfi._sync.state import State, check_owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from polars_edfi._sync.resource import Copy
     from polars_edfi._sync.sources import Ods
@@ -96,10 +96,7 @@ class Run:
                 at_end.callback(Bar(self, text, "resources").close)
             try:
                 self._watch(self._prepare())
-                while self._futures:
-                    done, self._futures = wait(self._futures, timeout=0.1)
-                    for future in done:
-                        future.result()
+                _until_done(self._futures)
             except BaseException:
                 self.limiter.cancel()
                 raise
@@ -107,7 +104,9 @@ class Run:
 
     def _prepare(self) -> list[District]:
         """Look at all copies, and list the resources where nobody named them."""
-        prepared = list(self._pool.map(self._district, enumerate(self.plan.odss)))
+        looking = [self._pool.submit(self._district, one) for one in enumerate(self.plan.odss)]
+        _until_done(looking)
+        prepared = [future.result() for future in looking]
         return [district for district in prepared if district is not None]
 
     def _district(self, numbered: tuple[int, Ods]) -> District | None:
@@ -280,14 +279,12 @@ class Run:
         self._submit(district, job, lambda resource: resource.window(window, count), requests)
 
     def _asker(self, district: District, endpoint: str) -> Asker:
-        ods, key_col = district.ods, self.plan.key_col
-        key = None if key_col is None else self._key(ods)
+        ods = district.ods
         if ods.client is None:
             raise AssertionError
-        return Asker(ods.client, endpoint, self.limiter, self.plan.options, key_col, key)
-
-    def _key(self, ods: Ods) -> pl.Series:
-        return ods.value if isinstance(ods.value, pl.Series) else pl.Series([ods.value])
+        return Asker(
+            ods.client, endpoint, self.limiter, self.plan.options, self.plan.key_col, ods.value
+        )
 
     def _submit(
         self,
@@ -338,6 +335,15 @@ class Run:
     def _add(self, place: int, number: int, row: Row) -> None:
         self.rows.append((place, number, row))
         self._done += 1
+
+
+def _until_done(futures: Iterable[Future[Any]]) -> None:
+    """Wait in short steps: between these, Python hears of signals whichever thread got them."""
+    left = set(futures)
+    while left:
+        done, left = wait(left, timeout=0.1)
+        for future in done:
+            future.result()
 
 
 def _text(error: Exception) -> str:

@@ -38,8 +38,8 @@ class Ods:
 
     row: int
     """The row of its district."""
-    value: Any
-    """The district's key as it stands in the frame; none for a client's own ODS."""
+    value: pl.Series | None
+    """The district's key, in the dtype of the frame; none for a client's own ODS."""
     key: str | None
     client: EdFiClient | None
     failure: str | None = None
@@ -67,9 +67,9 @@ def of_frame(
     keys = df[key_col]
     odss = []
     for row, native, failure in found:
-        value = keys[row]
+        value = keys.slice(row, 1)
         own = None if native is None else _wrapped(native)
-        odss.append(Ods(row, value, str(value).strip(), own, failure))
+        odss.append(Ods(row, value, str(value.item()).strip(), own, failure))
     return odss
 
 

@@ -1,7 +1,6 @@
 //! How many records a resource has.
 
 use super::options::check_params;
-use crate::client::changes::Snapshot;
 use crate::client::metadata::Metadata;
 use crate::client::paging::Collection;
 use crate::client::{Control, EdFiClient};
@@ -21,13 +20,15 @@ impl EdFiClient {
     /// [`Error::Auth`] and [`Error::Http`] where the ODS does not answer as it should, or sends no
     /// `Total-Count`.
     pub async fn count(&self, endpoint: &str, params: &[(String, String)]) -> Result<u64> {
-        self.count_under(endpoint, params, &Control::new()).await
+        let control = Control::new();
+        self.count_under(endpoint, params, false, &control).await
     }
 
     pub(crate) async fn count_under(
         &self,
         endpoint: &str,
         params: &[(String, String)],
+        snapshot: bool,
         control: &Control,
     ) -> Result<u64> {
         let endpoint = self.endpoint_or(Some(endpoint))?;
@@ -52,9 +53,10 @@ impl EdFiClient {
         }
         let to_error = |failure| into_error(failure, control);
         let root = context.data_root(&access).await.map_err(to_error)?;
+        let snapshot = context.snapshot(&access, snapshot).await;
         let collection = Collection {
             url: root.join(&endpoint),
-            snapshot: Snapshot::No,
+            snapshot: snapshot.map_err(to_error)?,
         }
         .with_params(params);
         let counted = collection

@@ -224,7 +224,8 @@ impl Watcher<'_> {
             let page = self.page(access, snapshot, &path, since.max(0), 1).await;
             match page {
                 Ok((page, _)) => Ok((page.answer.body.trim_ascii() != b"[]").then_some(place)),
-                Err(failure) if failure.http_status == Some(404) => Ok(None),
+                // Nor does one that does not show them to this client.
+                Err(failure) if matches!(failure.http_status, Some(403..=405)) => Ok(None),
                 Err(mut failure) => {
                     failure.message = format!("key changes of {endpoint}: {}", failure.message);
                     Err(failure)

@@ -238,3 +238,41 @@ def test_an_ods_without_change_queries_is_read_whole(
     ods.has_changes = True
     assert sync(client, tmp_path)["version"] == ods.version + 1
     assert sync(client, tmp_path)["mode"] == "unchanged"
+
+
+def test_a_client_that_may_not_read_changes_reads_everything(
+    ods: Ods, client: edfi.EdFiClient, tmp_path: Path
+) -> None:
+    sync(client, tmp_path)
+    inner = ods.answer
+
+    def script(request: Request) -> Answer | None:
+        refused = request.path.endswith(("/keyChanges", "/deletes"))
+        return Answer(403, {"message": "no"}) if refused else inner(request)
+
+    ods.scripted.script = script
+    assert sync(client, tmp_path)["mode"] == "unchanged"
+    ods.enrollments.popitem()
+    row = sync(client, tmp_path)
+    assert (row["mode"], row["rows"], row["deleted"]) == ("full", 29, 1)
+    assert copied(tmp_path) == expected(ods)
+
+
+def test_the_key_of_a_district_keeps_its_dtype(ods: Ods, tmp_path: Path) -> None:
+    districts = pl.DataFrame(
+        {"lea": pl.Series([255901], dtype=pl.Int32), "targetUrl": [ods.scripted.url]}
+    ).with_columns(pl.lit("token").alias("EdFi Token"), v=pl.lit("v3"))
+    given: Any = {"key_col": "lea", "api_version_col": "v"}
+    for format in ("parquet", "delta"):  # noqa: A001
+        for _ in range(2):
+            report = edfi.sync(
+                districts, ENROLLMENTS, into=tmp_path / format, format=format, **given
+            )
+            assert report.schema["lea"] == pl.Int32
+            assert report["status"].to_list() == [None], report["message"].to_list()
+            ods.version += 1
+            ods.enrollments[f"{ods.version:032x}"] = ods.version
+    copy = pl.read_parquet(tmp_path / "parquet" / ENROLLMENTS / "255901.parquet")
+    assert copy.columns[:2] == ["lea", "id"]
+    assert copy.schema["lea"] == pl.Int32
+    assert pl.read_delta(str(tmp_path / "delta" / ENROLLMENTS)).schema["lea"] == pl.Int32
