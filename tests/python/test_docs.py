@@ -124,6 +124,32 @@ def test_preflight() -> None:
         assert names["sent"]["message"].unique().to_list() == ["same"]
 
 
+@pytest.mark.parametrize("package", ["", "airflow.sdk", "dagster", "duckdb", "pandas"])
+def test_schedulers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """The job itself, and each recipe whose package is there."""
+    if package:
+        pytest.importorskip(package)
+    names: dict[str, Any] = {}
+    first, *others = blocks("docs/schedulers.md")
+    exec(first, names)
+    with edfi.Sandbox(["vendor", "ods"], 40) as ods:
+        (_, *own), (_, url, key, secret) = ods.districts().rows()
+        client = edfi.EdFiClient(base_url=own[0], client_id=own[1], client_secret=own[2])
+        roster = client.get_all(endpoint="ed-fi/students", key=1)["data"].drop("_unknown")
+        names |= {"client": client, "roster": roster}
+        payloads = edfi.unflatten(roster.with_columns(studentUniqueId="id"))
+        payloads.write_parquet(tmp_path / "ed-fi students.parquet")
+        for name, value in {"URL": url, "KEY": key, "SECRET": secret}.items():
+            monkeypatch.setenv(f"ODS_{name}", value)
+        monkeypatch.setenv("FOLDER", str(tmp_path))
+        assert names["nightly"](str(tmp_path), url, key, secret) == roster.height
+        for block in others:
+            if package and block.startswith(f"# {package.partition('.')[0]}\n"):
+                exec(block, names)
+    if "sent" in names:
+        assert names["sent"]["status"].unique().to_list() == ["dry_run"]
+
+
 def test_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with edfi.Sandbox(["255901"], 20) as ods:

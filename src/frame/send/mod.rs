@@ -7,12 +7,14 @@
 //! | `levels` | in which order an ODS wants them |
 //! | `router` | each row for its ODS |
 //! | `rounds` | the rows of one ODS, level by level and round by round |
+//! | `chains` | rows that go one after another, and wait together |
 //! | `rows` | rows as requests |
 //! | `answers` | what an answer means: one table |
 //! | `account` | what became of every row |
 
 mod account;
 mod answers;
+mod chains;
 mod frames;
 mod known;
 mod levels;

@@ -1,6 +1,5 @@
 //! The rows of one ODS: level by level, then again what could not be done yet, round by round.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,9 +8,10 @@ use rayon::prelude::*;
 
 use super::Job;
 use super::answers::Meaning;
+use super::chains::{Chain, Entry, Waiting};
 use super::levels::{Order, Plan, Step};
 use super::router::{Ods, Router, Taken};
-use super::rows::{Part, Pass, PassRow, Verb};
+use super::rows::{Pass, PassRow, Verb};
 use crate::frame::journaled::send_chains;
 use crate::frame::metadata::no_dependencies;
 use crate::frame::outcome::Outcome;
@@ -29,41 +29,6 @@ struct Sending<'a> {
     identities: Vec<Option<Arc<Identity>>>,
     /// How many rows were accepted so far.
     accepted: AtomicUsize,
-}
-
-/// The rows of one frame that could not be done yet.
-#[derive(Default)]
-struct Waiting {
-    chains: Vec<Chain>,
-    /// The chains by what their rows have in common.
-    by_key: HashMap<String, usize>,
-}
-
-/// Rows that go one after another: of one item, as a rule.
-struct Chain {
-    key: Option<String>,
-    rows: Vec<Entry>,
-}
-
-struct Entry {
-    part: Arc<Part>,
-    row: usize,
-    /// What was answered last, why it waits, and how often it was sent.
-    before: Option<(Outcome, Meaning)>,
-    round: u32,
-    was_unauthorized: bool,
-}
-
-impl Chain {
-    /// Why its first row waits.
-    fn meaning(&self) -> Option<Meaning> {
-        let (_, meaning) = self.rows.first()?.before.as_ref()?;
-        Some(*meaning)
-    }
-
-    fn is_unauthorized(&self) -> bool {
-        self.meaning() == Some(Meaning::Unauthorized)
-    }
 }
 
 /// Sends the rows of one ODS.
@@ -424,49 +389,5 @@ impl Sending<'_> {
         let slot = entry.part.slot(entry.row);
         let account = &self.router.account;
         account.settle(entry.part.frame, slot, outcome, entry.round.max(1));
-    }
-}
-
-impl Entry {
-    /// Whether its next try is the one that follows when nobody may see the item.
-    fn was_unauthorized(&self) -> bool {
-        self.was_unauthorized || matches!(self.before, Some((_, Meaning::Unauthorized)))
-    }
-
-    /// Notes an answer. A row that could not be sent again keeps what it was answered before.
-    fn take(&mut self, mut outcome: Outcome, meaning: Meaning) {
-        self.was_unauthorized = self.was_unauthorized();
-        let before = self.before.take();
-        self.before = Some(match before {
-            Some(before) if outcome.attempts == 0 => before,
-            before => {
-                self.round += 1;
-                outcome.attempts += before.map_or(0, |(before, _)| before.attempts);
-                (outcome, meaning)
-            }
-        });
-    }
-}
-
-impl Waiting {
-    /// Puts a row behind those that it has something in common with.
-    fn push(&mut self, key: Option<String>, entry: Entry) {
-        let known = key.as_ref().and_then(|key| self.by_key.get(key));
-        match known {
-            Some(chain) => self.chains[*chain].rows.push(entry),
-            None => self.extend(vec![Chain {
-                key,
-                rows: vec![entry],
-            }]),
-        }
-    }
-
-    fn extend(&mut self, chains: Vec<Chain>) {
-        for chain in chains {
-            if let Some(key) = &chain.key {
-                self.by_key.insert(key.clone(), self.chains.len());
-            }
-            self.chains.push(chain);
-        }
     }
 }
