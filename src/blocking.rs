@@ -250,6 +250,24 @@ impl EdFiClient {
         waiting()?.block_on(call)
     }
 
+    /// See [`crate::EdFiClient::batch_put_payload`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn batch_put_payload(
+        &self,
+        df: &DataFrame,
+        payload_col: &str,
+        id_col: &str,
+        key_col: &str,
+        options: &PostOptions,
+    ) -> Result<DataFrame> {
+        let call = self
+            .0
+            .batch_put_payload(df, payload_col, id_col, key_col, options);
+        Threads::get()?.block_on(call)
+    }
+
     /// See [`crate::EdFiClient::get_by_id`].
     ///
     /// # Errors

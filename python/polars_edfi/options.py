@@ -404,6 +404,14 @@ class RetryOptions(TypedDict, total=False):
     applied then; since a post is an upsert, twice is as good as once."""
 
 
+class EtagOption(TypedDict, total=False):
+    """Writes that are made only while an item is as it was read."""
+
+    etag_col: str | None
+    """A column of etags (``_etag``, quoted or not). A row whose item has another one by now is
+    answered 412, which is final. A null cell asks for nothing."""
+
+
 class PostOptions(EndpointOption, CommitOption, RetryOptions, total=False):
     """Those of :meth:`EdFiClient.post_payload`."""
 
@@ -450,9 +458,10 @@ class BatchPostOptions(
     RetryOptions,
     JournalOptions,
     ValidateOption,
+    EtagOption,
     total=False,
 ):
-    """Those of :meth:`EdFiClient.batch_post_payload`."""
+    """Those of :meth:`EdFiClient.batch_post_payload` and :meth:`EdFiClient.batch_put_payload`."""
 
     order_by_col: str | None
     """Rows with the same value here, such as the natural key, go one after another in the frame's
@@ -467,7 +476,13 @@ class DeleteOptions(EndpointOption, CommitOption, total=False):
 
 
 class BatchDeleteOptions(
-    EndpointOption, RowOptions, CommitOption, DetailsOption, JournalOptions, total=False
+    EndpointOption,
+    RowOptions,
+    CommitOption,
+    DetailsOption,
+    JournalOptions,
+    EtagOption,
+    total=False,
 ):
     """Those of :meth:`EdFiClient.batch_delete_by_id`."""
 

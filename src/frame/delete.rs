@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use polars::prelude::*;
+use reqwest::header::{HeaderValue, IF_MATCH};
 use reqwest::{Method, StatusCode};
 
+use super::etags::Etags;
 use super::input::Keys;
 use super::journaled::{Write, Written, send_rows};
 use super::options::BatchOptions;
@@ -25,6 +27,9 @@ pub struct DeleteOptions {
     pub batch: BatchOptions,
     /// Without it nothing is sent.
     pub commit: bool,
+    /// A column of etags: an item is deleted only while it has that one (`If-Match`), quoted or not.
+    /// A null cell sends none.
+    pub etag_col: Option<String>,
     /// Whether the result tells the single errors of refused rows.
     pub details: bool,
     /// Where [`batch_delete_by_id`](EdFiClient::batch_delete_by_id) notes what it has done.
@@ -47,7 +52,7 @@ impl EdFiClient {
             return Ok(Outcome::dry_run());
         };
         let context = self.default_context(&options.batch);
-        Ok(delete(&context, &access, &endpoint, id, options.details).await)
+        Ok(delete(&context, &access, &endpoint, (id, None), options.details).await)
     }
 
     /// Deletes the item of each row.
@@ -95,12 +100,11 @@ impl EdFiClient {
         if options.commit {
             items.rows.check_complete(df)?;
         }
-        let details = options.details;
-        let keys = keys.cloned();
         let deletes = Arc::new(Deletes {
             items,
-            keys,
-            details,
+            keys: keys.cloned(),
+            etags: Etags::new(df, options.etag_col.as_deref())?,
+            details: options.details,
         });
         let outcomes = match options.commit {
             true => send_rows(&deletes, &rows, None, batch, &options.journaling).await?,
@@ -118,30 +122,33 @@ impl EdFiClient {
 struct Deletes {
     items: ItemRows,
     keys: Option<Keys>,
+    etags: Etags,
     details: bool,
 }
 
 impl RowOperation for Deletes {
-    type Request = (Access, String);
+    type Request = (Access, String, Option<HeaderValue>);
     type Outcome = Outcome;
 
     fn district(&self, row: usize) -> Option<&str> {
         self.items.rows.url(row)
     }
 
-    fn prepare(&self, row: usize) -> Result<(Access, String), Failure> {
-        self.items.item(row)
+    fn prepare(&self, row: usize) -> Result<Self::Request, Failure> {
+        let (access, id) = self.items.item(row)?;
+        Ok((access, id, self.etags.get(row)?))
     }
 
     fn check(&self, row: usize) -> Result<(), Failure> {
-        self.items.check(row)
+        self.items.check(row)?;
+        self.etags.get(row).map(drop)
     }
 
-    async fn send(&self, (access, id): (Access, String)) -> Outcome {
+    async fn send(&self, (access, id, if_match): Self::Request) -> Outcome {
         let ItemRows {
             context, endpoint, ..
         } = &self.items;
-        delete(context, &access, endpoint, &id, self.details).await
+        delete(context, &access, endpoint, (&id, if_match), self.details).await
     }
 }
 
@@ -162,8 +169,8 @@ impl Write for Deletes {
         true
     }
 
-    fn written<'a>(&'a self, row: usize, request: &'a (Access, String)) -> Written<'a> {
-        let (access, id) = request;
+    fn written<'a>(&'a self, row: usize, request: &'a Self::Request) -> Written<'a> {
+        let (access, id, _) = request;
         Written {
             access,
             key: self.keys.as_ref().and_then(|keys| keys.get(row)),
@@ -177,7 +184,7 @@ pub(super) async fn delete(
     context: &CallContext,
     access: &Access,
     endpoint: &str,
-    id: &str,
+    (id, if_match): (&str, Option<HeaderValue>),
     details: bool,
 ) -> Outcome {
     let url = match context.item_url(access, endpoint, id).await {
@@ -186,6 +193,7 @@ pub(super) async fn delete(
     };
     let mut request = Request {
         method: Method::DELETE,
+        headers: if_match.map(|etag| (IF_MATCH, etag)).into_iter().collect(),
         small: true,
         ..Request::get(url)
     };

@@ -3,6 +3,7 @@
 mod client_defaults;
 mod compare;
 mod delete;
+mod etags;
 mod find_ids;
 mod get_by_id;
 mod input;

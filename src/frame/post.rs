@@ -1,4 +1,4 @@
-//! Payloads to an ODS: each row an upsert with a result of its own.
+//! Payloads to an ODS: each row an upsert, or the replacement of an item, with a result of its own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use polars::prelude::*;
-use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::header::{CONTENT_TYPE, HeaderValue, IF_MATCH, LOCATION};
 use reqwest::{Method, StatusCode};
 
+use super::etags::Etags;
 use super::input::Keys;
 use super::journaled::{Write, Written, send_rows};
 use super::options::BatchOptions;
 use super::outcome::Outcome;
 use super::payloads::{Payloads, check_json};
-use super::request::Rows;
+use super::request::{Rows, check_id};
 use super::result::{self, Report, STATUS_NAME};
 use super::run::{RowOperation, dry_run};
 use crate::client::session::{Access, CallContext};
@@ -44,6 +45,9 @@ pub struct PostOptions {
     pub retry_backoff: Duration,
     /// Answers that are no errors but get this row status, if they were not posted again.
     pub allow_statuses: Vec<(u16, Option<String>)>,
+    /// A column of etags: a row is written only while its item has that one (`If-Match`), quoted or
+    /// not. A null cell sends none.
+    pub etag_col: Option<String>,
     /// Whether the result tells the single errors of refused rows.
     pub details: bool,
     /// Whether rows are checked as [`EdFiClient::validate`] does, and those with errors stay here.
@@ -68,6 +72,7 @@ impl Default for PostOptions {
             max_retries: 2,
             retry_backoff: Duration::from_secs(1),
             allow_statuses: Vec::new(),
+            etag_col: None,
             details: false,
             validate: false,
             retry_broken: false,
@@ -168,6 +173,37 @@ impl EdFiClient {
         Ok(result::finish(&options.batch.control, STATUS_NAME, frame))
     }
 
+    /// Replaces the item of each row by its payload.
+    ///
+    /// As [`batch_post_payload`](Self::batch_post_payload), by id (`PUT`): what the payload leaves
+    /// out is gone. Repeated as deletes are. JSON text is sent as it is; a Struct payload gets the
+    /// row's id. Returns `key`, `id` (as in `id_col`), `status`, `message`, `http_status`,
+    /// `correlation_id`, `attempts`, `row_index`, `row_id`, and with
+    /// [`details`](PostOptions::details) `problem` and `errors`.
+    ///
+    /// # Errors
+    /// Wrong options, a column that is missing or of a wrong type: all before anything is sent.
+    pub async fn batch_put_payload(
+        &self,
+        df: &DataFrame,
+        payload_col: &str,
+        id_col: &str,
+        key_col: &str,
+        options: &PostOptions,
+    ) -> Result<DataFrame> {
+        let keys = Keys::required(df, "key_col", key_col)?;
+        let ids = Keys::required(df, "id_col", id_col)?;
+        let report = self
+            .write_rows(df, payload_col, Some(&ids), Some(&keys), options)
+            .await?;
+        let row_id_col = options.batch.row_id_col.as_deref();
+        let keys = vec![("key", keys), ("id", ids)];
+        let frame = report
+            .of_writes(keys, result::PUT, row_id_col, options.details)
+            .await?;
+        Ok(result::finish(&options.batch.control, STATUS_NAME, frame))
+    }
+
     /// What became of each row; a journal knows them by their `keys`.
     pub(crate) async fn post_rows(
         &self,
@@ -176,12 +212,24 @@ impl EdFiClient {
         keys: Option<&Keys>,
         options: &PostOptions,
     ) -> Result<Report> {
+        self.write_rows(df, payload_col, None, keys, options).await
+    }
+
+    /// The same for items with these `ids`, which are replaced, or without.
+    async fn write_rows(
+        &self,
+        df: &DataFrame,
+        payload_col: &str,
+        ids: Option<&Keys>,
+        keys: Option<&Keys>,
+        options: &PostOptions,
+    ) -> Result<Report> {
         options.check()?;
         let batch = &options.batch;
         let posts = {
             let (client, df, options) = (self.clone(), df.clone(), options.clone());
-            let (payload_col, keys) = (payload_col.to_owned(), keys.cloned());
-            let new = move || Posts::new(&client, &df, &payload_col, keys, &options);
+            let (payload_col, ids, keys) = (payload_col.to_owned(), ids.cloned(), keys.cloned());
+            let new = move || Posts::new(&client, &df, &payload_col, (ids, keys), &options);
             runtime::compute(new).await??
         };
         let invalid = match options.validate {
@@ -212,7 +260,10 @@ impl EdFiClient {
 struct Posts {
     rows: Rows,
     payloads: Payloads,
+    /// The items that are replaced; without, payloads are posted.
+    ids: Option<Keys>,
     keys: Option<Keys>,
+    etags: Etags,
     order_by: Option<Keys>,
     poster: Poster,
     /// What is the matter with rows that were checked.
@@ -224,56 +275,100 @@ impl Posts {
         client: &EdFiClient,
         df: &DataFrame,
         payload_col: &str,
-        keys: Option<Keys>,
+        (ids, keys): (Option<Keys>, Option<Keys>),
         options: &PostOptions,
     ) -> Result<Self> {
         let order_by = match &options.order_by_col {
             Some(name) => Some(Keys::required(df, "order_by_col", name)?),
             None => None,
         };
-        let payloads = Payloads::new(df, payload_col, options.keep_server_fields)?;
+        let payloads = match ids {
+            Some(_) => Payloads::of_items(df, payload_col, options.keep_server_fields)?,
+            None => Payloads::new(df, payload_col, options.keep_server_fields)?,
+        };
+        let etags = Etags::new(df, options.etag_col.as_deref())?;
         let rows = Rows::new(df, client, &options.batch)?;
         Ok(Self {
             poster: Poster::new(rows.context(), options)?,
             rows,
             payloads,
+            ids,
             keys,
+            etags,
             order_by,
             invalid: HashMap::new(),
         })
     }
 }
 
+/// What is sent for a row.
+struct Prepared {
+    access: Access,
+    payload: Bytes,
+    to: Condition,
+}
+
+impl Posts {
+    fn content(&self, row: usize) -> Result<(Bytes, Condition), Failure> {
+        let mut to = Condition {
+            id: None,
+            if_match: self.etags.get(row)?,
+        };
+        let payload = match &self.ids {
+            None => self.payloads.get(row)?,
+            Some(ids) => {
+                let id = ids.need(row)?;
+                check_id(id)?;
+                to.id = Some(id.to_owned());
+                self.payloads.with_id(row, id)?
+            }
+        };
+        match self.invalid.get(&row) {
+            Some(failure) => Err(failure.clone()),
+            None => Ok((payload, to)),
+        }
+    }
+}
+
 impl RowOperation for Posts {
-    type Request = (Access, Bytes);
+    type Request = Prepared;
     type Outcome = Outcome;
 
     fn district(&self, row: usize) -> Option<&str> {
         self.rows.url(row)
     }
 
-    fn prepare(&self, row: usize) -> Result<(Access, Bytes), Failure> {
-        let request = (self.rows.access(row)?, self.payloads.get(row)?);
-        match self.invalid.get(&row) {
-            Some(failure) => Err(failure.clone()),
-            None => Ok(request),
-        }
+    fn prepare(&self, row: usize) -> Result<Prepared, Failure> {
+        let access = self.rows.access(row)?;
+        let (payload, to) = self.content(row)?;
+        Ok(Prepared {
+            access,
+            payload,
+            to,
+        })
     }
 
     fn check(&self, row: usize) -> Result<(), Failure> {
         self.rows.check(row)?;
-        self.payloads.get(row)?;
-        self.invalid.get(&row).cloned().map_or(Ok(()), Err)
+        self.content(row).map(drop)
     }
 
-    async fn send(&self, (access, payload): (Access, Bytes)) -> Outcome {
-        self.poster.post(&access, payload).await
+    async fn send(&self, prepared: Prepared) -> Outcome {
+        let Prepared {
+            access,
+            payload,
+            to,
+        } = prepared;
+        self.poster.write(&access, payload, to).await
     }
 }
 
 impl Write for Posts {
     fn method(&self) -> journal::Method {
-        journal::Method::Post
+        match self.ids {
+            Some(_) => journal::Method::Put,
+            None => journal::Method::Post,
+        }
     }
 
     fn context(&self) -> &CallContext {
@@ -285,18 +380,24 @@ impl Write for Posts {
     }
 
     fn repeats(&self) -> bool {
-        self.poster.options.retry_broken
+        self.ids.is_some() || self.poster.options.retry_broken
     }
 
-    fn written<'a>(&'a self, row: usize, request: &'a (Access, Bytes)) -> Written<'a> {
-        let (access, payload) = request;
+    fn written<'a>(&'a self, row: usize, request: &'a Prepared) -> Written<'a> {
         Written {
-            access,
+            access: &request.access,
             key: self.keys.as_ref().and_then(|keys| keys.get(row)),
-            id: None,
-            payload,
+            id: request.to.id.as_deref(),
+            payload: &request.payload,
         }
     }
+}
+
+/// What is written: any item, or the one with an id; and the etag that it must still have.
+#[derive(Default)]
+pub(super) struct Condition {
+    id: Option<String>,
+    if_match: Option<HeaderValue>,
 }
 
 /// One resource to post to, and how.
@@ -334,16 +435,21 @@ impl Poster {
 
     /// Posts one payload, and again where that was asked for.
     pub(super) async fn post(&self, access: &Access, payload: Bytes) -> Outcome {
-        let mut request = match self.request(access, payload).await {
+        self.write(access, payload, Condition::default()).await
+    }
+
+    /// Writes one payload, and again where that was asked for.
+    async fn write(&self, access: &Access, payload: Bytes, to: Condition) -> Outcome {
+        let mut request = match self.request(access, payload, &to).await {
             Ok(request) => request,
             Err(failure) => return failure.into(),
         };
-        let policy = self
-            .context
-            .client
-            .policy()
-            .for_write(self.options.retry_broken)
-            .leaving(&self.options.retry_statuses);
+        let policy = self.context.client.policy();
+        let policy = match to.id {
+            Some(_) => policy.for_delete(),
+            None => policy.for_write(self.options.retry_broken),
+        };
+        let policy = policy.leaving(&self.options.retry_statuses);
         let mut retries = 0;
         let mut refused: Option<Outcome> = None;
         loop {
@@ -366,7 +472,11 @@ impl Poster {
                 };
                 return outcome.after(request.sent);
             }
-            let failure = response.refusal_of_write();
+            let mut failure = response.refusal_of_write();
+            if request.in_doubt && response.status == StatusCode::PRECONDITION_FAILED {
+                // The etag may be another one because the try before was applied.
+                failure.message = format!("{}; it may have been applied", failure.message);
+            }
             let retried = self.options.is_retried(response.status, &failure.message);
             let outcome = self.refused(&response, failure, retried, retries);
             let most = match retried {
@@ -391,14 +501,28 @@ impl Poster {
         }
     }
 
-    async fn request(&self, access: &Access, payload: Bytes) -> Result<Request, Failure> {
-        let resource = self.context.resource(access, &self.endpoint).await?;
+    async fn request(
+        &self,
+        access: &Access,
+        payload: Bytes,
+        to: &Condition,
+    ) -> Result<Request, Failure> {
+        let (context, endpoint) = (&self.context, &self.endpoint);
+        let (method, url) = match &to.id {
+            Some(id) => (Method::PUT, context.item_url(access, endpoint, id).await?),
+            None => (
+                Method::POST,
+                context.resource(access, endpoint).await?.into(),
+            ),
+        };
+        let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        headers.extend(to.if_match.clone().map(|etag| (IF_MATCH, etag)));
         Ok(Request {
-            method: Method::POST,
-            headers: vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
+            method,
+            headers,
             body: Some(payload),
             small: true,
-            ..Request::get(resource.into())
+            ..Request::get(url)
         })
     }
 

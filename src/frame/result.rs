@@ -84,6 +84,8 @@ pub(crate) const POST: &[ResultColumn] = &[
 /// What is told of each item that was to go, where it may take several requests.
 pub(crate) const DELETE: &[ResultColumn] =
     &[STATUS, MESSAGE, HTTP_STATUS, CORRELATION_ID, ATTEMPTS];
+/// What a batch of replacements tells of each row.
+pub(crate) const PUT: &[ResultColumn] = &[STATUS, MESSAGE, HTTP_STATUS, CORRELATION_ID, ATTEMPTS];
 /// What error bodies tell of a row, where details are asked for.
 pub(crate) const DETAILS: &[ResultColumn] = &[PROBLEM, ERRORS];
 /// What is told of an account's token.

@@ -66,7 +66,7 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
         reads::get_all, reads::batch_get_all,
         items::get_by_id, items::batch_get_by_id,
         items::delete_by_id, items::batch_delete_by_id, items::batch_find_ids,
-        writes::post_payload, writes::batch_post_payload,
+        writes::post_payload, writes::batch_post_payload, writes::batch_put_payload,
         changes::available_change_versions, changes::deletes, changes::key_changes,
         changes::changes,
         preflight::permissions, preflight::batch_permissions, preflight::validate,

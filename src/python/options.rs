@@ -25,7 +25,7 @@ pub(crate) fn defaults<'py>(py: Python<'py>, call: &str) -> PyResult<Bound<'py, 
         "get_by_id" => of(py, get_by_id),
         "batch_get_by_id" => of(py, batch_get_by_id),
         "post_payload" => of(py, post_payload),
-        "batch_post_payload" => of(py, batch_post_payload),
+        "batch_post_payload" | "batch_put_payload" => of(py, batch_post_payload),
         "delete_by_id" => of(py, delete_by_id),
         "batch_delete_by_id" => of(py, batch_delete_by_id),
         "send" => of(py, send),
@@ -116,7 +116,8 @@ pub(super) fn batch_post_payload(a: &mut Arguments<'_>) -> PyResult<(PostOptions
     let mut post = PostOptions::default();
     options!(a, post.batch; endpoint);
     rows(a, &mut post.batch)?;
-    options!(a, post; commit, details, order_by_col, keep_server_fields, validate);
+    options!(a, post;
+        commit, details, order_by_col, keep_server_fields, validate, etag_col);
     retries(a, &mut post)?;
     journal(a, &mut post.journaling)?;
     Ok((post, progress(a)?))
@@ -133,7 +134,7 @@ pub(super) fn batch_delete_by_id(a: &mut Arguments<'_>) -> PyResult<(DeleteOptio
     let mut delete = DeleteOptions::default();
     options!(a, delete.batch; endpoint);
     rows(a, &mut delete.batch)?;
-    options!(a, delete; commit, details);
+    options!(a, delete; commit, details, etag_col);
     journal(a, &mut delete.journaling)?;
     Ok((delete, progress(a)?))
 }

@@ -67,3 +67,26 @@ pub(crate) fn batch_post_payload(
         .batch_post_payload(&df.0, &payload_col, &key_col, &options);
     run_batch(call, (&progress, "posting payloads", "rows"), future)
 }
+
+/// See `EdFiClient.batch_put_payload`.
+#[pyfunction]
+#[pyo3(signature = (client, call, df, **given))]
+pub(crate) fn batch_put_payload(
+    client: &Client,
+    call: &Bound<'_, Call>,
+    df: Frame,
+    given: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Py<PyAny>> {
+    let (cols, (mut options, progress)) = read(call.py(), given, |a| {
+        let payload_col: String = a.required("payload_col")?;
+        let (id_col, key_col): (String, String) = (a.required("id_col")?, a.required("key_col")?);
+        let cols = [payload_col, id_col, key_col];
+        Ok((cols, options::batch_post_payload(a)?))
+    })?;
+    options.batch.control = call.get().control();
+    let [payload_col, id_col, key_col] = &cols;
+    let future = client
+        .0
+        .batch_put_payload(&df.0, payload_col, id_col, key_col, &options);
+    run_batch(call, (&progress, "putting payloads", "rows"), future)
+}

@@ -194,7 +194,7 @@ impl RowOperation for Pass {
             (_, Content::Id(id)) => {
                 let mut sent = 0;
                 loop {
-                    let outcome = delete(context, &access, endpoint, &id, true).await;
+                    let outcome = delete(context, &access, endpoint, (&id, None), true).await;
                     let retries = sent;
                     sent += 1;
                     let attempts = outcome.attempts + retries;
