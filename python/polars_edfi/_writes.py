@@ -125,7 +125,6 @@ class Writes(ClientBase):
             _native.batch_post_payload, df, payload_col=payload_col, key_col=key_col, **options
         )
 
-
     @with_options("batch_put_payload", BatchPostOptions)
     def batch_put_payload(
         self,

@@ -76,6 +76,10 @@ class ClientOptions(TypedDict, total=False):
     """Headers that are sent with every request, such as a gateway's subscription key. Their values
     are secrets, as tokens are. Those that requests set themselves (``Authorization``, ``Accept``,
     ``Content-Type``, ``If-Match``, ...) are refused."""
+    profile: str | None
+    """Read and write resources through the media types of this profile. What a readable profile
+    leaves out does not come, and what a writable one leaves out an ODS drops without a word. A Data
+    Management Service refuses them."""
 
 
 class EndpointOption(TypedDict, total=False):

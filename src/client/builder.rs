@@ -9,6 +9,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::auth::Credentials;
 use super::edfi_client::{Auth, ClientConfig, EdFiClient, STUDENT_ASSESSMENTS};
+use super::profile::Profile;
 use super::retry::{Callers, Repeats, RetryPolicy};
 use super::secret::Secret;
 use super::transport::{Transport, TransportConfig};
@@ -65,6 +66,7 @@ pub struct EdFiClientBuilder {
     pub(crate) headers: Vec<(String, Secret)>,
     pub(crate) max_body: u64,
     pub(crate) max_rate: Option<f64>,
+    pub(crate) profile: Option<String>,
 }
 
 impl Default for EdFiClientBuilder {
@@ -87,6 +89,7 @@ impl Default for EdFiClientBuilder {
             headers: Vec::new(),
             max_body: MAX_BODY,
             max_rate: None,
+            profile: None,
         }
     }
 }
@@ -240,6 +243,14 @@ impl EdFiClientBuilder {
         self
     }
 
+    /// The profile through whose media types resources are read and written: what a readable one
+    /// leaves out does not come, and what a writable one leaves out an ODS drops without a word.
+    #[must_use]
+    pub fn profile(mut self, name: impl Into<String>) -> Self {
+        self.profile = Some(name.into());
+        self
+    }
+
     /// Checks the configuration; nothing is sent.
     ///
     /// # Errors
@@ -282,6 +293,9 @@ impl EdFiClientBuilder {
                 "max_rate must be a positive number of requests a second, not {rate}"
             )));
         }
+        let profile = self.profile.as_deref().map(Profile::new);
+        let profile = profile.transpose();
+        let profile = profile.map_err(|what| Error::Config(what.to_owned()))?;
         let transport = Transport::new(TransportConfig {
             timeout: self.timeout.min(LONGEST_TIMEOUT),
             connect_timeout: self.connect_timeout.min(LONGEST_TIMEOUT),
@@ -304,6 +318,7 @@ impl EdFiClientBuilder {
                 callers: Callers::default(),
             },
             transport: Arc::new(transport),
+            profile,
         }))
     }
 

@@ -11,6 +11,7 @@ use super::auth::{Credentials, Token};
 use super::control::Control;
 use super::discovery::{self, Discovery};
 use super::flight::Flight;
+use super::profile::Profile;
 use super::retry::RetryPolicy;
 use super::secret::Secret;
 #[cfg(feature = "python")]
@@ -59,6 +60,7 @@ pub(super) struct ClientConfig {
     pub(super) allow_http: bool,
     pub(super) policy: RetryPolicy,
     pub(super) transport: Arc<Transport>,
+    pub(super) profile: Option<Profile>,
 }
 
 #[derive(Debug, Clone)]
@@ -176,6 +178,11 @@ impl EdFiClient {
 
     pub(crate) fn api_version(&self) -> Option<&str> {
         self.0.config.api_version.as_deref()
+    }
+
+    /// The profile that resources are read and written through.
+    pub(crate) fn profile(&self) -> Option<&Profile> {
+        self.0.config.profile.as_ref()
     }
 
     pub(crate) fn allow_http(&self) -> bool {

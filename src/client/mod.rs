@@ -14,6 +14,7 @@ pub(crate) mod paging;
 pub(crate) mod permits;
 pub(crate) mod problem;
 mod problem_errors;
+pub(crate) mod profile;
 mod renewal;
 pub(crate) mod retry;
 mod secret;

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
-use reqwest::header::{ACCEPT, HeaderValue};
+use reqwest::header::ACCEPT;
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
 
 use super::changes::Snapshot;
 use super::permits::Permits;
+use super::profile;
 use super::session::{Access, CallContext};
 use super::transport::{Request, Response};
 use crate::Failure;
@@ -314,10 +315,9 @@ impl Collection {
         access: &Access,
         url: Url,
     ) -> Result<Response, Failure> {
+        let accept = profile::readable(context.client.profile(), url.path());
         let mut request = Request::get(url);
-        request
-            .headers
-            .push((ACCEPT, HeaderValue::from_static("application/json")));
+        request.headers.push((ACCEPT, accept));
         request.page = true;
         self.snapshot.apply(&mut request);
         let policy = context.client.policy();

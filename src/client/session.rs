@@ -121,6 +121,11 @@ impl CallContext {
                 return Err(failure);
             }
         }
+        // A method, a representation or a body that the ODS does not take.
+        if matches!(response.status.as_u16(), 405 | 406 | 415) {
+            let profile = self.client.profile();
+            response.profile = profile.map(|profile| profile.name().to_owned());
+        }
         Ok(response)
     }
 

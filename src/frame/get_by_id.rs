@@ -5,7 +5,7 @@ use std::sync::Arc;
 use polars::prelude::*;
 use rayon::prelude::*;
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, HeaderValue};
+use reqwest::header::ACCEPT;
 
 use super::input::Keys;
 use super::json::check_object;
@@ -15,6 +15,7 @@ use super::request::ItemRows;
 use super::result::{self, Report, STATUS_NAME};
 use super::run::{RowOperation, for_each_row};
 use crate::client::EdFiClient;
+use crate::client::profile;
 use crate::client::session::{Access, CallContext};
 use crate::client::transport::{Request, Response};
 use crate::columns::{self, Layout, Page, PageDecoder, Plan};
@@ -264,9 +265,8 @@ async fn get(
     id: &str,
 ) -> Result<Response, Failure> {
     let mut request = Request::get(context.item_url(access, endpoint, id).await?);
-    request
-        .headers
-        .push((ACCEPT, HeaderValue::from_static("application/json")));
+    let accept = profile::readable(context.client.profile(), endpoint);
+    request.headers.push((ACCEPT, accept));
     let response = context
         .send(access, &mut request, context.client.policy())
         .await?;

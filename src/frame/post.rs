@@ -18,6 +18,7 @@ use super::payloads::{Payloads, check_json};
 use super::request::{Rows, check_id};
 use super::result::{self, Report, STATUS_NAME};
 use super::run::{RowOperation, dry_run};
+use crate::client::profile;
 use crate::client::session::{Access, CallContext};
 use crate::client::transport::{Request, Response};
 use crate::client::{EdFiClient, retry};
@@ -515,7 +516,8 @@ impl Poster {
                 context.resource(access, endpoint).await?.into(),
             ),
         };
-        let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        let kind = profile::writable(context.client.profile(), endpoint);
+        let mut headers = vec![(CONTENT_TYPE, kind)];
         headers.extend(to.if_match.clone().map(|etag| (IF_MATCH, etag)));
         Ok(Request {
             method,

@@ -104,6 +104,8 @@ pub(crate) struct Response {
     pub(super) redaction: Redaction,
     /// The endpoint that was most likely meant, where there is none of this name.
     pub(crate) meant: Option<String>,
+    /// The profile that was asked for, where the answer is about media types.
+    pub(crate) profile: Option<String>,
 }
 
 impl Response {
@@ -111,6 +113,13 @@ impl Response {
         let mut failure = problem::failure(self.status, &self.headers, &self.body, &self.redaction);
         if let Some(meant) = &self.meant {
             failure.message = format!("{} (did you mean {meant}?)", failure.message);
+        }
+        if let Some(profile) = &self.profile {
+            failure.message = format!(
+                "{} (through profile=\"{profile}\"; a Data Management Service, and an ODS without \
+                 that profile for the resource, refuse its media types)",
+                failure.message
+            );
         }
         failure
     }

@@ -344,6 +344,7 @@ impl Transport {
             body: body.into(),
             redaction: Redaction::new(shown),
             meant: None,
+            profile: None,
         })
     }
 }
