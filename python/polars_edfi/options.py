@@ -446,10 +446,10 @@ class CompareOptions(RowOptions, total=False):
 
     payload_col: str
     """The column of payloads: String (JSON) or Struct."""
-    key_cols: Mapping[str, str] | None
+    key_cols: str | Sequence[str] | Mapping[str, str] | None
     """Which columns hold the natural key: ``{"studentUniqueId": "Student BK"}``, a body path or the
-    name of a query parameter, and a column. By default the key stands in the payload, where the
-    ODS's OpenAPI document says."""
+    name of a query parameter, and a column; a list names columns after the parts. By default the
+    key stands in the payload, where the ODS's OpenAPI document says."""
     extra: bool
     """Whether items on the server that no row names have a row, too: ``"extra"``."""
 

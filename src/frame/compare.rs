@@ -95,15 +95,22 @@ impl EdFiClient {
         options: &CompareOptions,
     ) -> Result<DataFrame> {
         let comparison = self.compared(frames, options).await?;
-        if options.batch.control.is_cancelled() {
-            return Err(Error::Interrupted);
-        }
         let (frames, row_id_col) = (frames.to_vec(), options.batch.row_id_col.clone());
         runtime::compute(move || comparison.frame(&frames, row_id_col.as_deref())).await?
     }
 
-    /// The same as values.
+    /// The same as values; whoever does not want them any more need not wait for them.
     pub(crate) async fn compared(
+        &self,
+        frames: &[(String, DataFrame)],
+        options: &CompareOptions,
+    ) -> Result<Comparison> {
+        let cancellation = &options.batch.control.cancellation;
+        let compared = cancellation.unless_cancelled(Box::pin(self.beside(frames, options)));
+        compared.await.unwrap_or(Err(Error::Interrupted))
+    }
+
+    async fn beside(
         &self,
         frames: &[(String, DataFrame)],
         options: &CompareOptions,

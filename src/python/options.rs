@@ -203,7 +203,10 @@ pub(super) fn validate(a: &mut Arguments<'_>) -> PyResult<(ValidateOptions, Prog
 
 pub(super) fn compare(a: &mut Arguments<'_>) -> PyResult<(CompareOptions, Progress)> {
     let mut compare = CompareOptions::default();
-    options!(a, compare; payload_col, key_cols, extra);
+    let mut key_cols = KeyCols::default();
+    a.option("key_cols", &mut key_cols)?;
+    compare.key_cols = key_cols.0;
+    options!(a, compare; payload_col, extra);
     rows(a, &mut compare.batch)?;
     Ok((compare, progress(a)?))
 }

@@ -10,7 +10,7 @@ use crate::frame::compare::CompareOptions;
 use crate::frame::outcome::Outcome;
 use crate::frame::post::PostOptions;
 use crate::frame::validate::ValidateOptions;
-use crate::{Result, runtime};
+use crate::{Error, Result, runtime};
 
 /// The message of a row that the ODS has as it is.
 const SAME: &str = "same";
@@ -48,7 +48,12 @@ impl EdFiClient {
                 keep_server_fields: post.keep_server_fields,
                 ..CompareOptions::default()
             };
-            let same = self.compared(&frames, &options).await?.same();
+            let same = match self.compared(&frames, &options).await {
+                Ok(compared) => compared.same(),
+                // Nothing is sent any more.
+                Err(Error::Interrupted) => Vec::new(),
+                Err(error) => return Err(error),
+            };
             for (known, same) in known.iter_mut().zip(same) {
                 for (row, id) in same {
                     known.entry(row).or_insert_with(|| Outcome {

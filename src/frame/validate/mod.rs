@@ -53,14 +53,22 @@ impl EdFiClient {
         options: &ValidateOptions,
     ) -> Result<DataFrame> {
         let findings = self.findings(frames, options).await?;
-        if options.batch.control.is_cancelled() {
-            return Err(Error::Interrupted);
-        }
         let (frames, row_id_col) = (frames.to_vec(), options.batch.row_id_col.clone());
         runtime::compute(move || findings.frame(&frames, row_id_col.as_deref())).await?
     }
 
+    /// The findings; whoever does not want them any more need not wait for them.
     async fn findings(
+        &self,
+        frames: &[(String, DataFrame)],
+        options: &ValidateOptions,
+    ) -> Result<Findings> {
+        let cancellation = &options.batch.control.cancellation;
+        let found = cancellation.unless_cancelled(Box::pin(self.find(frames, options)));
+        found.await.unwrap_or(Err(Error::Interrupted))
+    }
+
+    async fn find(
         &self,
         frames: &[(String, DataFrame)],
         options: &ValidateOptions,
@@ -103,7 +111,11 @@ impl EdFiClient {
         frames: &[(String, DataFrame)],
         options: &ValidateOptions,
     ) -> Result<Vec<HashMap<usize, Failure>>> {
-        let findings = self.findings(frames, options).await?;
-        Ok(findings.failures(frames.len()))
+        match self.findings(frames, options).await {
+            Ok(findings) => Ok(findings.failures(frames.len())),
+            // Nothing is sent any more.
+            Err(Error::Interrupted) => Ok(vec![HashMap::new(); frames.len()]),
+            Err(error) => Err(error),
+        }
     }
 }

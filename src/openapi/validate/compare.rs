@@ -6,12 +6,13 @@
 //! of elements: by the keys of these, where they have some.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::json::{Json, Path, member};
 use super::scalar::instant;
-use super::schemas::{Node, ObjectSchema};
+use super::schemas::Node;
 use super::walk::{SERVER_FIELDS, Walk};
 
 /// One thing that a POST would change.
@@ -118,27 +119,39 @@ impl Comparison<'_> {
     ) {
         let items = node.and_then(|node| self.walk.items(node));
         let object = items.and_then(|items| self.walk.element(items));
-        let keyed = object.filter(|object| !object.key.is_empty());
         let mut left: Vec<(usize, &Json<'_>)> = theirs.iter().enumerate().collect();
         let mut new: Vec<(usize, &Json<'_>)> = Vec::new();
-        for (index, element) in ours.iter().enumerate() {
-            let is_it = |other: &Json<'_>| self.is_element(keyed, items, name, element, other);
-            match left.iter().position(|(_, other)| is_it(other)) {
-                Some(place) => {
-                    let (_, other) = left.remove(place);
-                    if keyed.is_some() {
-                        let path = Path::Index(&path, index);
-                        self.values(items, name, Some(element), Some(other), path);
-                    }
+        match object.filter(|object| !object.key.is_empty()) {
+            Some(object) => {
+                let mut places: HashMap<String, usize> = HashMap::new();
+                for (index, element) in theirs.iter().enumerate() {
+                    places.insert(self.walk.key_of(object, element), index);
                 }
-                None => new.push((index, element)),
+                let mut seen = HashSet::new();
+                for (index, element) in ours.iter().enumerate() {
+                    let key = self.walk.key_of(object, element);
+                    if let Some(&place) = places.get(&key) {
+                        let (path, other) = (Path::Index(&path, index), &theirs[place]);
+                        self.values(items, name, Some(element), Some(other), path);
+                    } else if !seen.contains(&key) {
+                        new.push((index, element));
+                    }
+                    seen.insert(key);
+                }
+                left.retain(|(_, other)| !seen.contains(&self.walk.key_of(object, other)));
+            }
+            None => {
+                for (index, element) in ours.iter().enumerate() {
+                    let is_it = |other: &Json<'_>| self.is_element(items, name, element, other);
+                    let is_there = theirs.iter().any(is_it);
+                    // An element that comes twice is in a set once.
+                    if !is_there && !ours[..index].iter().any(is_it) {
+                        new.push((index, element));
+                    }
+                    left.retain(|(_, other)| !is_it(other));
+                }
             }
         }
-        // An element that comes twice is in a set once.
-        new.retain(|(at, element)| {
-            let mut before = ours[..*at].iter();
-            !before.any(|other| self.is_element(keyed, items, name, element, other))
-        });
         for (index, element) in new {
             self.change(Path::Index(&path, index), Some(element), None);
         }
@@ -147,18 +160,8 @@ impl Comparison<'_> {
         }
     }
 
-    /// Whether two elements of lists are one: by their keys, or by all that they have.
-    fn is_element(
-        &self,
-        keyed: Option<&ObjectSchema>,
-        items: Option<usize>,
-        name: &str,
-        one: &Json<'_>,
-        two: &Json<'_>,
-    ) -> bool {
-        if let Some(object) = keyed {
-            return self.walk.key_of(object, one) == self.walk.key_of(object, two);
-        }
+    /// Whether two elements of lists without keys are one.
+    fn is_element(&self, items: Option<usize>, name: &str, one: &Json<'_>, two: &Json<'_>) -> bool {
         let mut inner = Comparison {
             walk: self.walk,
             changes: Vec::new(),

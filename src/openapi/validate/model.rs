@@ -256,3 +256,58 @@ fn pascal(name: &str) -> String {
     let first = letters.next().map(|first| first.to_ascii_uppercase());
     first.into_iter().chain(letters).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn references_and_descriptors_of_real_documents_lead_somewhere() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/openapi");
+        if !folder.is_dir() {
+            println!("skipped: there is no folder ../shared/data beside the project");
+            return;
+        }
+        let read = |name: &str| {
+            let text = std::fs::read(folder.join(name)).expect("a file");
+            Arc::new(Document::parse(&text).expect("a document"))
+        };
+        let descriptors = read("descriptor-api-5.0.json");
+        for name in [
+            "resources-ds-5.0.json",
+            "resources-ds-6.0.json",
+            "swagger2-ods-5.3-resources-ds3.3-tpdm.json",
+        ] {
+            let model = Model::new(vec![read(name), descriptors.clone()]);
+            let all = model.referenced();
+            let lost: Vec<&String> = all
+                .keys()
+                .filter(|schema| model.reference(schema).is_none())
+                .collect();
+            assert!(lost.is_empty(), "{name}: {lost:?}");
+            for (schema, many) in [
+                ("edfieducationorganization", true),
+                ("edfischool", false),
+                ("edfigeneralstudentprogramassociation", true),
+            ] {
+                let target = &model.targets()[model.reference(schema).expect("a target")];
+                assert_eq!(
+                    target.endpoints.len() > 1,
+                    many,
+                    "{name} {schema} {target:?}"
+                );
+            }
+            let value = "uri://ed-fi.org/GradeLevelDescriptor#First grade";
+            let grade = model.descriptor("entryGradeLevelDescriptor", value);
+            let grade = &model.targets()[grade.expect("a descriptor")];
+            assert_eq!(grade.endpoints, ["ed-fi/gradeLevelDescriptors"]);
+            for resource in model.all() {
+                let (_, walk) = model.resource(&resource.endpoint).expect("a body");
+                let empty = Json::Object(Vec::new());
+                assert!(walk.changes(&empty, &empty).is_empty());
+            }
+        }
+    }
+}
