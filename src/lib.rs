@@ -69,7 +69,7 @@ pub use client::{
 };
 pub use error::{Error, Failure, Result};
 pub use frame::{
-    BatchOptions, ChangeOptions, Changes, CompareOptions, DeleteOptions, FindIdsOptions,
+    BatchOptions, ChangeOptions, Changes, CompareOptions, DeleteOptions, Filter, FindIdsOptions,
     GetAllOptions, GetByIdOptions, How, OnError, OnShort, Outcome, PostOptions, RemoveOptions,
     ResourceFrame, Rule, Scan, ScanOptions, SchemaChoice, SchemaOptions, SendOptions, Since,
     TokenOptions, ValidateOptions, summary,

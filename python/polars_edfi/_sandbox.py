@@ -55,6 +55,11 @@ class Sandbox:
         ``Retry-After``.
     latency
         Seconds before each answer.
+    skipping
+        Seconds that a page takes longer for each 1,000 records that its offset skips, as the
+        databases of ODS/API 5 to 7.2 go through them row by row.
+    migrated
+        All records have one change version, as those of a database that was migrated.
     documents
         Files of OpenAPI 3 documents of an ODS, one of its resources or its descriptors, in place of
         the sandbox's own: it serves them, and goes by their schemas, references and natural keys.
@@ -82,6 +87,8 @@ class Sandbox:
         token_limit: int | None = None,
         request_limit: tuple[int, float] | None = None,
         latency: float = 0.0,
+        skipping: float = 0.0,
+        migrated: bool = False,
         documents: Sequence[str | os.PathLike[str]] = (),
     ) -> None:
         if isinstance(districts, str) or not isinstance(districts, Iterable):
@@ -99,6 +106,8 @@ class Sandbox:
             token_limit=token_limit,
             request_limit=request_limit,
             latency=latency,
+            skipping=skipping,
+            migrated=migrated,
             documents=[Path(document).read_text(encoding="utf-8") for document in documents],
         )
 

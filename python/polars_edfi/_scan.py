@@ -11,6 +11,7 @@ from polars.io.plugins import register_io_source
 from polars_edfi import _native, endpoints
 from polars_edfi._base import native_side, warn
 from polars_edfi._client import EdFiClient
+from polars_edfi._filters import Filters
 from polars_edfi._signatures import with_options
 from polars_edfi.options import ScanAllOptions, ScanOptions
 
@@ -51,7 +52,10 @@ class Source:
     ) -> Iterator[pl.DataFrame]:
         """Read from the start: so many rows, of these those that fit, some columns of them."""
         self.schema()
-        pages = self._scan.pages(with_columns, n_rows)
+        # With a slice before the filter it is the rows of the slice that are meant.
+        is_read = self._scan.pushdown and n_rows is None and predicate is not None
+        filters = Filters(predicate, self._scan.keys()) if is_read else Filters(None, None)
+        pages = self._scan.pages(with_columns, n_rows, filters.values, filters.districts)
         try:
             for page in pages:
                 # Polars stops only between frames, also where none of the rows fits.
@@ -62,7 +66,8 @@ class Source:
 
     def lazy(self) -> pl.LazyFrame:
         """Give the lazy frame that reads from here."""
-        names = {"explain_name": "ED-FI", "explain_detail": self._endpoint}
+        sent = "; equalities and is_in of the selection are sent" if self._scan.pushdown else ""
+        names = {"explain_name": "ED-FI", "explain_detail": self._endpoint + sent}
         known = inspect.signature(register_io_source).parameters
         labels: dict[str, Any] = {name: text for name, text in names.items() if name in known}
         return register_io_source(self, schema=self.schema, **labels)
@@ -80,8 +85,12 @@ def scan(endpoint: str, *, client: EdFiClient, **options: Unpack[ScanOptions]) -
 
     Nothing is sent before the query is run or its columns are asked for. Then only the columns that
     the query needs are decoded, ``head`` and early ends stop the paging, and ``workers`` pages at
-    most are fetched ahead, so that ``sink_parquet`` works on a resource of any size. A Polars
-    ``filter`` is never sent to the server.
+    most are fetched ahead, so that ``sink_parquet`` works on a resource of any size.
+
+    Of a ``filter``, equalities and ``is_in`` on fields that the ODS's OpenAPI document lists as
+    query parameters are sent to the server: records of one student are one small request.
+    ``explain()`` shows the filter that reaches the scan as its ``SELECTION``; it is applied here as
+    well, so that a server that ignores it changes nothing but the time.
 
     Parameters
     ----------

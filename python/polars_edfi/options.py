@@ -205,7 +205,7 @@ class PageOptions(TypedDict, total=False):
 class PagingOption(TypedDict, total=False):
     """How pages are asked for."""
 
-    paging: Literal["auto", "offset", "cursor"]
+    paging: Literal["auto", "offset", "cursor", "windows"]
     """How pages are asked for. ``"cursor"``: by page token, parts of the resource side by side
     (``/partitions``), as ODS/API 7.3 and later serve it; a server without is an error.
     ``"offset"``: by offset, pages side by side; slow far into a large resource, and on data that
@@ -289,7 +289,25 @@ class ScanPagingOptions(PageOptions, PagingOption, ChangeWindowOptions, total=Fa
     """The pages of a scan."""
 
 
-class ScanOptions(ParamsOption, ScanSchemaOption, ColumnOptions, ScanPagingOptions, total=False):
+class PushdownOption(TypedDict, total=False):
+    """What a scan leaves to the server."""
+
+    pushdown: bool
+    """Equalities and ``is_in`` on fields that the ODS's OpenAPI document lists as query parameters,
+    joined by ``&``, are sent as parameters, those on ``key_col`` leave out districts. The whole
+    filter is applied here as well. ``False`` reads everything. An ``is_in`` is one request for each
+    value while that takes fewer requests than pages; its records come in the order of its values. A
+    join is never sent: filter by ``pl.col(...).is_in(small["id"].implode())`` before it."""
+
+
+class ScanOptions(
+    ParamsOption,
+    ScanSchemaOption,
+    ColumnOptions,
+    ScanPagingOptions,
+    PushdownOption,
+    total=False,
+):
     """Those of :func:`scan`."""
 
     workers: int
@@ -302,6 +320,7 @@ class ScanAllOptions(
     ColumnOptions,
     ExplodeOption,
     ScanPagingOptions,
+    PushdownOption,
     RowOptions,
     total=False,
 ):

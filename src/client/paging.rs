@@ -26,17 +26,21 @@ const MOST_EMPTY_PAGES: u32 = 1_000;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Paging {
-    /// By token where the server gives one with the first page (ODS/API 7.3 and later), else by
-    /// offset. To find out costs no request.
+    /// By token where the server gives one with the first page (ODS/API 7.3 and later), by windows
+    /// where it counts more than 100,000 records and has change queries, else by offset.
     #[default]
     Auto,
     /// By `offset` and `limit`: every release; slow far into a large resource.
     Offset,
     /// By token, partitions side by side; an error where the server has neither.
     Cursor,
+    /// By windows of change versions of at most 50,000 records each, side by side, and by offset
+    /// within them: an ODS without tokens skips row by row to a deep offset. Records come in the order
+    /// of their windows. An error where the server has no change queries.
+    Windows,
 }
 
-choice!(Paging: "auto" => Auto, "offset" => Offset, "cursor" => Cursor);
+choice!(Paging: "auto" => Auto, "offset" => Offset, "cursor" => Cursor, "windows" => Windows);
 
 /// What stays the same from page to page.
 #[derive(Debug, Clone)]
@@ -254,7 +258,9 @@ impl Collection {
         let number = first.partitions();
         let empty = first.records == 0;
         let next = match (paging, first.next) {
-            (Paging::Offset, _) | (Paging::Auto, None) => return Ok(Continuation::Offset),
+            (Paging::Offset | Paging::Windows, _) | (Paging::Auto, None) => {
+                return Ok(Continuation::Offset);
+            }
             // Its few pages are sooner read one after another than divided.
             (Paging::Auto, Some(next)) if number == 1 => return Ok(Continuation::Token(next)),
             (_, next) => next,

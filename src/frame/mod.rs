@@ -36,8 +36,11 @@ pub use metadata::SchemaOptions;
 pub use options::BatchOptions;
 pub use outcome::Outcome;
 pub use post::PostOptions;
+#[cfg(feature = "python")]
+pub(crate) use read::View;
 pub use read::{
-    ChangeOptions, Changes, GetAllOptions, OnError, OnShort, Scan, ScanOptions, SchemaChoice, Since,
+    ChangeOptions, Changes, Filter, GetAllOptions, OnError, OnShort, Scan, ScanOptions,
+    SchemaChoice, Since,
 };
 #[cfg(feature = "python")]
 pub(crate) use read::{Collections, district_clients, news};

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::identity::Identity;
 use super::keys::key_fields;
-use super::places::{Parameter, is_identity, schema_of};
+use super::places::{Parameter, filters, is_identity, places, schema_of};
 use super::record::{Kind, Record};
 use super::resolve::Resolver;
 use super::types::TypeReader;
@@ -45,6 +45,8 @@ pub(crate) struct Resource {
     pub(crate) schema: Option<Box<str>>,
     /// The schema of what is posted to it, among those of the document.
     pub(crate) body: Option<usize>,
+    /// The path in records of what they filter by, and the parameter.
+    pub(crate) filters: Vec<(Box<str>, Box<str>)>,
     /// What its records are made of; `None` where the document does not say.
     pub(crate) record: Option<Record>,
 }
@@ -201,6 +203,11 @@ impl<'a> DocumentReader<'a> {
         };
         let posted = item.get("post").and_then(|post| self.posted_schema(post));
         let name = schema.or(posted).map(schema_of).unwrap_or_default();
+        let filters = schema.map(|schema| {
+            let members = self.resolver.members(schema);
+            let places = places(self.resolver, &members, &params, record.as_ref());
+            filters(&places, &params)
+        });
         let tag = get["tags"][0].as_str().and_then(|tag| self.tags.get(tag));
         let description = tag.copied().or_else(|| described(get));
         Some(Resource {
@@ -214,6 +221,7 @@ impl<'a> DocumentReader<'a> {
             params: params.iter().map(|param| param.name.into()).collect(),
             schema: (!name.is_empty()).then(|| schema_key(name).into()),
             body: posted.map(|schema| self.compiler.compile(schema)),
+            filters: filters.unwrap_or_default(),
             record,
         })
     }

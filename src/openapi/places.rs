@@ -51,6 +51,21 @@ impl Place<'_> {
     }
 }
 
+/// What can be filtered by: the path of each place, and its parameter. Of places that share one, only
+/// those of a key are known to agree.
+pub(super) fn filters(places: &[Place<'_>], params: &[Parameter<'_>]) -> Vec<(Box<str>, Box<str>)> {
+    let found: Vec<_> = places
+        .iter()
+        .filter_map(|place| Some((place, place.parameter(params)?)))
+        .collect();
+    let is_alone = |name: &str| found.iter().filter(|(_, param)| param.name == name).count() == 1;
+    found
+        .iter()
+        .filter(|(_, param)| param.is_identity || is_alone(param.name))
+        .map(|(place, param)| (place.path.as_str().into(), param.name.into()))
+        .collect()
+}
+
 /// The key by the flagged parameters; `None` where one of them is at no known place.
 pub(super) fn by_parameters(
     places: &[Place<'_>],

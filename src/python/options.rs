@@ -228,6 +228,7 @@ pub(super) fn scan(a: &mut Arguments<'_>) -> PyResult<(ScanOptions, Progress)> {
     options!(a, scan.read.batch; workers);
     records(a, &mut scan.read)?;
     options!(a, scan.read; params, min_change_version, max_change_version);
+    options!(a, scan; pushdown);
     Ok((scan, Progress::default()))
 }
 
@@ -237,7 +238,7 @@ pub(super) fn scan_all(a: &mut Arguments<'_>) -> PyResult<(ScanOptions, Progress
     rows(a, &mut read.batch)?;
     records(a, read)?;
     options!(a, read; params, explode, on_short, min_change_version, max_change_version);
-    options!(a, scan; on_error);
+    options!(a, scan; on_error, pushdown);
     Ok((scan, progress(a)?))
 }
 

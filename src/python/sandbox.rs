@@ -36,7 +36,9 @@ impl Sandbox {
                 .strict(a.required("strict")?)
                 .token_limit(a.required::<Option<usize>>("token_limit")?)
                 .token_lifetime(a.required("token_lifetime")?)
-                .latency(a.required("latency")?);
+                .latency(a.required("latency")?)
+                .skipping(a.required("skipping")?)
+                .migrated(a.required("migrated")?);
             let limit = a.required::<Option<(usize, Duration)>>("request_limit")?;
             let builder = match limit {
                 Some((requests, time)) => builder.request_limit(requests, time, true),

@@ -18,8 +18,9 @@ use super::options;
 use super::progress::{Bar, Progress};
 use super::sigint::{Taker, is_main_thread, taken};
 use super::values::Frame;
+use crate::frame::View;
 use crate::runtime::{AtWork, Threads};
-use crate::{Control, EdFiClient, Error, Result, Scan as Planned, ScanOptions};
+use crate::{Control, EdFiClient, Error, Filter, Result, Scan as Planned, ScanOptions};
 
 /// What a lazy frame reads from; its columns are asked for when they are needed.
 #[pyclass(frozen, module = "polars_edfi._native")]
@@ -77,17 +78,48 @@ impl Scan {
         Ok(PyDataFrame(DataFrame::empty_with_schema(planned.schema())))
     }
 
-    /// The pages from the start, with some columns and rows only.
+    /// Whether filters are to be read from a query.
+    #[getter]
+    fn pushdown(&self) -> bool {
+        self.options.pushdown
+    }
+
+    /// The keys of the districts as the scan gives them, one row for each; `None` where there is but
+    /// one ODS.
+    fn keys(&self, py: Python<'_>) -> PyResult<Option<PyDataFrame>> {
+        let keys = self.planned(py)?.keys();
+        let keys = keys.map_err(|error| raise(py, error))?;
+        let frame = keys.map(|keys| DataFrame::new(keys.len(), vec![keys]));
+        let frame = frame.transpose().map_err(|error| raise(py, error.into()))?;
+        Ok(frame.map(PyDataFrame))
+    }
+
+    /// The pages from the start, with some columns and rows only. Of each of `filters` the one column
+    /// holds the values that a row must have there; those that cannot be used are passed by.
+    /// `districts` are the numbers of those that are read.
     fn pages<'py>(
         &self,
         py: Python<'py>,
         columns: Option<Vec<String>>,
         n_rows: Option<usize>,
+        filters: Vec<Frame>,
+        districts: Option<Vec<usize>>,
     ) -> PyResult<Bound<'py, Pages>> {
         let planned = self.planned(py)?;
         let control = self.control().quiet();
+        let filters = filters.iter().flat_map(|filter| filter.0.columns());
+        let filters = filters.map(|column| {
+            let values = column.as_materialized_series().clone();
+            Filter::is_in(column.name().as_str(), values)
+        });
+        let view = View {
+            columns,
+            n_rows,
+            filters: filters.filter(|filter| planned.takes(filter)).collect(),
+            districts,
+        };
         let stream = planned
-            .frames(columns, n_rows, control.clone())
+            .frames(view, control.clone())
             .map_err(|error| raise(py, error))?;
         let at_work = Threads::get()
             .and_then(Threads::keep_at_work)

@@ -31,6 +31,8 @@ pub struct SandboxBuilder {
     token_lifetime: Duration,
     token_limit: Option<usize>,
     latency: Duration,
+    skipping: Duration,
+    migrated: bool,
     links: bool,
     total_count: bool,
     strict: bool,
@@ -52,6 +54,8 @@ impl Default for SandboxBuilder {
             token_lifetime: Duration::from_secs(30 * 60),
             token_limit: None,
             latency: Duration::ZERO,
+            skipping: Duration::ZERO,
+            migrated: false,
             links: true,
             total_count: true,
             strict: true,
@@ -120,6 +124,20 @@ impl SandboxBuilder {
     /// How long every request waits before it is answered. Default: not at all.
     pub fn latency(mut self, latency: Duration) -> Self {
         self.latency = latency;
+        self
+    }
+
+    /// How much longer a page takes for each 1,000 records that its offset skips, as the databases of
+    /// ODS/API 5 to 7.2 go through them row by row. Default: no longer.
+    pub fn skipping(mut self, per_thousand: Duration) -> Self {
+        self.skipping = per_thousand;
+        self
+    }
+
+    /// Whether all records have one change version, as those of a database that was migrated.
+    /// Default: false.
+    pub fn migrated(mut self, migrated: bool) -> Self {
+        self.migrated = migrated;
         self
     }
 
@@ -209,7 +227,9 @@ impl SandboxBuilder {
             .map(|id| District::new(id, self.seed))
             .collect();
         for district in &districts {
+            district.state().one_version = self.migrated;
             generate::fill(district, self.seed, self.records, self.links);
+            district.state().one_version = false;
         }
 
         let no_port = |error: std::io::Error| {
@@ -230,6 +250,7 @@ impl SandboxBuilder {
             page_limit: self.page_limit,
             release,
             latency: self.latency,
+            skipping: self.skipping,
             links: self.links,
             total_count: self.total_count,
             strict: self.strict,

@@ -121,7 +121,9 @@ impl Shared {
         let overtaken = collection.as_ref().map_or(Duration::ZERO, |endpoint| {
             district.state().movement.wait(endpoint, &call.query)
         });
-        let wait = verdict.latency + overtaken;
+        let offset = call.query.get("offset").and_then(|text| text.parse().ok());
+        let skipped = self.skipping * offset.unwrap_or(0_u32) / 1_000;
+        let wait = verdict.latency + overtaken + skipped;
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }

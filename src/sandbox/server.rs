@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pub(super) page_limit: usize,
     pub(super) release: Release,
     pub(super) latency: Duration,
+    /// What 1,000 records that an offset skips take.
+    pub(super) skipping: Duration,
     pub(super) links: bool,
     pub(super) total_count: bool,
     pub(super) strict: bool,

@@ -232,6 +232,8 @@ pub(super) struct State {
     /// The last change version that a write has taken, whether it is committed or not.
     pub(super) change_version: u64,
     seq: u64,
+    /// Whether a write has the version of the one before, as in a database that was migrated.
+    pub(super) one_version: bool,
     /// What moves by itself.
     pub(super) movement: Movement,
     pub(super) random: Rng,
@@ -253,6 +255,7 @@ impl State {
             snapshot_version: 0,
             change_version: 0,
             seq: 0,
+            one_version: false,
             movement: Movement::default(),
             random,
         }
@@ -261,7 +264,9 @@ impl State {
     /// Begins a write.
     pub(super) fn stamp(&mut self) -> Stamp {
         self.seq += 1;
-        self.change_version += 1;
+        if !self.one_version || self.change_version == 0 {
+            self.change_version += 1;
+        }
         Stamp {
             seq: self.seq,
             change_version: self.change_version,

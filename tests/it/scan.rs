@@ -282,6 +282,7 @@ async fn lists_explode_page_by_page() {
             ..paged(7, 2, Paging::Auto).read
         },
         columns,
+        n_rows: None,
         ..ScanOptions::default()
     };
     let all = whole(&client, &options(None)).await;

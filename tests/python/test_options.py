@@ -148,7 +148,7 @@ def test_the_nearest_option_is_named(ods: ScriptedOds, runner: edfi.StudentAsses
     [
         (
             {"paging": "sideways"},
-            "paging must be one of 'auto', 'offset', 'cursor', got 'sideways'",
+            "paging must be one of 'auto', 'offset', 'cursor', 'windows', got 'sideways'",
         ),
         ({"on_short": 1}, "on_short must be one of 'error', 'warn', got 1"),
         ({"schema": "opanapi"}, "schema must be one of 'auto', 'infer', 'openapi', a Schema, a .*"),

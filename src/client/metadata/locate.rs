@@ -26,8 +26,21 @@ pub(super) async fn find(
     fetcher: &Fetcher<'_>,
     has_version: bool,
 ) -> Result<Option<Catalog>, Failure> {
-    let discovery = fetcher.discovery(has_version).await?;
     let usual = format!("{}/", fetcher.base.join(LIST).path());
+    let mut tried = None;
+    if has_version {
+        // Nothing else has to be discovered, and most ODSs have the list at the usual place.
+        let url = fetcher.at(&usual, None);
+        let response = fetcher.get(&url, None).await?;
+        if response.status == StatusCode::OK {
+            if let Ok(Some(found)) = read_list(fetcher, url, response).await {
+                return Ok(Some(found));
+            }
+        } else {
+            tried = Some(response);
+        }
+    }
+    let discovery = fetcher.discovery(has_version).await?;
     let mut places = vec![usual.clone()];
     if let Some(said) = discovery.metadata()
         && said.trim_end_matches('/') != usual.trim_end_matches('/')
@@ -38,7 +51,10 @@ pub(super) async fn find(
     }
     for path in places {
         let url = fetcher.at(&path, None);
-        let response = fetcher.get(&url, None).await?;
+        let response = match tried.take_if(|_| path == usual) {
+            Some(response) => response,
+            None => fetcher.get(&url, None).await?,
+        };
         let found = match response.status {
             StatusCode::OK => read_list(fetcher, url, response).await?,
             status if is_nothing(status) => specifications(fetcher, &url),

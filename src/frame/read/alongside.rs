@@ -8,7 +8,8 @@ use polars::prelude::*;
 
 use super::options::{GetAllOptions, OnShort, SchemaChoice};
 use super::prefetch::Task;
-use super::scan::{new_rows, window};
+use super::rows::new_rows;
+use super::scan::window;
 use super::source::{Convert, Converted, Decoders, District, PlacedPage, Source};
 use super::stream::{self, ConvertedPage, PageRows, StreamOptions};
 use crate::client::session::{Access, CallContext};

@@ -15,8 +15,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::keys::RecordKeys;
-use super::pages::{Ask, FetchedPage, PageSender, Reader};
+use super::pages::PageSender;
 use super::prefetch::{Slot, Task, Ticket};
+use super::reader::{Ask, FetchedPage, Reader};
 use crate::Failure;
 use crate::client::paging::{PageError, PageRequest};
 
@@ -79,14 +80,15 @@ struct Chain<'a, T> {
 type Coming = (Task<Result<FetchedPage, PageError>>, Slot);
 
 impl<T: Send + 'static> Reader<T> {
-    /// The pages after the first; gives back the smallest count that came.
+    /// The pages after the first; gives back the smallest count that came, and the number of different
+    /// records.
     pub(super) async fn chain(
         self: &Arc<Self>,
         out: &PageSender<T>,
         ticket: &mut Ticket,
         first: FetchedPage,
         slot: Slot,
-    ) -> Result<Option<u64>, Failure> {
+    ) -> Result<(Option<u64>, u64), Failure> {
         let mut chain = Chain {
             reader: self,
             out,
@@ -110,7 +112,7 @@ impl<T: Send + 'static> Reader<T> {
                 None => chain.one_more(ticket).await?,
             }
         }
-        Ok(chain.smallest)
+        Ok((chain.smallest, chain.records))
     }
 }
 

@@ -33,13 +33,18 @@ impl RecordKeys {
         }
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.hashes.len()
     }
 
     /// Whether each record has an `id`.
     pub(super) fn are_ids(&self) -> bool {
         self.by_id
+    }
+
+    /// Whether these are the same records in the same order, more than one of them.
+    pub(super) fn are_same(&self, others: &Self) -> bool {
+        self.len() > 1 && self.hashes == others.hashes
     }
 
     /// Whether any of the records is one of the others.
@@ -130,15 +135,10 @@ pub(super) struct SeenRecords {
 }
 
 impl SeenRecords {
-    /// Remembers all records.
-    pub(super) fn all() -> Self {
-        Self::default()
-    }
-
-    /// Remembers the last records, in bounded memory.
-    pub(super) fn recent() -> Self {
+    /// Remembers all records, or the last ones in bounded memory.
+    pub(super) fn of(bounded: bool) -> Self {
         Self {
-            bounded: true,
+            bounded,
             ..Self::default()
         }
     }

@@ -6,6 +6,7 @@ mod chain;
 mod changes;
 mod count;
 pub(crate) mod districts;
+mod filter;
 mod get_all;
 mod keys;
 #[cfg(feature = "python")]
@@ -16,8 +17,11 @@ mod opening;
 mod options;
 mod packed;
 mod pages;
+mod parts;
 mod prefetch;
+mod reader;
 mod resource;
+mod rows;
 mod scan;
 mod some_columns;
 mod source;
@@ -25,15 +29,19 @@ mod sources;
 mod stream;
 mod tracked;
 mod whole;
+mod windows;
 
 pub(crate) use alongside::{columns_of, records_of};
 pub use changes::{Changes, Since};
 #[cfg(feature = "python")]
 pub(crate) use districts::district_clients;
+pub use filter::Filter;
 #[cfg(feature = "python")]
 pub(crate) use nested::Collections;
-pub use options::{GetAllOptions, OnError, OnShort, SchemaChoice};
-pub use scan::{Scan, ScanOptions};
+pub use options::{GetAllOptions, OnError, OnShort, ScanOptions, SchemaChoice};
+#[cfg(feature = "python")]
+pub(crate) use rows::View;
+pub use scan::Scan;
 pub(crate) use some_columns::SomeColumns;
 pub use tracked::ChangeOptions;
 pub(crate) use tracked::{ID, plain_id};

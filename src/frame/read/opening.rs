@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::pages::{Ask, FetchedPage, Reader};
+use super::reader::{Ask, FetchedPage, Reader};
 use super::source::{District, Source};
 use crate::Failure;
 use crate::client::paging::{PageRequest, Paging};

@@ -2,8 +2,9 @@
 
 use polars::prelude::{DataFrame, Schema};
 
+use super::filter::Filter;
 use crate::choice::choice;
-use crate::client::changes::{check_window, window_params};
+use crate::client::changes::check_window;
 use crate::client::paging::Paging;
 use crate::columns::{self, Layout};
 use crate::frame::options::BatchOptions;
@@ -125,16 +126,6 @@ impl GetAllOptions {
         }
         Ok(())
     }
-
-    /// The query of every page: the caller's filters and the window of change versions.
-    pub(super) fn all_params(&self) -> Vec<(String, String)> {
-        let mut params = self.params.clone();
-        params.extend(window_params(
-            self.min_change_version,
-            self.max_change_version,
-        ));
-        params
-    }
 }
 
 pub(super) fn check_sizes(limit: usize, workers: usize) -> Result<()> {
@@ -157,5 +148,57 @@ pub(super) fn check_params(params: &[(String, String)]) -> Result<()> {
             "params must not hold {name:?}: pages are counted by the call itself (limit=)"
         ))),
         None => Ok(()),
+    }
+}
+
+/// The options of [`EdFiClient::pages`](crate::EdFiClient::pages),
+/// [`EdFiClient::record_batches`](crate::EdFiClient::record_batches),
+/// [`EdFiClient::scan`](crate::EdFiClient::scan) and
+/// [`EdFiClient::scan_all`](crate::EdFiClient::scan_all).
+///
+/// ```
+/// use polars_edfi::{GetAllOptions, ScanOptions};
+///
+/// let first_ten = ScanOptions {
+///     read: GetAllOptions { limit: 100, ..GetAllOptions::default() },
+///     columns: Some(vec!["id".into()]),
+///     n_rows: Some(10),
+///     ..ScanOptions::default()
+/// };
+/// # let _ = first_ten;
+/// ```
+#[derive(Debug, Clone)]
+pub struct ScanOptions {
+    /// What is read and how, as for [`EdFiClient::batch_get_all`](crate::EdFiClient::batch_get_all).
+    /// The endpoint is named by the scan itself, and `on_short` is no matter of a second reading:
+    /// rows are handed on as they come.
+    pub read: GetAllOptions,
+    /// The only columns that are decoded, in this order; `None` is all of them.
+    pub columns: Option<Vec<String>>,
+    /// The most rows that are read, of those that the filters keep.
+    pub n_rows: Option<usize>,
+    /// Only records that pass all of these.
+    ///
+    /// Filters on fields that the ODS's OpenAPI document lists as query parameters are sent to the
+    /// server: one value with each request, several values of one filter as one request for each,
+    /// while that takes fewer requests than pages; records come in the order of the values then. All
+    /// filters are applied here as well. One on the key column leaves out districts.
+    pub filters: Vec<Filter>,
+    /// Whether filters are sent to the server.
+    pub pushdown: bool,
+    /// What a district that fails means, in a scan of many.
+    pub on_error: OnError,
+}
+
+impl Default for ScanOptions {
+    fn default() -> Self {
+        Self {
+            read: GetAllOptions::default(),
+            columns: None,
+            n_rows: None,
+            filters: Vec::new(),
+            pushdown: true,
+            on_error: OnError::default(),
+        }
     }
 }

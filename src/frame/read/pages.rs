@@ -3,18 +3,15 @@
 //! The first page tells how to go on: by offset ([`super::chain`]), or by token, partitions side
 //! by side. A whole district ([`super::whole`]) and a stream ([`super::stream`]) consume the pages.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use super::keys::{RecordKeys, SeenRecords};
+use super::filter::Sent;
+use super::keys::RecordKeys;
 use super::prefetch::{Entry, Queue, Sender, Slot, Slots, Ticket};
+use super::reader::{Ask, FetchedPage, Reader};
 use super::source::{Converted, District, PlacedPage, Source};
-use crate::client::paging::{
-    Collection, Continuation, FirstPage, PageError, PageRequest, PageTokens, Paging, RawPage,
-};
-use crate::client::urls;
-use crate::columns::Page;
-use crate::{Failure, runtime};
+use crate::Failure;
+use crate::client::paging::{Collection, Continuation, FirstPage, PageError, PageTokens, Paging};
 
 /// How many records a district must have, as far as its server said.
 pub(super) struct Counted<T> {
@@ -61,6 +58,14 @@ impl<T: Send + 'static> Source<T> {
     }
 
     pub(super) async fn reader(self: Arc<Self>, district: District) -> Result<Reader<T>, Failure> {
+        let sent = Sent::of(
+            &self.filters,
+            &district,
+            (&self.context, &self.requests),
+            (&self.path, &self.separator),
+            &self.params,
+        );
+        let sent = sent.await;
         let access = &district.access;
         let locate = async {
             let root = self.context.data_root(access).await?;
@@ -73,80 +78,17 @@ impl<T: Send + 'static> Source<T> {
         let collection = self.requests.run(locate).await?;
         Ok(Reader::new(
             collection.with_params(&self.params),
+            sent,
             self,
             district,
         ))
     }
 }
 
-/// The reading of one district.
-pub(super) struct Reader<T> {
-    pub(super) source: Arc<Source<T>>,
-    pub(super) district: District,
-    collection: Collection,
-    seen: Mutex<SeenRecords>,
-    arrivals: AtomicU64,
-}
-
-/// Which page to ask for.
-#[derive(Debug, Clone)]
-pub(super) enum Ask {
-    Offset(PageRequest),
-    Token(String, u64),
-}
-
-/// A page that came.
-#[derive(Debug)]
-pub(super) struct FetchedPage {
-    pub(super) page: Page,
-    pub(super) keys: RecordKeys,
-    /// What was asked for, by offset.
-    pub(super) offset: u64,
-    pub(super) limit: u64,
-    pub(super) total: Option<u64>,
-    pub(super) next: Option<String>,
-    arrival: u64,
-}
-
-impl FetchedPage {
-    pub(super) fn len(&self) -> u64 {
-        self.page.len() as u64
-    }
-
-    /// The offset behind its last record.
-    pub(super) fn end(&self) -> u64 {
-        self.offset.saturating_add(self.len())
-    }
-
-    /// Whether it could have had more records.
-    pub(super) fn is_short(&self) -> bool {
-        self.len() < self.limit
-    }
-
-    /// Whether the server's count says that nothing comes after it.
-    pub(super) fn is_confirmed_end(&self) -> bool {
-        self.is_short() && self.total == Some(self.end())
-    }
-}
-
 impl<T: Send + 'static> Reader<T> {
-    fn new(collection: Collection, source: Arc<Source<T>>, district: District) -> Self {
-        let seen = match source.window.bounded {
-            true => SeenRecords::recent(),
-            false => SeenRecords::all(),
-        };
-        Self {
-            source,
-            district,
-            collection,
-            seen: Mutex::new(seen),
-            arrivals: AtomicU64::new(0),
-        }
-    }
-
     /// Puts all pages out; gives back what they can be counted by.
     async fn all(
-        self: Arc<Self>,
+        mut self: Arc<Self>,
         out: &PageSender<T>,
         mut ticket: Ticket,
     ) -> Result<Counted<T>, Failure> {
@@ -154,13 +96,27 @@ impl<T: Send + 'static> Reader<T> {
         let need = self.source.need;
         // A count costs the server more than a page: not where one page is enough.
         let is_part = need.is_some_and(|need| need <= self.source.limit);
-        let first = self.first(!is_part).await?;
+        let mut first;
+        (self, first) = self.begin(!is_part).await?;
         let total = first.total;
         let enough = need.is_some_and(|need| first.len() >= need);
         if enough || first.is_confirmed_end() {
             self.place(out, first, None, Some(slot));
             ticket.called().await;
             return Ok(self.counted(ticket, total, false));
+        }
+        if let Some(alternatives) = self.alternatives.clone() {
+            ticket.called().await;
+            first = match self.by_value(out, &alternatives, first).await? {
+                Some(first) => first,
+                None => return Ok(self.counted(ticket, None, false)),
+            };
+        }
+        if let Some(total) = self.may_have_windows(total, first.next.is_some()) {
+            ticket.called().await;
+            if self.windows(out, total).await? {
+                return Ok(self.counted(ticket, Some(total), true));
+            }
         }
         match self.continuation(&first).await? {
             Continuation::Partitions(tokens) => {
@@ -180,7 +136,7 @@ impl<T: Send + 'static> Reader<T> {
                 Ok(self.counted(ticket, total, true))
             }
             Continuation::Offset => {
-                let total = self.chain(out, &mut ticket, first, slot).await?;
+                let (total, _) = self.chain(out, &mut ticket, first, slot).await?;
                 Ok(self.counted(ticket, total, false))
             }
             Continuation::Done => Ok(self.counted(ticket, total, false)),
@@ -213,7 +169,7 @@ impl<T: Send + 'static> Reader<T> {
     /// The slots for pages: the queue's own while others have the right to those that are shared.
     fn slots<'a>(&'a self, out: &'a PageSender<T>, ticket: &Ticket) -> &'a Arc<Slots> {
         match &self.source.window.shared {
-            Some(shared) if ticket.is_up() => &shared.pages,
+            Some(shared) if ticket.is_up() && !self.is_part => &shared.pages,
             _ => &out.slots,
         }
     }
@@ -232,15 +188,6 @@ impl<T: Send + 'static> Reader<T> {
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, SeenRecords> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether any record of a page came before.
-    pub(super) fn knows_any(&self, keys: &RecordKeys) -> bool {
-        self.seen().knows_any(keys)
-    }
-
     /// Hands a page on; says how many of its records are new. `before` is the page that it
     /// continues, with the number of records that they should share.
     pub(super) fn place(
@@ -250,44 +197,20 @@ impl<T: Send + 'static> Reader<T> {
         before: Option<(&RecordKeys, usize)>,
         slot: Option<Slot>,
     ) -> usize {
-        let repeated = self.seen().add(&page.keys, before);
+        let (in_chain, repeated) = self.note(&page.keys, before);
+        let new = page.page.len() - in_chain.count();
         let placed = PlacedPage {
             page: page.page,
             repeated,
             arrival: page.arrival,
             district: self.district.number,
+            only: self.only,
         };
-        let new = placed.new_records();
         out.put(match (self.source.convert)(placed) {
             Converted::Ready(result) => Entry::Ready(result, slot),
             Converted::Pending(task) => Entry::Pending(task, slot),
         });
         new
-    }
-
-    /// The first page, as large as the server allows.
-    pub(super) async fn first(self: &Arc<Self>, count: bool) -> Result<FetchedPage, Failure> {
-        let source = &self.source;
-        if let Some(first) = source.opening_of(self.district.number) {
-            return Ok(first);
-        }
-        let mut limit = source.need.unwrap_or(u64::MAX).min(source.limit).max(1);
-        loop {
-            let request = PageRequest {
-                offset: 0,
-                limit,
-                count,
-            };
-            match self.fetch(Ask::Offset(request)).await {
-                Ok(page) => return Ok(page),
-                Err(PageError::LimitTooLarge(allowed)) if allowed < limit => {
-                    let base = urls::shown(self.district.access.base.as_url());
-                    log::info!("{base}: the server allows pages of {allowed} records only");
-                    limit = allowed;
-                }
-                Err(error) => return Err(error.into_failure()),
-            }
-        }
     }
 
     /// The partitions, side by side, each after the one before.
@@ -340,54 +263,6 @@ impl<T: Send + 'static> Reader<T> {
             }
         }
         Ok(())
-    }
-
-    /// Fetches a page when its turn has come, and takes it apart.
-    pub(super) async fn fetch(self: &Arc<Self>, ask: Ask) -> Result<FetchedPage, PageError> {
-        let source = &self.source;
-        let (context, access) = (&source.context, &self.district.access);
-        let _undecoded = source.undecoded.acquire().await;
-        let fetch = async {
-            match &ask {
-                Ask::Offset(page) => self.collection.fetch(context, access, *page).await,
-                Ask::Token(token, size) => {
-                    let fetch = self.collection.fetch_at(context, access, token, *size);
-                    fetch.await
-                }
-            }
-        };
-        let raw = source.requests.run(fetch).await?;
-        let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed);
-        let reader = self.clone();
-        let decoded = runtime::compute(move || reader.decode(ask, raw, arrival)).await;
-        Ok(decoded.unwrap_or_else(|error| Err(Failure::new(error.to_string())))?)
-    }
-
-    fn decode(&self, ask: Ask, raw: RawPage, arrival: u64) -> Result<FetchedPage, Failure> {
-        let RawPage {
-            answer,
-            total,
-            next,
-        } = raw;
-        let decoders = &self.source.decoders;
-        let decoded = decoders.decode(&answer.body).and_then(|page| {
-            let keys = decoders.keys(&page, &answer.body, self.source.by_version)?;
-            Ok((page, keys))
-        });
-        let (page, keys) = decoded.map_err(|error| answer.unusable(&error.to_string()))?;
-        let (offset, limit) = match ask {
-            Ask::Offset(request) => (request.offset, request.limit),
-            Ask::Token(_, size) => (0, size),
-        };
-        Ok(FetchedPage {
-            page,
-            keys,
-            offset,
-            limit,
-            total,
-            next,
-            arrival,
-        })
     }
 }
 

@@ -8,14 +8,13 @@ use arrow_array::{Array, RecordBatch};
 use futures_util::stream::{BoxStream, Stream, StreamExt, TryStreamExt};
 use polars::prelude::*;
 
-use super::keys::Repeated;
 use super::opening::Kept;
-use super::options::{GetAllOptions, OnError, OnShort, SchemaChoice};
+use super::options::{GetAllOptions, OnError, OnShort, ScanOptions, SchemaChoice};
 use super::prefetch::{Slots, Task};
+use super::rows::{Reading, View, chosen, distinct, new_pieces, new_rows};
 use super::source::{Convert, Converted, Decoders, PlacedPage, SharedWindow, Source, Window};
 use super::sources::Sources;
 use super::stream::{self, ConvertedPage, FailedRow, PageRows, StreamOptions, Table};
-use super::whole::without_rows;
 use crate::client::{Control, EdFiClient};
 use crate::columns::{self, Plan};
 use crate::frame::outcome::Outcome;
@@ -25,54 +24,26 @@ use crate::{Error, Failure, Result, runtime};
 /// How many pages of a partition may wait until it is its turn.
 const PARTITION_PAGES: usize = 4;
 
-/// The options of [`EdFiClient::pages`], [`EdFiClient::record_batches`], [`EdFiClient::scan`] and
-/// [`EdFiClient::scan_all`].
-///
-/// ```
-/// use polars_edfi::{GetAllOptions, ScanOptions};
-///
-/// let first_ten = ScanOptions {
-///     read: GetAllOptions { limit: 100, ..GetAllOptions::default() },
-///     columns: Some(vec!["id".into()]),
-///     n_rows: Some(10),
-///     ..ScanOptions::default()
-/// };
-/// # let _ = first_ten;
-/// ```
-#[derive(Debug, Clone, Default)]
-pub struct ScanOptions {
-    /// What is read and how, as for [`EdFiClient::batch_get_all`]. The endpoint is named by the
-    /// scan itself, and `on_short` is no matter of a second reading: rows are handed on as they
-    /// come.
-    pub read: GetAllOptions,
-    /// The only columns that are decoded, in this order; `None` is all of them.
-    pub columns: Option<Vec<String>>,
-    /// The most rows that are read.
-    pub n_rows: Option<usize>,
-    /// What a district that fails means, in a scan of many.
-    pub on_error: OnError,
-}
-
 /// A resource of one ODS or of many, with columns that are known; nothing of it is kept.
 ///
 /// Made by [`EdFiClient::scan`] and [`EdFiClient::scan_all`]. Each call of [`pages`](Self::pages)
 /// reads anew.
 #[derive(Clone)]
-pub struct Scan(Arc<Inner>);
+pub struct Scan(pub(super) Arc<Inner>);
 
-struct Inner {
-    client: EdFiClient,
-    endpoint: String,
-    options: ScanOptions,
+pub(super) struct Inner {
+    pub(super) client: EdFiClient,
+    pub(super) endpoint: String,
+    pub(super) options: ScanOptions,
     /// The districts and the name of their key; `None` is the client's own ODS.
-    districts: Option<(DataFrame, String)>,
+    pub(super) districts: Option<(DataFrame, String)>,
     /// The columns of a page, before lists are exploded.
-    plan: Plan,
-    schema: Schema,
+    pub(super) plan: Plan,
+    pub(super) schema: Schema,
     /// Pages that were read to find the columns.
-    openings: Kept,
+    pub(super) openings: Kept,
     /// The districts that failed when they were asked for their columns, where they are rows.
-    failed: BTreeMap<usize, Failure>,
+    pub(super) failed: BTreeMap<usize, Failure>,
 }
 
 impl fmt::Debug for Scan {
@@ -263,34 +234,41 @@ impl Scan {
     /// The records, a frame for each page, in order: see [`EdFiClient::pages`].
     ///
     /// # Errors
-    /// A frame of districts that has become wrong for its client.
+    /// A frame of districts that has become wrong for its client; filters of columns that are not
+    /// there, or by values of another kind.
     pub fn pages(&self) -> Result<BoxStream<'static, Result<DataFrame>>> {
         let options = &self.0.options;
-        let control = options.read.batch.control.clone();
-        self.frames(options.columns.clone(), options.n_rows, control)
+        let view = View {
+            columns: options.columns.clone(),
+            n_rows: options.n_rows,
+            filters: options.filters.clone(),
+            districts: None,
+        };
+        self.frames(view, options.read.batch.control.clone())
     }
 
-    /// The same with other columns and another number of rows.
+    /// The same with other columns, rows and districts.
     pub(crate) fn frames(
         &self,
-        columns: Option<Vec<String>>,
-        n_rows: Option<usize>,
+        view: View,
         control: Control,
     ) -> Result<BoxStream<'static, Result<DataFrame>>> {
-        if let Some(columns) = &columns {
+        if let Some(columns) = &view.columns {
             self.check_columns(columns)?;
         }
-        let sources = self.sources(control)?;
-        let plan = self.plan_of(columns.as_deref())?;
-        let keys = sources.keys.clone();
+        let reading = self.reading(&view, self.sources(control)?)?;
+        let plan = self.plan_of(view.columns.as_deref())?;
+        let keys = reading.sources.keys.clone();
         let read = self.0.options.read.clone();
         let unknown = plan.unknown().map(str::to_owned);
-        let decoded = plan.clone();
+        let (decoded, chosen_rows) = (plan.clone(), reading.rows.clone());
         let about = about_columns(self.0.options.on_error, &[Outcome::read()]);
-        let failed = self.failed_row(keys.clone(), columns.clone());
+        let failed = self.failed_row(keys.clone(), view.columns.clone());
+        let columns = view.columns;
         let convert = move |placed: PlacedPage| {
             let records = placed.new_records();
-            let frame = new_rows(decoded.frame(&placed.page)?, &placed.repeated)?;
+            let dropped = chosen_rows.dropped(&placed)?;
+            let frame = new_rows(decoded.frame(&placed.page)?, &dropped)?;
             let with_unknown = match &unknown {
                 Some(unknown) => frame.height() - frame.column(unknown)?.null_count(),
                 None => 0,
@@ -306,7 +284,7 @@ impl Scan {
                 with_unknown,
             })
         };
-        Ok(self.open(sources, plan, n_rows, convert, failed))
+        self.open(reading, plan, view.n_rows, convert, failed)
     }
 
     /// The row of a district that failed, where there are such rows.
@@ -346,24 +324,29 @@ impl Scan {
                     .into(),
             ));
         }
-        let sources = self.sources(options.read.batch.control.clone())?;
+        let view = View {
+            filters: options.filters.clone(),
+            ..View::default()
+        };
+        let control = options.read.batch.control.clone();
+        let reading = self.reading(&view, self.sources(control)?)?;
         let plan = match &options.columns {
             Some(columns) => self.0.plan.select(&as_strs(columns))?,
             None => self.0.plan.clone(),
         };
-        let decoded = plan.clone();
+        let (decoded, chosen_rows) = (plan.clone(), reading.rows.clone());
         let convert = move |placed: PlacedPage| {
             let batch = decoded.record_batch(&placed.page)?;
             let unknown = decoded.unknown();
             let unknown = unknown.and_then(|name| batch.column_by_name(name));
             let with_unknown = unknown.map_or(0, |column| column.len() - column.null_count());
             Ok(ConvertedPage {
-                rows: new_pieces(&batch, &placed.repeated),
+                rows: new_pieces(&batch, &chosen_rows.dropped(&placed)?),
                 records: placed.new_records(),
                 with_unknown,
             })
         };
-        Ok(self.open(sources, plan, options.n_rows, convert, None))
+        self.open(reading, plan, options.n_rows, convert, None)
     }
 
     fn check_columns(&self, columns: &[String]) -> Result<()> {
@@ -386,12 +369,22 @@ impl Scan {
         Ok(())
     }
 
-    fn sources(&self, control: Control) -> Result<Sources> {
+    pub(super) fn sources(&self, control: Control) -> Result<Sources> {
         let mut options = self.0.options.clone();
         options.read.batch.control = control;
         let mut sources = Sources::new(&self.0.client, &options, self.0.districts.as_ref())?;
         sources.leave_out(&self.0.failed);
         Ok(sources)
+    }
+
+    /// The columns of two selections of this scan's.
+    fn with_columns(&self, plan: Plan, more: &Plan) -> Result<Plan> {
+        let names = plan.schema().iter_names().chain(more.schema().iter_names());
+        let names: Vec<&str> = names.map(PlSmallStr::as_str).collect();
+        match more.schema().is_empty() {
+            true => Ok(plan),
+            false => self.0.plan.select(&distinct(&names)),
+        }
     }
 
     /// What has to be decoded for these columns of the result.
@@ -431,12 +424,12 @@ impl Scan {
 
     fn open<T: Table>(
         &self,
-        sources: Sources,
+        Reading { sources, rows }: Reading,
         plan: Plan,
         n_rows: Option<usize>,
         convert: impl Fn(PlacedPage) -> Result<ConvertedPage<T>> + Send + Sync + 'static,
         failed_row: Option<FailedRow<T>>,
-    ) -> BoxStream<'static, Result<T>> {
+    ) -> Result<BoxStream<'static, Result<T>>> {
         let read = &self.0.options.read;
         let links = read.links;
         let convert = Arc::new(convert);
@@ -448,8 +441,12 @@ impl Scan {
         let window = window(read.batch.workers);
         let path = self.0.endpoint.clone();
         let mut source = Source::new(sources.context, path, read, window, convert);
-        source.need = n_rows.map(|rows| rows as u64);
-        source.decoders = Decoders::for_plan(links, plan);
+        source.decoders = Decoders::for_plan(links, self.with_columns(plan, &rows.plan)?);
+        match rows.filters.is_empty() {
+            true => source.need = n_rows.map(|rows| rows as u64),
+            false if self.0.options.pushdown => source.filters = rows.filters,
+            false => {}
+        }
         source.openings = self.0.openings.take().into();
         let options = StreamOptions {
             endpoint: self.0.endpoint.clone(),
@@ -461,7 +458,7 @@ impl Scan {
             failed: sources.failed,
             failed_row,
         };
-        stream::open(source, sources.districts, options)
+        Ok(stream::open(source, sources.districts, options))
     }
 }
 
@@ -476,31 +473,9 @@ pub(super) fn window(workers: usize) -> Window {
         pages: 1,
         partitions: 0,
         partition_pages: PARTITION_PAGES,
+        part_pages: PARTITION_PAGES,
         bounded: true,
     }
-}
-
-/// The rows of a page that no page before had.
-pub(super) fn new_rows(df: DataFrame, repeated: &Repeated) -> Result<DataFrame> {
-    let Repeated { leading, others } = repeated;
-    let df = match leading {
-        0 => df,
-        leading => df.slice(*leading as i64, df.height() - leading),
-    };
-    without_rows(df, others.iter().map(|row| row - leading))
-}
-
-/// The same of a record batch: the pieces between the records that came before.
-fn new_pieces(batch: &RecordBatch, repeated: &Repeated) -> Vec<RecordBatch> {
-    let mut pieces = Vec::with_capacity(1 + repeated.others.len());
-    let mut start = repeated.leading;
-    for end in repeated.others.iter().copied().chain([batch.num_rows()]) {
-        if start < end {
-            pieces.push(batch.slice(start, end - start));
-        }
-        start = end + 1;
-    }
-    pieces
 }
 
 /// What stands before the records: the key of their district, and what is told of its requests.
@@ -532,12 +507,4 @@ fn about_columns(on_error: OnError, outcomes: &[Outcome]) -> Vec<Column> {
 
 fn as_strs(names: &[String]) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
-}
-
-fn chosen(frame: &DataFrame, columns: &[String]) -> Result<DataFrame> {
-    let chosen = columns.iter().map(|name| frame.column(name).cloned());
-    Ok(DataFrame::new(
-        frame.height(),
-        chosen.collect::<PolarsResult<_>>()?,
-    )?)
 }

@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
 
+use super::filter::PreparedFilter;
 use super::keys::{RecordKeys, Repeated};
 use super::opening::Openings;
-use super::options::GetAllOptions;
-use super::pages::FetchedPage;
+use super::options::{GetAllOptions, OnShort};
 use super::prefetch::{Slots, Task};
+use super::reader::{FetchedPage, Versions};
 use crate::client::paging::Paging;
 use crate::client::permits::Permits;
 use crate::client::session::{Access, CallContext};
@@ -36,6 +37,8 @@ pub(super) struct PlacedPage {
     pub(super) arrival: u64,
     /// The district that it is of.
     pub(super) district: usize,
+    /// The numbers of a filter and of the one value of it that this part of the records has.
+    pub(super) only: Option<(usize, usize)>,
 }
 
 impl PlacedPage {
@@ -55,6 +58,8 @@ pub(super) struct Window {
     pub(super) partitions: usize,
     /// Pages ahead of each partition.
     pub(super) partition_pages: usize,
+    /// Pages ahead of each part that has a chain of its own.
+    pub(super) part_pages: usize,
     /// Whether the records that came before are remembered in bounded memory.
     pub(super) bounded: bool,
 }
@@ -73,6 +78,12 @@ pub(super) struct Source<T> {
     /// The path below the data URL.
     pub(super) path: String,
     pub(super) params: Vec<(String, String)>,
+    pub(super) versions: Versions,
+    /// Filters that the server may be asked for, and what stands between the names in their columns.
+    pub(super) filters: Vec<PreparedFilter>,
+    pub(super) separator: String,
+    /// Whether a part with fewer records than its server counts is an error.
+    pub(super) short_is_error: bool,
     pub(super) snapshot: bool,
     pub(super) limit: u64,
     pub(super) paging: Paging,
@@ -164,7 +175,11 @@ impl<T: Send + 'static> Source<T> {
         Self {
             context,
             path,
-            params: read.all_params(),
+            params: read.params.clone(),
+            versions: (read.min_change_version, read.max_change_version),
+            filters: Vec::new(),
+            separator: read.separator.clone(),
+            short_is_error: read.on_short == OnShort::Error,
             snapshot: read.snapshot,
             limit: read.limit as u64,
             paging: read.paging,

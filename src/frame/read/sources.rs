@@ -9,9 +9,8 @@ use polars::prelude::*;
 use super::assemble::documented_layout;
 use super::districts::visits;
 use super::opening::Openings;
-use super::options::{GetAllOptions, OnError, SchemaChoice};
+use super::options::{GetAllOptions, OnError, ScanOptions, SchemaChoice};
 use super::resource::Resource;
-use super::scan::ScanOptions;
 use super::source::{District, Source};
 use super::stream::contextualize;
 use crate::client::EdFiClient;
@@ -84,6 +83,23 @@ impl Sources {
             sources.labels.push(label);
         }
         Ok(sources)
+    }
+
+    /// Leaves out districts.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(usize) -> Result<bool>) -> Result<()> {
+        let mut kept = Vec::with_capacity(self.districts.len());
+        for district in self.districts.drain(..) {
+            if is_kept(district.number)? {
+                kept.push(district);
+            }
+        }
+        self.districts = kept;
+        for number in self.failed.keys().copied().collect::<Vec<_>>() {
+            if !is_kept(number)? {
+                self.failed.remove(&number);
+            }
+        }
+        Ok(())
     }
 
     /// The columns: those that are given, those of the ODSs' own documents together, or those of

@@ -101,6 +101,7 @@ impl Source<WholePages> {
             pages: workers.saturating_mul(2).saturating_add(SPARE_PAGES),
             partitions: workers.saturating_add(SPARE_PAGES),
             partition_pages: usize::MAX,
+            part_pages: workers.saturating_add(SPARE_PAGES),
             bounded: false,
         };
         Self::new(context, path, read, window, Box::new(Converted::Ready))

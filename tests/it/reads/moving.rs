@@ -461,3 +461,29 @@ async fn windows_that_overlap_lose_no_late_commit() {
     // Without an overlap they are lost: that is what it is for.
     assert!(lost > 0);
 }
+
+#[tokio::test]
+async fn windows_of_a_collection_that_moves_are_whole() {
+    let seeds = if std::env::var("SOAK").is_ok() {
+        300
+    } else {
+        8
+    };
+    let http = http();
+    for seed in 0..seeds {
+        let mut random = Rng::with_seed(seed);
+        let paging = Paging::Windows;
+        let case = Case {
+            way: [Way::GetAll(paging), Way::Scan(paging), Way::Window(paging)][random.usize(..3)],
+            release: ["7.1", "7.3"][random.usize(..2)],
+            students: [190, 260, 450][random.usize(..3)],
+            limit: 2,
+            workers: [1, 3, 8][random.usize(..3)],
+            speed: [0.0, 0.05, 0.2][random.usize(..3)],
+            faults: Faults::default(),
+            ..Case::new(seed)
+        };
+        let outcome = run(&case, &http).await;
+        assert!(outcome.is_ok(), "seed {seed}: {outcome:?}: {case:?}");
+    }
+}

@@ -1,0 +1,320 @@
+"""Filters that reach the server: what is sent, and the rows that come of it."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from datetime import date
+from typing import Any, Literal
+
+import polars as pl
+import pytest
+from conftest import Answer, Request, ScriptedOds
+from polars.testing import assert_frame_equal
+
+import polars_edfi as edfi
+
+MakeOds = Callable[..., ScriptedOds]
+Engine = Literal["in-memory", "streaming"]
+ENGINES: tuple[Engine, ...] = ("in-memory", "streaming")
+ENDPOINT = "ed-fi/studentAssessments"
+student = pl.col("studentReference.studentUniqueId")
+#: Parameters, where records have what they filter by, and the schema of it.
+FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "studentUniqueId": ("studentReference.studentUniqueId", {"type": "string"}),
+    "schoolYear": ("schoolYear", {"type": "integer", "format": "int32"}),
+    "administrationDate": ("administrationDate", {"type": "string", "format": "date"}),
+    "isFinal": ("isFinal", {"type": "boolean"}),
+    "platformTypeDescriptor": ("platformTypeDescriptor", {"type": "string"}),
+}
+
+
+def document() -> dict[str, Any]:
+    reference = {"studentUniqueId": {"type": "string"}}
+    properties: dict[str, Any] = {
+        "id": {"type": "string"},
+        "studentReference": {"$ref": "#/components/schemas/studentReference"},
+        "score": {"type": "integer", "format": "int32"},
+    }
+    properties |= {path: schema for path, schema in FIELDS.values() if "." not in path}
+    items = {"type": "array", "items": {"$ref": "#/components/schemas/x"}}
+    get = {
+        "parameters": [{"name": name, "in": "query"} for name in [*FIELDS, "offset", "limit"]],
+        "responses": {"200": {"content": {"application/json": {"schema": items}}}},
+    }
+    return {
+        "openapi": "3.0.1",
+        "paths": {f"/{ENDPOINT}": {"get": get}},
+        "components": {
+            "schemas": {
+                "x": {"type": "object", "properties": properties},
+                "studentReference": {"type": "object", "properties": reference},
+            }
+        },
+    }
+
+
+class Filtering:
+    """Serves a document and pages of the records that parameters choose."""
+
+    def __init__(self, ods: ScriptedOds, *, knows: set[str] | None = None) -> None:
+        self.ods = ods
+        self.knows = set(FIELDS) if knows is None else knows
+        self.refused: Callable[[str], bool] = lambda _: False
+        ods.script, ods.serves_metadata = self.answer, True
+
+    def answer(self, request: Request) -> Answer | None:
+        if request.path == "/":
+            return Answer(200, {"urls": {"openApiMetadata": f"{self.ods.url}/metadata/"}})
+        if request.path == "/metadata/":
+            return Answer(200, [{"name": "Resources", "endpointUri": f"{self.ods.url}/metadata/r"}])
+        if request.path == "/metadata/r":
+            return Answer(200, document())
+        if "offset" not in request.query or request.token not in self.ods.tokens:
+            return None
+        records = self.ods.records
+        for name, text in request.query.items():
+            if name not in self.knows:
+                continue
+            if self.refused(text):
+                return Answer(400, {"detail": "Not a value."})
+            records = [
+                one for one in records if shown(one, FIELDS[name][0]).lower() == text.lower()
+            ]
+        offset, limit = int(request.query["offset"]), int(request.query["limit"])
+        headers = {"Total-Count": str(len(records))} if "totalCount" in request.query else {}
+        return Answer(200, records[offset : offset + limit], headers)
+
+    def sent(self) -> list[dict[str, str]]:
+        """The parameters of each page that are no paging's."""
+        own = {"offset", "limit", "totalCount"}
+        pages = self.ods.paths("/data")
+        return [{k: v for k, v in one.query.items() if k not in own} for one in pages]
+
+
+def shown(record: dict[str, Any], path: str) -> str:
+    value: Any = record
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def records(count: int, seed: int = 1) -> list[dict[str, Any]]:
+    rng = random.Random(seed)
+    made = []
+    for n in range(count):
+        one: dict[str, Any] = {
+            "id": f"{n:032x}",
+            "studentReference": {"studentUniqueId": f"s{n % 40}"},
+            "schoolYear": 2020 + n % 5,
+            "administrationDate": f"2024-05-{1 + n % 28:02}",
+            "isFinal": n % 3 == 0,
+            "platformTypeDescriptor": f"uri://ed-fi.org/P#{'aAb'[n % 3]} & +1",
+            "score": rng.randrange(100),
+        }
+        for name in list(one)[1:]:
+            if rng.random() < 0.1:
+                del one[name]
+        made.append(one)
+    return made
+
+
+def client_of(ods: ScriptedOds) -> edfi.EdFiClient:
+    return edfi.EdFiClient(
+        base_url=ods.url, bearer_token="token", api_version="v3", max_retries=0, timeout=10
+    )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("schema", ["auto", "given", "infer"])
+def test_a_filter_by_key_is_one_small_request(
+    make_ods: MakeOds, engine: Engine, schema: str
+) -> None:
+    ods = make_ods(records(4000))
+    server = Filtering(ods)
+    given: Any = {"studentReference.studentUniqueId": pl.String, "score": pl.Int32}
+    lf = edfi.scan(
+        ENDPOINT, client=client_of(ods), schema=given if schema == "given" else schema, limit=10
+    )
+    out = lf.filter(student == "s7").collect(engine=engine)
+    expected = [
+        one["score"]
+        for one in ods.records
+        if shown(one, FIELDS["studentUniqueId"][0]) == "s7" and "score" in one
+    ]
+    assert out["score"].drop_nulls().to_list() == expected
+    assert server.sent()[-1] == {"studentUniqueId": "s7"}
+    assert len(server.sent()) < 20
+
+
+def test_a_key_costs_three_requests(make_ods: MakeOds) -> None:
+    ods = make_ods(records(400))
+    Filtering(ods)
+    lf = edfi.scan(ENDPOINT, client=client_of(ods))
+    assert lf.filter(student == "s7").collect().height > 5
+    assert [request.path for request in ods.requests] == [
+        "/metadata/",
+        "/metadata/r",
+        f"/data/v3/{ENDPOINT}",
+    ]
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_is_in_is_one_request_for_each_value(make_ods: MakeOds, workers: int) -> None:
+    ods = make_ods(records(4000))
+    server = Filtering(ods)
+    lf = edfi.scan(ENDPOINT, client=client_of(ods), limit=100, workers=workers)
+    wanted = [f"s{n}" for n in (3, 1, 20, 3, 35)]
+    everything = lf.collect()
+    ods.requests.clear()
+    out = lf.filter(student.is_in(wanted), pl.col("score") > 20).collect()
+    expected = everything.filter(student.is_in(wanted), pl.col("score") > 20)
+    assert_frame_equal(out, expected, check_row_order=False)
+    sent = [one["studentUniqueId"] for one in server.sent() if one]
+    assert sorted(sent) == ["s1", "s20", "s3", "s35"]
+    # And the first page, which tells how many there are.
+    assert len(server.sent()) == 5
+    # More values than pages: the pages.
+    ods.requests.clear()
+    lf = edfi.scan(ENDPOINT, client=client_of(ods), limit=500, workers=workers)
+    many = [f"s{n}" for n in range(30)]
+    assert_frame_equal(
+        lf.filter(student.is_in(many)).collect(), everything.filter(student.is_in(many))
+    )
+    assert server.sent() == [{}] * 9
+
+
+@pytest.mark.parametrize("knows", [set(), {"schoolYear"}])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_server_that_ignores_parameters_changes_nothing(
+    make_ods: MakeOds, knows: set[str], named: bool
+) -> None:
+    ods = make_ods([one if named else one | {"id": None} for one in records(900)])
+    server = Filtering(ods, knows=knows)
+    lf = edfi.scan(ENDPOINT, client=client_of(ods), limit=20, workers=3)
+    everything = lf.collect()
+    for predicate in (student == "s7", student.is_in(["s7", "s9"]), pl.col("schoolYear") == 2021):
+        assert_frame_equal(lf.filter(predicate).collect(), everything.filter(predicate))
+    assert {"studentUniqueId": "s7"} in server.sent()
+
+
+def test_a_refused_value_is_read_without(make_ods: MakeOds) -> None:
+    ods = make_ods(records(900))
+    server = Filtering(ods)
+    lf = edfi.scan(ENDPOINT, client=client_of(ods), limit=20, workers=3)
+    everything = lf.collect()
+    for refused, predicate in [
+        ("s7", student == "s7"),
+        ("s7", student.is_in(["s7", "s9"])),
+        ("s9", student.is_in(["s7", "s9"])),
+    ]:
+        server.refused = refused.__eq__
+        out = lf.filter(predicate).collect()
+        assert_frame_equal(out, everything.filter(predicate), check_row_order=False)
+
+
+def test_what_is_not_sent(make_ods: MakeOds) -> None:
+    ods = make_ods(records(60))
+    server = Filtering(ods)
+    client = client_of(ods)
+    lf = edfi.scan(ENDPOINT, client=client)
+    everything = lf.collect()
+    ods.requests.clear()
+    for query in (
+        lambda lf: lf.head(30).filter(student == "s7"),
+        lambda lf: lf.slice(2, 30).filter(student == "s7"),
+        lambda lf: lf.with_row_index().filter(student == "s7"),
+        lambda lf: lf.filter((student == "s7") | (pl.col("score") == 1)),
+        lambda lf: lf.filter(student != "s7"),
+        lambda lf: lf.filter(student.str.to_uppercase() == "S7"),
+        lambda lf: lf.filter(student.eq_missing("s7")),
+        lambda lf: lf.filter(pl.col("score") == 5),
+        lambda lf: lf.filter(student == ""),
+        lambda lf: lf.filter(student == " s7"),
+        lambda lf: lf.filter(student.is_in([None, "s7"], nulls_equal=True)),
+        lambda lf: lf.with_columns(student.str.to_uppercase()).filter(student == "S7"),
+    ):
+        assert_frame_equal(query(lf).collect(), query(everything.lazy()).collect())  # type: ignore[no-untyped-call]
+        assert not any(server.sent())
+    off = edfi.scan(ENDPOINT, client=client, pushdown=False)
+    assert_frame_equal(off.filter(student == "s7").collect(), everything.filter(student == "s7"))
+    own = edfi.scan(ENDPOINT, client=client, params={"studentUniqueId": "s8"})
+    assert own.filter(student == "s7").collect().height == 0
+    assert server.sent()[-1] == {"studentUniqueId": "s8"}
+
+
+def test_explain_shows_what_is_sent(make_ods: MakeOds) -> None:
+    ods = make_ods(records(6))
+    Filtering(ods)
+    text = edfi.scan(ENDPOINT, client=client_of(ods)).filter(student == "s7").explain()
+    assert 'SELECTION: col("studentReference.studentUniqueId") == "s7"' in text
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_filter_on_the_key_leaves_districts_out(make_ods: MakeOds, engine: Engine) -> None:
+    servers = {name: make_ods(records(20, seed)) for seed, name in enumerate("abc")}
+    for ods in servers.values():
+        Filtering(ods)
+    df = pl.DataFrame({"k": list(servers), "targetUrl": [ods.url for ods in servers.values()]})
+    df = df.with_columns(pl.lit("token").alias("EdFi Token"))
+    client = edfi.EdFiClient(api_version="v3", max_retries=0)
+    lf = edfi.scan_all(df, ENDPOINT, key_col="k", client=client)
+    everything = lf.collect()
+    key = pl.col("k")
+    for predicate, visited in [
+        (key == "b", "b"),
+        (key.is_in(["c", "a", "z"]), "ac"),
+        ((key != "b") & (student == "s3"), "ac"),
+        (key.str.contains("[bc]"), "bc"),
+        ((key == "a") & (key == "b"), ""),
+        ((key == "a") | (student == "s3"), "abc"),
+    ]:
+        for ods in servers.values():
+            ods.requests.clear()
+        out = lf.filter(predicate).collect(engine=engine)
+        assert_frame_equal(out, everything.filter(predicate))
+        assert "".join(name for name, ods in servers.items() if ods.paths()) == visited
+
+
+CONJUNCTS: list[Callable[[random.Random], pl.Expr]] = [
+    lambda r: student == f"s{r.randrange(45)}",
+    lambda r: student.is_in([f"s{r.randrange(45)}" for _ in range(r.randrange(1, 6))]),
+    lambda r: pl.col("schoolYear") == 2018 + r.randrange(9),
+    lambda r: pl.col("schoolYear").is_in([2018 + r.randrange(9), None]),
+    lambda r: pl.col("administrationDate") == date(2024, 5, 1 + r.randrange(28)),
+    lambda _: pl.col("isFinal"),
+    lambda _: ~pl.col("isFinal"),
+    lambda r: pl.col("platformTypeDescriptor") == f"uri://ed-fi.org/P#{r.choice('aAbc')} & +1",
+    lambda r: pl.col("score") > r.randrange(100),
+    lambda r: (pl.col("score") == r.randrange(100)) | (student == "s1"),
+    lambda _: student.is_not_null(),
+]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("seed", range(6))
+def test_random_filters_give_the_rows_of_the_collected_frame(
+    make_ods: MakeOds, engine: Engine, seed: int
+) -> None:
+    rng = random.Random(seed)
+    ods = make_ods(records(rng.choice([0, 7, 300, 900]), seed))
+    known = set(rng.sample(sorted(FIELDS), rng.randrange(len(FIELDS) + 1)))
+    server = Filtering(ods, knows=known)
+    lf = edfi.scan(
+        ENDPOINT, client=client_of(ods), limit=rng.choice([7, 50]), workers=rng.choice([1, 4])
+    )
+    everything = lf.collect()
+    for _ in range(12):
+        conjuncts = [make(rng) for make in rng.sample(CONJUNCTS, rng.randrange(1, 4))]
+
+        def query(lf: pl.LazyFrame, conjuncts: list[pl.Expr] = conjuncts) -> pl.LazyFrame:
+            for conjunct in conjuncts:
+                lf = lf.filter(conjunct)
+            return lf.select("id", "score")
+
+        expected = query(everything.lazy()).collect()
+        got = query(lf).collect(engine=engine)
+        assert_frame_equal(got.sort("id"), expected.sort("id"))
+    if everything.height > 100:
+        assert any(server.sent())
