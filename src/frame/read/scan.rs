@@ -442,6 +442,7 @@ impl Scan {
         let path = self.0.endpoint.clone();
         let mut source = Source::new(sources.context, path, read, window, convert);
         source.decoders = Decoders::for_plan(links, self.with_columns(plan, &rows.plan)?);
+        let tells_empty = !rows.filters.is_empty();
         match rows.filters.is_empty() {
             true => source.need = n_rows.map(|rows| rows as u64),
             false if self.0.options.pushdown => source.filters = rows.filters,
@@ -454,6 +455,7 @@ impl Scan {
             ahead: read.batch.workers,
             n_rows,
             short_is_error: read.on_short == OnShort::Error,
+            tells_empty,
             tells_unknown: !matches!(read.schema, SchemaChoice::Given(_)),
             failed: sources.failed,
             failed_row,

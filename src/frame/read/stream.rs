@@ -63,6 +63,8 @@ pub(super) struct StreamOptions<T> {
     pub(super) ahead: usize,
     pub(super) n_rows: Option<usize>,
     pub(super) short_is_error: bool,
+    /// Whether pages without any row are handed on: a consumer stops only between pages.
+    pub(super) tells_empty: bool,
     /// Whether to tell of records with something in `_unknown`: not where someone chose the columns.
     pub(super) tells_unknown: bool,
     /// The districts that are not read, by number.
@@ -275,7 +277,7 @@ impl<T: Table> Consumer<T> {
                 }
                 *left -= rows.height();
             }
-            if rows.height() > 0 {
+            if rows.height() > 0 || self.options.tells_empty {
                 self.ready.push_back(rows);
             }
         }
