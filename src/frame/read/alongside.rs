@@ -101,6 +101,7 @@ fn open(
         ahead: workers,
         n_rows: None,
         short_is_error: read.on_short == OnShort::Error,
+        tells_empty: false,
         tells_unknown: false,
         failed: BTreeMap::new(),
         failed_row: None,
