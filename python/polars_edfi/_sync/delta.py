@@ -59,9 +59,19 @@ class Table:
     options: dict[str, str] | None
     lock: threading.Lock = field(default_factory=threading.Lock)
     _states: dict[str | None, State] | None = None
+    _open: DeltaTable | None = None
 
     def read(self) -> DeltaTable | None:
-        """Open it as it is now; none where there is none."""
+        """Open it, once for all that is done between two commits; none where there is none."""
+        if self._open is None:
+            self._open = self._read()
+        return self._open
+
+    def changed(self) -> None:
+        """Open it anew the next time."""
+        self._open = None
+
+    def _read(self) -> DeltaTable | None:
         from deltalake import DeltaTable
 
         if DeltaTable.is_deltatable(self.where, self.options):
@@ -173,6 +183,7 @@ class Partition:
                     given["predicate"] = self._predicate(self._key_col)
             try:
                 write_deltalake(self._table.where, _batches(new), **given)
+                self._table.changed()
             except DeltaError as error:
                 msg = f"{self.where}: {error}"
                 raise CopyError(msg) from None

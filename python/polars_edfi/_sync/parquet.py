@@ -102,15 +102,11 @@ class ParquetFile:
         return pl.scan_parquet(self.where, storage_options=self._options, glob=False)
 
     def new_file(self, spools: Path) -> Path:
-        """Give the path of a file that can take the place of this one."""
-        path = Path(self.where)
-        if self._remote:
-            return spools / f"{abs(hash(self.where))}-{os.getpid()}{NEW}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # What a killed run has left goes with the first that is written here again.
-        for left in path.parent.glob(f".{_escaped(path.name)}.*{NEW}"):
-            left.unlink(missing_ok=True)
-        return path.parent / f".{path.name}.{os.getpid()}{NEW}"
+        """Give the path of a file that can take the place of this one.
+
+        It stands aside: whoever reads the folder of a resource finds nothing but copies there.
+        """
+        return spools / f"{hashlib.sha256(self.where.encode()).hexdigest()[:24]}{NEW}"
 
     def replace(self, new: Path, state: State) -> None:  # noqa: ARG002 - it stands in the file
         """Put a new file in the place of the copy, at once and with its state."""
@@ -124,6 +120,7 @@ class ParquetFile:
             )
             return
         path = Path(self.where)
+        path.parent.mkdir(parents=True, exist_ok=True)
         new.replace(path)
         if hasattr(os, "O_DIRECTORY"):
             folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -131,10 +128,6 @@ class ParquetFile:
                 os.fsync(folder)
             finally:
                 os.close(folder)
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 def _is_missing(error: Exception) -> bool:

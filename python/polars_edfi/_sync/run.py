@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from polars_edfi._errors import EdFiError
 from polars_edfi._progress import Bar
 from polars_edfi._sync.asker import Asker
 from polars_edfi._sync.people import PEOPLE, People
+from polars_edfi._sync.places import is_remote
 from polars_edfi._sync.report import Row, failed
 from polars_edfi._sync.resource import Resource
 from polars_edfi._sync.state import State, check_owner
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
     from polars_edfi._sync.resource import Copy
     from polars_edfi._sync.sources import Ods
+
+
+ASIDE = ".polars-edfi"
+"""The folder of files that are being written."""
 
 
 @dataclass
@@ -354,7 +360,20 @@ def _text(error: Exception) -> str:
     return text.split("\n\nResolved plan")[0]
 
 
-def run(plan: Plan) -> list[Row]:
-    """Run a plan."""
-    with tempfile.TemporaryDirectory(prefix="polars-edfi-") as spools:
-        return Run(plan, Path(spools)).go()
+def run(plan: Plan, into: str) -> list[Row]:
+    """Run a plan, with room for new files where a rename brings them into their places."""
+    if is_remote(into):
+        with tempfile.TemporaryDirectory(prefix="polars-edfi-") as folder:
+            return Run(plan, Path(folder)).go()
+    spools = Path(into, ASIDE)
+    # What a killed run has left goes first.
+    shutil.rmtree(spools, ignore_errors=True)
+    try:
+        spools.mkdir()
+    except OSError as error:
+        msg = f"into: {error.strerror or error}: {str(spools)!r}"
+        raise EdFiError(msg) from None
+    try:
+        return Run(plan, spools).go()
+    finally:
+        shutil.rmtree(spools, ignore_errors=True)

@@ -151,7 +151,7 @@ def sync(
             overlap=OVERLAP if overlap is None else overlap,
             options=settings,
         )
-        return report.frame(run(plan), keys)
+        return report.frame(run(plan, place), keys)
 
 
 def _endpoints(endpoints: str | Sequence[str]) -> list[str]:
