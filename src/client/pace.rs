@@ -42,7 +42,7 @@ struct Paced {
 }
 
 /// The pace of one origin.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Pace {
     limiter: Arc<Limiter>,
     state: Mutex<State>,
@@ -130,15 +130,6 @@ impl Paces {
 impl Paced {
     fn paces(&self) -> MutexGuard<'_, HashMap<String, Arc<Pace>>> {
         self.paces.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            limiter: Arc::default(),
-            state: Mutex::default(),
-        }
     }
 }
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 from conftest import Answer, Request, ScriptedOds, district
 
+import polars_edfi as edfi
+
 if TYPE_CHECKING:
-    import polars_edfi as edfi
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
@@ -74,3 +79,21 @@ def test_a_fork_has_connections_and_threads_of_its_own(ods: ScriptedOds) -> None
     ports = [{request.port for request in ods.requests[n : n + 64]} for n in range(0, 192, 64)]
     assert not ports[0] & ports[1], "the child opens connections of its own"
     assert ports[2] & ports[0], "the parent keeps those that it has"
+
+
+def test_many_threads_leave_few_connections(make_ods: Callable[..., ScriptedOds]) -> None:
+    """32 threads have 256 requests in flight; 64 connections are kept."""
+    ods = make_ods()
+    runner = edfi.StudentAssessment(base_url=ods.url, api_version="v3", bearer_token="token")
+    ids = pl.DataFrame({"id": [str(n) for n in range(16)]})
+    arrived = threading.Barrier(32)
+
+    def call(_: int) -> None:
+        arrived.wait(30)
+        runner.batch_get_by_id(ids, id_col="id", workers=8)
+
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(call, range(32)))
+    ports = {request.port for request in ods.requests}
+    for _ in range(len(ports) - 64):
+        assert ods.closed.acquire(timeout=20)

@@ -20,7 +20,7 @@ use crate::client::urls;
 use crate::per_process::PerProcess;
 use crate::{Result, runtime};
 
-/// How many connections a worker keeps idle, where they are to more than one origin.
+/// How many connections a worker keeps idle, to one origin and to all of them.
 const MOST_IDLE: usize = 64;
 
 /// How connections are made, and those that are there.
@@ -98,7 +98,9 @@ impl Pool {
             (true, Some(config)) => config.clone(),
             (true, None) => known.insert(tls::trusting(&self.roots)?).clone(),
         };
-        let keeping = self.client(tls.clone(), loopback, |builder| builder)?;
+        // Many threads may have been in calls at once; those that are left need fewer.
+        let few = |builder: ClientBuilder| builder.pool_max_idle_per_host(MOST_IDLE);
+        let keeping = self.client(tls.clone(), loopback, few)?;
         let once = |builder: ClientBuilder| builder.pool_max_idle_per_host(0);
         Ok(Host::new(keeping, self.client(tls, loopback, once)?))
     }
