@@ -1,6 +1,6 @@
 //! Lazy scans: their columns, and their pages one after another.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -127,6 +127,7 @@ impl Scan {
         let pages = Pages {
             stream: Mutex::new(Some((stream, at_work))),
             control,
+            taker: Mutex::default(),
             bar: Mutex::default(),
         };
         let pages = Bound::new(py, pages)?;
@@ -181,6 +182,9 @@ impl Scan {
 pub(crate) struct Pages {
     stream: Mutex<Option<(BoxStream<'static, Result<DataFrame>>, AtWork)>>,
     control: Control,
+    /// Takes interrupts where a thread of Polars reads, from the first page to the last: one that comes
+    /// between two pages must not reach Python as well, which would raise once more.
+    taker: Mutex<Option<Taker>>,
     bar: Mutex<Option<Bar>>,
 }
 
@@ -194,7 +198,9 @@ impl Pages {
     /// Polars, too, which Python does not tell of it.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyDataFrame>> {
         let threads = Threads::get().map_err(|error| raise(py, error))?;
-        let taker = (!is_main_thread(py)?).then(Taker::new);
+        if !is_main_thread(py)? {
+            self.taker().get_or_insert_with(Taker::new);
+        }
         let next = || {
             let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
             let Some((pages, _)) = stream.as_mut() else {
@@ -204,7 +210,8 @@ impl Pages {
             threads.block_on(page).ok()
         };
         loop {
-            if taker.as_ref().is_some_and(Taker::take) {
+            let is_interrupted = self.taker().as_ref().is_some_and(Taker::take);
+            if is_interrupted {
                 self.stop();
                 return Err(raise(py, Error::Interrupted));
             }
@@ -252,8 +259,13 @@ impl Pages {
 }
 
 impl Pages {
+    fn taker(&self) -> MutexGuard<'_, Option<Taker>> {
+        self.taker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn stop(&self) {
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         drop(stream.take());
+        drop(self.taker().take());
     }
 }
