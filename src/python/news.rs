@@ -194,9 +194,8 @@ impl Watch {
                 self.close();
                 return Err(error);
             }
-            match event {
-                Some(event) => return Ok(event.map(Event::from)),
-                None => {}
+            if let Some(event) = event {
+                return Ok(event.map(Event::from));
             }
         }
     }
@@ -216,7 +215,10 @@ pub(crate) fn check_sync(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> P
     crate::frame::news::check(&read_options).map_err(|error| raise(py, error))
 }
 
-/// A client for each district of a frame: (row, client, message).
+/// (row, client, message)
+type DistrictClient = (usize, Option<Client>, Option<String>);
+
+/// A client for each district of a frame.
 #[pyfunction]
 #[pyo3(signature = (client, df, **given))]
 pub(crate) fn district_clients(
@@ -224,7 +226,7 @@ pub(crate) fn district_clients(
     client: &Client,
     df: Frame,
     given: Option<&Bound<'_, PyDict>>,
-) -> PyResult<Vec<(usize, Option<Client>, Option<String>)>> {
+) -> PyResult<Vec<DistrictClient>> {
     let (key_col, batch) = read(py, given, |a| {
         Ok((a.required::<String>("key_col")?, options::rows_of(a)?))
     })?;

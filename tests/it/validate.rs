@@ -325,7 +325,7 @@ fn mutate(body: &mut Value, random: &mut fastrand::Rng) {
             Value::String(_) => put(parent, "".into()),
             _ => put(parent, json!([])),
         },
-        _ => drop(body["id"] = "0123456789abcdef0123456789abcdef".into()),
+        _ => body["id"] = "0123456789abcdef0123456789abcdef".into(),
     }
 }
 

@@ -436,7 +436,9 @@ impl Scan {
         let convert: Convert<PageRows<T>> = Box::new(move |placed| {
             let convert = convert.clone();
             let work = runtime::compute(move || convert(placed));
-            Converted::Pending(Task::spawn(async move { Ok(work.await.flatten()) }))
+            Converted::Pending(Task::spawn(
+                async move { Ok(work.await.and_then(|page| page)) },
+            ))
         });
         let window = window(read.batch.workers);
         let path = self.0.endpoint.clone();
