@@ -194,7 +194,7 @@ class Stream:
             msg = "a copy is made of all columns and rows"
             raise NotImplementedError(msg)
         asker = self._asker
-        pages = self._scan.pages(None, None)
+        pages = self._scan.pages(None, None, [], None)
         asker._sent.append(pages)  # noqa: SLF001
         try:
             for page in pages:
