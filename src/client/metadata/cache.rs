@@ -14,6 +14,12 @@ static CATALOGS: PerProcess<Mutex<HashMap<BaseUrl, Arc<Slot>>>> = PerProcess::ne
 /// Every document that is in use: districts of the same release have the same one.
 static DOCUMENTS: PerProcess<Mutex<Vec<Weak<Document>>>> = PerProcess::new();
 
+/// The documents by the bytes that they were read from; whoever brings the same waits for the one
+/// who reads them.
+static READ: PerProcess<Mutex<HashMap<Digest, Arc<Mutex<Weak<Document>>>>>> = PerProcess::new();
+
+type Digest = [u8; 32];
+
 /// The catalog of one ODS; whoever comes while something is fetched waits for it.
 pub(super) type Slot = tokio::sync::Mutex<Option<Catalog>>;
 
@@ -63,6 +69,29 @@ pub(super) fn at_hand(base: &BaseUrl) -> Vec<Arc<Document>> {
     cached.map(|cached| cached.document.clone()).collect()
 }
 
+/// Reads a document, once for all ODSs that send the same bytes.
+pub(super) fn read(body: &[u8]) -> Result<Arc<Document>, String> {
+    let mut digest = Digest::default();
+    digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, body).as_ref());
+    let slot = {
+        let slots = READ.get().lock();
+        let mut slots = slots.unwrap_or_else(PoisonError::into_inner);
+        // One that is being read has nothing in it yet, and is locked.
+        slots.retain(|_, slot| match slot.try_lock() {
+            Ok(document) => document.strong_count() > 0,
+            Err(_) => true,
+        });
+        slots.entry(digest).or_default().clone()
+    };
+    let mut known = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(document) = known.upgrade() {
+        return Ok(document);
+    }
+    let document = shared(Document::parse(body)?);
+    *known = Arc::downgrade(&document);
+    Ok(document)
+}
+
 /// The document that the process has already, if it is the same.
 pub(super) fn shared(document: Document) -> Arc<Document> {
     let documents = DOCUMENTS.get().lock();
@@ -96,5 +125,36 @@ impl Catalog {
         let mut ordered: Vec<&mut Section> = self.sections.iter_mut().collect();
         ordered.sort_by_key(|section| section.topic.rank(endpoint));
         ordered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Barrier};
+
+    use super::read;
+
+    const BODY: &str = r#"{"paths": {"/ed-fi/reads": {"get": {"parameters": []}}}}"#;
+
+    #[test]
+    fn the_same_bytes_are_read_once() {
+        let barrier = Barrier::new(4);
+        let readers = || {
+            barrier.wait();
+            read(BODY.as_bytes()).expect("a document")
+        };
+        let documents: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(readers)).collect();
+            let ends = threads.into_iter().map(|thread| thread.join());
+            ends.map(|document| document.expect("no panic")).collect()
+        });
+        let first = &documents[0];
+        assert!(documents.iter().all(|other| Arc::ptr_eq(first, other)));
+        // Other bytes of the same document are the same document, too.
+        let other = read(format!("{BODY} ").as_bytes()).expect("a document");
+        assert!(Arc::ptr_eq(first, &other));
+        for wrong in ["", "{}", "[", "1"] {
+            assert!(read(wrong.as_bytes()).is_err(), "{wrong}");
+        }
     }
 }

@@ -262,7 +262,7 @@ impl<'a> Metadata<'a> {
 
     async fn read_document(&self, url: &Url, mut response: Response) -> Result<Cached, Failure> {
         let body = std::mem::take(&mut response.body);
-        let document = runtime::compute(move || Document::parse(&body).map(cache::shared))
+        let document = runtime::compute(move || cache::read(&body))
             .await
             .map_err(|error| Failure::new(error.to_string()))?;
         Ok(Cached {
