@@ -17,7 +17,7 @@ from polars_edfi._expressions import (
     get_by_id,
     post_payload,
 )
-from polars_edfi._frames import flatten, summary, unflatten
+from polars_edfi._frames import flatten, summary, tables, unflatten
 from polars_edfi._journal import read_journal
 from polars_edfi._native import __version__
 from polars_edfi._sandbox import Sandbox
@@ -48,5 +48,6 @@ __all__ = [
     "scan_all",
     "summary",
     "sync",
+    "tables",
     "unflatten",
 ]

@@ -1,7 +1,7 @@
 """Functions of frames alone."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import polars as pl
 
@@ -15,6 +15,7 @@ def flatten(
     columns: str | Sequence[str] | None = None,
     separator: str = ".",
     explode: str | Sequence[str] | None = None,
+    lists: Literal["list", "json"] = "list",
 ) -> Frame:
     """Turn Struct columns into one column per leaf.
 
@@ -31,6 +32,8 @@ def flatten(
         List columns that become one row per element, one after another; their Struct fields then
         become columns too. A row with an empty or a null list keeps one row. A name may be a
         column that an earlier one brought forth.
+    lists
+        What the other lists become: ``"list"``, or ``"json"``, Strings of compact JSON.
 
     Returns
     -------
@@ -56,7 +59,9 @@ def flatten(
     """
 
     def flat(df: pl.DataFrame) -> pl.DataFrame:
-        return _native.flatten(df, columns=columns, separator=separator, explode=explode)
+        return _native.flatten(
+            df, columns=columns, separator=separator, explode=explode, lists=lists
+        )
 
     return _applied(flat, df)
 
@@ -166,3 +171,43 @@ def _applied(function: Callable[[pl.DataFrame], pl.DataFrame], df: Frame) -> Fra
             )
         )
     return function(df)
+
+
+def tables(df: pl.DataFrame, *, key: str | Sequence[str] | None = None) -> dict[str, pl.DataFrame]:
+    """Take a frame apart, for databases and files that know no lists.
+
+    Parameters
+    ----------
+    df
+        Records, as reads and :func:`flatten` give them; Structs are flattened.
+    key
+        The columns that tell the rows apart: by default ``id``, and what stands before it but
+        ``status``, ``message``, ``http_status`` and ``correlation_id``.
+
+    Returns
+    -------
+    dict
+        ``""`` is the frame without its lists. Then there is a frame for each list, named by its
+        path (``"scoreResults"``, ``"studentObjectiveAssessments.scoreResults"``): the key columns,
+        ``_index`` (UInt32: the place in the list; ``_index_2`` for a list in a list, and so on),
+        and the elements: their fields, flattened, or ``value``. A field whose name is taken gets
+        ``_record`` appended. A row with an empty list, or none, has no row there. Joined by key and
+        index they are the frame again.
+
+    Raises
+    ------
+    polars.exceptions.ColumnNotFoundError, polars.exceptions.SchemaError
+        A key column is not there, or is a list.
+    EdFiError
+        No key is given and there is no ``id``, or two rows with lists have the same key.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> import polars_edfi as edfi
+    >>> df = pl.DataFrame({"id": ["a", "b"], "scores": [[{"result": 18}, {"result": 21}], []]})
+    >>> found = edfi.tables(df)
+    >>> found[""].columns, found["scores"].rows()
+    (['id'], [('a', 0, 18), ('a', 1, 21)])
+    """
+    return dict(_native.tables(df, key))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Unpack, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Unpack, cast
 
 import polars as pl
 
@@ -69,6 +69,7 @@ class DataFrameNamespace:
         columns: str | Sequence[str] | None = None,
         separator: str = ".",
         explode: str | Sequence[str] | None = None,
+        lists: Literal["list", "json"] = "list",
     ) -> pl.DataFrame:
         """See :func:`polars_edfi.flatten`.
 
@@ -79,7 +80,7 @@ class DataFrameNamespace:
         >>> pl.DataFrame({"ref": [{"id": 1}]}).edfi.flatten().columns
         ['ref.id']
         """
-        return flatten(self._df, columns, separator, explode)
+        return flatten(self._df, columns, separator, explode, lists)
 
     def unflatten(
         self,
@@ -111,6 +112,7 @@ class LazyFrameNamespace:
         columns: str | Sequence[str] | None = None,
         separator: str = ".",
         explode: str | Sequence[str] | None = None,
+        lists: Literal["list", "json"] = "list",
     ) -> pl.LazyFrame:
         """See :func:`polars_edfi.flatten`.
 
@@ -121,7 +123,7 @@ class LazyFrameNamespace:
         >>> pl.LazyFrame({"ref": [{"id": 1}]}).edfi.flatten().collect().columns
         ['ref.id']
         """
-        return flatten(self._lf, columns, separator, explode)
+        return flatten(self._lf, columns, separator, explode, lists)
 
     def unflatten(
         self,

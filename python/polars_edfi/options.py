@@ -248,6 +248,14 @@ class ExplodeOption(TypedDict, total=False):
     schema does not have, or not as a list, is an error."""
 
 
+class ListsOption(TypedDict, total=False):
+    """Lists in columns of their own."""
+
+    lists: Literal["list", "json"]
+    """What lists become: ``"list"``, List columns; ``"json"``, String columns of compact JSON, for
+    files and databases that know no lists. :func:`tables` gives lists frames of their own."""
+
+
 class RecordOptions(
     ParamsOption,
     PageOptions,
@@ -255,6 +263,7 @@ class RecordOptions(
     SchemaOption,
     ColumnOptions,
     ExplodeOption,
+    ListsOption,
     ChangeWindowOptions,
     ShortOption,
     total=False,
@@ -304,6 +313,7 @@ class ScanOptions(
     ParamsOption,
     ScanSchemaOption,
     ColumnOptions,
+    ListsOption,
     ScanPagingOptions,
     PushdownOption,
     total=False,
@@ -319,6 +329,7 @@ class ScanAllOptions(
     ScanSchemaOption,
     ColumnOptions,
     ExplodeOption,
+    ListsOption,
     ScanPagingOptions,
     PushdownOption,
     RowOptions,

@@ -8,7 +8,7 @@ use arrow_array::types::ArrowPrimitiveType;
 use arrow_array::{Array, ArrayRef, PrimitiveArray, StructArray};
 use arrow_schema as arrow_types;
 use arrow_schema::{DataType as ArrowType, TimeUnit};
-use polars::prelude::{DataType, Field, Series};
+use polars::prelude::{DataType, Field, IntoSeries, Series, StringChunkedBuilder};
 
 use super::decode::PageDecoder;
 use super::page::{Node, Objects, Value};
@@ -103,6 +103,29 @@ impl Encoder {
         writer.object(Some((&self.payloads, row)), rest)?;
         Ok(Some(writer.out))
     }
+}
+
+/// The values of a column as compact JSON; null where there is none.
+pub(super) fn texts(series: &Series) -> Result<Series> {
+    let dtype = plain(series.dtype(), series.name())?;
+    let plain = series.strict_cast(&dtype)?;
+    let array = interop::to_arrow(&plain.strict_cast(&without_arrays(&dtype))?)?;
+    let mut writer = Writer {
+        out: Vec::new(),
+        path: vec![series.name()],
+        keep_server_fields: true,
+    };
+    let mut texts = StringChunkedBuilder::new(series.name().clone(), array.len());
+    for row in 0..array.len() {
+        if array.is_null(row) {
+            texts.append_null();
+            continue;
+        }
+        writer.out.clear();
+        writer.value(&array, row, None)?;
+        texts.append_value(String::from_utf8_lossy(&writer.out));
+    }
+    Ok(texts.finish().into_series())
 }
 
 /// Whether a field of a payload holds what its schema had no place for.

@@ -146,7 +146,7 @@ fn unnest(df: &DataFrame, separator: &str, chosen: impl Fn(&str) -> bool) -> Res
 }
 
 /// Collects the leaves of a column, each with its path.
-fn gather(
+pub(super) fn gather(
     series: &Series,
     name: String,
     separator: &str,

@@ -8,7 +8,7 @@ use super::errors::raise;
 use super::exchange::PyDataFrame;
 use super::values::Frame;
 use crate::Changes;
-use crate::columns::{self, Layout};
+use crate::columns::{self, Layout, Lists};
 
 type Names = Option<Vec<String>>;
 
@@ -20,15 +20,34 @@ pub(crate) fn flatten(
     df: Frame,
     given: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<PyDataFrame> {
-    let (columns, explode, separator) = read(py, given, |a| {
+    let (columns, explode, separator, lists) = read(py, given, |a| {
         let (columns, explode): (Names, Names) = (a.required("columns")?, a.required("explode")?);
-        Ok((columns, explode, a.required::<String>("separator")?))
+        let separator = a.required::<String>("separator")?;
+        Ok((columns, explode, separator, a.required::<Lists>("lists")?))
     })?;
     let columns = columns.as_ref().map(|names| as_strs(names));
     let explode = explode.as_ref().map(|names| as_strs(names));
-    py.detach(|| columns::flatten(&df.0, columns.as_deref(), &separator, explode.as_deref()))
+    let flat = || columns::flatten(&df.0, columns.as_deref(), &separator, explode.as_deref());
+    py.detach(|| flat().and_then(|flat| lists.of(flat)))
         .map(PyDataFrame)
         .map_err(|error| raise(py, error))
+}
+
+/// See `polars_edfi.tables`.
+#[pyfunction]
+pub(crate) fn tables(
+    py: Python<'_>,
+    df: Frame,
+    key: &Bound<'_, PyAny>,
+) -> PyResult<Vec<(String, PyDataFrame)>> {
+    let key = Names::named("key", key)?;
+    let key = key.as_ref().map(|names| as_strs(names));
+    let all = py.detach(|| columns::tables(&df.0, key.as_deref()));
+    let all = all.map_err(|error| raise(py, error))?;
+    Ok(all
+        .into_iter()
+        .map(|(name, df)| (name, PyDataFrame(df)))
+        .collect())
 }
 
 /// See `polars_edfi.unflatten`.

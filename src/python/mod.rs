@@ -75,7 +75,7 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
         news::district_clients, news::check_sync,
         send::send, send::remove,
         journal::read_journal,
-    frames::flatten, frames::unflatten, frames::summary, frames::columns_of, frames::apply_changes,
+    frames::flatten, frames::tables, frames::unflatten, frames::summary, frames::columns_of, frames::apply_changes,
         plugin_arguments::plugin_arguments,
         registry::register_scan, registry::registered_scan,
     );

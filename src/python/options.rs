@@ -77,7 +77,7 @@ pub(super) fn get_all(a: &mut Arguments<'_>) -> PyResult<(GetAllOptions, Progres
     let mut read = GetAllOptions::default();
     options!(a, read.batch; endpoint, workers);
     records(a, &mut read)?;
-    options!(a, read; params, explode, on_short, min_change_version, max_change_version);
+    options!(a, read; params, explode, lists, on_short, min_change_version, max_change_version);
     Ok((read, progress(a)?))
 }
 
@@ -86,7 +86,7 @@ pub(super) fn batch_get_all(a: &mut Arguments<'_>) -> PyResult<(GetAllOptions, P
     options!(a, read.batch; endpoint);
     rows(a, &mut read.batch)?;
     records(a, &mut read)?;
-    options!(a, read; params, explode, on_short, min_change_version, max_change_version);
+    options!(a, read; params, explode, lists, on_short, min_change_version, max_change_version);
     Ok((read, progress(a)?))
 }
 
@@ -227,7 +227,7 @@ pub(super) fn scan(a: &mut Arguments<'_>) -> PyResult<(ScanOptions, Progress)> {
     let mut scan = ScanOptions::default();
     options!(a, scan.read.batch; workers);
     records(a, &mut scan.read)?;
-    options!(a, scan.read; params, min_change_version, max_change_version);
+    options!(a, scan.read; params, lists, min_change_version, max_change_version);
     options!(a, scan; pushdown);
     Ok((scan, Progress::default()))
 }
@@ -237,7 +237,7 @@ pub(super) fn scan_all(a: &mut Arguments<'_>) -> PyResult<(ScanOptions, Progress
     let read = &mut scan.read;
     rows(a, &mut read.batch)?;
     records(a, read)?;
-    options!(a, read; params, explode, on_short, min_change_version, max_change_version);
+    options!(a, read; params, explode, lists, on_short, min_change_version, max_change_version);
     options!(a, scan; on_error, pushdown);
     Ok((scan, progress(a)?))
 }

@@ -13,6 +13,7 @@ use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyMapping, PyString};
 use super::arguments::{Argument, kind};
 use super::errors::raise;
 use super::exchange::{self, PyDataFrame};
+use crate::columns::Lists;
 use crate::{Error, How, JournalSync, OnError, OnShort, Paging, Rule, SchemaChoice, Secret};
 
 const STATUSES: RangeInclusive<u16> = 100..=599;
@@ -489,7 +490,7 @@ macro_rules! words {
         }
     )+};
 }
-words!(How, Paging, OnShort, JournalSync, OnError);
+words!(How, Lists, Paging, OnShort, JournalSync, OnError);
 
 /// The rules of a validation.
 impl Argument for Vec<Rule> {

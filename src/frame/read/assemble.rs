@@ -63,7 +63,7 @@ fn explode(frame: DataFrame, options: &GetAllOptions) -> Result<DataFrame> {
             )),
         }
     }
-    Ok(frame)
+    options.lists.of(frame)
 }
 
 /// The columns of records as documents describe them.

@@ -6,7 +6,7 @@ use super::filter::Filter;
 use crate::choice::choice;
 use crate::client::changes::check_window;
 use crate::client::paging::Paging;
-use crate::columns::{self, Layout};
+use crate::columns::{self, Layout, Lists};
 use crate::frame::options::BatchOptions;
 use crate::{Error, Result};
 
@@ -80,6 +80,8 @@ pub struct GetAllOptions {
     pub links: bool,
     /// List columns that become one row for each element, one after another.
     pub explode: Vec<String>,
+    /// What becomes of all other lists.
+    pub lists: Lists,
     /// Only records that changed at this version or later.
     pub min_change_version: Option<i64>,
     /// Only records that changed at this version or before.
@@ -101,6 +103,7 @@ impl Default for GetAllOptions {
             separator: ".".into(),
             links: true,
             explode: Vec::new(),
+            lists: Lists::default(),
             min_change_version: None,
             max_change_version: None,
             snapshot: false,

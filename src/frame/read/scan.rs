@@ -16,7 +16,7 @@ use super::source::{Convert, Converted, Decoders, PlacedPage, SharedWindow, Sour
 use super::sources::Sources;
 use super::stream::{self, ConvertedPage, FailedRow, PageRows, StreamOptions, Table};
 use crate::client::{Control, EdFiClient};
-use crate::columns::{self, Plan};
+use crate::columns::{self, Lists, Plan};
 use crate::frame::outcome::Outcome;
 use crate::frame::result;
 use crate::{Error, Failure, Result, runtime};
@@ -318,9 +318,11 @@ impl Scan {
     /// [`Error::Config`] for a scan of many districts and for one that explodes lists.
     pub fn record_batches(&self) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let options = &self.0.options;
-        if self.0.districts.is_some() || !options.read.explode.is_empty() {
+        let changes_lists = !options.read.explode.is_empty() || options.read.lists != Lists::List;
+        if self.0.districts.is_some() || changes_lists {
             return Err(Error::Config(
-                "record batches are there for one ODS without explode; take the frames of pages()"
+                "record batches are there for one ODS, without explode, and with lists as they \
+                 are; take the frames of pages()"
                     .into(),
             ));
         }
@@ -498,7 +500,7 @@ fn explode(mut frame: DataFrame, leading: &[Column], read: &GetAllOptions) -> Re
         frame.insert_column(place, column)?;
     }
     let (frame, _) = columns::explode_lists(frame, &read.explode, &read.separator)?;
-    Ok(frame)
+    read.lists.of(frame)
 }
 
 /// What is told of a district's requests, where failed districts are rows.
