@@ -108,7 +108,7 @@ pub(super) fn find_all<'a>(df: &'a DataFrame, names: &[&str]) -> Result<Vec<&'a 
     names.iter().map(found).collect()
 }
 
-fn find<'a>(df: &'a DataFrame, name: &str) -> Result<&'a Column> {
+pub(super) fn find<'a>(df: &'a DataFrame, name: &str) -> Result<&'a Column> {
     df.column(name).map_err(|_| {
         let names: Vec<&str> = df
             .columns()
