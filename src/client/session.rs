@@ -115,7 +115,7 @@ impl CallContext {
         if response.status == StatusCode::NOT_FOUND {
             response.meant = metadata::meant(&access.base, &request.url);
             let is_of_collection = request.page || request.method == Method::POST;
-            if is_of_collection && let Some(gap) = self.gap(access).await {
+            if is_of_collection && let Some(gap) = Box::pin(self.gap(access)).await {
                 let mut failure = response.failure();
                 failure.message = format!("{}; {gap}", failure.message);
                 return Err(failure);
@@ -192,7 +192,7 @@ impl CallContext {
         }
         let mut stale = token;
         loop {
-            let renewed = match self.renew(credentials, Some(&stale)).await {
+            let renewed = match Box::pin(self.renew(credentials, Some(&stale))).await {
                 Ok(Some(renewed)) => renewed,
                 Ok(None) => return Err(failure),
                 Err(reason) => {
@@ -295,7 +295,7 @@ impl CallContext {
         {
             return Ok(own.clone());
         }
-        match self.renew(credentials, own.as_ref()).await {
+        match Box::pin(self.renew(credentials, own.as_ref())).await {
             Ok(Some(renewed)) => Ok(renewed.token),
             // What the row says of its time is wrong.
             Ok(None) => own.ok_or_else(|| Failure::new("missing token")),
@@ -353,9 +353,8 @@ impl CallContext {
         if request.names_token {
             request.body = Some(token.form().into());
         }
-        self.client
-            .transport()
-            .send(request, SendOptions::new(policy, &self.control))
-            .await
+        // The largest future of every call, which would stand in each that waits for it.
+        let options = SendOptions::new(policy, &self.control);
+        Box::pin(self.client.transport().send(request, options)).await
     }
 }

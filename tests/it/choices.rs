@@ -14,6 +14,6 @@ fn words_are_read_and_written() {
 #[test]
 fn another_word_is_told_which_there_are() {
     let error = "sideways".parse::<Paging>().unwrap_err();
-    let text = "must be one of 'auto', 'offset', 'cursor', got \"sideways\"";
+    let text = "must be one of 'auto', 'offset', 'cursor', 'windows', got \"sideways\"";
     assert_eq!(error.to_string(), text);
 }

@@ -16,9 +16,10 @@ static DOCUMENTS: PerProcess<Mutex<Vec<Weak<Document>>>> = PerProcess::new();
 
 /// The documents by the bytes that they were read from; whoever brings the same waits for the one
 /// who reads them.
-static READ: PerProcess<Mutex<HashMap<Digest, Arc<Mutex<Weak<Document>>>>>> = PerProcess::new();
+static READ: PerProcess<Mutex<ByBytes>> = PerProcess::new();
 
 type Digest = [u8; 32];
+type ByBytes = HashMap<Digest, Arc<Mutex<Weak<Document>>>>;
 
 /// The catalog of one ODS; whoever comes while something is fetched waits for it.
 pub(super) type Slot = tokio::sync::Mutex<Option<Catalog>>;

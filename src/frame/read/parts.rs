@@ -67,7 +67,7 @@ impl<T: Send + 'static> Reader<T> {
                 Some((reader, page)) => (reader, Some(page)),
                 None => (part(number), None),
             };
-            let _ = self.put_part(out, &slots, reader, page).await;
+            drop(self.put_part(out, &slots, reader, page).await);
         }
         Ok(None)
     }

@@ -132,7 +132,7 @@ impl<T: Send + 'static> Reader<T> {
                 _ => overlap,
             };
             if moved != Some(0) && max.is_none_or(|max| begin <= max) {
-                let _ = self.put_window(out, &slots, begin, max).await;
+                drop(self.put_window(out, &slots, begin, max).await);
             }
         }
         Ok(true)
