@@ -58,8 +58,11 @@ def mypy(python: Path, cache: Path) -> Lines:
     return {(name, int(number)) for name, number in found}
 
 
-def pyright(python: Path) -> Lines:
+def pyright(python: Path) -> Lines | None:
+    """What pyright refuses; `None` where it cannot fetch what it runs on."""
     out = run("pyright", "--outputjson", f"--pythonpath={python}", *FILES)
+    if "{" not in out:
+        return None
     found = json.loads(out[out.index("{") :])["generalDiagnostics"]
     return {
         (Path(one["file"]).name, one["range"]["start"]["line"] + 1)
@@ -72,10 +75,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         python = environment(Path(temporary) / "venv")
         checkers = {"mypy": mypy(python, Path(temporary) / "cache")}
-        if importlib.util.find_spec("pyright"):
-            checkers["pyright"] = pyright(python)
+        if importlib.util.find_spec("pyright") and (found := pyright(python)) is not None:
+            checkers["pyright"] = found
         else:
-            print("pyright: not installed, skipped")
+            print("pyright: not installed, or without Node, skipped")
     wrong = 0
     for name, found in checkers.items():
         for what, lines in [
