@@ -56,7 +56,7 @@ class ClientBase:
         ...     client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
         ...     client.count("ed-fi/students")
         ...     stats = client.stats
-        12
+        3
         >>> stats["token_requests"], stats["retries"], stats["rows"]
         (1, 0, {})
         """

@@ -41,7 +41,7 @@ def read_journal(path: str | PathLike[str]) -> pl.DataFrame:
     >>> import tempfile
     >>> import polars as pl
     >>> import polars_edfi as edfi
-    >>> with edfi.Sandbox(districts=["255901"], records=5, strict=False) as ods:
+    >>> with edfi.Sandbox(districts=["255901"], records=20, strict=False) as ods:
     ...     url, key, secret = ods.districts().row(0)[1:]
     ...     runner = edfi.Resource(
     ...         "ed-fi/students", base_url=url, client_id=key, client_secret=secret

@@ -147,8 +147,9 @@ class Sends(ClientBase):
         >>> with edfi.Sandbox(districts=["255901"], records=4) as ods:
         ...     url, key, secret = ods.districts().row(0)[1:]
         ...     client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
-        ...     names = ["ed-fi/studentAssessments", "ed-fi/assessments"]
-        ...     frames = {name: client.get_all(endpoint=name, key=1)["data"] for name in names}
+        ...     names = ["assessments", "objectiveAssessments", "studentAssessments"]
+        ...     endpoints = [f"ed-fi/{name}" for name in names]
+        ...     frames = {name: client.get_all(endpoint=name, key=1)["data"] for name in endpoints}
         ...     removed = client.remove(frames, commit=True)
         >>> set(removed["status"])
         {'deleted'}

@@ -83,7 +83,7 @@ def test_one_bad_district_leaves_the_others_whole(
     assert out["status"].to_list() == ["error", None, None, "error"]
     assert out["http_status"].to_list() == [200, 200, 200, None]
     assert "Ada" not in out["message"][0]
-    assert out["message"][3].startswith("discovery: could not connect")
+    assert out["message"][3].startswith("metadata: could not connect")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ import polars_edfi as edfi
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_examples_run(path: Path, tmp_path: Path) -> None:
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONWARNINGS": "error"}
@@ -26,7 +27,7 @@ def test_examples_run(path: Path, tmp_path: Path) -> None:
         [sys.executable, str(path)],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=240,
         env=environment,
         cwd=tmp_path,
         check=False,
