@@ -51,14 +51,16 @@ def test_all_rows_are_accounted_for(ods: ScriptedOds) -> None:
         runner.send(frames, commit=True, workers=2)
     rows = runner.rows
     assert rows is not None
-    # Those of a LazyFrame that was not read are not there.
-    assert rows.height == 800
-    sent = rows.filter(endpoint=STUDENTS, http_status=201)
+    # Those of a LazyFrame are there if it was read before the interrupt.
+    assert rows.filter(rows["endpoint"] != SCHOOLS).height == 800
+    assert rows.height <= 801
+    sent = rows.filter(http_status=201)
     assert sent.height == sent["status"].null_count() == len(writes(ods))
     rest = rows.filter(rows["http_status"].is_null())
     assert set(rest["message"]) == {"not sent: interrupted"}
     assert set(rest["attempts"]) == {0}
-    assert rest.height + sent.height == 800
+    assert rest.height >= 400
+    assert rest.height + sent.height == rows.height
 
 
 def test_rows_that_wait_keep_what_they_were_answered(ods: ScriptedOds) -> None:
