@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, StatusCode, Url};
+use reqwest::header::HeaderValue;
+use reqwest::{StatusCode, Url};
 use serde_json::Value;
 
 use super::flight::Flight;
@@ -235,19 +235,11 @@ impl Credentials {
             .map_err(|_| Failure::new("the credentials cannot stand in a header"))?;
         authorization.set_sensitive(true);
         let mut request = Request {
-            method: Method::POST,
-            headers: vec![
-                (ACCEPT, HeaderValue::from_static("application/json")),
-                (
-                    CONTENT_TYPE,
-                    HeaderValue::from_static("application/x-www-form-urlencoded"),
-                ),
-            ],
             authorization: Some(authorization),
             body: Some(bytes::Bytes::from_static(b"grant_type=client_credentials")),
             small: true,
             token: true,
-            ..Request::get(self.owner.token_url.clone())
+            ..Request::form(self.owner.token_url.clone())
         };
         let response = transport.send(&mut request, options).await?;
         read_token(&response).map_err(|mut failure| {

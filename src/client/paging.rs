@@ -49,6 +49,21 @@ pub(crate) struct Collection {
     pub(crate) snapshot: Snapshot,
 }
 
+impl Collection {
+    /// The records of a resource.
+    pub(crate) async fn of(
+        context: &CallContext,
+        access: &Access,
+        endpoint: &str,
+        snapshot: Snapshot,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            url: context.data_root(access).await?.join(endpoint),
+            snapshot,
+        })
+    }
+}
+
 /// Which page to ask for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PageRequest {

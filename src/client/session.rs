@@ -71,6 +71,9 @@ pub(crate) enum Renewal {
     Possible(Credentials),
 }
 
+/// What tells ODSs apart.
+pub(crate) type Site = (BaseUrl, Option<String>);
+
 /// What tells apart who asks which ODS.
 pub(crate) type Account = (BaseUrl, Option<String>, Option<Secret>, Option<Arc<Owner>>);
 
@@ -85,7 +88,13 @@ impl Access {
             Renewal::Possible(credentials) => Some(credentials.owner().clone()),
             Renewal::NotConfigured | Renewal::Impossible(_) => None,
         };
-        (self.base.clone(), self.api_version.clone(), token, owner)
+        let (base, api_version) = self.site();
+        (base, api_version, token, owner)
+    }
+
+    /// Equal for rows of the same ODS, whoever they see it as.
+    pub(crate) fn site(&self) -> Site {
+        (self.base.clone(), self.api_version.clone())
     }
 }
 
@@ -254,7 +263,6 @@ impl CallContext {
 
     /// The natural key of a resource, as the documents of the ODS say; `None` where there are none,
     /// or where they do not say. Documents are fetched once for the process.
-    #[allow(dead_code, reason = "used by operations to come")]
     pub(crate) async fn identity(
         &self,
         access: &Access,

@@ -1,7 +1,6 @@
 //! Token introspection: what an ODS says its client may do, and for whom.
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{StatusCode, Url};
 use serde_json::{Map, Value};
 
 use super::discovery::root_of;
@@ -63,16 +62,8 @@ impl CallContext {
 
     async fn introspect(&self, access: &Access, url: Url) -> Result<TokenInfo, Failure> {
         let mut request = Request {
-            method: Method::POST,
-            headers: vec![
-                (ACCEPT, HeaderValue::from_static("application/json")),
-                (
-                    CONTENT_TYPE,
-                    HeaderValue::from_static("application/x-www-form-urlencoded"),
-                ),
-            ],
             names_token: true,
-            ..Request::get(url)
+            ..Request::form(url)
         };
         let policy = self.client.policy();
         let response = self.send(access, &mut request, policy).await?;

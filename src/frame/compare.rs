@@ -10,18 +10,18 @@ use polars::prelude::*;
 use rayon::prelude::*;
 
 use super::input::Keys as KeyColumn;
-use super::nested::{lists, strings, structs};
+use super::nested::{strings, structs};
 use super::options::BatchOptions;
 use super::outcome::ERROR;
 use super::read::records_of;
-use super::result::{ROW_ID, ROW_INDEX};
+use super::result::{self, ROW_ID};
 use super::validate::known::{Found, find, pages_of};
 use super::validate::rows::Batch;
 use super::validate::{Keys, NoKey, ValidateOptions, digest, own_values, values_of, written};
 use crate::client::EdFiClient;
 use crate::openapi::Identity;
 use crate::openapi::validate::{Change, Json, Schemas, Walk};
-use crate::{Error, Result, runtime};
+use crate::{Error, Result, columns, runtime};
 
 /// The options of [`EdFiClient::compare`].
 #[derive(Debug, Clone)]
@@ -492,102 +492,79 @@ impl Comparison {
     }
 
     fn frame(self, frames: &[(String, DataFrame)], row_id_col: Option<&str>) -> Result<DataFrame> {
-        let columns = match row_id_col {
-            Some(name) => {
-                let columns = frames.iter().map(|(_, df)| df.column(name));
-                columns.collect::<PolarsResult<Vec<&Column>>>()?
-            }
-            None => Vec::new(),
-        };
-        let dtype = match &columns[..] {
-            [first, others @ ..] if others.iter().all(|one| one.dtype() == first.dtype()) => {
-                first.dtype().clone()
-            }
-            _ => DataType::String,
-        };
-        let mut parts: Vec<DataFrame> = Vec::new();
+        let (mut lines, mut endpoints) = (Vec::new(), Vec::new());
+        let mut index: Vec<Option<IdxSize>> = Vec::new();
+        let mut row_ids = Vec::new();
         for (number, frame) in self.batch.frames.iter().enumerate() {
+            let before = index.len();
             let rows = &self.rows[frame.first..frame.first + frame.active.len()];
-            let extra: Vec<Option<&str>> = self
-                .extra
-                .iter()
-                .filter(|(of, _)| *of == number)
-                .map(|(_, id)| id.as_deref())
-                .collect();
-            let index = frame.active.iter().map(|row| Some(*row as IdxSize));
-            let index: IdxCa = index.chain(extra.iter().map(|_| None)).collect();
-            let height = index.len();
-            let row_id = match columns.get(number) {
-                Some(column) => column.take(&index)?.cast(&dtype)?,
-                None => Column::full_null(ROW_ID.into(), height, &dtype),
-            };
-            let ids: Vec<Option<&str>> = rows
-                .iter()
-                .map(Compared::id)
-                .chain(extra.iter().copied())
-                .collect();
-            let statuses = rows.iter().map(|row| Some(row.status()));
-            let statuses: Vec<Option<&str>> = statuses
-                .chain(extra.iter().map(|_| Some("extra")))
-                .collect();
-            let endpoint = frame.endpoint.as_str();
-            parts.push(DataFrame::new(
-                height,
-                vec![
-                    strings("endpoint", (0..height).map(|_| Some(endpoint))).into_column(),
-                    index.with_name(ROW_INDEX.into()).into_column(),
-                    row_id.with_name(ROW_ID.into()),
-                    strings("id", ids.into_iter()).into_column(),
-                    strings("status", statuses.into_iter()).into_column(),
-                    changes(rows, extra.len())?,
-                ],
-            )?);
+            lines.extend(rows.iter().map(Line::Row));
+            index.extend(frame.active.iter().map(|row| Some(*row as IdxSize)));
+            let extra = self.extra.iter().filter(|(of, _)| *of == number);
+            lines.extend(extra.map(|(_, id)| Line::Extra(id.as_deref())));
+            index.resize(lines.len(), None);
+            endpoints.resize(lines.len(), Some(frame.endpoint.as_str()));
+            if let Some(name) = row_id_col {
+                let places: IdxCa = index[before..].iter().copied().collect();
+                row_ids.push(frames[number].1.column(name)?.take(&places)?);
+            }
         }
-        let mut parts = parts.into_iter();
-        let mut whole = parts.next().map_or_else(|| empty(&dtype), Ok)?;
-        for part in parts {
-            whole.vstack_mut(&part)?;
-        }
-        Ok(whole)
+        let (height, lines) = (lines.len(), &lines[..]);
+        let columns = vec![
+            strings("endpoint", endpoints.into_iter()).into_column(),
+            result::row_index(index.into_iter().collect())?,
+            result::of_frames(ROW_ID, row_ids, height)?,
+            strings("id", lines.iter().map(Line::id)).into_column(),
+            strings("status", lines.iter().map(|line| Some(line.status()))).into_column(),
+            changes(lines)?,
+        ];
+        Ok(DataFrame::new(height, columns)?)
     }
 }
 
-fn empty(row_id: &DataType) -> Result<DataFrame> {
-    let text = |name: &str| strings(name, std::iter::empty()).into_column();
-    Ok(DataFrame::new(
-        0,
-        vec![
-            text("endpoint"),
-            IdxCa::from_vec(ROW_INDEX.into(), Vec::new()).into_column(),
-            Column::full_null(ROW_ID.into(), 0, row_id),
-            text("id"),
-            text("status"),
-            changes(&[], 0)?,
-        ],
-    )?)
+/// A row of the result.
+enum Line<'c> {
+    Row(&'c Compared),
+    /// An item that no row names, by its id.
+    Extra(Option<&'c str>),
+}
+
+impl Line<'_> {
+    fn id(&self) -> Option<&str> {
+        match self {
+            Self::Row(compared) => compared.id(),
+            Self::Extra(id) => *id,
+        }
+    }
+
+    fn status(&self) -> &'static str {
+        match self {
+            Self::Row(compared) => compared.status(),
+            Self::Extra(_) => "extra",
+        }
+    }
 }
 
 /// The changes of rows; of an error the path says why.
-fn changes(rows: &[Compared], extra: usize) -> Result<Column> {
+fn changes(lines: &[Line<'_>]) -> Result<Column> {
     let mut all: Vec<(Cow<'_, str>, Option<&str>, Option<&str>)> = Vec::new();
-    let mut lengths = Vec::with_capacity(rows.len() + extra);
-    for row in rows {
+    let mut lengths = Vec::with_capacity(lines.len());
+    for line in lines {
         let before = all.len();
-        match row {
-            Compared::Changed(_, changes) => all.extend(changes.iter().map(|one| {
+        match line {
+            Line::Row(Compared::Changed(_, changes)) => all.extend(changes.iter().map(|one| {
                 let (ours, theirs) = (one.ours.as_deref(), one.theirs.as_deref());
                 (Cow::Borrowed(&*one.path), ours, theirs)
             })),
-            Compared::Error(why) => all.push((format!("$: {why}").into(), None, None)),
-            Compared::New | Compared::Same(..) => {}
+            Line::Row(Compared::Error(why)) => all.push((format!("$: {why}").into(), None, None)),
+            Line::Row(Compared::New | Compared::Same(..)) | Line::Extra(_) => {}
         }
         lengths.push(Some(all.len() - before));
     }
-    lengths.extend((0..extra).map(|_| Some(0)));
     let elements = structs(&[
         strings("path", all.iter().map(|one| Some(&*one.0))),
         strings("ours", all.iter().map(|one| one.1)),
         strings("theirs", all.iter().map(|one| one.2)),
     ])?;
-    lists("changes", lengths.into_iter(), &elements)
+    Ok(columns::lists("changes", &elements, &lengths)?.into_column())
 }

@@ -7,7 +7,7 @@ use polars::prelude::*;
 
 use super::client_defaults::into_error;
 use super::input::Keys;
-use super::nested::{lists, strings, structs};
+use super::nested::{strings, structs};
 use super::options::BatchOptions;
 use super::outcome::Outcome;
 use super::read::districts::visits;
@@ -17,7 +17,7 @@ use super::run::{RowOperation, for_each_row};
 use crate::client::session::{Access, CallContext};
 use crate::client::token_info::{EducationOrganization, Permitted, TokenInfo};
 use crate::client::{Control, EdFiClient};
-use crate::{Error, Failure, Result, runtime};
+use crate::{Error, Failure, Result, columns, runtime};
 
 impl EdFiClient {
     /// What this client's credentials may do, as the ODS tells it from 7.3 on.
@@ -173,7 +173,7 @@ fn frame(keys: &Keys, rows: &[usize], told: Vec<Told>) -> Result<DataFrame> {
             .collect();
         let elements = strings("", all.iter().copied().map(Some));
         let lengths = infos.iter().map(|info| get(info).map(Vec::len));
-        lists(name, lengths, &elements)
+        lists(name, &elements, lengths)
     };
     columns.push(texts(prefixes, |info| info.namespace_prefixes.as_ref())?);
     let all = infos
@@ -184,14 +184,14 @@ fn frame(keys: &Keys, rows: &[usize], told: Vec<Told>) -> Result<DataFrame> {
         all.map(Vec::len)
     });
     let elements = education_organizations(&all.flatten().collect::<Vec<_>>())?;
-    columns.push(lists(organizations, lengths, &elements)?);
+    columns.push(lists(organizations, &elements, lengths)?);
     columns.push(texts(profiles, |info| info.profiles.as_ref())?);
     let all = infos.iter().filter_map(|info| info.resources.as_ref());
     let lengths = infos
         .iter()
         .map(|info| info.resources.as_ref().map(Vec::len));
     let elements = structs(&permitted(&all.flatten().collect::<Vec<_>>())?)?;
-    columns.push(lists(resources, lengths, &elements)?);
+    columns.push(lists(resources, &elements, lengths)?);
     Ok(DataFrame::new(rows.len(), columns)?)
 }
 
@@ -216,6 +216,16 @@ fn permitted(all: &[&Permitted]) -> Result<[Series; 2]> {
     let lengths = all.iter().map(|one| Some(one.operations.len()));
     Ok([
         strings("endpoint", all.iter().map(|one| Some(&*one.endpoint))),
-        lists("operations", lengths, &elements)?.take_materialized_series(),
+        lists("operations", &elements, lengths)?.take_materialized_series(),
     ])
+}
+
+/// Elements in lists of these lengths; `None` is null.
+fn lists(
+    name: &str,
+    elements: &Series,
+    lengths: impl Iterator<Item = Option<usize>>,
+) -> Result<Column> {
+    let lengths: Vec<_> = lengths.collect();
+    Ok(columns::lists(name, elements, &lengths)?.into_column())
 }

@@ -114,8 +114,9 @@ pub(crate) const ROW_INDEX: &str = "row_index";
 #[cfg(feature = "python")]
 pub(crate) static WIDE_INDEX: AtomicBool = AtomicBool::new(false);
 
-fn row_index(index: Vec<IdxSize>) -> Result<Column> {
-    let column = Column::new(ROW_INDEX.into(), index);
+/// The column of such places; null where a result row is of no row of the frame.
+pub(crate) fn row_index(index: IdxCa) -> Result<Column> {
+    let column = index.with_name(ROW_INDEX.into()).into_column();
     #[cfg(feature = "python")]
     if WIDE_INDEX.load(Ordering::Relaxed) {
         return Ok(column.cast(&DataType::UInt64)?);
@@ -125,6 +126,22 @@ fn row_index(index: Vec<IdxSize>) -> Result<Column> {
 
 /// What `row_id_col` holds there.
 pub(crate) const ROW_ID: &str = "row_id";
+
+/// Cells of several frames in one column: String where their dtypes differ, null where nobody asked.
+pub(crate) fn of_frames(name: &str, cells: Vec<Column>, height: usize) -> Result<Column> {
+    let mut cells = cells.into_iter();
+    let Some(mut all) = cells.next() else {
+        return Ok(Column::full_null(name.into(), height, &DataType::String));
+    };
+    for mut more in cells {
+        if all.dtype() != more.dtype() {
+            all = all.cast(&DataType::String)?;
+            more = more.cast(&DataType::String)?;
+        }
+        all.append_owned(more)?;
+    }
+    Ok(all.rechunk().with_name(name.into()))
+}
 
 impl<T> ResultColumn<T> {
     /// Name and dtype.
@@ -233,13 +250,9 @@ impl Report {
 
     /// Where each result row belongs in the frame.
     pub(crate) fn places(&self, row_id_col: Option<&str>) -> Result<[Column; 2]> {
-        let index = self.index();
+        let index = IdxCa::from_vec(PlSmallStr::EMPTY, self.index());
         let row_id = match row_id_col {
-            Some(name) => {
-                let positions = IdxCa::from_vec(PlSmallStr::EMPTY, index.clone());
-                let column = self.df.column(name)?.take(&positions)?;
-                column.with_name(ROW_ID.into())
-            }
+            Some(name) => self.df.column(name)?.take(&index)?.with_name(ROW_ID.into()),
             None => Column::full_null(ROW_ID.into(), index.len(), &DataType::String),
         };
         Ok([row_index(index)?, row_id])

@@ -7,7 +7,7 @@ use polars_edfi::{
 };
 use serde_json::{Value, json};
 
-use crate::real_data::{read_file, shared_data};
+use crate::real_data::{document, grand_bend, shared_data};
 use crate::support::{
     BAD, DISTRICTS, KEY, RESULTS, STUDENTS, client, failure, names, of_district, own, rows_of,
     sandbox, soon, start, texts, with_tokens, words,
@@ -211,22 +211,15 @@ fn the_same_without_await() {
 #[tokio::test]
 async fn grand_bend_fits_the_data_standards_document() {
     let Some(data) = shared_data() else { return };
-    let text = std::fs::read(data.join("openapi/resources-ds-5.0.json")).expect("a file");
-    let document: Value = serde_json::from_slice(&text).expect("JSON");
     let ods = sandbox()
         .districts(["gb"])
         .records(0)
-        .openapi(document)
+        .openapi(document(&data, "resources-ds-5.0.json"))
         .start()
         .expect("a sandbox");
     let client = own_client(&ods, "gb");
     let (mut resources, mut records) = (0, 0);
-    for entry in std::fs::read_dir(data.join("records/grandbend")).expect("a folder") {
-        let path = entry.expect("a file").path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.expect("a name").trim_end_matches(".jsonl.gz");
-        let endpoint = format!("ed-fi/{name}");
-        let bodies = read_file(&path);
+    for (endpoint, bodies) in grand_bend(&data) {
         ods.load("gb", &endpoint, bodies.iter().cloned())
             .expect("records");
         let df = soon(client.get_all(&typed(&endpoint)))

@@ -41,6 +41,23 @@ pub(crate) fn read_file(path: &Path) -> Vec<Value> {
         .collect()
 }
 
+/// An OpenAPI document.
+pub(crate) fn document(data: &Path, name: &str) -> Value {
+    let text = std::fs::read(data.join("openapi").join(name)).expect("a file");
+    serde_json::from_slice(&text).expect("JSON")
+}
+
+/// The records of Grand Bend, by endpoint.
+pub(crate) fn grand_bend(data: &Path) -> impl Iterator<Item = (String, Vec<Value>)> {
+    let files = std::fs::read_dir(data.join("records/grandbend")).expect("a folder");
+    files.map(|entry| {
+        let path = entry.expect("a file").path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.expect("a name").trim_end_matches(".jsonl.gz");
+        (format!("ed-fi/{name}"), read_file(&path))
+    })
+}
+
 /// Every record of every district, in pages of this size.
 async fn read_all(ods: &Sandbox, endpoint: &str, limit: usize) -> polars::prelude::DataFrame {
     let (client, districts) = (client(), ods.districts());

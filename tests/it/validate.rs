@@ -1,8 +1,7 @@
 //! Payloads checked before they are sent: beside a sandbox that checks them by rules of its own.
 
 use std::collections::HashMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use polars::prelude::*;
 use polars_edfi::sandbox::Sandbox;
@@ -11,6 +10,7 @@ use polars_edfi::{
 };
 use serde_json::{Value, json};
 
+use crate::real_data::{document, grand_bend, read_file, shared_data};
 use crate::support::{BAD, STUDENTS, own, soon, start, texts, words};
 
 fn payloads(endpoint: &str, bodies: &[Value]) -> (String, DataFrame) {
@@ -203,51 +203,17 @@ fn rows_with_errors_stay_home() {
     assert_eq!(posted.count(), 2);
 }
 
-/// Real Ed-Fi data beside the project, if it is there.
-fn shared_data() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: there is no {}", folder.display());
-    None
-}
-
-fn read_jsonl(path: &Path) -> Vec<Value> {
-    let bytes = std::fs::read(path).expect("a file");
-    let mut text = String::new();
-    flate2::read::MultiGzDecoder::new(&bytes[..])
-        .read_to_string(&mut text)
-        .expect("gzip");
-    text.lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect()
-}
-
 /// Grand Bend and its descriptors, in a sandbox that is strict.
-fn grand_bend(data: &Path) -> (Sandbox, HashMap<String, Vec<Value>>) {
-    let document = |name: &str| {
-        let text = std::fs::read_to_string(data.join("openapi").join(name)).expect("a file");
-        serde_json::from_str(&text).expect("JSON")
-    };
+fn loaded(data: &Path) -> (Sandbox, HashMap<String, Vec<Value>>) {
     let ods = Sandbox::builder()
         .districts(["gb"])
         .records(0)
-        .openapi(document("resources-ds-5.0.json"))
-        .openapi(document("descriptor-api-5.0.json"))
+        .openapi(document(data, "resources-ds-5.0.json"))
+        .openapi(document(data, "descriptor-api-5.0.json"))
         .start()
         .expect("a sandbox");
-    let mut all: HashMap<String, Vec<Value>> = HashMap::new();
-    for entry in std::fs::read_dir(data.join("records/grandbend")).expect("a folder") {
-        let path = entry.expect("a file").path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .expect("a name");
-        let endpoint = format!("ed-fi/{}", name.trim_end_matches(".jsonl.gz"));
-        all.insert(endpoint, read_jsonl(&path));
-    }
-    for entry in read_jsonl(&data.join("records/descriptors-ds5.2.jsonl.gz")) {
+    let mut all: HashMap<String, Vec<Value>> = grand_bend(data).collect();
+    for entry in read_file(&data.join("records/descriptors-ds5.2.jsonl.gz")) {
         let endpoint = entry["resource"]
             .as_str()
             .expect("a path")
@@ -332,7 +298,7 @@ fn mutate(body: &mut Value, random: &mut fastrand::Rng) {
 #[tokio::test]
 async fn what_a_strict_server_refuses_is_predicted() {
     let Some(data) = shared_data() else { return };
-    let (ods, all) = grand_bend(&data);
+    let (ods, all) = loaded(&data);
     let client = own(&ods, "gb").build().expect("a client");
     let mut random = fastrand::Rng::with_seed(20_260_831);
     let (mut refused, mut predicted, mut accepted, mut alarms) = (0, 0, 0, Vec::new());
@@ -427,7 +393,7 @@ fn words_at(df: &DataFrame, name: &str, place: usize) -> String {
 #[tokio::test]
 async fn nothing_is_found_in_what_is_accepted() {
     let Some(data) = shared_data() else { return };
-    let (ods, all) = grand_bend(&data);
+    let (ods, all) = loaded(&data);
     let client = own(&ods, "gb").build().expect("a client");
     // What refers to items that the sample does not have is refused by a strict server.
     let frames: Vec<_> = all
@@ -455,7 +421,7 @@ async fn nothing_is_found_in_what_is_accepted() {
 #[tokio::test]
 async fn what_an_ods_has_is_the_same_compared_with_itself() {
     let Some(data) = shared_data() else { return };
-    let (ods, all) = grand_bend(&data);
+    let (ods, all) = loaded(&data);
     let client = own(&ods, "gb").build().expect("a client");
     let frames: Vec<_> = all
         .iter()

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde::de::IgnoredAny;
 
@@ -52,6 +52,17 @@ impl Request {
             shown: None,
             sent: 0,
             in_doubt: false,
+        }
+    }
+
+    /// One that sends a form, and takes JSON.
+    pub(crate) fn form(url: Url) -> Self {
+        const JSON: HeaderValue = HeaderValue::from_static("application/json");
+        const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+        Self {
+            method: Method::POST,
+            headers: vec![(ACCEPT, JSON), (CONTENT_TYPE, FORM)],
+            ..Self::get(url)
         }
     }
 }

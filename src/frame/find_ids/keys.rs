@@ -13,8 +13,7 @@ use super::FindIdsOptions;
 use super::lookup::Found;
 use crate::client::metadata::Metadata;
 use crate::client::permits::Permits;
-use crate::client::session::{Access, CallContext};
-use crate::client::urls::BaseUrl;
+use crate::client::session::{Access, CallContext, Site};
 use crate::openapi::{Identity, KeyField};
 use crate::{Error, Failure, Result, runtime};
 
@@ -183,9 +182,6 @@ fn one_value(field: &KeyField, columns: &[Keys], row: usize) -> Result<String, F
     }
 }
 
-/// What tells ODSs, and accounts of one ODS, apart.
-type Site = (BaseUrl, Option<String>);
-
 /// Finds out what the key is in each ODS, and reads it from each row.
 pub(super) async fn ask(
     source: KeySource,
@@ -205,8 +201,7 @@ pub(super) async fn ask(
         .iter()
         .filter_map(|(_, access)| access.as_ref().ok())
     {
-        let site = (access.base.clone(), access.api_version.clone());
-        sites.entry(site).or_insert_with(|| access.clone());
+        sites.entry(access.site()).or_insert_with(|| access.clone());
     }
     let paths: Vec<&str> = options.key_cols.iter().map(|(part, _)| &**part).collect();
     let identities: Vec<(Site, Result<Arc<Identity>, Failure>)> = stream::iter(sites)
@@ -272,8 +267,7 @@ fn group(
     let mut of_rows = HashMap::with_capacity(accesses.len());
     for (row, access) in accesses {
         let key = access.and_then(|access| {
-            let site = (access.base.clone(), access.api_version.clone());
-            let reader = readers.get(&site).ok_or_else(Failure::not_sent)?;
+            let reader = readers.get(&access.site()).ok_or_else(Failure::not_sent)?;
             let reader = reader.as_ref().map_err(Clone::clone)?;
             let values = reader.values(source, row)?;
             let group = *known.entry(access.account()).or_insert_with(|| {

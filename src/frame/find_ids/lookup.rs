@@ -116,11 +116,8 @@ impl Lookups {
 
     async fn look_up(&self, access: &Access, key: &WantedKey) -> Result<Found, Failure> {
         let group = &self.groups[key.group];
-        let root = self.context.data_root(access).await?;
-        let collection = Collection {
-            url: root.join(&self.endpoint),
-            snapshot: Snapshot::No,
-        };
+        let (context, endpoint) = (&self.context, &self.endpoint);
+        let collection = Collection::of(context, access, endpoint, Snapshot::No).await?;
         let page = PageRequest {
             offset: 0,
             limit: LIMIT,
@@ -128,7 +125,7 @@ impl Lookups {
         };
         let params = group.identity.params(&key.values);
         let fetch = collection.with_params(&params);
-        let answer = fetch.fetch(&self.context, access, page).await;
+        let answer = fetch.fetch(context, access, page).await;
         let answer = answer.map_err(PageError::into_failure)?.answer;
         let records = self.pickers[key.group].of_list(&answer.body);
         let records = records.map_err(|what| answer.unusable(&what))?;

@@ -258,11 +258,8 @@ impl Watcher<'_> {
             found.window = Some(stamps.into_iter().map(pair).collect());
         }
         if self.options.count {
-            let root = self.context.data_root(access).await?;
-            let collection = Collection {
-                url: root.join(endpoint),
-                snapshot: snapshot.clone(),
-            };
+            let (context, snapshot) = (&self.context, snapshot.clone());
+            let collection = Collection::of(context, access, endpoint, snapshot).await?;
             let counting = collection.count(&self.context, access);
             found.count = self.requests.run(counting).await?;
             found.requests += 1;
@@ -279,13 +276,9 @@ impl Watcher<'_> {
         since: i64,
         limit: u64,
     ) -> Result<(RawPage, u32), Failure> {
-        let root = self.context.data_root(access).await?;
         let params: Vec<_> = window_params(Some(since), None).collect();
-        let collection = Collection {
-            url: root.join(path),
-            snapshot: snapshot.clone(),
-        }
-        .with_params(&params);
+        let collection = Collection::of(&self.context, access, path, snapshot.clone()).await?;
+        let collection = collection.with_params(&params);
         let mut page = PageRequest {
             offset: 0,
             limit,

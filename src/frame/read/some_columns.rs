@@ -55,12 +55,9 @@ impl SomeColumns {
     pub(crate) async fn count(&self, access: &Access) -> Result<Option<u64>, Failure> {
         let source = &self.source;
         let count = async {
-            let root = source.context.data_root(access).await?;
-            let collection = Collection {
-                url: root.join(&source.path),
-                snapshot: Snapshot::No,
-            };
-            collection.count(&source.context, access).await
+            let context = &source.context;
+            let collection = Collection::of(context, access, &source.path, Snapshot::No);
+            collection.await?.count(context, access).await
         };
         source.requests.run(count).await
     }

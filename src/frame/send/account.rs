@@ -8,7 +8,7 @@ use super::Job;
 use super::rows::Verb;
 use crate::frame::input::{Keys, required};
 use crate::frame::outcome::Outcome;
-use crate::frame::result::{self, ROW_ID, ROW_INDEX};
+use crate::frame::result::{self, ROW_ID};
 use crate::{Failure, Result};
 
 /// One account for each frame.
@@ -108,7 +108,7 @@ impl Account {
             }
         }
         let height = outcomes.len();
-        let column = |name: &str, cells| one_column(name, cells, height);
+        let column = |name: &str, cells| result::of_frames(name, cells, height);
         let texts = StringChunked::from_iter_values("endpoint".into(), endpoints.into_iter());
         let mut columns = vec![texts.into_column(), column("key", keys)?];
         match &job.verb {
@@ -118,10 +118,10 @@ impl Account {
                 columns.extend(result::fill(result::DELETE, &outcomes));
             }
         }
-        let places = IdxCa::from_vec(ROW_INDEX.into(), index);
+        let places = result::row_index(IdxCa::from_vec(PlSmallStr::EMPTY, index))?;
         columns.extend([
             UInt32Chunked::from_vec("round".into(), rounds).into_column(),
-            places.into_column(),
+            places,
             column(ROW_ID, row_ids)?,
         ]);
         if job.details {
@@ -129,20 +129,4 @@ impl Account {
         }
         Ok(DataFrame::new(height, columns)?)
     }
-}
-
-/// Cells of many frames in one column: String where their dtypes differ, null where nobody asked.
-fn one_column(name: &str, cells: Vec<Column>, height: usize) -> Result<Column> {
-    let mut cells = cells.into_iter();
-    let Some(mut all) = cells.next() else {
-        return Ok(Column::full_null(name.into(), height, &DataType::String));
-    };
-    for mut more in cells {
-        if all.dtype() != more.dtype() {
-            all = all.cast(&DataType::String)?;
-            more = more.cast(&DataType::String)?;
-        }
-        all.append_owned(more)?;
-    }
-    Ok(all.with_name(name.into()))
 }

@@ -40,9 +40,9 @@ use super::options::BatchOptions;
 use super::outcome::Outcome;
 use super::post::{PostOptions, Poster};
 use super::run::Workers;
+use crate::client::EdFiClient;
 use crate::client::metadata::Metadata;
 use crate::client::session::{Access, CallContext};
-use crate::client::{EdFiClient, Renewals};
 use crate::journal::{Journal, JournalOptions};
 use crate::{Error, Failure, Result, runtime};
 
@@ -165,7 +165,7 @@ impl EdFiClient {
             details: true,
             ..post.clone()
         };
-        let mut context = self.send_context(&post.batch);
+        let mut context = self.default_context(&post.batch);
         post.accept_401(&mut context);
         let context = Arc::new(context);
         let endpoints = frames::endpoints(&frames)?;
@@ -217,7 +217,7 @@ impl EdFiClient {
             order,
         } = options;
         let endpoints = frames::endpoints(&frames)?;
-        let context = Arc::new(self.send_context(&delete.batch));
+        let context = Arc::new(self.default_context(&delete.batch));
         let job = Job {
             commit: delete.commit,
             details: delete.details,
@@ -229,11 +229,6 @@ impl EdFiClient {
             ..self.job(endpoints, key_col, (*rounds, order), context)?
         };
         job.run(frames).await
-    }
-
-    fn send_context(&self, batch: &BatchOptions) -> CallContext {
-        let renewals = Renewals::new(batch.refresh_cooldown);
-        CallContext::new(self, &batch.control, renewals)
     }
 
     /// What does not depend on what is done with the rows.

@@ -11,8 +11,7 @@ use super::Job;
 use super::account::Account;
 use super::frames::{ResourceFrame, of_frame};
 use super::rows::Part;
-use crate::client::session::{Access, Renewal, TokenSource};
-use crate::client::urls::BaseUrl;
+use crate::client::session::{Access, Renewal, Site, TokenSource};
 use crate::frame::outcome::Outcome;
 use crate::{Error, Failure, Result, runtime};
 
@@ -32,7 +31,6 @@ pub(super) struct Taken {
     pub(super) rows: Vec<usize>,
 }
 
-type Key = (BaseUrl, Option<String>);
 type Batches = Box<dyn Iterator<Item = Result<DataFrame>> + Send>;
 
 pub(super) struct Router {
@@ -40,7 +38,7 @@ pub(super) struct Router {
     pub(super) account: Account,
     /// What is left of each frame; `None`: nothing.
     unread: Vec<tokio::sync::Mutex<Option<Batches>>>,
-    odses: Mutex<HashMap<Key, Arc<Ods>>>,
+    odses: Mutex<HashMap<Site, Arc<Ods>>>,
     found: UnboundedSender<Arc<Ods>>,
     /// Why reading ended before its end.
     broken: Mutex<Option<Error>>,
@@ -185,11 +183,11 @@ impl Router {
         let base = part.rows.base(row)?;
         let api_version = part.rows.api_version(row).map(str::to_owned);
         let mut odses = self.odses.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (base, api_version);
-        if let Some(ods) = odses.get(&key) {
+        let site = (base, api_version);
+        if let Some(ods) = odses.get(&site) {
             return Ok(ods.clone());
         }
-        let (base, api_version) = key.clone();
+        let (base, api_version) = site.clone();
         let without_token = Access {
             base,
             api_version,
@@ -201,7 +199,7 @@ impl Router {
             failure: OnceLock::new(),
             waiting: Mutex::new(self.unread.iter().map(|_| VecDeque::new()).collect()),
         });
-        odses.insert(key, ods.clone());
+        odses.insert(site, ods.clone());
         // The call waits for them as long as it has the router.
         let _ = self.found.send(ods.clone());
         Ok(ods)

@@ -6,7 +6,7 @@ use polars::prelude::*;
 
 use super::options::Rule;
 use crate::frame::nested::strings;
-use crate::frame::result::{ROW_ID, ROW_INDEX};
+use crate::frame::result::{self, ROW_ID};
 use crate::openapi::validate::Severity;
 use crate::{Failure, Result};
 
@@ -77,6 +77,10 @@ impl Findings {
         Some(active[finding.row? - first])
     }
 
+    fn index(&self, finding: &Finding) -> Option<IdxSize> {
+        self.row(finding).map(|row| row as IdxSize)
+    }
+
     pub(super) fn frame(
         &self,
         frames: &[(String, DataFrame)],
@@ -84,13 +88,10 @@ impl Findings {
     ) -> Result<DataFrame> {
         let all = &self.all;
         let endpoint = |finding: &Finding| Some(frames[finding.frame].0.trim().trim_matches('/'));
-        let rows = all
-            .iter()
-            .map(|one| self.row(one).map(|row| row as IdxSize));
-        let rows: IdxCa = rows.collect();
+        let rows: IdxCa = all.iter().map(|one| self.index(one)).collect();
         let columns = vec![
             strings("endpoint", all.iter().map(endpoint)).into_column(),
-            rows.with_name(ROW_INDEX.into()).into_column(),
+            result::row_index(rows)?,
             self.row_ids(frames, row_id_col)?,
             strings(
                 "severity",
@@ -115,33 +116,14 @@ impl Findings {
 
     /// What `row_id_col` holds in the rows of the findings.
     fn row_ids(&self, frames: &[(String, DataFrame)], row_id_col: Option<&str>) -> Result<Column> {
-        let none = |length: usize| Column::full_null(ROW_ID.into(), length, &DataType::String);
-        let Some(name) = row_id_col else {
-            return Ok(none(self.all.len()));
-        };
-        let columns = frames.iter().map(|(_, df)| df.column(name));
-        let columns = columns.collect::<PolarsResult<Vec<&Column>>>()?;
-        let same = columns
-            .windows(2)
-            .all(|pair| pair[0].dtype() == pair[1].dtype());
-        let mut whole: Option<Column> = None;
-        for (frame, column) in columns.iter().enumerate() {
+        let mut cells = Vec::new();
+        for (frame, (_, df)) in frames.iter().enumerate() {
+            let Some(name) = row_id_col else { continue };
             let own = self.all.iter().filter(|one| one.frame == frame);
-            let rows: IdxCa = own
-                .map(|one| self.row(one).map(|row| row as IdxSize))
-                .collect();
-            let taken = column.take(&rows)?;
-            let taken = match same {
-                true => taken,
-                false => taken.cast(&DataType::String)?,
-            };
-            match &mut whole {
-                Some(whole) => drop(whole.append(&taken)?),
-                None => whole = Some(taken),
-            }
+            let rows: IdxCa = own.map(|one| self.index(one)).collect();
+            cells.push(df.column(name)?.take(&rows)?);
         }
-        let ids = whole.unwrap_or_else(|| none(0));
-        Ok(ids.rechunk().with_name(ROW_ID.into()))
+        result::of_frames(ROW_ID, cells, self.all.len())
     }
 
     /// For each frame the rows with errors, and what is said of them in place of an answer.

@@ -78,14 +78,6 @@ struct Search<'b> {
     model: &'b Model,
 }
 
-/// What came when an item was asked for by its key.
-enum Answer {
-    There(String),
-    Nothing,
-    /// Other items: the server does not look at the parameters.
-    Others,
-}
-
 /// What is still looked for, of one target.
 struct Sought<'k> {
     keys: HashMap<&'k str, Missing>,
@@ -248,36 +240,25 @@ impl Search<'_> {
                 ((*key).to_owned(), written)
             }));
         }
-        let mut questions: Vec<BoxFuture<'_, Result<Answer, String>>> = Vec::new();
+        let (context, endpoint) = (&self.batch.context, &resource.endpoint);
+        let mut questions: Vec<BoxFuture<'_, (String, Result<Found, String>)>> = Vec::new();
         for (key, written) in wanted {
             let values = values_of(&key, written);
-            questions.push(self.question(resource, identity, key, values).boxed());
+            let question = async move {
+                let found = find(context, self.access, endpoint, identity, (&key, values)).await;
+                (key, found)
+            };
+            questions.push(question.boxed());
         }
         let mut answers = stream::iter(questions).buffer_unordered(workers);
-        while let Some(answer) = answers.next().await {
-            match answer? {
-                Answer::There(key) => sought.iter_mut().for_each(|one| one.found(&key)),
-                Answer::Nothing => {}
-                Answer::Others => return Ok(false),
+        while let Some((key, found)) = answers.next().await {
+            match found? {
+                Found::Item(_) => sought.iter_mut().for_each(|one| one.found(&key)),
+                Found::Nothing => {}
+                Found::Others => return Ok(false),
             }
         }
         Ok(true)
-    }
-
-    async fn question(
-        &self,
-        resource: &Resource,
-        identity: &Identity,
-        key: String,
-        values: Vec<String>,
-    ) -> Result<Answer, String> {
-        let (context, endpoint) = (&self.batch.context, &resource.endpoint);
-        let found = find(context, self.access, endpoint, identity, (&key, values));
-        Ok(match found.await? {
-            Found::Item(_) => Answer::There(key),
-            Found::Nothing => Answer::Nothing,
-            Found::Others => Answer::Others,
-        })
     }
 
     /// Reads the keys of a whole collection; those of descriptors without an identity.
@@ -345,12 +326,8 @@ async fn collection(
     endpoint: &str,
     params: &[(String, String)],
 ) -> Result<Collection, String> {
-    let url = context.resource(access, endpoint).await;
-    let collection = Collection {
-        url: url.map_err(text)?.into(),
-        snapshot: Snapshot::No,
-    };
-    Ok(collection.with_params(params))
+    let collection = Collection::of(context, access, endpoint, Snapshot::No).await;
+    Ok(collection.map_err(text)?.with_params(params))
 }
 
 /// What came when an item was asked for by its key.
@@ -370,11 +347,7 @@ pub(in crate::frame) async fn find(
     identity: &Identity,
     (key, values): (&str, Vec<String>),
 ) -> Result<Found, String> {
-    let names = identity
-        .fields()
-        .iter()
-        .map(|field| field.param.to_string());
-    let params: Vec<(String, String)> = names.zip(values).collect();
+    let params = identity.params(&values);
     let collection = collection(context, access, endpoint, &params).await?;
     let page = PageRequest {
         offset: 0,

@@ -11,8 +11,8 @@ use super::finding::Finding;
 use super::options::{Rule, ValidateOptions};
 use crate::client::EdFiClient;
 use crate::client::metadata::Metadata;
-use crate::client::session::{Access, CallContext};
-use crate::client::urls::{self, BaseUrl};
+use crate::client::session::{Access, CallContext, Site};
+use crate::client::urls;
 use crate::frame::payloads::Payloads;
 use crate::frame::request::Rows;
 use crate::openapi::validate::Model;
@@ -74,7 +74,7 @@ impl Batch {
             sources: Vec::new(),
             findings: Vec::new(),
         };
-        let mut known: HashMap<(BaseUrl, Option<String>), usize> = HashMap::new();
+        let mut known: HashMap<Site, usize> = HashMap::new();
         let mut first = 0;
         for (number, (endpoint, df)) in frames.iter().enumerate() {
             let endpoint = client.endpoint_or(Some(endpoint))?;
@@ -90,8 +90,7 @@ impl Batch {
                         continue;
                     }
                 };
-                let key = (access.base.clone(), access.api_version.clone());
-                let ods = *known.entry(key).or_insert_with(|| {
+                let ods = *known.entry(access.site()).or_insert_with(|| {
                     batch.sources.push(Ods {
                         access,
                         rows: vec![Vec::new(); frames.len()],

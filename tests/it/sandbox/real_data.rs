@@ -1,39 +1,13 @@
 //! Real Ed-Fi data, posted and loaded.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use polars_edfi::sandbox::{Sandbox, SandboxBuilder};
 use serde_json::Value;
 
 use super::{Caller, RESULTS, STUDENTS, header, start, text_of};
-
-/// Real Ed-Fi data beside the project, if it is there.
-fn shared_data() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: there is no {}", folder.display());
-    None
-}
-
-fn read_jsonl(path: &Path) -> Vec<Value> {
-    let bytes = std::fs::read(path).expect("a file");
-    let mut text = String::new();
-    if path.extension().is_some_and(|extension| extension == "gz") {
-        flate2::read::MultiGzDecoder::new(&bytes[..])
-            .read_to_string(&mut text)
-            .expect("gzip");
-    } else {
-        text = String::from_utf8(bytes).expect("UTF-8");
-    }
-    text.lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect()
-}
+use crate::real_data::{document, grand_bend, read_file, shared_data};
 
 fn without_server_fields(mut item: Value) -> Value {
     for own in ["id", "_etag", "_lastModifiedDate"] {
@@ -43,7 +17,7 @@ fn without_server_fields(mut item: Value) -> Value {
 }
 
 /// Grand Bend, resource by resource in the order in which it can be posted.
-fn grand_bend(data: &Path) -> Vec<(String, Vec<Value>)> {
+fn in_order(data: &Path) -> Vec<(String, Vec<Value>)> {
     let text = std::fs::read_to_string(data.join("metadata/ods7-ds5.2.0-dependencies.json"))
         .expect("a file");
     let order: Vec<Value> = serde_json::from_str(&text).expect("JSON");
@@ -57,14 +31,8 @@ fn grand_bend(data: &Path) -> Vec<(String, Vec<Value>)> {
         places.entry(resource).or_insert(entry["order"].as_u64());
     }
     let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(data.join("records/grandbend")).expect("a folder") {
-        let path = entry.expect("a file").path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .expect("a name");
-        let resource = format!("ed-fi/{}", name.trim_end_matches(".jsonl.gz"));
-        found.insert((places[&resource], resource), read_jsonl(&path));
+    for (resource, bodies) in grand_bend(data) {
+        found.insert((places[&resource], resource), bodies);
     }
     found
         .into_iter()
@@ -82,8 +50,7 @@ async fn grand_bend_is_posted_and_comes_back() {
 #[tokio::test]
 async fn grand_bend_fits_the_data_standards_own_document() {
     let Some(data) = shared_data() else { return };
-    let text = std::fs::read_to_string(data.join("openapi/resources-ds-5.0.json")).expect("a file");
-    let document = serde_json::from_str(&text).expect("JSON");
+    let document = document(&data, "resources-ds-5.0.json");
     post_grand_bend(&data, Sandbox::builder().openapi(document)).await;
 }
 
@@ -100,7 +67,7 @@ async fn post_grand_bend(data: &Path, builder: SandboxBuilder) {
             .expect("a load");
     }
     let caller = Caller::new(&ods, "gb").await;
-    for (resource, bodies) in grand_bend(data) {
+    for (resource, bodies) in in_order(data) {
         let mut last = HashMap::new();
         for body in &bodies {
             let answer = caller.post(&resource, body).await;
@@ -139,7 +106,7 @@ async fn vendors_files_are_loaded_and_read() {
             .join("assessments")
             .join(vendor)
             .join("studentAssessments.jsonl");
-        let bodies = read_jsonl(&path);
+        let bodies = read_file(&path);
         assert_eq!(
             ods.load_jsonl("255901", RESULTS, &path).expect("a load"),
             bodies.len()

@@ -6,7 +6,7 @@ use polars_edfi::{BatchOptions, FindIdsOptions, How, blocking};
 use serde_json::Value;
 
 use super::{of_students, payloads, student};
-use crate::real_data::{read_file, shared_data};
+use crate::real_data::{document, grand_bend, shared_data};
 use crate::support::{BAD, STUDENTS, of_district, own, sandbox, soon, start, texts, words};
 
 const HOWS: [How; 3] = [How::Auto, How::Lookup, How::Scan];
@@ -33,22 +33,15 @@ fn defaults() {
 #[tokio::test]
 async fn every_real_record_is_found_by_its_key() {
     let Some(data) = shared_data() else { return };
-    let text = std::fs::read(data.join("openapi/resources-ds-5.0.json")).expect("a file");
-    let document: Value = serde_json::from_slice(&text).expect("JSON");
     let ods = sandbox()
         .districts(["gb"])
         .records(0)
-        .openapi(document)
+        .openapi(document(&data, "resources-ds-5.0.json"))
         .start()
         .expect("a sandbox");
     let client = own(&ods, "gb").build().expect("a client");
     let (mut count, mut wanted) = (0, 0);
-    for entry in std::fs::read_dir(data.join("records/grandbend")).expect("a folder") {
-        let path = entry.expect("a file").path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.expect("a name").trim_end_matches(".jsonl.gz");
-        let endpoint = format!("ed-fi/{name}");
-        let bodies = read_file(&path);
+    for (endpoint, bodies) in grand_bend(&data) {
         ods.load("gb", &endpoint, bodies.iter().cloned())
             .expect("records");
         let items = ods.items("gb", &endpoint);
