@@ -7,10 +7,12 @@
 use polars::prelude::*;
 use polars_arrow::ffi::{ArrowArray, ArrowSchema, import_array_from_c, import_field_from_c};
 use polars_ffi::version_0::SeriesExport;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pyo3_polars::PySeries;
 
+use super::arguments::kind;
 use super::errors::raise;
 use crate::{Error, Result};
 
@@ -173,4 +175,30 @@ fn has_categories_in_lists(dtype: &ArrowDataType) -> bool {
         }),
         _ => false,
     })
+}
+
+/// A DataFrame, or anything else that gives its columns as an Arrow stream.
+pub(crate) struct Frame(pub(crate) DataFrame);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Frame {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        let polars = value.py().import("polars")?;
+        if value.is_instance(&polars.getattr("DataFrame")?)? {
+            return Ok(Self(value.extract::<PyDataFrame>()?.0));
+        }
+        if value.hasattr("__arrow_c_stream__")? {
+            let read = polars.call_method1("DataFrame", (value,))?;
+            return Ok(Self(read.extract::<PyDataFrame>()?.0));
+        }
+        let hint = match value.is_instance(&polars.getattr("LazyFrame")?)? {
+            true => "; call .collect() first",
+            false => "",
+        };
+        Err(PyTypeError::new_err(format!(
+            "expected a polars.DataFrame or an Arrow stream, got {}{hint}",
+            kind(&value)
+        )))
+    }
 }

@@ -5,8 +5,7 @@ use pyo3::types::PyDict;
 
 use super::arguments::{Argument, read};
 use super::errors::raise;
-use super::exchange::PyDataFrame;
-use super::values::Frame;
+use super::exchange::{Frame, PyDataFrame};
 use crate::Changes;
 use crate::columns::{self, Layout, Lists};
 

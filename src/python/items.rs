@@ -6,9 +6,9 @@ use pyo3::types::PyDict;
 use super::arguments::read;
 use super::call::{Call, run, run_batch, run_write};
 use super::client::Client;
+use super::exchange::Frame;
 use super::options;
 use super::reads::{Read, answer, or_failure};
-use super::values::Frame;
 use super::writes::Answer;
 
 /// See `EdFiClient.get_by_id`: (JSON text, message, http_status, correlation_id).

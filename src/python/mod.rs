@@ -33,6 +33,7 @@ mod send;
 mod sigint;
 mod tokens;
 mod values;
+mod words;
 mod writes;
 
 use pyo3::prelude::*;

@@ -8,9 +8,8 @@ use super::arguments::read;
 use super::call::{Call, run, run_batch};
 use super::client::Client;
 use super::errors::raise;
-use super::exchange::PyDataFrame;
+use super::exchange::{Frame, PyDataFrame};
 use super::options;
-use super::values::Frame;
 
 /// See `EdFiClient.permissions`.
 #[pyfunction]

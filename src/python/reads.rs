@@ -6,9 +6,8 @@ use pyo3::types::PyDict;
 use super::arguments::read;
 use super::call::{Call, run_batch, run_drawn};
 use super::client::Client;
-use super::exchange::PyDataFrame;
+use super::exchange::{Frame, PyDataFrame};
 use super::options;
-use super::values::Frame;
 use crate::{Error, Failure};
 
 const LABEL: &str = "fetching records";

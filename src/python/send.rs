@@ -9,8 +9,8 @@ use pyo3::types::PyDict;
 use super::arguments::read;
 use super::call::{Call, run_batch};
 use super::client::Client;
+use super::exchange::Frame;
 use super::options;
-use super::values::Frame;
 use crate::{Error, ResourceFrame, Result};
 
 /// Endpoint, frame, and for a LazyFrame the iterator of its batches: the frame is empty then.

@@ -9,8 +9,8 @@ use super::arguments::read;
 use super::call::{Call, run, run_batch};
 use super::client::Client;
 use super::errors::raise;
+use super::exchange::Frame;
 use super::options;
-use super::values::Frame;
 use crate::Error;
 
 /// (token, its end in microseconds since 1970, message)

@@ -4,17 +4,14 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use polars::prelude::{DataFrame, Schema};
 use pyo3::IntoPyObjectExt;
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyMapping, PyString};
 
 use super::arguments::{Argument, kind};
 use super::errors::raise;
-use super::exchange::{self, PyDataFrame};
-use crate::columns::Lists;
-use crate::{Error, How, JournalSync, OnError, OnShort, Paging, Rule, SchemaChoice, Secret};
+use super::exchange;
+use crate::{Error, Secret};
 
 const STATUSES: RangeInclusive<u16> = 100..=599;
 
@@ -26,7 +23,7 @@ fn whole<'py, T: FromPyObjectOwned<'py>>(value: &Bound<'py, PyAny>) -> Option<T>
 }
 
 /// Values of which there are many; a text is one value.
-fn many<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
+pub(super) fn many<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
     match value {
         value if value.is_none() => Ok(Some(Vec::new())),
         value if value.is_instance_of::<PyString>() => Ok(Some(vec![value.clone()])),
@@ -53,7 +50,10 @@ fn entries<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Entry<'py>>>> 
 type Entry<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
 
 /// Many values as Python shows them: none of them is `None`.
-fn shown<'py>(py: Python<'py>, values: Vec<impl IntoPyObject<'py>>) -> PyResult<Py<PyAny>> {
+pub(super) fn shown<'py>(
+    py: Python<'py>,
+    values: Vec<impl IntoPyObject<'py>>,
+) -> PyResult<Py<PyAny>> {
     match values.is_empty() {
         true => Ok(py.None()),
         false => PyList::new(py, values)?.into_py_any(py),
@@ -469,134 +469,5 @@ impl Argument for KeyCols {
 
     fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         shown(py, self.0.clone())
-    }
-}
-
-/// A word out of a few.
-macro_rules! words {
-    ($($kind:ty),+) => {$(
-        impl Argument for $kind {
-            fn must_be() -> String {
-                Self::CHOICES.into()
-            }
-
-            fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-                Ok(String::read(value)?.and_then(|word| word.parse().ok()))
-            }
-
-            fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-                self.to_string().into_py_any(py)
-            }
-        }
-    )+};
-}
-words!(How, Lists, Paging, OnShort, JournalSync, OnError);
-
-/// The rules of a validation.
-impl Argument for Vec<Rule> {
-    fn must_be() -> String {
-        format!("a sequence of {}", Rule::CHOICES)
-    }
-
-    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        let Some(values) = many(value)? else {
-            return Ok(None);
-        };
-        let rules = values.iter().map(|value| {
-            let word = String::read(value)?;
-            Ok(word.and_then(|word| word.parse().ok()))
-        });
-        rules.collect()
-    }
-
-    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        shown(py, self.iter().map(ToString::to_string).collect())
-    }
-}
-
-impl Argument for SchemaChoice {
-    fn must_be() -> String {
-        format!("{}, a Schema, a Struct or a dict", Self::CHOICES)
-    }
-
-    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        match String::read(value)? {
-            Some(word) => Ok(word.parse().ok()),
-            None => Ok(Schema::read(value)?.map(Self::Given)),
-        }
-    }
-
-    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.to_string().into_py_any(py)
-    }
-}
-
-/// Names and dtypes of columns, in any way that Polars takes them.
-impl Argument for Schema {
-    fn must_be() -> String {
-        "a Schema, a Struct or a dict".into()
-    }
-
-    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        let value = match value.hasattr("to_schema")? {
-            true => &value.call_method0("to_schema")?,
-            false => value,
-        };
-        if value.cast::<PyMapping>().is_err() {
-            return Ok(None);
-        }
-        let empty = exchange::helpers(value.py())?.call_method1("empty", (value,))?;
-        let empty: PyDataFrame = empty.extract()?;
-        Ok(Some(empty.0.schema().as_ref().clone()))
-    }
-
-    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        PyDataFrame(DataFrame::empty_with_schema(self)).into_py_any(py)
-    }
-}
-
-/// The schema of single items: without one they are inferred, which two words say as well.
-impl Argument for Option<Schema> {
-    fn must_be() -> String {
-        Schema::must_be()
-    }
-
-    fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        match value.extract::<String>().as_deref() {
-            _ if value.is_none() => Ok(Some(None)),
-            Ok("auto" | "infer") => Ok(Some(None)),
-            _ => Ok(Schema::read(value)?.map(Some)),
-        }
-    }
-
-    fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.as_ref()
-            .map_or_else(|| Ok(py.None()), |schema| schema.show(py))
-    }
-}
-
-/// A DataFrame, or anything else that gives its columns as an Arrow stream.
-pub(crate) struct Frame(pub(crate) DataFrame);
-
-impl<'a, 'py> FromPyObject<'a, 'py> for Frame {
-    type Error = PyErr;
-
-    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        let polars = value.py().import("polars")?;
-        if value.is_instance(&polars.getattr("DataFrame")?)? {
-            return Ok(Self(value.extract::<PyDataFrame>()?.0));
-        }
-        if value.hasattr("__arrow_c_stream__")? {
-            let read = polars.call_method1("DataFrame", (value,))?;
-            return Ok(Self(read.extract::<PyDataFrame>()?.0));
-        }
-        let hint = match value.is_instance(&polars.getattr("LazyFrame")?)? {
-            true => "; call .collect() first",
-            false => "",
-        };
-        Err(PyTypeError::new_err(format!(
-            "expected a polars.DataFrame or an Arrow stream, got {}{hint}",
-            kind(&value)
-        )))
     }
 }

@@ -6,8 +6,8 @@ use pyo3::types::PyDict;
 use super::arguments::read;
 use super::call::{Call, run_batch, run_write};
 use super::client::Client;
+use super::exchange::Frame;
 use super::options;
-use super::values::Frame;
 use crate::Outcome;
 
 /// What became of one write: a dict in Python.
