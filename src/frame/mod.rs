@@ -43,7 +43,7 @@ pub use read::{
     SchemaChoice, Since,
 };
 #[cfg(feature = "python")]
-pub(crate) use read::{Collections, district_clients, news};
+pub(crate) use read::{Collections, district_clients, news, stamps};
 pub(crate) use read::{ID, plain_id};
 pub use send::{RemoveOptions, ResourceFrame, SendOptions};
 pub use summary::summary;

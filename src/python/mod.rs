@@ -73,7 +73,7 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
         preflight::permissions, preflight::batch_permissions, preflight::validate,
             preflight::compare,
         metadata::resources, metadata::dependencies, metadata::schema, metadata::count,
-        news::district_clients, news::check_sync,
+        news::district_clients, news::check_sync, news::stamps,
         send::send, send::remove,
         journal::read_journal,
     frames::flatten, frames::tables, frames::unflatten, frames::summary, frames::columns_of, frames::apply_changes,

@@ -1,10 +1,13 @@
 //! What copies are kept by: what is new in many resources, within one limit of requests.
 
+use std::borrow::Cow;
+use std::iter;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyDict;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::arguments::read;
 use super::call::TICK;
@@ -12,7 +15,8 @@ use super::client::Client;
 use super::errors::raise;
 use super::exchange::Frame;
 use super::options;
-use crate::frame::news::{News, WatchOptions, Watched, watch};
+use crate::frame::news::{News, WatchOptions, Watched, WatchedResource, Window, watch};
+use crate::frame::stamps::Stamps;
 use crate::runtime::{AtWork, Threads};
 use crate::{Control, Failure};
 
@@ -56,10 +60,11 @@ impl Limiter {
 type Told = (String, Option<u16>);
 /// (district, (oldest, newest), renamed, failure)
 type District = (usize, Option<(i64, i64)>, Vec<usize>, Option<Told>);
-/// (district, resource, window, count, requests, failure)
+/// (district, resource, is_known, window, count, requests, failure)
 type Resource = (
     usize,
     usize,
+    bool,
     Option<Vec<(String, String)>>,
     Option<u64>,
     u32,
@@ -99,55 +104,52 @@ impl From<News> for Event {
                 resource,
                 found,
             } => Self::Resource(match found {
-                Ok(found) => (
+                Ok(found) => {
+                    let (is_known, window) = match found.window {
+                        Window::Known => (true, None),
+                        Window::Told(records) => (false, Some(records)),
+                        Window::Unclear => (false, None),
+                    };
+                    let (count, asked) = (found.count, found.requests);
+                    (district, resource, is_known, window, count, asked, None)
+                }
+                Err(failure) => (
                     district,
                     resource,
-                    found.window,
-                    found.count,
-                    found.requests,
+                    false,
                     None,
+                    None,
+                    0,
+                    Some(told(failure)),
                 ),
-                Err(failure) => (district, resource, None, None, 0, Some(told(failure))),
             }),
         }
     }
 }
 
-/// An iterator over what is new, as it is found. Closing it stops the asking.
+/// So many events are told at once.
+const EVENTS: usize = 256;
+
+/// An iterator over what is new in ODSs that are added to it, as it is found. Closing it stops the
+/// asking.
 #[pyclass(frozen, module = "polars_edfi._native")]
 pub(crate) struct Watch {
+    asking: Mutex<Option<UnboundedSender<(usize, Watched)>>>,
     news: Mutex<Option<(UnboundedReceiver<News>, AtWork)>>,
 }
-
-/// One ODS: its client, the resources with the begins of their windows, those whose keys may have
-/// changed.
-type Asked<'py> = (
-    PyRef<'py, Client>,
-    Vec<(String, Option<i64>)>,
-    Vec<(String, Option<i64>)>,
-);
 
 #[pymethods]
 impl Watch {
     #[new]
-    #[pyo3(signature = (limiter, asked, *, limit, count, snapshot, overlap))]
+    #[pyo3(signature = (limiter, *, limit, count, snapshot, overlap))]
     fn new(
         py: Python<'_>,
         limiter: &Limiter,
-        asked: Vec<Asked<'_>>,
         limit: usize,
         count: bool,
         snapshot: bool,
         overlap: i64,
     ) -> PyResult<Self> {
-        let watched = asked
-            .into_iter()
-            .map(|(client, resources, renamed)| Watched {
-                client: client.0.clone(),
-                resources,
-                renamed,
-            });
-        let watched: Vec<Watched> = watched.collect();
         let options = WatchOptions {
             workers: limiter.workers,
             limit,
@@ -156,52 +158,99 @@ impl Watch {
             overlap,
             control: limiter.control(),
         };
+        let (asking, asked) = unbounded_channel();
         let (sender, receiver) = unbounded_channel();
         let threads = Threads::get().map_err(|error| raise(py, error))?;
         let at_work = py.detach(|| {
             threads.block_on(async {
-                tokio::spawn(watch(watched, options, sender));
+                tokio::spawn(watch(asked, options, sender));
             });
             threads.keep_at_work()
         });
         let at_work = at_work.map_err(|error| raise(py, error))?;
         Ok(Self {
+            asking: Mutex::new(Some(asking)),
             news: Mutex::new(Some((receiver, at_work))),
         })
+    }
+
+    /// Adds an ODS: its number, its resources with the begins of their windows and what is known of
+    /// these, the resources whose keys may have changed.
+    fn add(
+        &self,
+        district: usize,
+        client: &Client,
+        resources: Vec<(String, Option<i64>, PyBackedBytes)>,
+        renamed: Vec<(String, Option<i64>)>,
+    ) {
+        let resources = resources.into_iter();
+        let watched = Watched {
+            client: client.0.clone(),
+            resources: resources
+                .map(|(endpoint, since, known)| WatchedResource {
+                    endpoint,
+                    since,
+                    known: Stamps::from_bytes(&known),
+                })
+                .collect(),
+            renamed,
+        };
+        let asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(asking) = &*asking {
+            // Nobody asks any more where the call was given up.
+            let _ = asking.send((district, watched));
+        }
+    }
+
+    /// Tells that no ODS will be added.
+    fn end(&self) {
+        drop(
+            self.asking
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
     }
 
     fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
         slf
     }
 
-    /// Waits for something new, without the GIL.
-    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Event>> {
+    /// Waits for something new, without the GIL, and gives all there is.
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Vec<Event>>> {
         let threads = Threads::get().map_err(|error| raise(py, error))?;
         let next = || {
             let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
             let Some((news, _)) = news.as_mut() else {
                 return Some(None);
             };
-            if let Ok(event) = news.try_recv() {
-                return Some(Some(event));
-            }
-            let next = async { tokio::time::timeout(TICK, news.recv()).await };
-            threads.block_on(next).ok()
+            let first = match news.try_recv() {
+                Ok(event) => Some(event),
+                Err(_) => {
+                    let next = async { tokio::time::timeout(TICK, news.recv()).await };
+                    threads.block_on(next).ok()?
+                }
+            };
+            Some(first.map(|first| {
+                let more = iter::from_fn(|| news.try_recv().ok()).take(EVENTS);
+                iter::once(first).chain(more).collect::<Vec<_>>()
+            }))
         };
         loop {
-            let event = py.detach(next);
+            let events = py.detach(next);
             if let Err(error) = py.check_signals() {
                 self.close();
                 return Err(error);
             }
-            if let Some(event) = event {
-                return Ok(event.map(Event::from));
+            if let Some(events) = events {
+                return Ok(events.map(|events| events.into_iter().map(Event::from).collect()));
             }
         }
     }
 
     /// Stops asking.
     fn close(&self) {
+        self.end();
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         drop(news.take());
     }
@@ -213,6 +262,13 @@ impl Watch {
 pub(crate) fn check_sync(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
     let (read_options, _) = read(py, given, options::sync)?;
     crate::frame::news::check(&read_options).map_err(|error| raise(py, error))
+}
+
+/// What the rows of a frame are known by, as bytes.
+#[pyfunction]
+pub(crate) fn stamps(py: Python<'_>, df: Frame) -> PyResult<Cow<'static, [u8]>> {
+    let stamps = Stamps::of(&df.0).map_err(|error| raise(py, error))?;
+    Ok(Cow::Owned(stamps.to_bytes()))
 }
 
 /// (row, client, message)

@@ -14,6 +14,7 @@ from polars.io.plugins import register_io_source
 from polars_edfi import _native
 from polars_edfi._base import native_side
 from polars_edfi._errors import HttpError
+from polars_edfi._sync.stamps import Newest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -178,6 +179,7 @@ class Stream:
         empty = asker._with_key(scan.schema())  # noqa: SLF001
         # Where nobody knows the columns of records and there is none, rows are told by their id.
         self.schema = empty.schema if "id" in empty.columns else empty.schema | {"id": pl.String}
+        self.newest = Newest(self.schema)
 
     def lazy(self) -> pl.LazyFrame:
         """Give the lazy frame that reads once."""
@@ -199,7 +201,9 @@ class Stream:
         try:
             for page in pages:
                 self.rows += page.height
-                yield asker._with_key(page)  # noqa: SLF001
+                rows = asker._with_key(page)  # noqa: SLF001
+                self.newest.add(rows)
+                yield rows
         finally:
             pages.close()
         asker._told(pages)  # noqa: SLF001

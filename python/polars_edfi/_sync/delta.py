@@ -188,6 +188,9 @@ class Partition:
                 msg = f"{self.where}: {error}"
                 raise CopyError(msg) from None
 
+    def remember(self, state: State) -> None:
+        """Keep nothing: what is known of a table stands in its log."""
+
     def _predicate(self, key_col: str) -> str:
         value = self._value
         name = key_col.replace('"', '""')

@@ -41,6 +41,8 @@ class Merged:
     rows: pl.LazyFrame
     height: int
     difference: Difference
+    touched: pl.DataFrame
+    """Those of its rows that something concerned, as they are now."""
 
 
 def merged(
@@ -82,7 +84,8 @@ def merged(
         rows = pl.concat([rest, now.lazy()], how="diagonal")
     else:  # wider columns: all rows are needed
         rows = apply_changes(copy.collect(), changes, key_fields=keys or None).lazy()
-    return Merged(rows, height - before.height + now.height, difference(before, now))
+    height += now.height - before.height
+    return Merged(rows, height, difference(before, now), now)
 
 
 def _empty(schema: pl.Schema) -> pl.DataFrame:

@@ -18,6 +18,8 @@ from polars_edfi._sync.state import NAME, CopyError, State, from_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from polars_edfi._sync.ledger import Ledger
+
 LOGGER = logging.getLogger("polars_edfi")
 ROW_GROUP = 16_384
 """Rows of a row group: what is held in memory while records stream by."""
@@ -54,16 +56,38 @@ class ParquetFile:
     """The copy of one resource of one ODS as a Parquet file, which a rename replaces."""
 
     def __init__(
-        self, folder: str, key: str | None, storage_options: dict[str, Any] | None
+        self,
+        folder: str,
+        key: str | None,
+        storage_options: dict[str, Any] | None,
+        ledger: Ledger | None,
     ) -> None:
         self._folder = folder
         self._remote = places.is_remote(folder)
         self._options = storage_options
+        self._ledger = ledger
         name = places.file_name(key)
         self.where = f"{folder}/{name}" if self._remote else str(Path(folder, name))
 
     def state(self) -> State | None:
         """Read what the copy says of itself; none where there is no copy."""
+        is_known, text = self._ledger.text(self.where) if self._ledger else (False, None)
+        if text is not None:
+            return from_json(text, self.where)
+        state = self._read()
+        if state is not None and is_known:
+            # Somebody has touched it: its rows are looked at.
+            state = replace(state, stamps="")
+        if state is not None and state.shape != OTHER:
+            self.remember(state)
+        return state
+
+    def remember(self, state: State) -> None:
+        """Remember the file as it is now."""
+        if self._ledger is not None:
+            self._ledger.note(self.where, state.to_json())
+
+    def _read(self) -> State | None:
         if not self._remote and not Path(self.where).exists():
             self._check_folder()
             return None
@@ -108,7 +132,7 @@ class ParquetFile:
         """
         return spools / f"{hashlib.sha256(self.where.encode()).hexdigest()[:24]}{NEW}"
 
-    def replace(self, new: Path, state: State) -> None:  # noqa: ARG002 - it stands in the file
+    def replace(self, new: Path, state: State) -> None:
         """Put a new file in the place of the copy, at once and with its state."""
         if self._remote:
             rows = pl.scan_parquet(new, glob=False)
@@ -128,6 +152,7 @@ class ParquetFile:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+        self.remember(replace(state, columns=_digest(pl.read_parquet_metadata(path))))
 
 
 def _is_missing(error: Exception) -> bool:

@@ -9,6 +9,7 @@ import polars as pl
 
 from polars_edfi._changes import Changes
 from polars_edfi._errors import EdFiError, HttpError
+from polars_edfi._sync import stamps
 from polars_edfi._sync.merge import ID, Difference, Merged, difference, merged
 from polars_edfi._sync.parquet import spool
 from polars_edfi._sync.people import People, Renamed, held, holding
@@ -17,7 +18,7 @@ from polars_edfi._sync.report import Row
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from polars_edfi._sync.asker import Asker
+    from polars_edfi._sync.asker import Asker, Stream
     from polars_edfi._sync.state import State
 
 FEW_BY_ID = 20
@@ -48,6 +49,9 @@ class Copy(Protocol):
 
     def replace(self, new: Path, state: State) -> None:
         """Put new rows and their state in its place, at once."""
+
+    def remember(self, state: State) -> None:
+        """Keep what was learnt of a copy that stays as it is, where there is a place for that."""
 
 
 @dataclass
@@ -90,6 +94,8 @@ class Resource:
             return self.full()
         agrees = count is None or count - state.surplus == state.rows
         nothing_new = self.verify == "count" and count is not None and self._has(window)
+        if nothing_new and window:
+            self.copy.remember(state.with_stamps(stamps.of_window(window)))
         if nothing_new and agrees and not holders:
             return self._counted(row)
         row.mode = "changes"
@@ -213,12 +219,15 @@ class Resource:
         base = replace(self.fresh, people=held(schema), handled=handled)
         file = self.copy.new_file(self.spools)
         try:
-            spool(stream.lazy(), file, lambda: replace(base, rows=stream.rows))
+            spool(stream.lazy(), file, lambda: as_streamed(stream, base))
             rows, distinct = _counts(file)
             if distinct < rows:
                 once = pl.read_parquet(file).unique(ID, keep="last", maintain_order=True)
                 rows = once.height
+                base = base.with_stamps(stamps.of(once))
                 spool(once.lazy(), file, lambda: replace(base, rows=rows))
+            else:
+                base = as_streamed(stream, base)
             state = replace(base, rows=rows)
             surplus = self._surplus(count, rows, newest)
             if surplus:
@@ -248,12 +257,18 @@ class Resource:
     def _write(self, found: Merged, state: State) -> None:
         file = self.copy.new_file(self.spools)
         state = replace(state, people=held(found.rows.collect_schema()))
+        state = state.with_stamps(stamps.of(found.touched))
         try:
             spool(found.rows, file, lambda: state)
             self.copy.replace(file, state)
         finally:
             file.unlink(missing_ok=True)
         self.state = state
+
+
+def as_streamed(stream: Stream, base: State) -> State:
+    """Give the state of a copy of all that a stream brought."""
+    return replace(base, rows=stream.rows).with_stamps(stream.newest.stamps())
 
 
 def _counts(file: Path) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,13 +83,18 @@ class Run:
         self.rows: list[tuple[int, int, Row]] = []
         self._spools = spools
         self._pool = ThreadPoolExecutor(self.workers, "polars-edfi-sync")
+        self._looking: list[Future[None]] = []
         self._futures: set[Future[None]] = set()
-        self._done = 0
-        self._total = 0
+        self._districts: dict[int, District] = {}
+        self._left = len(plan.odss)
+        self._lock = threading.Lock()
 
     def progress(self) -> tuple[int, int, int]:
         """Tell how many resources are done, of how many."""
-        return self._done, self._total, 0
+        found = list(self._districts.values())
+        there = sum(len(district.jobs) for district in found)
+        named = len(self.plan.odss) * len(self.plan.endpoints or ())
+        return len(self.rows), max(there, named), 0
 
     def go(self) -> list[Row]:
         """Do it all; whatever is raised meanwhile stops the requests first."""
@@ -101,22 +107,14 @@ class Run:
                     text = f"{options['progress_desc']}: {text}"
                 at_end.callback(Bar(self, text, "resources").close)
             try:
-                self._watch(self._prepare())
-                _until_done(self._futures)
+                self._watch()
+                _until_done([*self._looking, *self._futures])
             except BaseException:
                 self.limiter.cancel()
                 raise
         return [row for *_, row in sorted(self.rows, key=lambda row: row[:2])]
 
-    def _prepare(self) -> list[District]:
-        """Look at all copies, and list the resources where nobody named them."""
-        looking = [self._pool.submit(self._district, one) for one in enumerate(self.plan.odss)]
-        _until_done(looking)
-        prepared = [future.result() for future in looking]
-        return [district for district in prepared if district is not None]
-
-    def _district(self, numbered: tuple[int, Ods]) -> District | None:
-        place, ods = numbered
+    def _district(self, place: int, ods: Ods) -> District | None:
         endpoints = self.plan.endpoints
         if ods.client is None:
             for number, endpoint in enumerate(endpoints or [None]):
@@ -193,38 +191,50 @@ class Run:
             for endpoint, key_fields in resources.select("endpoint", "key_fields").iter_rows()
         }
 
-    def _watch(self, districts: list[District]) -> None:
-        """Ask all ODSs what is new, and begin with each resource as soon as that is known."""
-        self._total = len(self.rows) + sum(len(district.jobs) for district in districts)
-        counts = self.plan.verify == "count"
-        asked = []
-        for district in districts:
-            windows = [
-                (job.endpoint, None if self._is_begun_anew(job.state) else self._begin(job))
-                for job in district.jobs
-            ]
-            asked.append((native_side(district.ods.client), windows, district.renamed))
+    def _watch(self) -> None:
+        """Look at all copies, ask what is new in their ODSs, and begin as soon as that is known."""
         watch = _native.Watch(
             self.limiter,
-            asked,
             limit=self.plan.options["limit"],
-            count=counts,
+            count=self.plan.verify == "count",
             snapshot=self.plan.options["snapshot"],
             overlap=self.plan.overlap,
         )
         try:
-            for event in watch:
-                district = districts[event[0]]
-                if len(event) == 4:  # noqa: PLR2004 - an ODS
-                    self._begun(district, *event[1:])
-                else:
-                    self._found(district, district.jobs[event[1]], *event[2:])
+            if not self.plan.odss:
+                watch.end()
+            for numbered in enumerate(self.plan.odss):
+                self._looking.append(self._pool.submit(self._look, watch, *numbered))
+            for events in watch:
+                for event in events:
+                    district = self._districts[event[0]]
+                    if len(event) == 4:  # noqa: PLR2004 - an ODS
+                        self._begun(district, *event[1:])
+                    else:
+                        self._found(district, district.jobs[event[1]], *event[2:])
         finally:
             watch.close()
 
-    def _begin(self, job: Job) -> int:
-        version = 0 if job.state is None else job.state.version or 0
-        return max(version - self.plan.overlap, 0)
+    def _look(self, watch: _native.Watch, place: int, ods: Ods) -> None:
+        """Look at the copies of one ODS, and have it asked."""
+        try:
+            district = self._district(place, ods)
+            if district is not None:
+                self._districts[place] = district
+                windows = [self._window(job) for job in district.jobs]
+                watch.add(place, native_side(district.ods.client), windows, district.renamed)
+        finally:
+            with self._lock:
+                self._left -= 1
+                if not self._left:
+                    watch.end()
+
+    def _window(self, job: Job) -> tuple[str, int | None, bytes]:
+        """Tell what a resource is asked for, and what is known of it."""
+        if job.state is None or self._is_begun_anew(job.state):
+            return job.endpoint, None, b""
+        begin = max((job.state.version or 0) - self.plan.overlap, 0)
+        return job.endpoint, begin, job.state.known
 
     def _begun(
         self,
@@ -256,6 +266,7 @@ class Run:
         self,
         district: District,
         job: Job,
+        is_known: bool,
         window: list[tuple[str, str]] | None,
         count: int | None,
         requests: int,
@@ -276,12 +287,13 @@ class Run:
             return
         agrees = count is not None and count - state.surplus == state.rows
         is_quiet = district.people is not None and not district.people.renamed
-        if self.plan.verify == "count" and window == [] and agrees and is_quiet:
+        if self.plan.verify == "count" and is_known and agrees and is_quiet:
             row = Row(district.ods.row, job.endpoint, None, None, "unchanged", since, since)
             row.rows, row.written, row.deleted, row.repaired = state.rows, 0, 0, 0
             row.requests, row.seconds = requests, 0.0
             self._end(district, job, row)
             return
+        window = [] if is_known else window
         self._submit(district, job, lambda resource: resource.window(window, count), requests)
 
     def _asker(self, district: District, endpoint: str) -> Asker:
@@ -340,7 +352,6 @@ class Run:
 
     def _add(self, place: int, number: int, row: Row) -> None:
         self.rows.append((place, number, row))
-        self._done += 1
 
 
 def _until_done(futures: Iterable[Future[Any]]) -> None:

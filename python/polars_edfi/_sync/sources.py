@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from polars_edfi import _native
@@ -44,7 +45,7 @@ class Ods:
     client: EdFiClient | None
     failure: str | None = None
 
-    @property
+    @cached_property
     def source(self) -> str:
         """The base URL."""
         return "" if self.client is None else _base_url(self.client)

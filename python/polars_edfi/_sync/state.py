@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from polars_edfi._errors import EdFiError
@@ -40,6 +41,20 @@ class State:
     """How many records more the ODS counts than it gives."""
     columns: str = ""
     """A digest of the columns that the file was written with."""
+    stamps: str = ""
+    """What its newest rows are known by, in Base64."""
+
+    @property
+    def known(self) -> bytes:
+        """What its newest rows are known by."""
+        try:
+            return base64.b64decode(self.stamps)
+        except ValueError:
+            return b""
+
+    def with_stamps(self, stamps: bytes) -> State:
+        """Give the same state, with other rows known."""
+        return replace(self, stamps=base64.b64encode(stamps).decode())
 
     def to_json(self) -> str:
         """Give the text that stands in the metadata."""

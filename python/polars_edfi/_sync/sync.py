@@ -12,6 +12,7 @@ from polars_edfi._client import EdFiClient
 from polars_edfi._errors import EdFiError
 from polars_edfi._signatures import with_options
 from polars_edfi._sync import places, report, sources
+from polars_edfi._sync.ledger import Ledger
 from polars_edfi._sync.lock import only_run
 from polars_edfi._sync.parquet import ParquetFile
 from polars_edfi._sync.run import Plan, run
@@ -141,17 +142,23 @@ def sync(
     keys, odss = _odss(source, key_col, client, settings)
     place = places.as_text(into)
     with only_run(place):
+        is_files = format == "parquet" and not places.is_remote(place)
+        ledger = Ledger(place) if is_files else None
         plan = Plan(
             odss=odss,
             endpoints=named,
-            open_copy=_opener(place, format, key_col, storage_options),
+            open_copy=_opener(place, format, key_col, storage_options, ledger),
             key_col=key_col if keys is not None else None,
             verify=verify,
             full=full,
             overlap=OVERLAP if overlap is None else overlap,
             options=settings,
         )
-        return report.frame(run(plan, place), keys)
+        try:
+            return report.frame(run(plan, place), keys)
+        finally:
+            if ledger is not None:
+                ledger.save()
 
 
 def _endpoints(endpoints: str | Sequence[str]) -> list[str]:
@@ -194,10 +201,15 @@ def _opener(
     format_: str,
     key_col: str | None,
     storage_options: Mapping[str, str] | None,
+    ledger: Ledger | None,
 ) -> Callable[[Ods, str], Copy]:
     given = None if storage_options is None else dict(storage_options)
     if format_ == "delta":
         from polars_edfi._sync.delta import Tables
 
         return Tables(place, key_col, given).open
-    return lambda ods, endpoint: ParquetFile(places.below(place, endpoint), ods.key, given)
+
+    def open_file(ods: Ods, endpoint: str) -> ParquetFile:
+        return ParquetFile(places.below(place, endpoint), ods.key, given, ledger)
+
+    return open_file

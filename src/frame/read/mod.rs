@@ -26,6 +26,8 @@ mod scan;
 mod some_columns;
 mod source;
 mod sources;
+#[cfg(feature = "python")]
+pub(crate) mod stamps;
 mod stream;
 mod tracked;
 mod whole;

@@ -7,12 +7,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use polars::prelude::DataType;
 use serde::Deserialize;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::options::{GetAllOptions, SchemaChoice};
+use super::stamps::Stamps;
 use super::tracked::ID;
 use crate::client::changes::{Snapshot, window_params};
 use crate::client::paging::{Collection, PageError, PageRequest, RawPage};
@@ -39,11 +40,20 @@ pub(crate) fn check(options: &GetAllOptions) -> Result<()> {
 #[derive(Debug)]
 pub(crate) struct Watched {
     pub(crate) client: EdFiClient,
-    /// Each with the change version that its window begins with; none where it is read anyway.
-    pub(crate) resources: Vec<(String, Option<i64>)>,
+    pub(crate) resources: Vec<WatchedResource>,
     /// Resources whose changed keys are asked for from this version on; without one, those that a
     /// reading of everything may have met.
     pub(crate) renamed: Vec<(String, Option<i64>)>,
+}
+
+/// One resource of which there is a copy.
+#[derive(Debug)]
+pub(crate) struct WatchedResource {
+    pub(crate) endpoint: String,
+    /// The change version that its window begins with; none where it is read anyway.
+    pub(crate) since: Option<i64>,
+    /// Records that the copy has.
+    pub(crate) known: Stamps,
 }
 
 /// How ODSs are asked.
@@ -60,7 +70,7 @@ pub(crate) struct WatchOptions {
     pub(crate) control: Control,
 }
 
-/// Something that was found out; `district` and `resource` are places in what was asked.
+/// Something that was found out; `district` is its number, `resource` a place in what was asked.
 #[derive(Debug)]
 pub(crate) enum News {
     District {
@@ -80,13 +90,23 @@ pub(crate) enum News {
 /// What two requests found of a resource.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// The records of the window, each by its `id` and `_etag`; none where there are more of them
-    /// than were told, or where they cannot be told apart so.
-    pub(crate) window: Option<Vec<(String, String)>>,
+    pub(crate) window: Window,
     /// How many records the resource has, where the ODS counts them.
     pub(crate) count: Option<u64>,
     /// How many requests this took.
     pub(crate) requests: u32,
+}
+
+/// The records of a window.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) enum Window {
+    /// The copy has all of them, as they are.
+    Known,
+    /// Each by its `id` and `_etag`.
+    Told(Vec<(String, String)>),
+    /// There are more of them than were told, or they cannot be told apart so.
+    #[default]
+    Unclear,
 }
 
 /// What a record of a window is told by.
@@ -98,25 +118,32 @@ struct Stamp<'a> {
     etag: Cow<'a, str>,
 }
 
-/// Asks all ODSs, and tells what is found as it comes. Nobody waits for an ODS that does not answer.
+/// Asks ODSs as they come, each with its number, and tells what is found. Nobody waits for an ODS
+/// that does not answer.
 pub(crate) async fn watch(
-    watched: Vec<Watched>,
+    mut watched: UnboundedReceiver<(usize, Watched)>,
     options: WatchOptions,
     out: UnboundedSender<News>,
 ) {
     let requests = Permits::new(options.workers);
-    let districts = watched.into_iter().enumerate().map(|(district, watched)| {
-        let context = Arc::new(watched.client.watched_context(&options.control));
-        Watcher {
-            district,
-            context,
-            requests: &requests,
-            options: &options,
-            out: &out,
+    let mut at_work = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some((district, watched)) = watched.recv() => {
+                let context = Arc::new(watched.client.watched_context(&options.control));
+                let watcher = Watcher {
+                    district,
+                    context,
+                    requests: &requests,
+                    options: &options,
+                    out: &out,
+                };
+                at_work.push(watcher.watch(watched));
+            }
+            Some(()) = at_work.next() => {}
+            else => return,
         }
-        .watch(watched)
-    });
-    join_all(districts).await;
+    }
 }
 
 struct Watcher<'a> {
@@ -171,10 +198,9 @@ impl Watcher<'_> {
             return;
         }
         let resources = watched.resources.iter().enumerate();
-        let asked = resources
-            .filter_map(|(place, (endpoint, since))| Some((place, endpoint.as_str(), (*since)?)));
-        let ask = async |(resource, endpoint, since)| {
-            let found = self.resource(&access, &snapshot, endpoint, since).await;
+        let asked = resources.filter_map(|(place, watched)| Some((place, watched, watched.since?)));
+        let ask = async |(resource, watched, since)| {
+            let found = self.resource(&access, &snapshot, watched, since).await;
             self.tell(News::Resource {
                 district,
                 resource,
@@ -240,9 +266,10 @@ impl Watcher<'_> {
         &self,
         access: &Access,
         snapshot: &Snapshot,
-        endpoint: &str,
+        watched: &WatchedResource,
         since: i64,
     ) -> Result<Found, Failure> {
+        let endpoint = watched.endpoint.as_str();
         let limit = self.options.limit as u64;
         let (page, asked) = self.page(access, snapshot, endpoint, since, limit).await?;
         let mut found = Found {
@@ -255,7 +282,11 @@ impl Watcher<'_> {
             && (stamps.len() as u64) < limit
         {
             let pair = |stamp: Stamp<'_>| (stamp.id.into_owned(), stamp.etag.into_owned());
-            found.window = Some(stamps.into_iter().map(pair).collect());
+            let mut all = stamps.iter();
+            found.window = match all.all(|stamp| watched.known.has(&stamp.id, &stamp.etag)) {
+                true => Window::Known,
+                false => Window::Told(stamps.into_iter().map(pair).collect()),
+            };
         }
         if self.options.count {
             let (context, snapshot) = (&self.context, snapshot.clone());
