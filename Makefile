@@ -91,7 +91,7 @@ $(VENV)/ready: pyproject.toml Makefile
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		"polars>=2.0" "tqdm>=4.60" "cloudpickle>=3" \
-		"deltalake>=1.6" "pytest>=8" "pytest-timeout>=2.3" "mypy>=1.15" "pyright>=1.1.400" "ruff>=0.12" \
+		"deltalake>=1.6" "ipykernel>=7" "ipywidgets>=8" "pytest>=8" "pytest-timeout>=2.3" "mypy>=1.15" "pyright>=1.1.400" "ruff>=0.12" \
 		types-tqdm
 	echo "$(CURDIR)/python" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/polars_edfi.pth"
 	touch $@

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
 
 from polars_edfi import _native
 from polars_edfi._base import ClientBase, warn
+from polars_edfi._html import facts
 from polars_edfi._signatures import with_options
 from polars_edfi.options import ChangesOptions, DeletesOptions
 
@@ -37,6 +38,17 @@ class Changes(NamedTuple):
         return (
             f"Changes(records={self.records.height}, deletes={self.deletes.height}, "
             f"key_changes={self.key_changes.height}, next_version={self.next_version})"
+        )
+
+    def _repr_html_(self) -> str:
+        return facts(
+            "Changes",
+            {
+                "records": self.records.height,
+                "deletes": self.deletes.height,
+                "key changes": self.key_changes.height,
+                "next version": str(self.next_version),
+            },
         )
 
 

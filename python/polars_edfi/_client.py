@@ -8,6 +8,7 @@ from polars_edfi import _native, endpoints
 from polars_edfi._aio import Aio
 from polars_edfi._changes import ChangeQueries
 from polars_edfi._errors import EdFiError
+from polars_edfi._html import facts
 from polars_edfi._items import Items
 from polars_edfi._metadata import Metadata
 from polars_edfi._preflight import Preflight
@@ -117,6 +118,15 @@ class EdFiClient(Tokens, Reads, Items, Writes, Sends, ChangeQueries, Metadata, P
         settings = self._native.settings()
         shown = [f"{name}={value!r}" for name, value in settings.items() if value is not None]
         return f"{type(self).__name__}({', '.join([*self._leading(), *shown])})"
+
+    def _repr_html_(self) -> str:
+        settings = {"endpoint": self._endpoint} | self._native.settings()
+        shown = {name.replace("_", " "): value for name, value in settings.items() if value}
+        if stats := self.stats:
+            rows = [f"{count:,} {status or 'ok'}" for status, count in stats["rows"].items()]
+            cost = f"{stats['requests']:,} requests, {stats['retries']:,} retries"
+            shown["last call"] = ", ".join([*rows, cost, f"{stats['seconds']:,.1f} s"])
+        return facts(type(self).__name__, shown)
 
     def _leading(self) -> list[str]:
         """Give the positional arguments that ``repr`` shows."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Watched(Protocol):
@@ -18,6 +18,14 @@ EVERY = 0.1
 """Seconds between two looks at a call."""
 LAST = 1.0
 """Seconds that a call waits at most for its bar to be drawn to the end."""
+
+
+def _tell_total(bar: Any, total: int) -> None:
+    bar.total = total
+    if hasattr(bar, "container"):
+        # A notebook's: its widget was made for a total that is not known, and keeps its own.
+        _, widget, _ = bar.container.children
+        widget.max, widget.bar_style, widget.layout.width = total, "", None
 
 
 class Bar:
@@ -45,8 +53,8 @@ class Bar:
                 while not closed:
                     closed = self._closed.wait(EVERY)
                     done, total, records = watched.progress()
-                    if total:
-                        bar.total = total
+                    if total and total != bar.total:
+                        _tell_total(bar, total)
                     stage = getattr(watched, "stage", None)
                     told = {"records": records or None, "at": stage and stage()}
                     told = {name: value for name, value in told.items() if value is not None}
