@@ -20,6 +20,7 @@ from polars_edfi._expressions import (
 from polars_edfi._frames import flatten, summary, tables, unflatten
 from polars_edfi._journal import read_journal
 from polars_edfi._native import __version__
+from polars_edfi._report import Report, report
 from polars_edfi._sandbox import Sandbox
 from polars_edfi._scan import scan, scan_all
 from polars_edfi._sync import sync
@@ -30,6 +31,7 @@ __all__ = [
     "EdFiClient",
     "EdFiError",
     "HttpError",
+    "Report",
     "Resource",
     "Sandbox",
     "StudentAssessment",
@@ -44,6 +46,7 @@ __all__ = [
     "options",
     "post_payload",
     "read_journal",
+    "report",
     "scan",
     "scan_all",
     "summary",

@@ -78,6 +78,14 @@ def test_copies_every_night(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert len(list((tmp_path / "ed-fi").iterdir())) == 65
 
 
+def test_report(tmp_path: Path) -> None:
+    names: dict[str, Any] = {"folder": tmp_path}
+    for block in blocks("docs/report.md"):
+        exec(block, names)
+    assert (tmp_path / "night.html").read_text("utf-8") == names["report"].html
+    assert repr(names["report"]) == "Report(130 ok, 2 error)"
+
+
 def test_sending(tmp_path: Path) -> None:
     names: dict[str, Any] = {"folder": tmp_path}
     for block in blocks("docs/sending.md"):
