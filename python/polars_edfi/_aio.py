@@ -76,6 +76,7 @@ class Aio:
     batch_delete_by_id = Awaitable(Items.batch_delete_by_id)
     post_payload = Awaitable(Writes.post_payload)
     batch_post_payload = Awaitable(Writes.batch_post_payload)
+    batch_put_payload = Awaitable(Writes.batch_put_payload)
     send = Awaitable(Sends.send)
     remove = Awaitable(Sends.remove)
     available_change_versions = Awaitable(ChangeQueries.available_change_versions)
@@ -89,6 +90,7 @@ class Aio:
     permissions = Awaitable(Preflight.permissions)
     batch_permissions = Awaitable(Preflight.batch_permissions)
     validate = Awaitable(Preflight.validate)
+    compare = Awaitable(Preflight.compare)
 
     if not TYPE_CHECKING:
 

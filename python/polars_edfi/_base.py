@@ -26,13 +26,20 @@ class Batch(Protocol):
         """What became of its rows."""
 
 
+class Counted(Protocol):
+    """What has requests, and tells how many."""
+
+    def stats(self) -> Stats:
+        """Tell what it has cost so far."""
+
+
 class ClientBase:
     """The native client, its last batch and its last call."""
 
     _native: _native.Client
     _endpoint: str | None
     _last: Batch | None = None
-    _counted: Call | None = None
+    _counted: Counted | None = None
 
     @property
     def rows(self) -> pl.DataFrame | None:
@@ -46,7 +53,9 @@ class ClientBase:
         ``requests``, ``retries``, ``pauses``, ``token_requests``, ``bytes_received``,
         ``bytes_sent``, ``seconds``, and ``rows``: those of a batch's result by their status. The
         end of a batch logs the same in one INFO line (logger ``polars_edfi``), each request a DEBUG
-        line without ids, keys and bodies. Expressions and scans are not counted.
+        line without ids, keys and bodies. A scan counts from its first page on, not what its
+        columns cost; a sink adds up its batches. Expressions are not counted: Polars may run one in
+        several threads at once, and in pieces.
 
         Examples
         --------
@@ -60,13 +69,11 @@ class ClientBase:
         >>> stats["token_requests"], stats["retries"], stats["rows"]
         (1, 0, {})
         """
-        if self._counted is None:
-            return None
-        stats: Stats = self._counted.stats()
-        return stats
+        return None if self._counted is None else self._counted.stats()
 
     def _call(self) -> Call:
-        call = self._counted = _native.Call()
+        call = _native.Call()
+        self._counted = call
         return call
 
     def _batch(

@@ -12,10 +12,13 @@ from polars_edfi._base import native_side, warn
 from polars_edfi._client import EdFiClient, StudentAssessment
 from polars_edfi._frames import flatten, unflatten
 from polars_edfi._signatures import with_options
+from polars_edfi._stats import total
 from polars_edfi.options import BatchDeleteOptions, BatchPostOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from polars_edfi._stats import Stats
 
 P = ParamSpec("P")
 
@@ -259,6 +262,10 @@ class Pieces:
         ]
         return pl.concat(rows) if rows else None
 
+    def stats(self) -> Stats:
+        """Tell what all batches have cost so far."""
+        return total(call.stats() for _, call in self._calls)
+
 
 def _sink(
     lf: pl.LazyFrame,
@@ -268,7 +275,8 @@ def _sink(
 ) -> pl.DataFrame:
     client = StudentAssessment() if client is None else client
     native = native_side(client)
-    pieces = client._last = Pieces()  # noqa: SLF001
+    pieces = Pieces()
+    client._last = client._counted = pieces  # noqa: SLF001
     # Without rows nothing is sent, and everything is checked.
     batch(native, pieces.begin(0), lf.collect_schema().to_frame(), **arguments)
     before = 0

@@ -144,7 +144,9 @@ class Preflight(ClientBase):
         Notes
         -----
         ODSs find descriptors in any case: a value that differs in case only is a warning. Where the
-        ODS serves no OpenAPI document, only whether payloads are JSON is known.
+        ODS serves no OpenAPI document, only whether payloads are JSON is known. Where it serves one
+        that cannot be read, each of its rows has an error with the path ``$``: what was to be
+        checked, and was not, is not let through.
 
         Examples
         --------

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from polars_edfi._base import ClientBase
+
 
 class Source:
     """What Polars calls for the columns and the rows of a scan."""
 
-    def __init__(self, scan: _native.Scan, endpoint: str) -> None:
+    def __init__(self, scan: _native.Scan, endpoint: str, client: ClientBase | None) -> None:
         self._scan = scan
+        self._client = client
         self._endpoint = endpoint.strip("/")
         self._lock = threading.Lock()
         self._schema: pl.Schema | None = None
@@ -56,6 +59,8 @@ class Source:
         is_read = self._scan.pushdown and n_rows is None and predicate is not None
         filters = Filters(predicate, self._scan.keys()) if is_read else Filters(None, None)
         pages = self._scan.pages(with_columns, n_rows, filters.values, filters.districts)
+        if self._client is not None:
+            self._client._counted = pages  # noqa: SLF001
         try:
             for page in pages:
                 # Polars stops only between frames, also where none of the rows fits.
@@ -141,7 +146,7 @@ def scan(endpoint: str, *, client: EdFiClient, **options: Unpack[ScanOptions]) -
     (1200, (10, 2))
     """
     native = _native.Scan(native_side(client), None, endpoint=endpoint, **options)
-    return Source(native, endpoint).lazy()
+    return Source(native, endpoint, client).lazy()
 
 
 @with_options("scan_all", ScanAllOptions)
@@ -220,4 +225,4 @@ def scan_all(
     """
     side = native_side(EdFiClient() if client is None else client)
     native = _native.Scan(side, districts, endpoint=endpoint, key_col=key_col, **options)
-    return Source(native, endpoint).lazy()
+    return Source(native, endpoint, client).lazy()

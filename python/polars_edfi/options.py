@@ -244,8 +244,9 @@ class ExplodeOption(TypedDict, total=False):
 
     explode: str | Sequence[str] | None
     """List columns that become one row per element, such as ``"scoreResults"``; a record with none
-    keeps one row, and so does every record where no list of that name was read. A name that a given
-    schema does not have, or not as a list, is an error."""
+    keeps one row. A name that the schema does not have as a list, whether it was given or is the
+    OpenAPI document's, is an error before anything is read. Where columns are inferred, records
+    alone can tell: each keeps one row where none of them has the list."""
 
 
 class ListsOption(TypedDict, total=False):

@@ -10,18 +10,19 @@ use polars::prelude::*;
 use rayon::prelude::*;
 
 use super::input::Keys as KeyColumn;
+use super::key_lookup::{self, Proof};
 use super::nested::{strings, structs};
 use super::options::BatchOptions;
 use super::outcome::ERROR;
 use super::read::records_of;
 use super::result::{self, ROW_ID};
-use super::validate::known::{Found, find, pages_of};
+use super::validate::known::pages_of;
 use super::validate::rows::Batch;
 use super::validate::{Keys, NoKey, ValidateOptions, digest, own_values, values_of, written};
 use crate::client::EdFiClient;
 use crate::openapi::Identity;
 use crate::openapi::validate::{Change, Json, Schemas, Walk};
-use crate::{Error, Result, columns, runtime};
+use crate::{Error, Failure, Result, columns, runtime};
 
 /// The options of [`EdFiClient::compare`].
 #[derive(Debug, Clone)]
@@ -96,7 +97,9 @@ impl EdFiClient {
     ) -> Result<DataFrame> {
         let comparison = self.compared(frames, options).await?;
         let (frames, row_id_col) = (frames.to_vec(), options.batch.row_id_col.clone());
-        runtime::compute(move || comparison.frame(&frames, row_id_col.as_deref())).await?
+        let frame = runtime::compute(move || comparison.frame(&frames, row_id_col.as_deref()));
+        let control = &options.batch.control;
+        Ok(result::finish(control, result::STATUS_NAME, frame.await??))
     }
 
     /// The same as values; whoever does not want them any more need not wait for them.
@@ -356,23 +359,26 @@ impl Collection {
     /// Asks for each key; `None` where the server does not look at the parameters.
     async fn ask(&self, identity: &Identity, index: &Index) -> Result<Option<Vec<Answer>>, String> {
         let access = &self.batch.sources[self.ods].access;
-        let mut questions: Vec<BoxFuture<'_, Result<Found, String>>> = Vec::new();
+        let mut questions: Vec<BoxFuture<'_, Result<Proof, Failure>>> = Vec::new();
         for (key, written) in &index.keys {
             let values = values_of(key, written.as_deref());
             let context = &self.batch.context;
-            let question = find(context, access, &self.endpoint, identity, (key, values));
+            let question = async move {
+                let wanted = (&**key, &*values);
+                key_lookup::ask(context, access, &self.endpoint, identity, wanted).await
+            };
             questions.push(question.boxed());
         }
         let workers = self.batch.options.batch.workers;
         let mut found = stream::iter(questions).buffer_unordered(workers);
         let mut answers = Vec::new();
         while let Some(one) = found.next().await {
-            match one? {
-                Found::Item(record) => {
+            match one.map_err(|failure| failure.message)? {
+                Proof::Item(_, record) => {
                     answers.push(self.answer(identity, index, record.get().as_bytes()));
                 }
-                Found::Nothing => {}
-                Found::Others => return Ok(None),
+                Proof::Nothing | Proof::OtherCase(_) => {}
+                Proof::Several | Proof::Unfiltered => return Ok(None),
             }
         }
         Ok(Some(answers))

@@ -9,6 +9,7 @@ mod get_by_id;
 mod input;
 mod journaled;
 mod json;
+mod key_lookup;
 mod metadata;
 mod nested;
 mod options;

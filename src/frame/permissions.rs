@@ -93,7 +93,8 @@ impl EdFiClient {
         });
         let (workers, control) = (options.workers, &options.control);
         let told = for_each_row(&operation, &places, None, workers, control, ()).await;
-        runtime::compute(move || frame(&keys, &places, told)).await?
+        let frame = runtime::compute(move || frame(&keys, &places, told)).await??;
+        Ok(result::finish(control, result::STATUS_NAME, frame))
     }
 }
 

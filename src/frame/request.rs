@@ -166,7 +166,15 @@ impl Rows {
         match (&self.url, self.client.base()) {
             (Some(urls), _) => match urls.get(row) {
                 Some(text) => {
-                    let parse = || BaseUrl::parse(text, self.client.allow_http());
+                    // Without a version, the data may stand wherever a row says.
+                    let version = self.api_version(row).or(self.client.api_version());
+                    let parse = || {
+                        let base = BaseUrl::parse(text, self.client.allow_http())?;
+                        match version {
+                            Some("") => Ok(base),
+                            Some(_) | None => base.check_root().map(|()| base),
+                        }
+                    };
                     remembered(&self.bases, text, parse)
                         .map_err(|what| Failure::new(format!("'{}': {what}", self.options.url_col)))
                 }

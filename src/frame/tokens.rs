@@ -93,6 +93,7 @@ struct Accounts {
     url: Option<Texts>,
     key: Option<Texts>,
     secret: Option<Texts>,
+    url_col: String,
     /// The first row of each account.
     rows: Vec<usize>,
 }
@@ -117,6 +118,7 @@ impl Accounts {
             client: client.clone(),
             control: options.control.beginning(),
             oauth_endpoint: oauth_endpoint.to_owned(),
+            url_col: options.url_col.clone(),
             url: Texts::defaulted(df, "url_col", &options.url_col, URL_COL)?,
             key: Texts::defaulted(df, "key_col", &options.key_col, KEY_COL)?,
             secret: Texts::defaulted(df, "secret_col", &options.secret_col, SECRET_COL)?,
@@ -153,7 +155,14 @@ impl Accounts {
         };
         let allow_http = self.client.allow_http();
         let base = match (&self.url, self.client.base()) {
-            (Some(urls), _) => BaseUrl::parse(&cell(urls)?, allow_http).map_err(Failure::new)?,
+            (Some(urls), _) => {
+                let base = BaseUrl::parse(&cell(urls)?, allow_http).map_err(Failure::new)?;
+                if self.client.api_version() != Some("") {
+                    let wrong = |what| Failure::new(format!("'{}': {what}", self.url_col));
+                    base.check_root().map_err(wrong)?;
+                }
+                base
+            }
             (None, Some(base)) => base.clone(),
             (None, None) => return Err(Failure::new(format!("missing '{URL_COL}'"))),
         };

@@ -58,14 +58,6 @@ impl Picker {
                 false => Err("not an object".to_owned()),
             })
     }
-
-    /// The values of each object in a list.
-    pub(crate) fn of_list(&self, json: &[u8]) -> Result<Vec<Values>, String> {
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
-        let read = deserializer.deserialize_seq(List(self));
-        read.and_then(|records| deserializer.end().map(|()| records))
-            .map_err(|error| error.to_string())
-    }
 }
 
 fn add(nodes: &mut Vec<(Box<str>, Node)>, path: &str, place: usize) {
@@ -82,32 +74,6 @@ fn add(nodes: &mut Vec<(Box<str>, Node)>, path: &str, place: usize) {
             let mut inner = Vec::new();
             add(&mut inner, rest, place);
             nodes.push((name.into(), Node::Object(inner)));
-        }
-    }
-}
-
-struct List<'p>(&'p Picker);
-
-impl<'de> Visitor<'de> for List<'_> {
-    type Value = Vec<Values>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut all = Vec::new();
-        loop {
-            let mut values = vec![None; self.0.places];
-            let next = list.next_element_seed(Object {
-                nodes: &self.0.nodes,
-                values: &mut values,
-            })?;
-            match next {
-                None => return Ok(all),
-                Some(true) => all.push(values),
-                Some(false) => return Err(serde::de::Error::custom("an element is no object")),
-            }
         }
     }
 }
@@ -282,18 +248,6 @@ mod tests {
         }
         for wrong in ["", "[]", "1", "null", "{} x", r#"{"n": }"#, r#"{"n": 1"#] {
             assert!(picked(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn records_of_a_page() {
-        let picker = Picker::new(["id"]);
-        let found = picker
-            .of_list(br#"[{"id": 1}, {"x": {"id": 2}}]"#)
-            .expect("a list");
-        assert_eq!(found, [vec![Some(Picked::Scalar("1".into()))], vec![None]]);
-        for wrong in ["{}", "[1]", "[{}", "[null]", "[] []"] {
-            assert!(picker.of_list(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }
 }

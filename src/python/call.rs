@@ -17,7 +17,7 @@ use super::progress::Progress;
 use super::scope;
 use crate::frame::result;
 use crate::runtime::Threads;
-use crate::{Control, Error, Result};
+use crate::{CallStats, Control, Error, Result};
 
 /// How often a wait looks for Python's signals.
 pub(super) const TICK: Duration = Duration::from_millis(100);
@@ -78,25 +78,7 @@ impl Call {
 
     /// What it has cost so far.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = self.control.stats();
-        let dict = PyDict::new(py);
-        for (name, number) in [
-            ("requests", stats.requests),
-            ("retries", stats.retries),
-            ("pauses", stats.pauses),
-            ("token_requests", stats.token_requests),
-            ("bytes_received", stats.bytes_received),
-            ("bytes_sent", stats.bytes_sent),
-        ] {
-            dict.set_item(name, number)?;
-        }
-        dict.set_item("seconds", stats.elapsed.as_secs_f64())?;
-        let rows = PyDict::new(py);
-        for (status, count) in stats.rows {
-            rows.set_item(status, count)?;
-        }
-        dict.set_item("rows", rows)?;
-        Ok(dict)
+        stats(py, self.control.stats())
     }
 
     /// What a batch brought; `None` before it came back.
@@ -104,6 +86,28 @@ impl Call {
     fn rows_or_none(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.rows().as_ref().map(|rows| rows.clone_ref(py))
     }
+}
+
+/// What a call has cost, as `client.stats` gives it.
+pub(super) fn stats(py: Python<'_>, stats: CallStats) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, number) in [
+        ("requests", stats.requests),
+        ("retries", stats.retries),
+        ("pauses", stats.pauses),
+        ("token_requests", stats.token_requests),
+        ("bytes_received", stats.bytes_received),
+        ("bytes_sent", stats.bytes_sent),
+    ] {
+        dict.set_item(name, number)?;
+    }
+    dict.set_item("seconds", stats.elapsed.as_secs_f64())?;
+    let rows = PyDict::new(py);
+    for (status, count) in stats.rows {
+        rows.set_item(status, count)?;
+    }
+    dict.set_item("rows", rows)?;
+    Ok(dict)
 }
 
 /// Runs a call that only reads, which is dropped as soon as Python raises something.

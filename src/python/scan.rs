@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::arguments::read;
-use super::call::{TICK, wait};
+use super::call::{self, TICK, wait};
 use super::client::Client;
 use super::errors::raise;
 use super::exchange::{Frame, PyDataFrame};
@@ -106,6 +106,7 @@ impl Scan {
     ) -> PyResult<Bound<'py, Pages>> {
         let planned = self.planned(py)?;
         let control = self.control().quiet();
+        control.stats.begin();
         let filters = filters.iter().flat_map(|filter| filter.0.columns());
         let filters = filters.map(|column| {
             let values = column.as_materialized_series().clone();
@@ -255,6 +256,11 @@ impl Pages {
     fn requests(&self) -> u64 {
         self.control.stats().requests
     }
+
+    /// What it has cost so far.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        call::stats(py, self.control.stats())
+    }
 }
 
 impl Pages {
@@ -266,5 +272,6 @@ impl Pages {
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         drop(stream.take());
         drop(self.taker().take());
+        self.control.stats.stop();
     }
 }

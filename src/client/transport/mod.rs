@@ -1,6 +1,7 @@
 //! HTTP itself: a request sent until it is answered, redirects, and how much is read.
 
 mod budget;
+mod encoding;
 mod error;
 mod host;
 mod message;
@@ -13,10 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Url};
 
 use self::budget::Budget;
+use self::encoding::{Decoder, GZIP};
 use self::error::TransportError;
 pub(crate) use self::message::{Body, Request, Response};
 use self::pool::Pool;
@@ -308,6 +310,7 @@ impl Transport {
         let mut lease = self.pool.lease(&url).map_err(TransportError::fatal)?;
         let watch = Watch::new();
         let mut wire = reqwest::Request::new(request.method.clone(), url);
+        wire.headers_mut().insert(ACCEPT_ENCODING, GZIP);
         for (name, value) in &request.headers {
             wire.headers_mut().insert(name, value.clone());
         }
@@ -335,7 +338,8 @@ impl Transport {
         };
         let headers = std::mem::take(response.headers_mut());
         let status = response.status();
-        let body = self.read(request, response, options.stats).await?;
+        let decoder = Decoder::of(&headers);
+        let body = self.read(request, response, decoder, options.stats).await?;
         lease.answered(&watch);
         let shown = request.authorization.iter().chain(self.headers.values());
         Ok(Response {

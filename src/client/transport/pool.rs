@@ -117,6 +117,8 @@ impl Pool {
             // What is sent again is decided here; and each request would be copied for it.
             .retry(reqwest::retry::never().max_retries_per_request(0))
             .referer(false)
+            // Bodies are taken apart here, where it is seen how much comes of how little.
+            .no_gzip()
             .connect_timeout(self.connect_timeout)
             .connector_layer(WatchConnects)
             .tcp_nodelay(true)

@@ -1,10 +1,12 @@
 //! Reading a body: how much of it, and how fast it must come.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::Method;
 
+use super::encoding::{Decoder, Fault};
 use super::error::TransportError;
 use super::message::Request;
 use super::{Transport, Trouble};
@@ -25,6 +27,7 @@ impl Transport {
         &self,
         request: &Request,
         mut response: reqwest::Response,
+        mut decoder: Decoder,
         stats: &Stats,
     ) -> Result<Vec<Bytes>, TransportError> {
         let is_success = response.status().is_success();
@@ -38,23 +41,38 @@ impl Transport {
         }
         let began = Instant::now();
         let mut held = self.budget.hold();
-        while let Some(chunk) = self.chunk(request, &mut response).await? {
-            stats.received(chunk.len() as u64);
-            let length = held.bytes() + chunk.len() as u64;
-            if is_small && length > SMALL_BODY {
-                if !is_success {
-                    break;
+        loop {
+            let chunk = self.chunk(request, &mut response).await?;
+            let is_end = chunk.is_none();
+            let take = |part: Bytes| {
+                stats.received(part.len() as u64);
+                if is_small && held.bytes() + part.len() as u64 > SMALL_BODY {
+                    let most = SMALL_BODY >> 20;
+                    return Err(format!("the answer is larger than {most} MiB"));
                 }
-                let what = format!("the answer is larger than {} MiB", SMALL_BODY >> 20);
-                return Err(too_large(request, what));
+                held.add(part.len() as u64)?;
+                match in_parts {
+                    true => parts.push(part),
+                    false => body.extend_from_slice(&part),
+                }
+                Ok(())
+            };
+            let read = match chunk {
+                Some(chunk) => decoder.decode(chunk, take),
+                None => decoder.finish(take),
+            };
+            match read {
+                Ok(()) => {}
+                // What an error says, it says at its beginning.
+                Err(Fault::TooMuch(_)) if !is_success => break,
+                Err(Fault::TooMuch(what)) => return Err(too_large(request, what)),
+                Err(Fault::Broken(error)) => return Err(no_gzip(&error)),
             }
-            held.add(chunk.len() as u64)
-                .map_err(|what| too_large(request, what))?;
-            match in_parts {
-                true => parts.push(chunk),
-                false => body.extend_from_slice(&chunk),
+            if is_end {
+                break;
             }
             let (took, patience) = (began.elapsed(), self.timeout.saturating_mul(PATIENCE));
+            let length = held.bytes();
             if took > patience && (took - patience).as_secs_f64() * SLOWEST > length as f64 {
                 return Err(too_slow(length, took));
             }
@@ -85,6 +103,13 @@ fn too_large(request: &Request, what: String) -> TransportError {
             Method::GET => Trouble::Fatal,
             _ => Trouble::Broken,
         },
+    }
+}
+
+fn no_gzip(error: &io::Error) -> TransportError {
+    TransportError {
+        what: format!("connection broken: the answer is no gzip: {error}"),
+        trouble: Trouble::Broken,
     }
 }
 

@@ -1,21 +1,15 @@
-//! One request for each key, and what its answer proves.
+//! One request for each key, and what becomes of its rows.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::super::key_lookup::{self, Proof};
 use super::super::outcome::{ERROR, Outcome};
 use super::super::run::RowOperation;
+use super::MISSING;
 use super::keys::{Group, WantedKey};
-use super::{ID, MISSING};
 use crate::Failure;
-use crate::client::changes::Snapshot;
-use crate::client::paging::{Collection, PageError, PageRequest};
 use crate::client::session::{Access, CallContext};
-use crate::openapi::{Identity, Picked, Picker};
-
-/// Enough to see that a key is not the only one, or that the server does not look at it.
-const LIMIT: u64 = 2;
 
 /// What became of a key.
 #[derive(Debug, Clone)]
@@ -82,7 +76,6 @@ pub(super) struct Lookups {
     endpoint: String,
     keys: Arc<[WantedKey]>,
     groups: Arc<[Group]>,
-    pickers: Vec<Picker>,
     /// The ODSs that were seen to answer with something else than what they were asked for.
     ignoring: Vec<AtomicBool>,
     /// Whether nothing else is tried.
@@ -97,9 +90,7 @@ impl Lookups {
         groups: Arc<[Group]>,
         is_final: bool,
     ) -> Self {
-        let picker = |group: &Group| Picker::new([ID].into_iter().chain(group.identity.paths()));
         Self {
-            pickers: groups.iter().map(picker).collect(),
             ignoring: groups.iter().map(|_| AtomicBool::new(false)).collect(),
             context,
             endpoint,
@@ -115,55 +106,19 @@ impl Lookups {
     }
 
     async fn look_up(&self, access: &Access, key: &WantedKey) -> Result<Found, Failure> {
-        let group = &self.groups[key.group];
-        let (context, endpoint) = (&self.context, &self.endpoint);
-        let collection = Collection::of(context, access, endpoint, Snapshot::No).await?;
-        let page = PageRequest {
-            offset: 0,
-            limit: LIMIT,
-            count: false,
-        };
-        let params = group.identity.params(&key.values);
-        let fetch = collection.with_params(&params);
-        let answer = fetch.fetch(context, access, page).await;
-        let answer = answer.map_err(PageError::into_failure)?.answer;
-        let records = self.pickers[key.group].of_list(&answer.body);
-        let records = records.map_err(|what| answer.unusable(&what))?;
-        Ok(self.judge(&group.identity, key, records))
-    }
-
-    /// What the records of an answer say.
-    fn judge(
-        &self,
-        identity: &Identity,
-        key: &WantedKey,
-        records: Vec<Vec<Option<Picked>>>,
-    ) -> Found {
-        if records.is_empty() {
-            return Found::missing();
-        }
-        let (mut ids, mut others) = (HashSet::new(), Vec::new());
-        for mut record in records {
-            let id = record.remove(0);
-            let own = identity.values_of(record);
-            match own.map(|own| identity.canonical(&own)) {
-                Ok(own) if own == key.canonical => drop(ids.insert(text(id))),
-                own => others.push(own),
-            }
-        }
-        let in_other_case = |own: &Result<String, String>| {
-            let own = own.as_ref().map(|own| own.to_lowercase());
-            own.is_ok_and(|own| own == key.canonical.to_lowercase())
-        };
-        match (ids.len(), others.is_empty()) {
-            (1, true) => Found::item(ids.into_iter().next().flatten()),
-            (_, true) => Found::many(),
-            (0, false) if others.iter().all(in_other_case) => Found::other_case(),
-            _ => {
+        let identity = &self.groups[key.group].identity;
+        let wanted = (&*key.canonical, &*key.values);
+        let asked = key_lookup::ask(&self.context, access, &self.endpoint, identity, wanted);
+        Ok(match asked.await? {
+            Proof::Item(id, _) => Found::item(id),
+            Proof::Several => Found::many(),
+            Proof::Nothing => Found::missing(),
+            Proof::OtherCase(_) => Found::other_case(),
+            Proof::Unfiltered => {
                 self.ignoring[key.group].store(true, Ordering::Relaxed);
                 self.ignored()
             }
-        }
+        })
     }
 
     fn ignored(&self) -> Found {
@@ -198,13 +153,5 @@ impl RowOperation for Lookups {
         }
         let looked_up = self.look_up(&self.groups[key.group].access, key).await;
         looked_up.unwrap_or_else(Into::into)
-    }
-}
-
-/// The text of an id.
-fn text(picked: Option<Picked>) -> Option<String> {
-    match picked {
-        Some(Picked::Scalar(text)) => Some(text),
-        Some(Picked::Other) | None => None,
     }
 }

@@ -93,15 +93,16 @@ impl EdFiClient {
     ) -> Result<DataFrame> {
         let (report, ids) = self.find_rows(df, options).await?;
         let row_id_col = options.batch.row_id_col.clone();
-        runtime::compute(move || {
+        let frame = runtime::compute(move || {
             let ids = ids.iter().map(Option::as_deref);
             let ids = StringChunked::from_iter_options(ID.into(), ids);
             let mut columns = vec![ids.into_column()];
             columns.extend(report.outcomes(result::ANSWER));
             columns.extend(report.places(row_id_col.as_deref())?);
             report.frame(columns)
-        })
-        .await?
+        });
+        let control = &options.batch.control;
+        Ok(result::finish(control, result::STATUS_NAME, frame.await??))
     }
 
     /// What became of each row, and the id that was found.

@@ -39,6 +39,11 @@ impl EdFiClient {
         {
             return Err(Error::Config(wrong));
         }
+        if let Ok(described) = &described
+            && let Some(record) = resource.record_of(described)
+        {
+            resource.unknown_list(&record)?;
+        }
         let outcome = resource.read_described(&access, described).await;
         batch.control.progress.one_done();
         match &outcome.records {
@@ -83,6 +88,9 @@ impl EdFiClient {
         batch.control.progress.begin(visits.len());
 
         let described = checked_params(resource, &visits, rows, options).await?;
+        if !options.explode.is_empty() {
+            check_lists(resource, &visits, rows, options).await?;
+        }
         let read = |(visit, described): (Visit, Option<Result<Described, Failure>>)| async move {
             let access = match visit.refused {
                 Some(failure) => Err(failure),
@@ -208,6 +216,36 @@ async fn checked_params(
         Some(wrong) if !any_right => Err(Error::Config(wrong)),
         _ => Ok(described),
     }
+}
+
+/// Refuses a list to explode that no ODS has, before any of them is read. One that has it, or whose
+/// records alone can tell, is enough: nobody waits for the others then.
+async fn check_lists(
+    resource: &Resource<'_>,
+    visits: &[Visit],
+    rows: &Rows,
+    options: &GetAllOptions,
+) -> Result<()> {
+    let mut accesses: Vec<Access> = Vec::new();
+    for visit in visits.iter().filter(|visit| visit.refused.is_none()) {
+        accesses.extend(rows.access(visit.row));
+    }
+    let described = stream::iter(accesses)
+        .map(|access| async move { resource.describe(&access).await })
+        .buffer_unordered(options.batch.workers);
+    let mut described = std::pin::pin!(described);
+    let mut first = Ok(());
+    while let Some(one) = described.next().await {
+        let Ok(one) = one else { continue };
+        match resource
+            .record_of(&one)
+            .map(|record| resource.unknown_list(&record))
+        {
+            Some(Err(error)) => first = first.and(Err(error)),
+            Some(Ok(())) | None => return Ok(()),
+        }
+    }
+    first
 }
 
 /// Says of a district that the interrupt of the call ended it.

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use polars::prelude::*;
+
+use super::assemble::documented_layout;
 use super::options::{GetAllOptions, OnShort, SchemaChoice};
 use super::source::Source;
 use super::whole::{Records, WholePages};
@@ -10,7 +13,7 @@ use crate::client::permits::Permits;
 use crate::client::session::{Access, CallContext};
 use crate::client::urls;
 use crate::openapi::{self, Record};
-use crate::{Failure, Result};
+use crate::{Error, Failure, Result, columns};
 
 /// What is the same for all ODSs of one call.
 pub(crate) struct Resource<'a> {
@@ -105,6 +108,27 @@ impl<'a> Resource<'a> {
     /// The error of a parameter that a document does not know.
     pub(super) fn unknown_param(&self, described: &Described) -> Option<String> {
         openapi::unknown_param(described.resource()?, &self.options.params)
+    }
+
+    /// The error of a list to explode that documents do not know: no record brings it then.
+    pub(super) fn unknown_list(&self, record: &Record) -> Result<()> {
+        let GetAllOptions {
+            explode, separator, ..
+        } = self.options;
+        let plan = documented_layout(record, self.options).plan(separator, &[]);
+        let empty = DataFrame::empty_with_schema(plan.schema());
+        let is_list = |column: &&Column| matches!(column.dtype(), DataType::List(_));
+        let lists = empty.columns().iter().filter(is_list);
+        let lists: Vec<String> = lists.map(|column| column.name().to_string()).collect();
+        let (_, left) = columns::explode_lists(empty, explode, separator)?;
+        match left.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(Error::Config(format!(
+                "explode: {name:?} is no list of {} by the ODS's OpenAPI document; its lists: {}",
+                self.endpoint,
+                lists.join(", ")
+            ))),
+        }
     }
 
     /// The columns that a document says, where they may come from it.

@@ -199,6 +199,11 @@ impl Sources {
         if let (Some(error), false) = (wrong_param, any_right) {
             return Err(error);
         }
+        if let Some(record) = &documented
+            && failed.len() < self.districts.len()
+        {
+            resource.unknown_list(record)?;
+        }
         self.leave_out(&failed);
         Ok(documented)
     }

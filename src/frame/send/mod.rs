@@ -39,6 +39,7 @@ use super::journaled::open;
 use super::options::BatchOptions;
 use super::outcome::Outcome;
 use super::post::{PostOptions, Poster};
+use super::result;
 use super::run::Workers;
 use crate::client::EdFiClient;
 use crate::client::metadata::Metadata;
@@ -189,7 +190,9 @@ impl EdFiClient {
             },
             ..self.job(endpoints, key_col, (*rounds, order), context)?
         };
-        job.run(frames).await
+        let frame = job.run(frames).await?;
+        let control = &options.post.batch.control;
+        Ok(result::finish(control, result::STATUS_NAME, frame))
     }
 
     /// Deletes the items of many resources in the reverse of the order in which they were written,
@@ -228,7 +231,9 @@ impl EdFiClient {
             },
             ..self.job(endpoints, key_col, (*rounds, order), context)?
         };
-        job.run(frames).await
+        let frame = job.run(frames).await?;
+        let control = &delete.batch.control;
+        Ok(result::finish(control, result::STATUS_NAME, frame))
     }
 
     /// What does not depend on what is done with the rows.

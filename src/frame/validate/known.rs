@@ -11,14 +11,14 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use polars::prelude::*;
-use serde_json::value::RawValue;
 
 use super::collect::{Keys, values_of};
 use super::options::Rule;
 use super::rows::Batch;
 use crate::client::changes::Snapshot;
-use crate::client::paging::{Collection, PageRequest};
+use crate::client::paging::Collection;
 use crate::client::session::{Access, CallContext};
+use crate::frame::key_lookup::{self, Proof};
 use crate::frame::read::columns_of;
 use crate::openapi::validate::{Model, Target};
 use crate::openapi::{Identity, Resource};
@@ -241,21 +241,25 @@ impl Search<'_> {
             }));
         }
         let (context, endpoint) = (&self.batch.context, &resource.endpoint);
-        let mut questions: Vec<BoxFuture<'_, (String, Result<Found, String>)>> = Vec::new();
+        let mut questions: Vec<BoxFuture<'_, (String, Result<Proof, Failure>)>> = Vec::new();
         for (key, written) in wanted {
             let values = values_of(&key, written);
             let question = async move {
-                let found = find(context, self.access, endpoint, identity, (&key, values)).await;
-                (key, found)
+                let wanted = (&*key, &*values);
+                let proof = key_lookup::ask(context, self.access, endpoint, identity, wanted).await;
+                (key, proof)
             };
             questions.push(question.boxed());
         }
         let mut answers = stream::iter(questions).buffer_unordered(workers);
-        while let Some((key, found)) = answers.next().await {
-            match found? {
-                Found::Item(_) => sought.iter_mut().for_each(|one| one.found(&key)),
-                Found::Nothing => {}
-                Found::Others => return Ok(false),
+        while let Some((key, proof)) = answers.next().await {
+            match proof.map_err(text)? {
+                Proof::Item(..) | Proof::Several => {
+                    sought.iter_mut().for_each(|one| one.found(&key))
+                }
+                Proof::OtherCase(own) => sought.iter_mut().for_each(|one| one.found(&own)),
+                Proof::Nothing => {}
+                Proof::Unfiltered => return Ok(false),
             }
         }
         Ok(true)
@@ -314,61 +318,11 @@ pub(in crate::frame) async fn pages_of(
     access: &Access,
     endpoint: &str,
 ) -> Result<Option<u64>, String> {
-    let collection = collection(context, access, endpoint, &[]).await?;
+    let collection = Collection::of(context, access, endpoint, Snapshot::No).await;
+    let collection = collection.map_err(text)?;
     let count = collection.count(context, access).await.map_err(text)?;
     let limit = GetAllOptions::default().limit as u64;
     Ok(count.map(|count| count.div_ceil(limit)))
-}
-
-async fn collection(
-    context: &CallContext,
-    access: &Access,
-    endpoint: &str,
-    params: &[(String, String)],
-) -> Result<Collection, String> {
-    let collection = Collection::of(context, access, endpoint, Snapshot::No).await;
-    Ok(collection.map_err(text)?.with_params(params))
-}
-
-/// What came when an item was asked for by its key.
-pub(in crate::frame) enum Found {
-    /// The item, as JSON.
-    Item(Box<RawValue>),
-    Nothing,
-    /// Other items: the server does not look at the parameters.
-    Others,
-}
-
-/// Asks for the item of a key by the values of it.
-pub(in crate::frame) async fn find(
-    context: &CallContext,
-    access: &Access,
-    endpoint: &str,
-    identity: &Identity,
-    (key, values): (&str, Vec<String>),
-) -> Result<Found, String> {
-    let params = identity.params(&values);
-    let collection = collection(context, access, endpoint, &params).await?;
-    let page = PageRequest {
-        offset: 0,
-        limit: 2,
-        count: false,
-    };
-    let page = collection.fetch(context, access, page).await;
-    let page = page.map_err(|error| text(error.into_failure()))?;
-    let records: Vec<Box<RawValue>> = serde_json::from_slice(&page.answer.body)
-        .map_err(|_| "the server did not answer with records".to_owned())?;
-    let is_empty = records.is_empty();
-    let mut records = records.into_iter();
-    let item = records.find(|record| {
-        let found = identity.key(record.get().as_bytes());
-        found.is_ok_and(|found| found == key)
-    });
-    Ok(match item {
-        Some(record) => Found::Item(record),
-        None if is_empty => Found::Nothing,
-        None => Found::Others,
-    })
 }
 
 /// Takes note of the keys of a page.

@@ -26,6 +26,7 @@ use self::finding::Findings;
 pub use self::options::{Rule, ValidateOptions};
 use self::rows::Batch;
 use super::post::PostOptions;
+use super::result;
 use crate::client::EdFiClient;
 use crate::{Error, Failure, Result, runtime};
 
@@ -54,7 +55,9 @@ impl EdFiClient {
     ) -> Result<DataFrame> {
         let findings = self.findings(frames, options).await?;
         let (frames, row_id_col) = (frames.to_vec(), options.batch.row_id_col.clone());
-        runtime::compute(move || findings.frame(&frames, row_id_col.as_deref())).await?
+        let frame = runtime::compute(move || findings.frame(&frames, row_id_col.as_deref()));
+        let control = &options.batch.control;
+        Ok(result::finish(control, result::STATUS_NAME, frame.await??))
     }
 
     /// The findings; whoever does not want them any more need not wait for them.

@@ -99,6 +99,56 @@ def test_rows_of_reads(ods: ScriptedOds, runner: edfi.StudentAssessment) -> None
     assert runner.stats["token_requests"] == 2
 
 
+def test_scans_and_sinks_are_counted(ods: ScriptedOds) -> None:
+    runner = owning(ods)
+    scan = edfi.scan("ed-fi/students", client=runner, schema={"id": pl.String}, limit=2)
+    assert scan.collect().height == 3
+    stats = runner.stats
+    assert stats is not None
+    assert stats["requests"] == len(ods.requests)
+    assert (stats["token_requests"], stats["rows"]) == (1, {})
+    assert 0 < stats["seconds"] < 30
+    assert runner.stats == stats
+
+    ods.requests.clear()
+    lf = pl.LazyFrame({"k": range(10_003)}).with_columns(
+        payload='{"n": ' + pl.col("k").cast(pl.String) + "}",
+        **{"row status": pl.when(pl.col("k") % 1000 > 2).then(pl.lit("error"))},
+    )
+    out = lf.edfi.sink_post_payload(client=runner, payload_col="payload", key_col="k", commit=True)
+    stats = runner.stats
+    assert stats is not None
+    assert stats["rows"] == {None: out.height} == {None: 33}
+    assert stats["requests"] == len(ods.requests) == 33
+
+
+def test_every_batch_logs_its_cost(ods: ScriptedOds, caplog: pytest.LogCaptureFixture) -> None:
+    runner = owning(ods)
+    df = pl.DataFrame({"id": ["a"], "payload": ['{"n": 1}'], "n": [1], "k": ["x"]})
+    frames = {"ed-fi/students": df}
+    calls = [
+        lambda: runner.batch_find_ids(df, key_cols=["n"]),
+        lambda: runner.batch_permissions(df, key_col="k"),
+        lambda: runner.validate(frames),
+        lambda: runner.compare(frames, key_cols=["n"]),
+        lambda: runner.send(frames, order=["ed-fi/students"], commit=True),
+        lambda: runner.remove(frames, order=["ed-fi/students"], commit=True),
+        lambda: runner.batch_put_payload(
+            df, payload_col="payload", id_col="id", key_col="k", commit=True
+        ),
+    ]
+    for call in calls:
+        caplog.clear()
+        with caplog.at_level(logging.INFO, BATCH):
+            out = call()
+        lines = [record.getMessage() for record in caplog.records if record.name == BATCH]
+        (line,) = [line for line in lines if "bytes sent" in line]
+        assert runner.stats is not None
+        assert line.startswith(f"{runner.stats['requests']} requests (")
+        if "status" in out.columns:
+            assert sum(runner.stats["rows"].values()) == out.height > 0
+
+
 def test_a_line_for_each_request_names_nobody(
     ods: ScriptedOds, runner: edfi.StudentAssessment, caplog: pytest.LogCaptureFixture
 ) -> None:

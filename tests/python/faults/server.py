@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from client.support import read_request
@@ -22,6 +22,49 @@ if TYPE_CHECKING:
 
 RECORDS = 7
 IDS = [f"{n:032x}" for n in range(RECORDS)]
+THINGS, OTHERS = "ed-fi/things", "ed-fi/others"
+
+
+def _described(name: str, key: str, *references: str) -> dict[str, Any]:
+    """What a document says of a resource whose key is one number."""
+    schema = {"$ref": f"#/components/schemas/{name}"}
+    key_parameter = {"name": key, "in": "query", "x-Ed-Fi-isIdentity": True}
+    answers = {
+        "200": {"content": {"application/json": {"schema": {"type": "array", "items": schema}}}}
+    }
+    get = {"parameters": [key_parameter], "responses": answers}
+    post = {"requestBody": {"content": {"application/json": {"schema": schema}}}}
+    properties: dict[str, Any] = {
+        "id": {"type": "string"},
+        key: {"type": "integer", "x-Ed-Fi-isIdentity": True},
+        "codeValue": {"type": "string"},
+    }
+    for other in references:
+        properties[f"{other}Reference"] = {"$ref": f"#/components/schemas/{other}Reference"}
+    return {
+        "paths": {f"/ed-fi/{name}s": {"get": get, "post": post}},
+        "schemas": {
+            name: {"type": "object", "required": [key], "properties": properties},
+            f"{name}Reference": {
+                "type": "object",
+                "required": [key],
+                "properties": {key: {"type": "integer"}},
+            },
+        },
+    }
+
+
+def _document() -> bytes:
+    parts = _described("thing", "n", "other"), _described("other", "m")
+    whole = {
+        "openapi": "3.0.1",
+        "paths": parts[0]["paths"] | parts[1]["paths"],
+        "components": {"schemas": parts[0]["schemas"] | parts[1]["schemas"]},
+    }
+    return json.dumps(whole).encode()
+
+
+DOCUMENT = _document()
 BOMB = gzip.compress(b"[" + b" " * (48 << 20) + b"]")
 
 
@@ -246,34 +289,49 @@ class FaultyOds:
                 if not done:
                     self.in_flight -= 1
 
-    def right(  # noqa: PLR0911
+    def right(  # noqa: C901, PLR0911
         self, method: str, path: str, query: dict[str, str]
     ) -> tuple[int, bytes, dict[str, str]]:
-        """The answer of an ODS with a handful of records."""
-        records = [{"id": name, "n": n, "codeValue": f"c{n}"} for n, name in enumerate(IDS)]
+        """The answer of an ODS with a handful of records, the n-th with the change version n."""
         last = path.rpartition("/")[2]
+        key = "m" if path.startswith("/data/v3/ed-fi/others") else "n"
+        records = [{"id": name, key: n, "codeValue": f"c{n}"} for n, name in enumerate(IDS)]
 
-        def found(answer: object) -> tuple[int, bytes, dict[str, str]]:
-            return 200, json.dumps(answer).encode(), {"total_count": str(RECORDS)}
+        def found(answer: object, total: int = RECORDS) -> tuple[int, bytes, dict[str, str]]:
+            return 200, json.dumps(answer).encode(), {"total_count": str(total)}
 
         match method, last:
             case "POST", "token":
                 return found({"access_token": "issued", "expires_in": 1800})
+            case "POST", "token_info":
+                allowed = [{"resource": "/ed-fi/things", "operations": ["Create", "Read"]}]
+                return found({"active": True, "claim_set": {"name": "C"}, "resources": allowed})
             case "POST", _:
                 return 201, b"", {"location": f"{path}/{IDS[0]}"}
             case "PUT" | "DELETE", _:
                 return 204, b"", {}
             case _, "availableChangeVersions":
-                return found({"oldestChangeVersion": 1, "newestChangeVersion": 9})
+                return found({"oldestChangeVersion": 0, "newestChangeVersion": RECORDS})
             case _, "deletes" | "keyChanges":
-                return found([])
+                return found([], 0)
             case _, "dependencies":
                 return found([{"resource": "/ed-fi/things", "order": 1, "operations": ["Create"]}])
+            case "GET", "" if path == "/metadata/":
+                return 200, DOCUMENT, {}
             case _, name if name in IDS:
                 return found(records[IDS.index(name)])
-        if path.startswith("/data/v3/ed-fi/things"):
+        if path in (f"/data/v3/{THINGS}", f"/data/v3/{OTHERS}"):
+            low, high = (
+                int(query.get("minChangeVersion", 0)),
+                int(query.get("maxChangeVersion", 99)),
+            )
+            records = [
+                record
+                for n, record in enumerate(records)
+                if low <= n <= high and query.get(key, str(n)) == str(n)
+            ]
             offset, limit = int(query.get("offset", 0)), int(query.get("limit", 25))
-            return found(records[offset : offset + limit])
+            return found(records[offset : offset + limit], len(records))
         return 404, b"{}", {}
 
 
