@@ -1,6 +1,8 @@
 //! What can go wrong: [`Error`] ends a call, [`Failure`] is the story of one failed row.
 
+use std::error::Error as _;
 use std::fmt;
+use std::sync::Arc;
 
 use polars::prelude::{DataFrame, PolarsError};
 
@@ -84,6 +86,8 @@ impl std::error::Error for Error {
             Self::Polars(error) => Some(error),
             Self::Arrow(error) => Some(error),
             Self::Unread { source, .. } => Some(source),
+            // Its words are this error's own.
+            Self::Auth(failure) | Self::Http(failure) => failure.source(),
             _ => None,
         }
     }
@@ -111,7 +115,35 @@ pub struct Failure {
     pub http_status: Option<u16>,
     /// What the server calls this request in its own log.
     pub correlation_id: Option<String>,
+    pub(crate) cause: Cause,
 }
+
+/// The error of HTTP library or system that a failure comes from, which does not make it another
+/// failure. Clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Cause(Option<Arc<dyn std::error::Error + Send + Sync>>);
+
+impl From<reqwest::Error> for Cause {
+    fn from(error: reqwest::Error) -> Self {
+        // A URL may hold a secret.
+        Self(Some(Arc::new(error.without_url())))
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.as_ref().map(ToString::to_string);
+        fmt::Debug::fmt(&text, f)
+    }
+}
+
+impl PartialEq for Cause {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Cause {}
 
 impl Failure {
     /// A failure without an answer from the server.
@@ -143,7 +175,14 @@ impl Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for Failure {
+    /// The error of the HTTP library, where there was no answer; the system's own stands at the end
+    /// of its sources.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let cause = self.cause.0.as_deref()?;
+        Some(cause)
+    }
+}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

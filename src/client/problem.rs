@@ -39,6 +39,7 @@ pub(crate) fn failure(
         correlation_id: id
             .and_then(|id| reader.text(id, LONGEST_ID))
             .or_else(|| reader.correlation_header(headers)),
+        ..Failure::default()
     }
 }
 
@@ -68,6 +69,7 @@ pub(crate) fn unusable(
         message: format!("{}: {what}", status_line(status)),
         http_status: Some(status.as_u16()),
         correlation_id: reader.correlation_header(headers),
+        ..Failure::default()
     }
 }
 

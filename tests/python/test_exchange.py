@@ -236,6 +236,38 @@ def test_a_list_to_explode_is_looked_for_before_anything_is_sent(
     assert not ods.requests
 
 
+def test_a_list_that_no_document_has_is_refused_before_records_are_read() -> None:
+    keys = {"auth_key_col": "oAuthKey", "auth_secret_col": "oAuthSecret"}
+    with edfi.Sandbox(districts=["1", "2"], records=5) as sandbox:
+        districts = sandbox.districts()
+        _, url, key, secret = districts.row(0)
+        own = edfi.StudentAssessment(base_url=url, client_id=key, client_secret=secret)
+        runner = edfi.StudentAssessment()
+        options: Any = {"key_col": "District BK", "oauth_endpoint": "oauth/token", **keys}
+        lists = ["scoreResults", "studentObjectiveAssessments.scoreResults"]
+        for wrong in ("nope", "administrationDate", lists):
+            told = (
+                f'explode: "{wrong if isinstance(wrong, str) else lists[1]}" is no list of .*items'
+            )
+            for call in (
+                lambda wrong=wrong: own.get_all(key=1, explode=wrong),
+                lambda wrong=wrong: runner.batch_get_all(districts, explode=wrong, **options),
+            ):
+                with pytest.raises(edfi.EdFiError, match=told):
+                    call()
+            scan = edfi.scan_all(districts, explode=wrong, **options)
+            with pytest.raises(pl.exceptions.ComputeError, match=told):
+                scan.collect()
+        lists[0] = "studentObjectiveAssessments"
+        read = own.get_all(key=1, explode=lists)["data"]
+        assert read is not None
+        assert read.height > 5
+        # Records that no document describes tell of their lists themselves.
+        read = own.get_all(key=1, explode="nope", schema="infer")["data"]
+        assert read is not None
+        assert read.height == 5
+
+
 def test_results_of_many_districts_are_few_chunks(
     make_ods: Callable[..., ScriptedOds], runner: edfi.StudentAssessment
 ) -> None:

@@ -323,6 +323,25 @@ def test_params_versions_and_snapshots_are_sent_with_every_page(
         assert request.headers["use-snapshot"] == "true"
 
 
+def test_a_row_gives_the_root_of_its_ods(ods: ScriptedOds) -> None:
+    rows = district(ods, oAuthKey="key", oAuthSecret="secret", id="a").with_columns(
+        pl.col("targetUrl") + "/data/v3"
+    )
+    told = f"'targetUrl': give the root of the ODS, {ods.url}, without /data/v3"
+    runner = edfi.StudentAssessment()
+    for out in (
+        runner.batch_get_all(rows, key_col="District BK"),
+        runner.batch_get_by_id(rows, id_col="id"),
+        runner.batch_delete_by_id(rows, id_col="id", key_col="id", commit=True),
+        runner.batch_fetch_tokens(rows, account_col="id", oauth_endpoint="oauth/token"),
+    ):
+        assert out["message"][0].startswith(told)
+    assert not ods.requests
+    plain = edfi.StudentAssessment(api_version="", max_retries=0)
+    out = plain.batch_get_all(rows, key_col="District BK", schema="infer")
+    assert out["status"].to_list() == [None] * 3
+
+
 def test_discovery_says_the_path_and_nothing_else(ods: ScriptedOds) -> None:
     document = {"urls": {"dataManagementApi": "https://elsewhere.example.org/other/data/"}}
 

@@ -9,6 +9,7 @@ use reqwest::Url;
 use crate::Failure;
 use crate::client::retry::{Repeats, Trouble};
 use crate::client::urls;
+use crate::error::Cause;
 
 /// No response, or not all of it.
 #[derive(Debug)]
@@ -16,23 +17,27 @@ pub(super) struct TransportError {
     /// What happened, in words without a URL.
     pub(super) what: String,
     pub(super) trouble: Trouble,
+    /// What the HTTP library said.
+    pub(super) cause: Cause,
 }
 
 impl TransportError {
     /// An error that another try would end in, too.
     pub(super) fn fatal(what: impl Into<String>) -> Self {
+        Self::of(what, Trouble::Fatal)
+    }
+
+    pub(super) fn of(what: impl Into<String>, trouble: Trouble) -> Self {
         Self {
             what: what.into(),
-            trouble: Trouble::Fatal,
+            trouble,
+            cause: Cause::default(),
         }
     }
 
     /// A server that stayed silent.
     pub(super) fn silent(limit: Duration, trouble: Trouble) -> Self {
-        Self {
-            what: format!("no byte for {} s", limit.as_secs_f64()),
-            trouble,
-        }
+        Self::of(format!("no byte for {} s", limit.as_secs_f64()), trouble)
     }
 
     /// The call was stopped while it waited for an answer.
@@ -44,7 +49,7 @@ impl TransportError {
     }
 
     /// What HTTP library and system say, told in words.
-    pub(super) fn new(error: &reqwest::Error, connect_timeout: Duration, url: &Url) -> Self {
+    pub(super) fn new(error: reqwest::Error, connect_timeout: Duration, url: &Url) -> Self {
         let what = if error.is_timeout() && error.is_connect() {
             format!("connect timeout after {} s", connect_timeout.as_secs_f64())
         } else {
@@ -56,30 +61,36 @@ impl TransportError {
                 (_, true) => "not a request".to_owned(),
                 _ => "connection broken".to_owned(),
             };
-            match root_cause(error) {
+            match root_cause(&error) {
                 Some(root) => format!("{what}: {root}"),
                 None => what,
             }
         };
         let trouble = match (error.is_builder(), error.is_connect()) {
             (true, _) => Trouble::Fatal,
-            (_, true) if is_of_trust(error) => Trouble::NotTrusted,
+            (_, true) if is_of_trust(&error) => Trouble::NotTrusted,
             (_, true) => Trouble::NotConnected,
             _ => Trouble::Broken,
         };
-        Self { what, trouble }
+        Self {
+            what,
+            trouble,
+            cause: error.into(),
+        }
     }
 
     /// What is said of it in the end; `in_doubt` where this try, or one before, may have been
     /// applied.
     pub(super) fn into_failure(self, repeats: Repeats, in_doubt: bool) -> Failure {
-        if repeats == Repeats::Safe || !in_doubt {
-            return Failure::new(self.what);
-        }
         let sentence = "connection broken after the request was sent; it may have been applied";
-        match self.what.strip_prefix("connection broken") {
-            Some(_) => Failure::new(sentence),
-            None => Failure::new(format!("{sentence} ({})", self.what)),
+        let message = match self.what.strip_prefix("connection broken") {
+            _ if repeats == Repeats::Safe || !in_doubt => self.what,
+            Some(_) => sentence.to_owned(),
+            None => format!("{sentence} ({})", self.what),
+        };
+        Failure {
+            cause: self.cause,
+            ..Failure::new(message)
         }
     }
 }

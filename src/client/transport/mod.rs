@@ -329,7 +329,7 @@ impl Transport {
             Ok(Err(error)) => {
                 lease.broke(&watch);
                 return Err(TransportError::new(
-                    &error,
+                    error,
                     self.connect_timeout,
                     &request.url,
                 ));

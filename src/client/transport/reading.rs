@@ -90,35 +90,27 @@ impl Transport {
     ) -> Result<Option<Bytes>, TransportError> {
         match tokio::time::timeout(self.timeout, response.chunk()).await {
             Ok(chunk) => chunk
-                .map_err(|error| TransportError::new(&error, self.connect_timeout, &request.url)),
+                .map_err(|error| TransportError::new(error, self.connect_timeout, &request.url)),
             Err(_) => Err(TransportError::silent(self.timeout, Trouble::Broken)),
         }
     }
 }
 
 fn too_large(request: &Request, what: String) -> TransportError {
-    TransportError {
-        what,
-        trouble: match request.method {
-            Method::GET => Trouble::Fatal,
-            _ => Trouble::Broken,
-        },
-    }
+    let trouble = match request.method {
+        Method::GET => Trouble::Fatal,
+        _ => Trouble::Broken,
+    };
+    TransportError::of(what, trouble)
 }
 
 fn no_gzip(error: &io::Error) -> TransportError {
-    TransportError {
-        what: format!("connection broken: the answer is no gzip: {error}"),
-        trouble: Trouble::Broken,
-    }
+    let what = format!("connection broken: the answer is no gzip: {error}");
+    TransportError::of(what, Trouble::Broken)
 }
 
 fn too_slow(length: u64, took: Duration) -> TransportError {
-    TransportError {
-        what: format!(
-            "the answer comes too slowly: {length} bytes in {:.1} s",
-            took.as_secs_f64()
-        ),
-        trouble: Trouble::Broken,
-    }
+    let took = took.as_secs_f64();
+    let what = format!("the answer comes too slowly: {length} bytes in {took:.1} s");
+    TransportError::of(what, Trouble::Broken)
 }
