@@ -1,6 +1,5 @@
 //! What can go wrong: [`Error`] ends a call, [`Failure`] is the story of one failed row.
 
-use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 

@@ -15,6 +15,10 @@ pub(crate) const STATUS_COL: &str = "row status";
 ///
 /// A column that is absent under its default name is done without: the client's base URL and
 /// credentials serve. A column that was named must exist.
+///
+/// This and the other options are not `#[non_exhaustive]`, which would forbid the struct update by
+/// which they are made: `BatchOptions { workers: 2, ..BatchOptions::default() }`. Fields are added in
+/// minor releases; code that ends so is not touched by them.
 #[derive(Debug, Clone)]
 pub struct BatchOptions {
     /// The resource; the client's own by default.

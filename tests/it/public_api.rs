@@ -77,6 +77,31 @@ async fn an_error_tells_what_the_server_said() {
 }
 
 #[tokio::test]
+async fn an_error_without_an_answer_keeps_its_source() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let client = EdFiClient::builder()
+        .base_url(&url)
+        .api_version("v3")
+        .bearer_token("a-token")
+        .max_retries(0)
+        .build()
+        .unwrap();
+    let error = client.count("ed-fi/students", &[]).await.unwrap_err();
+    let failure = error.failure().expect("nobody answered").clone();
+    let error: Box<dyn std::error::Error> = Box::new(error);
+    for error in [&*error, &failure] {
+        let sources = std::iter::successors(error.source(), |source| source.source());
+        let sources: Vec<_> = sources.collect();
+        assert!(!format!("{error:?} {sources:?}").contains(&url));
+        let last = sources.last().expect("a source");
+        let system = last.downcast_ref::<std::io::Error>().expect("the system's");
+        assert_eq!(system.kind(), std::io::ErrorKind::ConnectionRefused);
+    }
+}
+
+#[tokio::test]
 async fn a_blocking_call_in_an_async_runtime_is_an_error() {
     let ods = ods();
     let client: blocking::EdFiClient = EdFiClient::builder()
