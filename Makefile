@@ -5,6 +5,7 @@
 # make soak           reads moving collections by 10,000 random schedules; all operations beside all faults
 # make lint           runs all lints, clippy included
 # make test-floor     runs the Python tests with the oldest Polars that is supported
+# make docs           builds the documentation site into site/, runs what is on it, checks its links
 # make bench          measures side by side with what people use today
 # Each sets up what it needs in .venv and works from a fresh checkout.
 
@@ -25,7 +26,7 @@ endif
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: demo test test-rust test-python soak quick quick-python test-floor fmt-check lint lint-rust lint-python \
-	build check-tools wheel fmt bench
+	build check-tools wheel fmt bench docs
 
 demo: build
 	$(BIN)/python examples/quickstart.py
@@ -101,6 +102,16 @@ check-tools:
 	@command -v cc >/dev/null || { echo "error: cc is missing; install a C compiler (Debian: apt-get install build-essential)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "error: Python 3.11 or newer is missing (found: $$($(PYTHON) --version 2>&1)); name one by PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: $(PYTHON) has no venv (Debian: apt-get install python3-venv)" >&2; exit 1; }
+
+# What stands on the pages runs, what it shows is put below it, and every link is followed.
+docs: build $(VENV)-docs/ready
+	$(VENV)-docs/bin/python docs/tools/build.py
+
+$(VENV)-docs/ready: docs/requirements.txt Makefile
+	test -x $(VENV)-docs/bin/python || $(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	echo "$(CURDIR)/python" > "$$($(VENV)-docs/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/polars_edfi.pth"
+	touch $@
 
 wheel: check-tools $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "maturin>=1.9.4,<2"
