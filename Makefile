@@ -6,6 +6,7 @@
 # make lint           runs all lints, clippy included
 # make test-floor     runs the Python tests with the oldest Polars that is supported
 # make docs           builds the documentation site into site/, runs what is on it, checks its links
+# make wheel          builds a wheel for all of Linux, checks it, and runs the demo with it alone
 # make bench          measures side by side with what people use today
 # Each sets up what it needs in .venv and works from a fresh checkout.
 
@@ -113,9 +114,23 @@ $(VENV)-docs/ready: docs/requirements.txt Makefile
 	echo "$(CURDIR)/python" > "$$($(VENV)-docs/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/polars_edfi.pth"
 	touch $@
 
-wheel: check-tools $(VENV)/ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "maturin>=1.9.4,<2"
-	$(BIN)/maturin build --release --locked --out dist
+# A wheel for the oldest glibc that pip asks for (zig brings it), or for this machine's own system;
+# with the licences of what is in it, audited, and tried where nothing else is installed.
+ifeq ($(shell uname -s),Linux)
+WHEEL_FOR := --zig --compatibility manylinux2014
+endif
+
+wheel: export PATH := $(CURDIR)/$(VENV)-wheel/bin:$(PATH)
+wheel: check-tools $(VENV)-wheel/ready
+	$(PYTHON) release/licenses.py THIRD_PARTY_LICENSES
+	rm -f dist/*.whl
+	maturin build --release --locked --out dist $(WHEEL_FOR)
+	$(VENV)-wheel/bin/python release/check_wheel.py dist/*.whl
+
+$(VENV)-wheel/ready: release/requirements.txt
+	test -x $(VENV)-wheel/bin/python || $(PYTHON) -m venv $(VENV)-wheel
+	$(VENV)-wheel/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 fmt: $(VENV)/ready
 	cargo fmt
