@@ -56,12 +56,16 @@ class Scan:
     @property
     def pushdown(self) -> bool: ...
     def keys(self) -> pl.DataFrame | None: ...
+    def pieces(
+        self, number: int
+    ) -> list[tuple[int, int, str | None, tuple[str, int | None, str | None] | None]]: ...
     def pages(
         self,
         columns: list[str] | None,
         n_rows: int | None,
         filters: list[pl.DataFrame],
         districts: list[int] | None,
+        piece: str | None = None,
     ) -> Pages: ...
 
 @final

@@ -19,7 +19,15 @@ use super::progress::{Bar, Progress};
 use super::sigint::{Taker, is_main_thread, taken};
 use crate::frame::View;
 use crate::runtime::{AtWork, Threads};
-use crate::{Control, EdFiClient, Error, Filter, Result, Scan as Planned, ScanOptions};
+use crate::{Control, EdFiClient, Error, Failure, Filter, Result, Scan as Planned, ScanOptions};
+
+/// The row of a district, how many records a piece of it may have, the piece, and why there is none.
+type PieceOfRow = (
+    usize,
+    u64,
+    Option<String>,
+    Option<(String, Option<u16>, Option<String>)>,
+);
 
 /// What a lazy frame reads from; its columns are asked for when they are needed.
 #[pyclass(frozen, module = "polars_edfi._native")]
@@ -93,9 +101,38 @@ impl Scan {
         Ok(frame.map(PyDataFrame))
     }
 
+    /// Divides what is read into about so many pieces: of each the row of its district, the records
+    /// that it may have, and what `pages` takes as `piece`; or, where the district cannot be read, the
+    /// message, the HTTP status and the correlation id.
+    fn pieces(&self, py: Python<'_>, number: usize) -> PyResult<Vec<PieceOfRow>> {
+        let planned = self.planned(py)?;
+        let control = self.control();
+        let (pieces, raised) = wait(py, &control, planned.pieces(number, control.clone()))?;
+        if let Some(exception) = raised {
+            return Err(exception);
+        }
+        let pieces = pieces.map_err(|error| raise(py, error))?.into_iter();
+        let rows = pieces.map(|planned| {
+            let (piece, failure) = match planned.piece {
+                Ok(piece) => (serde_json::to_string(&piece).ok(), None),
+                Err(failure) => {
+                    let Failure {
+                        message,
+                        http_status,
+                        correlation_id,
+                    } = failure;
+                    (None, Some((message, http_status, correlation_id)))
+                }
+            };
+            (planned.row, planned.records, piece, failure)
+        });
+        Ok(rows.collect())
+    }
+
     /// The pages from the start, with some columns and rows only. Of each of `filters` the one column
     /// holds the values that a row must have there; those that cannot be used are passed by.
     /// `districts` are the numbers of those that are read.
+    #[pyo3(signature = (columns, n_rows, filters, districts, piece = None))]
     fn pages<'py>(
         &self,
         py: Python<'py>,
@@ -103,6 +140,7 @@ impl Scan {
         n_rows: Option<usize>,
         filters: Vec<Frame>,
         districts: Option<Vec<usize>>,
+        piece: Option<&str>,
     ) -> PyResult<Bound<'py, Pages>> {
         let planned = self.planned(py)?;
         let control = self.control().quiet();
@@ -112,7 +150,10 @@ impl Scan {
             let values = column.as_materialized_series().clone();
             Filter::is_in(column.name().as_str(), values)
         });
+        let piece = piece.map(serde_json::from_str).transpose();
+        let piece = piece.map_err(|error| raise(py, Error::Config(format!("piece: {error}"))))?;
         let view = View {
+            piece,
             columns,
             n_rows,
             filters: filters.filter(|filter| planned.takes(filter)).collect(),

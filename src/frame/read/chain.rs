@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use super::keys::RecordKeys;
 use super::pages::PageSender;
+use super::pieces::Stretch;
 use super::prefetch::{Slot, Task, Ticket};
 use super::reader::{Ask, FetchedPage, Reader};
 use crate::Failure;
@@ -101,7 +102,7 @@ impl<T: Send + 'static> Reader<T> {
             mends: 0,
             idle: 0,
             // A page of nothing at the start is all there is.
-            ended: first.page.is_empty(),
+            ended: first.page.is_empty() || self.ends_stretch(&first),
         };
         chain.records = self.place(out, first, None, Some(slot)) as u64;
         ticket.called().await;
@@ -111,8 +112,21 @@ impl<T: Send + 'static> Reader<T> {
                 Some(end) => chain.side_by_side(ticket, end, need).await?,
                 None => chain.one_more(ticket).await?,
             }
+            if let Some(stretch) = self.stretch() {
+                stretch.check_reach(chain.tail.offset)?;
+            }
         }
         Ok((chain.smallest, chain.records))
+    }
+
+    fn stretch(&self) -> Option<&Stretch> {
+        self.source.piece.as_ref()?.stretch()
+    }
+
+    /// Whether what comes after a page belongs to the next piece.
+    fn ends_stretch(&self, page: &FetchedPage) -> bool {
+        self.stretch()
+            .is_some_and(|stretch| stretch.is_ended_by(&page.keys))
     }
 }
 
@@ -124,7 +138,8 @@ impl<T: Send + 'static> Chain<'_, T> {
     /// Up to where pages can be asked for side by side: as far as the server counts, where pages
     /// come as large as they are asked for.
     fn known_end(&self) -> Option<u64> {
-        let total = self.total.filter(|total| *total > self.tail.end)?;
+        let end = self.reader.stretch().and_then(Stretch::end_offset);
+        let total = end.or(self.total).filter(|total| *total > self.tail.end)?;
         (!self.tail.is_short && self.tail.end - self.tail.offset == self.size).then_some(total)
     }
 
@@ -254,7 +269,11 @@ impl<T: Send + 'static> Chain<'_, T> {
         loop {
             offset = offset.saturating_sub(self.size - 1);
             let page = self.again(offset).await?;
-            if offset == 0 || self.continues(&page) {
+            let continues = self.continues(&page);
+            if offset == 0 && !continues && self.begins_at_seam() {
+                return Err(self.moves_too_fast());
+            }
+            if offset == 0 || continues {
                 self.push_mend(page);
                 return Ok(());
             }
@@ -284,12 +303,7 @@ impl<T: Send + 'static> Chain<'_, T> {
     async fn again(&mut self, offset: u64) -> Result<FetchedPage, Failure> {
         self.mends += 1;
         if self.mends > MENDS_PER_PAGE * self.pages {
-            return Err(Failure::new(format!(
-                "the collection changes faster than it can be read: after {} pages, {} had to be \
-                 read again; read it with paging=\"cursor\", or from a snapshot (snapshot=True)",
-                self.pages,
-                self.mends - 1
-            )));
+            return Err(self.moves_too_fast());
         }
         let page = self.reader.fetch(self.ask(offset, true)).await;
         let page = page.map_err(PageError::into_failure)?;
@@ -297,9 +311,23 @@ impl<T: Send + 'static> Chain<'_, T> {
         Ok(page)
     }
 
+    fn begins_at_seam(&self) -> bool {
+        self.reader.stretch().is_some_and(Stretch::begins_at_seam)
+    }
+
+    fn moves_too_fast(&self) -> Failure {
+        Failure::new(format!(
+            "the collection changes faster than it can be read: after {} pages, {} had to be read \
+             again; read it with paging=\"cursor\", or from a snapshot (snapshot=True)",
+            self.pages,
+            self.mends - 1
+        ))
+    }
+
     /// Makes a page the tail, and hands it on; says how many of its records are new.
     fn push(&mut self, page: FetchedPage, slot: Option<Slot>) -> usize {
         let tail = Tail::of(&page);
+        self.ended |= self.reader.ends_stretch(&page);
         let before = std::mem::replace(&mut self.tail, tail);
         let shared = before.end.saturating_sub(page.offset) as usize;
         let seam = Some((&before.keys, shared));

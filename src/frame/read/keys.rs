@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
+use serde::{Deserialize, Serialize};
+
 use crate::columns::Page;
 
 /// How many records a stream remembers at least: far more than the pages that can lie about a seam.
@@ -10,8 +12,8 @@ const REMEMBERED: usize = 1 << 18;
 
 /// What tells the records of a page apart, in their order: a hash of the `id`, where changes are
 /// told apart of the change version too; of the whole record where it has no `id`.
-#[derive(Debug, Clone, Default)]
-pub(super) struct RecordKeys {
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct RecordKeys {
     hashes: Vec<u64>,
     /// Whether each record has an `id`. Records without one may be equal and yet be different ones.
     by_id: bool,
@@ -57,6 +59,20 @@ impl RecordKeys {
             }
             _ => false,
         }
+    }
+
+    /// The first row that is one of the others.
+    pub(super) fn first_of(&self, others: &Self) -> Option<usize> {
+        if others.hashes.is_empty() {
+            return None;
+        }
+        let others: Hashes = others.hashes.iter().copied().collect();
+        self.hashes.iter().position(|hash| others.contains(hash))
+    }
+
+    /// Whether the first record is the first of the others.
+    pub(super) fn begin_as(&self, others: &Self) -> bool {
+        self.hashes.first() == others.hashes.first()
     }
 
     /// How many of the first records of `next` are the last ones here. `expected` is tried first:

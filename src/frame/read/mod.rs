@@ -18,6 +18,8 @@ mod options;
 mod packed;
 mod pages;
 mod parts;
+#[cfg_attr(not(feature = "python"), allow(dead_code))]
+mod pieces;
 mod prefetch;
 mod reader;
 mod resource;

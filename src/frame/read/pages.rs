@@ -52,8 +52,12 @@ impl<T: Send + 'static> Source<T> {
     /// The pages of one district.
     pub(super) fn district(self: Arc<Self>, district: District, ticket: Ticket) -> PageQueue<T> {
         Queue::spawn(self.window.pages, |out| async move {
-            let reader = Arc::new(self.reader(district).await?);
-            reader.all(&out, ticket).await.map(Some)
+            let reader = Arc::new(self.clone().reader(district).await?);
+            let counted = match &self.piece {
+                Some(piece) => reader.piece(&out, ticket, piece).await,
+                None => reader.all(&out, ticket).await,
+            };
+            counted.map(Some)
         })
     }
 
@@ -87,7 +91,7 @@ impl<T: Send + 'static> Source<T> {
 
 impl<T: Send + 'static> Reader<T> {
     /// Puts all pages out; gives back what they can be counted by.
-    async fn all(
+    pub(super) async fn all(
         mut self: Arc<Self>,
         out: &PageSender<T>,
         mut ticket: Ticket,
@@ -178,7 +182,12 @@ impl<T: Send + 'static> Reader<T> {
         self.slots(out, ticket).acquire().await
     }
 
-    fn counted(self: Arc<Self>, ticket: Ticket, total: Option<u64>, early: bool) -> Counted<T> {
+    pub(super) fn counted(
+        self: Arc<Self>,
+        ticket: Ticket,
+        total: Option<u64>,
+        early: bool,
+    ) -> Counted<T> {
         let is_part = self.source.need.is_some();
         Counted {
             total,
@@ -199,6 +208,10 @@ impl<T: Send + 'static> Reader<T> {
     ) -> usize {
         let (in_chain, repeated) = self.note(&page.keys, before);
         let new = page.page.len() - in_chain.count();
+        let repeated = match &self.source.piece {
+            Some(piece) => piece.cut(&page.keys, repeated),
+            None => repeated,
+        };
         let placed = PlacedPage {
             page: page.page,
             repeated,
@@ -214,7 +227,12 @@ impl<T: Send + 'static> Reader<T> {
     }
 
     /// The partitions, side by side, each after the one before.
-    async fn partitions(self: &Arc<Self>, out: &PageSender<T>, size: u64, tokens: Vec<String>) {
+    pub(super) async fn partitions(
+        self: &Arc<Self>,
+        out: &PageSender<T>,
+        size: u64,
+        tokens: Vec<String>,
+    ) {
         let window = &self.source.window;
         let slots = match &window.shared {
             Some(shared) => shared.partitions.clone(),

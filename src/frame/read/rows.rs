@@ -7,6 +7,7 @@ use polars::prelude::*;
 
 use super::filter::{Filter, PreparedFilter};
 use super::keys::Repeated;
+use super::pieces::Piece;
 use super::scan::Scan;
 use super::source::PlacedPage;
 use super::sources::Sources;
@@ -23,6 +24,8 @@ pub(crate) struct View {
     pub(crate) filters: Vec<Filter>,
     /// The numbers of the districts; `None` is all of them.
     pub(crate) districts: Option<Vec<usize>>,
+    /// What of each district is read.
+    pub(crate) piece: Option<Piece>,
 }
 
 /// The districts that are read, and the rows that are kept.

@@ -10,6 +10,7 @@ use polars::prelude::*;
 
 use super::opening::Kept;
 use super::options::{GetAllOptions, OnError, OnShort, ScanOptions, SchemaChoice};
+use super::pieces::Piece;
 use super::prefetch::{Slots, Task};
 use super::rows::{Reading, View, chosen, distinct, new_pieces, new_rows};
 use super::source::{Convert, Converted, Decoders, PlacedPage, SharedWindow, Source, Window};
@@ -242,7 +243,7 @@ impl Scan {
             columns: options.columns.clone(),
             n_rows: options.n_rows,
             filters: options.filters.clone(),
-            districts: None,
+            ..View::default()
         };
         self.frames(view, options.read.batch.control.clone())
     }
@@ -284,7 +285,7 @@ impl Scan {
                 with_unknown,
             })
         };
-        self.open(reading, plan, view.n_rows, convert, failed)
+        self.open(reading, plan, (view.n_rows, view.piece), convert, failed)
     }
 
     /// The row of a district that failed, where there are such rows.
@@ -348,7 +349,7 @@ impl Scan {
                 with_unknown,
             })
         };
-        self.open(reading, plan, options.n_rows, convert, None)
+        self.open(reading, plan, (options.n_rows, None), convert, None)
     }
 
     fn check_columns(&self, columns: &[String]) -> Result<()> {
@@ -428,7 +429,7 @@ impl Scan {
         &self,
         Reading { sources, rows }: Reading,
         plan: Plan,
-        n_rows: Option<usize>,
+        (n_rows, piece): (Option<usize>, Option<Piece>),
         convert: impl Fn(PlacedPage) -> Result<ConvertedPage<T>> + Send + Sync + 'static,
         failed_row: Option<FailedRow<T>>,
     ) -> Result<BoxStream<'static, Result<T>>> {
@@ -453,6 +454,7 @@ impl Scan {
             false => {}
         }
         source.openings = self.0.openings.take().into();
+        source.piece = piece;
         let options = StreamOptions {
             endpoint: self.0.endpoint.clone(),
             labels: sources.labels,

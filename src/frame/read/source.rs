@@ -8,6 +8,7 @@ use super::filter::PreparedFilter;
 use super::keys::{RecordKeys, Repeated};
 use super::opening::Openings;
 use super::options::{GetAllOptions, OnShort};
+use super::pieces::Piece;
 use super::prefetch::{Slots, Task};
 use super::reader::{FetchedPage, Versions};
 use crate::client::paging::Paging;
@@ -92,6 +93,8 @@ pub(super) struct Source<T> {
     pub(super) by_version: bool,
     /// First pages that are here already.
     pub(super) openings: Mutex<Openings>,
+    /// What of each district is read; all of it by default.
+    pub(super) piece: Option<Piece>,
     /// No more records than these are needed.
     pub(super) need: Option<u64>,
     pub(super) decoders: Decoders,
@@ -185,6 +188,7 @@ impl<T: Send + 'static> Source<T> {
             paging: read.paging,
             by_version: false,
             openings: Mutex::default(),
+            piece: None,
             need: None,
             decoders: Decoders::whole(links),
             convert,

@@ -30,6 +30,8 @@ pub(crate) struct Sources {
     pub(super) labels: Vec<String>,
     /// The districts that are not read, by number, where they are rows.
     pub(super) failed: BTreeMap<usize, Failure>,
+    /// Per district its row in the frame.
+    pub(super) rows: Vec<usize>,
     on_error: OnError,
 }
 
@@ -50,6 +52,7 @@ impl Sources {
                 keys: vec![None],
                 labels: vec![String::new()],
                 failed: BTreeMap::new(),
+                rows: vec![0],
                 on_error,
             });
         };
@@ -62,6 +65,7 @@ impl Sources {
             keys: Vec::new(),
             labels: Vec::new(),
             failed: BTreeMap::new(),
+            rows: Vec::new(),
             on_error,
         };
         for (number, visit) in visits(&keys, &rows).into_iter().enumerate() {
@@ -81,6 +85,7 @@ impl Sources {
             }
             sources.keys.push(Some(keys.take(&[visit.row as IdxSize])?));
             sources.labels.push(label);
+            sources.rows.push(visit.row);
         }
         Ok(sources)
     }
@@ -134,7 +139,7 @@ impl Sources {
     }
 
     /// What a district's failure is: an error of the call, or a row.
-    fn fail(
+    pub(super) fn fail(
         &self,
         number: usize,
         failure: Failure,

@@ -1,0 +1,121 @@
+"""What Spark's tasks read: pieces of districts, planned on the driver."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import polars as pl
+from pyspark.sql.datasource import DataSourceReader, InputPartition
+
+from polars_edfi._base import warn
+from polars_edfi.spark import _shares, _types
+from polars_edfi.spark._job import ABOUT, PIECES_PER_TASK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+    from pyspark.sql.types import StructType
+
+    from polars_edfi.spark._job import Job
+
+
+class Unit(NamedTuple):
+    """A piece of a district, or why the district is not read."""
+
+    district: pl.DataFrame
+    records: int
+    piece: str | None
+    failure: tuple[str, int | None, str | None] | None
+
+
+class Part(InputPartition):
+    """What one task reads. It travels with tokens, and shows none of them."""
+
+    def __init__(self, units: Sequence[Unit], shares: _shares.Shares) -> None:
+        super().__init__(None)
+        self.units = list(units)
+        self.shares = shares
+
+    def __repr__(self) -> str:
+        return f"Part({len(self.units)} pieces)"
+
+
+class Reader(DataSourceReader):
+    """Plans the pieces of a reading, and reads each of them by itself."""
+
+    def __init__(self, job: Job, schema: StructType) -> None:
+        self.job = job
+        self.schema = _types.arrow_schema(schema)
+
+    def partitions(self) -> Sequence[InputPartition]:
+        """Count the records of each district, and divide them."""
+        return self.shared(self.units())
+
+    def units(self) -> list[Unit]:
+        """Ask how many records there are, and where they can be divided."""
+        job = self.job
+        job.fetch_tokens()
+        scan = job.scan(job.districts, job.whole_share(), self.given())
+        return [
+            Unit(job.districts[row], records, piece, failure)
+            for row, records, piece, failure in scan.pieces(
+                job.partitions or PIECES_PER_TASK * job.tasks
+            )
+        ]
+
+    def shared(self, units: Sequence[Unit]) -> list[Part]:
+        """Divide pieces, and what the job may ask for, among tasks."""
+        job = self.job
+        # A task has one request in flight at least: there may be no more tasks than requests.
+        is_scarce = job.workers < min(job.tasks, len(units))
+        parts = grouped(units, job.workers) if is_scarce else [[unit] for unit in units]
+        at_once = max(1, min(job.tasks, len(parts)))
+        shares = _shares.divided(job.workers, job.client.get("max_rate"), at_once)
+        return [Part(part, shares) for part in parts]
+
+    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        """Read one part."""
+        if isinstance(partition, Part):
+            for frame in self.frames(partition):
+                yield from _types.record_batches(frame, self.schema)
+
+    def frames(self, part: Part) -> Iterator[pl.DataFrame]:
+        """Give the pages of one part."""
+        for unit in part.units:
+            yield from self._frames(unit, part.shares)
+
+    def given(self) -> pl.Schema:
+        """Give the columns as a scan takes them."""
+        return self.job.given(_types.polars_schema(self.schema))
+
+    def _frames(self, unit: Unit, shares: _shares.Shares) -> Iterator[pl.DataFrame]:
+        names = self.schema.names
+        if unit.failure is not None:
+            yield self._failed(unit, unit.failure)
+            return
+        scan = self.job.scan(unit.district, shares, self.given())
+        pages = scan.pages(names, None, [], None, unit.piece)
+        try:
+            yield from pages
+        finally:
+            pages.close()
+        warn(pages, stacklevel=2)
+
+    def _failed(self, unit: Unit, failure: tuple[str, int | None, str | None]) -> pl.DataFrame:
+        known = dict(zip(ABOUT, ("error", *failure), strict=True))
+        known[self.job.key_col] = unit.district[self.job.key_col][0]
+        schema = _types.polars_schema(self.schema)
+        row = {name: [known.get(name)] for name in schema}
+        return pl.DataFrame(row, schema=schema)
+
+
+def grouped(units: Sequence[Unit], number: int) -> list[list[Unit]]:
+    """Put pieces together into so many parts of about the same number of records."""
+    parts: list[list[Unit]] = [[] for _ in range(number)]
+    records = [0] * number
+    for unit in sorted(units, key=lambda unit: -unit.records):
+        least = records.index(min(records))
+        parts[least].append(unit)
+        records[least] += unit.records + 1
+    return [part for part in parts if part]

@@ -1,0 +1,157 @@
+"""What the driver calls: the source is made known to a session, and many districts are read."""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from polars_edfi._errors import EdFiError
+from polars_edfi.spark._needs import check_needs
+
+check_needs()
+
+import polars as pl  # noqa: E402 - only where all that is needed is there
+
+from polars_edfi._exchange import kind  # noqa: E402
+from polars_edfi.spark import _options  # noqa: E402
+from polars_edfi.spark._job import Job  # noqa: E402
+from polars_edfi.spark._source import DistrictsSource, EdFiDataSource  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def register(session: SparkSession) -> None:
+    """Make the format ``edfi`` known to a session.
+
+    Parameters
+    ----------
+    session
+        A SparkSession, classic or Connect.
+
+    Raises
+    ------
+    EdFiError
+        ``session`` is none.
+    """
+    if not hasattr(session, "dataSource"):
+        msg = f"session must be a SparkSession, got {kind(session)}"
+        raise EdFiError(msg)
+    # A class that is found in no module travels as a whole, with what is said in it.
+    source: Any = type("EdFi", (EdFiDataSource,), {"tasks": tasks_at_once(session)})
+    session.dataSource.register(source)
+    _mark_streams(session)
+
+
+def _mark_streams(session: SparkSession) -> None:
+    """Have a stream of this format say that it is one.
+
+    Spark asks a Python source for its columns without saying what they are for, and a stream has
+    one more: the option ``stream`` tells. The class of readers is the session's, classic or
+    Connect.
+    """
+    reader: Any = type(session.readStream)
+    plain = reader.format
+    if getattr(plain, "marks_edfi", False):
+        return
+
+    @functools.wraps(plain)
+    def marking(self: Any, source: str) -> Any:
+        chosen = plain(self, source)
+        is_ours = isinstance(source, str) and source.lower() == EdFiDataSource.name()
+        return chosen.option("stream", "true") if is_ours else chosen
+
+    marking.marks_edfi = True  # type: ignore[attr-defined]
+    reader.format = marking
+
+
+def read(
+    session: SparkSession,
+    districts: object,
+    endpoint: str,
+    *,
+    key_col: str,
+    columns: Sequence[str] | None = None,
+    **options: Any,
+) -> DataFrame:
+    """Read a resource of many districts, spread over the tasks of a cluster.
+
+    Tokens and columns are asked for now, by the driver; the records by each action anew.
+
+    Parameters
+    ----------
+    session
+        A SparkSession.
+    districts
+        One row per district, as :func:`polars_edfi.scan_all` takes them: a Polars, pandas or Spark
+        frame. Where it has ``oAuthKey`` and ``oAuthSecret`` and no options name others, these are
+        what tokens are fetched with (from ``oauth/token``) and renewed by the tasks.
+    endpoint
+        The resource, such as ``"ed-fi/students"``.
+    key_col
+        What tells districts apart; the first column of the result.
+    columns
+        The only columns that are decoded; all by default. ``key_col`` comes in any case.
+    **options
+        Those of :func:`polars_edfi.scan_all` and of :class:`polars_edfi.EdFiClient`, and
+        ``partitions`` (about so many; two for each task that can run at once by default) and
+        ``tasks`` (how many can run at once, where the session does not tell). ``workers`` and
+        ``max_rate`` are those of the whole job.
+
+    Returns
+    -------
+    pyspark.sql.DataFrame
+        ``key_col``, then the flattened records; with ``on_error="row"`` ``status``, ``message``,
+        ``http_status`` and ``correlation_id`` stand between them.
+
+    Raises
+    ------
+    EdFiError
+        An argument is wrong, or a district has no token; the text names it. With
+        ``on_error="row"`` such a district is a row.
+    AuthError, HttpError
+        A district does not answer as it should when its columns are asked for.
+    """
+    values = {
+        name: value
+        for name, value in {"endpoint": endpoint, "columns": columns, **options}.items()
+        if value is not None
+    }
+    known = (_options.CLIENT, _options.READ, _options.JOB_READ)
+    values = _options.parse(values, *known, path=False)
+    if "columns" in values:
+        values["columns"] = list(values["columns"])
+    job = Job(values, _as_polars(districts), key_col, tasks_at_once(session))
+    job.find_columns()
+    name = f"edfi_{uuid.uuid4().hex}"
+    source: Any = type("Districts", (DistrictsSource,), {"planned": job, "short_name": name})
+    session.dataSource.register(source)
+    return session.read.format(name).load()
+
+
+def tasks_at_once(session: SparkSession) -> int | None:
+    """Give how many tasks a session can run at once, where it tells."""
+    try:
+        return int(session.sparkContext.defaultParallelism)
+    except Exception:  # noqa: BLE001 - a session of Spark Connect has no context, and says so its way
+        return None
+
+
+def _as_polars(districts: object) -> pl.DataFrame:
+    if isinstance(districts, pl.LazyFrame):
+        return districts.collect()
+    if isinstance(districts, pl.DataFrame):
+        return districts
+    if hasattr(districts, "toArrow"):
+        districts = districts.toArrow()
+    try:
+        frame = pl.DataFrame(districts)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        frame = None
+    if not isinstance(frame, pl.DataFrame):
+        msg = f"districts must be a Polars, pandas or Spark frame, got {kind(districts)}"
+        raise TypeError(msg)
+    return frame

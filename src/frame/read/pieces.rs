@@ -1,0 +1,364 @@
+//! A collection in pieces for readers that do not know each other: planned once, each read by itself.
+//!
+//! By token a piece is some of the server's own partitions, which do not shift. By offset it begins at
+//! one of a few neighbouring records that were seen when the pieces were planned, and ends before
+//! one of the few with which the next piece begins, wherever these stand by then; in between it is
+//! a chain ([`super::chain`]). Take a record that was there all the time and kept its key: in the
+//! order of keys it stands before, among or after those few records, whatever came or went, so one
+//! of the two pieces holds it, and only one. (One that was added beside such a record while that
+//! was deleted may come twice.) The last piece has no end.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt};
+use serde::{Deserialize, Serialize};
+
+use super::keys::{RecordKeys, Repeated};
+use super::pages::{Counted, PageSender};
+use super::prefetch::Ticket;
+use super::reader::{Ask, FetchedPage, Reader};
+use super::scan::Scan;
+use super::source::{District, Source};
+use super::whole::WholePages;
+use crate::client::Control;
+use crate::client::paging::{Continuation, FirstPage, PageError, PageRequest};
+use crate::{Failure, Result};
+
+/// How many neighbouring records mark a seam: all of them must go before it is lost.
+const MARKS: u64 = 50;
+/// A piece has at least so many pages.
+const FEWEST_PAGES: u64 = 5;
+/// So many pages are read to find where a piece begins.
+const MOST_TRIES: u32 = 16;
+
+/// What one reader takes of a district.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Piece {
+    Whole,
+    /// The pages from each of these tokens on.
+    Tokens {
+        tokens: Vec<String>,
+        size: u64,
+    },
+    Stretch(Stretch),
+}
+
+/// Records by offset, from one seam to the next.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Stretch {
+    /// Where the seams stood when they were seen.
+    offset: u64,
+    end_offset: Option<u64>,
+    /// The records of the seams; none at the begin of the collection and at its end.
+    begin: RecordKeys,
+    end: RecordKeys,
+    size: u64,
+}
+
+/// A piece of a district, or why the district cannot be read.
+#[derive(Debug)]
+pub(crate) struct PlannedPiece {
+    /// The row of the district in its frame.
+    pub(crate) row: usize,
+    pub(crate) piece: Result<Piece, Failure>,
+    /// How many records it may have.
+    pub(crate) records: u64,
+}
+
+impl Stretch {
+    /// Where it should end, unless it goes to the end of the collection.
+    pub(super) fn end_offset(&self) -> Option<u64> {
+        self.end_offset
+    }
+
+    pub(super) fn begins_at_seam(&self) -> bool {
+        self.begin.len() > 0
+    }
+
+    /// Whether a page reaches the next piece.
+    pub(super) fn is_ended_by(&self, keys: &RecordKeys) -> bool {
+        keys.first_of(&self.end).is_some()
+    }
+
+    /// An error where the end should have come long ago.
+    pub(super) fn check_reach(&self, reached: u64) -> Result<(), Failure> {
+        let Some(end) = self.end_offset else {
+            return Ok(());
+        };
+        let most = end + (end - self.offset) + FEWEST_PAGES * self.size;
+        match reached > most {
+            true => Err(lost(end)),
+            false => Ok(()),
+        }
+    }
+
+    /// Its rows of a page.
+    fn rows(&self, keys: &RecordKeys) -> Range<usize> {
+        let start = keys.first_of(&self.begin).unwrap_or(0);
+        start..keys.first_of(&self.end).unwrap_or(keys.len()).max(start)
+    }
+}
+
+fn lost(offset: u64) -> Failure {
+    Failure::new(format!(
+        "the collection changes faster than it can be read: the records about offset {offset} that \
+         mark the begin of a part are gone; read it with paging=\"cursor\", in one part, or from a \
+         snapshot (snapshot=True)"
+    ))
+}
+
+impl Piece {
+    pub(super) fn stretch(&self) -> Option<&Stretch> {
+        match self {
+            Self::Stretch(stretch) => Some(stretch),
+            Self::Whole | Self::Tokens { .. } => None,
+        }
+    }
+
+    /// Counts the rows of a page that belong to other pieces as rows that came before.
+    pub(super) fn cut(&self, keys: &RecordKeys, mut repeated: Repeated) -> Repeated {
+        if let Some(stretch) = self.stretch() {
+            let kept = stretch.rows(keys);
+            let cut = (repeated.leading..keys.len()).filter(|row| !kept.contains(row));
+            repeated.others.extend(cut);
+            repeated.others.sort_unstable();
+            repeated.others.dedup();
+        }
+        repeated
+    }
+}
+
+impl<T: Send + 'static> Reader<T> {
+    /// Puts out the pages of a piece.
+    pub(super) async fn piece(
+        self: Arc<Self>,
+        out: &PageSender<T>,
+        mut ticket: Ticket,
+        piece: &Piece,
+    ) -> Result<Counted<T>, Failure> {
+        match piece {
+            Piece::Whole => return self.all(out, ticket).await,
+            Piece::Tokens { tokens, size } => {
+                ticket.called().await;
+                self.partitions(out, *size, tokens.clone()).await;
+            }
+            Piece::Stretch(stretch) => {
+                let slot = self.slot(out, &ticket).await;
+                let first = self.begin_of(stretch).await?;
+                self.chain(out, &mut ticket, first, slot).await?;
+            }
+        }
+        Ok(self.counted(ticket, None, false))
+    }
+
+    /// The page with the begin of a stretch, and with what stands before that.
+    async fn begin_of(self: &Arc<Self>, stretch: &Stretch) -> Result<FetchedPage, Failure> {
+        let step = stretch.size.saturating_sub(1).max(1);
+        let (mut before, mut after) = (stretch.offset.saturating_sub(1), stretch.offset);
+        let mut offset = before;
+        for number in 0..MOST_TRIES {
+            let ask = Ask::Offset(PageRequest {
+                offset,
+                limit: stretch.size,
+                count: stretch.end_offset.is_none(),
+            });
+            let page = self.fetch(ask).await.map_err(PageError::into_failure)?;
+            match page.keys.first_of(&stretch.begin) {
+                _ if !stretch.begins_at_seam() => return Ok(page),
+                // What came first of them at least stands on this page.
+                Some(row) if row > 0 || offset == 0 => return Ok(page),
+                Some(_) if page.keys.begin_as(&stretch.begin) => return Ok(page),
+                Some(_) => offset = offset.saturating_sub(step),
+                None if number % 2 == 0 => {
+                    before = before.saturating_sub(step);
+                    offset = before;
+                }
+                None => {
+                    after = after.saturating_add(step);
+                    offset = after;
+                }
+            }
+        }
+        Err(lost(stretch.offset))
+    }
+}
+
+/// A district whose first page came.
+struct Begun {
+    reader: Arc<Reader<WholePages>>,
+    first: FirstPage,
+    has_ids: bool,
+}
+
+impl Begun {
+    async fn new(source: Arc<Source<WholePages>>, district: District) -> Result<Self, Failure> {
+        let reader = Arc::new(source.reader(district).await?);
+        let page = reader.first(true).await?;
+        Ok(Self {
+            first: FirstPage {
+                records: page.len(),
+                limit: page.limit,
+                total: page.total,
+                next: page.next,
+            },
+            has_ids: page.keys.are_ids(),
+            reader,
+        })
+    }
+
+    fn total(&self) -> u64 {
+        self.first.total.unwrap_or(0).max(self.first.records)
+    }
+
+    /// Records a page, where a server may hand out fewer than it is asked for.
+    fn size(&self) -> u64 {
+        match self.first.records {
+            0 | 1 => self.first.limit,
+            records => records.min(self.first.limit),
+        }
+    }
+
+    /// About as many pieces as were asked for; one where it cannot be divided.
+    async fn divide(&self, number: u64) -> Result<Vec<Piece>, Failure> {
+        let number = number.min(self.total() / (FEWEST_PAGES * self.size()).max(1));
+        if number < 2 {
+            return Ok(vec![Piece::Whole]);
+        }
+        let Reader {
+            source, district, ..
+        } = &*self.reader;
+        let continuation = self.reader.collection.continuation(
+            &source.context,
+            &district.access,
+            &source.requests,
+            source.paging,
+            self.first.clone(),
+        );
+        match continuation.await? {
+            Continuation::Partitions(tokens) => {
+                let each = tokens.len().div_ceil(number as usize).max(1);
+                let pieces = tokens.chunks(each).map(|tokens| Piece::Tokens {
+                    tokens: tokens.to_vec(),
+                    size: self.first.limit,
+                });
+                Ok(pieces.collect())
+            }
+            Continuation::Offset if self.has_ids => self.stretches(number).await,
+            Continuation::Offset | Continuation::Token(_) | Continuation::Done => {
+                Ok(vec![Piece::Whole])
+            }
+        }
+    }
+
+    async fn stretches(&self, number: u64) -> Result<Vec<Piece>, Failure> {
+        let (total, size) = (self.total(), self.size());
+        let each = total.div_ceil(number);
+        let seams = stream::iter((1..number).map(|seam| seam * each))
+            .map(|offset| async move {
+                let ask = Ask::Offset(PageRequest {
+                    offset,
+                    limit: MARKS.min(size),
+                    count: false,
+                });
+                let page = self.reader.fetch(ask).await;
+                let page = page.map_err(PageError::into_failure)?;
+                Ok::<_, Failure>((offset, page.keys))
+            })
+            // The requests themselves wait for their turn.
+            .buffered(number as usize)
+            .collect::<Vec<_>>()
+            .await;
+        let mut begin = (0, RecordKeys::default());
+        let mut pieces = Vec::new();
+        let mut push = |begin: (u64, RecordKeys), end: Option<&(u64, RecordKeys)>| {
+            pieces.push(Piece::Stretch(Stretch {
+                offset: begin.0,
+                end_offset: end.map(|end| end.0),
+                begin: begin.1,
+                end: end.map(|end| end.1.clone()).unwrap_or_default(),
+                size: size.max(2),
+            }));
+        };
+        for seam in seams {
+            let seam = seam?;
+            // Where nothing is any more, or nothing tells the records apart, no piece begins.
+            if seam.1.are_ids() && seam.1.len() > 0 {
+                push(begin, Some(&seam));
+                begin = seam;
+            }
+        }
+        push(begin, None);
+        Ok(pieces)
+    }
+}
+
+impl Scan {
+    /// All districts in about so many pieces, as equal as their counts allow, in order. One request
+    /// for each district; and for each that is divided one more, or one for each of its pieces.
+    pub(crate) async fn pieces(
+        &self,
+        number: usize,
+        control: Control,
+    ) -> Result<Vec<PlannedPiece>> {
+        let read = &self.0.options.read;
+        let mut sources = self.sources(control)?;
+        let (context, endpoint) = (sources.context.clone(), self.0.endpoint.clone());
+        let source = Arc::new(Source::of_wholes(context, endpoint.clone(), read));
+        let workers = read.batch.workers;
+        let mut begun = BTreeMap::new();
+        let mut failed = BTreeMap::new();
+        let mut coming = stream::iter(sources.districts.clone())
+            .map(|district| {
+                let (number, source) = (district.number, source.clone());
+                async move { (number, Begun::new(source, district).await) }
+            })
+            .buffered(workers)
+            .boxed();
+        while let Some((number, result)) = coming.next().await {
+            match result {
+                Ok(district) => drop(begun.insert(number, district)),
+                Err(failure) => sources.fail(number, failure, &endpoint, &mut failed)?,
+            }
+        }
+        drop(coming);
+        let all: u64 = begun.values().map(Begun::total).sum();
+        let each = all.div_ceil(number.max(1) as u64).max(1);
+        let mut planned: BTreeMap<usize, Vec<PlannedPiece>> = BTreeMap::new();
+        let mut coming = stream::iter(begun)
+            .map(|(number, district)| async move {
+                let total = district.total();
+                let pieces = district.divide(total.div_ceil(each)).await;
+                (number, total, pieces)
+            })
+            .buffered(workers)
+            .boxed();
+        while let Some((number, total, pieces)) = coming.next().await {
+            match pieces {
+                Err(failure) => sources.fail(number, failure, &endpoint, &mut failed)?,
+                Ok(pieces) => {
+                    let (row, records) = (sources.rows[number], total / pieces.len() as u64);
+                    let pieces = pieces.into_iter().map(|piece| PlannedPiece {
+                        row,
+                        piece: Ok(piece),
+                        records,
+                    });
+                    planned.insert(number, pieces.collect());
+                }
+            }
+        }
+        drop(coming);
+        failed.extend(std::mem::take(&mut sources.failed));
+        for (number, failure) in failed {
+            let failed = PlannedPiece {
+                row: sources.rows[number],
+                piece: Err(failure),
+                records: 0,
+            };
+            planned.insert(number, vec![failed]);
+        }
+        Ok(planned.into_values().flatten().collect())
+    }
+}

@@ -1,0 +1,240 @@
+"""Reading by tasks: the same rows as in one process, in parts, and what is wrong said clearly."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import polars as pl
+import pytest
+from conftest import auth_of, client_of, collection
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.datasource import InputPartition
+from pyspark.sql.types import LongType, StringType, StructField, StructType
+
+import polars_edfi as edfi
+from polars_edfi import spark as edfi_spark
+from polars_edfi.spark import _types
+from polars_edfi.spark._job import ALONE, Job
+from polars_edfi.spark._reader import Reader, Unit, grouped
+
+ASSESSMENTS = edfi.endpoints.STUDENT_ASSESSMENTS
+
+
+def load(spark: SparkSession, options: dict[str, Any], endpoint: str = ASSESSMENTS) -> DataFrame:
+    return spark.read.format("edfi").options(**options).load(endpoint)
+
+
+def rows(frame: DataFrame) -> pl.DataFrame:
+    found = pl.from_arrow(frame.toArrow())
+    assert isinstance(found, pl.DataFrame)
+    return found
+
+
+def same(found: pl.DataFrame, expected: pl.DataFrame) -> None:
+    by = [name for name in ("District BK", "id") if name in expected.columns]
+    expected = expected.select(found.columns).cast(dict(found.schema)).sort(by)
+    assert found.sort(by).equals(expected)
+
+
+def test_one_ods_gives_the_rows_and_the_columns_of_get_all(
+    spark: SparkSession, auth: dict[str, str]
+) -> None:
+    frame = load(spark, {**auth, "limit": "50", "partitions": "4"})
+    expected = client_of(auth).get_all(key="1", endpoint=ASSESSMENTS)["data"]
+    assert frame.columns == expected.columns
+    assert dict(frame.dtypes)["reportedSchoolReference.schoolId"] == "bigint"
+    same(rows(frame), expected)
+    assert frame.rdd.getNumPartitions() > 1
+
+
+def test_many_districts_are_spread_and_have_their_key_first(
+    spark: SparkSession, ods: edfi.Sandbox
+) -> None:
+    districts = ods.districts()
+    columns = ["id", "studentReference.studentUniqueId"]
+    frame = edfi_spark.read(spark, districts, ASSESSMENTS, key_col="District BK", columns=columns)
+    assert frame.columns == ["District BK", *columns]
+    found = rows(frame)
+    assert found["District BK"].value_counts(sort=True)["count"].to_list() == [1200] * 3
+    for row in range(3):
+        key = districts["District BK"][row]
+        expected = client_of(auth_of(ods, row)).get_all(key=key, endpoint=ASSESSMENTS)["data"]
+        same(
+            found.filter(pl.col("District BK") == key),
+            expected.with_columns(pl.lit(key).alias("District BK")),
+        )
+
+
+def test_districts_may_be_a_pandas_or_a_spark_frame(spark: SparkSession, ods: edfi.Sandbox) -> None:
+    districts = ods.districts()
+    plain = spark.createDataFrame(districts.rows(), districts.columns)
+    for frame in (districts.to_pandas(), plain):
+        found = edfi_spark.read(spark, frame, "ed-fi/schools", key_col="District BK")
+        assert found.select("District BK").distinct().count() == 3
+
+
+def test_a_district_without_a_token_is_an_error_that_names_it_or_a_row(
+    spark: SparkSession, ods: edfi.Sandbox
+) -> None:
+    tokens = edfi.EdFiClient(api_version="v3").batch_fetch_tokens(
+        ods.districts(), oauth_endpoint="oauth/token", account_col="District BK"
+    )
+    districts = ods.districts().drop("oAuthKey", "oAuthSecret").join(tokens, on="District BK")
+    districts = districts.select("District BK", "targetUrl", "EdFi Token").with_columns(
+        pl.when(pl.col("District BK") != "2").then("EdFi Token").alias("EdFi Token")
+    )
+    with pytest.raises(edfi.EdFiError, match="District BK 2: missing 'EdFi Token'"):
+        edfi_spark.read(spark, districts, ASSESSMENTS, key_col="District BK")
+    frame = edfi_spark.read(
+        spark, districts, ASSESSMENTS, key_col="District BK", columns=["id"], on_error="row"
+    )
+    found = rows(frame)
+    failed = found.filter(pl.col("status") == "error")
+    assert failed.select("District BK", "message", "id").rows() == [
+        ("2", "missing 'EdFi Token'", None)
+    ]
+    assert found.height == 2401
+
+
+def test_options_that_are_wrong_are_named(spark: SparkSession, auth: dict[str, str]) -> None:
+    for wrong, text in (
+        ({"base_ulr": "x"}, "unknown option 'base_ulr'; did you mean 'base_url'?"),
+        ({"workers": "many"}, "option 'workers' must be an integer"),
+        ({"workers": "0"}, "option 'workers' must be at least 1"),
+        ({"columns": "id,nme"}, "no column 'nme'"),
+        ({"client_secret": "wrong"}, "auth error: HTTP 401"),
+    ):
+        with pytest.raises(Exception, match=text):
+            load(spark, {**auth, **wrong})
+    with pytest.raises(Exception, match="options 'client_id' and 'client_secret'"):
+        load(spark, {"base_url": auth["base_url"]})
+
+
+def test_a_given_schema_holds(spark: SparkSession, auth: dict[str, str]) -> None:
+    schema = StructType(
+        [
+            StructField("id", StringType()),
+            StructField("reportedSchoolReference.schoolId", LongType()),
+        ]
+    )
+    frame = spark.read.format("edfi").options(**auth).schema(schema).load(ASSESSMENTS)
+    expected = client_of(auth).get_all(key="1", endpoint=ASSESSMENTS)["data"]
+    same(rows(frame), expected.select("id", "reportedSchoolReference.schoolId"))
+
+
+# What follows plans and reads without Spark between them.
+
+SCHEMA = StructType([StructField("id", StringType()), StructField("n", LongType())])
+
+
+def reading(url: str, tasks: int = 4, **options: Any) -> Reader:
+    values = {"base_url": url, "client_id": "key", "client_secret": "secret", **options}
+    return Reader(Job({"endpoint": "ed-fi/students", **values}, None, ALONE, tasks), SCHEMA)
+
+
+def read(reader: Reader, parts: list[InputPartition]) -> list[int]:
+    return [n for part in parts for batch in reader.read(part) for n in batch["n"].to_pylist()]
+
+
+def test_offset_ranges_of_a_collection_that_moves_between_planning_and_reading_lose_nothing() -> (
+    None
+):
+    with collection(200) as ods:
+        reader = reading(ods.url, limit=10, partitions=4, workers=4)
+        parts = list(reader.partitions())
+        assert len(parts) == 4
+        # Before each seam records go, among them seams' own, and others come.
+        gone = {0, 1, 2, 30, 48, 49, 50, 51, 99, 100, 101, 102, 149, 150}
+        ods.records = [record for record in ods.records if record["n"] not in gone]
+        for n, place in ((1001, 0), (1002, 20), (1003, 60), (1004, 120)):
+            ods.records.insert(place, {"id": f"{n:032x}", "n": n})
+        ods.records.append({"id": f"{1005:032x}", "n": 1005})
+        found = read(reader, parts)
+    assert sorted(found) == sorted(set(found))
+    assert set(found) >= set(range(200)) - gone
+    assert 1005 in found
+
+
+def test_offset_ranges_read_in_any_order_while_others_delete_lose_nothing() -> None:
+    with collection(400) as ods:
+        reader = reading(ods.url, limit=10, partitions=4, workers=1)
+        parts = list(reader.partitions())
+        lock = threading.Lock()
+        asked = 0
+
+        def delete_now_and_then(request: Any) -> None:
+            nonlocal asked
+            if request.path.endswith("/students"):
+                with lock:
+                    asked += 1
+                    if asked % 3 == 0 and len(ods.records) > 250:
+                        del ods.records[(asked * 7) % 100]
+
+        ods.script = delete_now_and_then
+        found = read(reader, parts[::-1])
+        stayed = {record["n"] for record in ods.records}
+    assert stayed <= set(found)
+    assert len(found) == len(set(found))
+
+
+def test_a_seam_whose_records_are_all_gone_is_an_error_that_says_what_to_do() -> None:
+    with collection(400) as ods:
+        reader = reading(ods.url, limit=10, partitions=2, workers=2)
+        parts = list(reader.partitions())
+        ods.records = [record for record in ods.records if not 200 <= record["n"] < 250]
+        with pytest.raises(edfi.EdFiError, match='paging="cursor"'):
+            read(reader, parts)
+
+
+def test_requests_in_flight_and_rates_are_the_jobs_not_the_tasks() -> None:
+    with collection(200) as ods:
+        parts = list(
+            reading(ods.url, limit=10, partitions=4, workers=8, max_rate=100.0).partitions()
+        )
+        assert [part.shares for part in parts] == [(2, 25.0)] * 4
+        # No more tasks than requests.
+        few = list(reading(ods.url, limit=10, partitions=4, workers=2).partitions())
+        assert len(few) == 2
+        assert [part.shares.workers for part in few] == [1, 1]
+        assert sorted(read(reading(ods.url), few)) == list(range(200))
+
+
+def test_one_token_serves_all_tasks_and_stands_in_no_repr() -> None:
+    with collection(200) as ods:
+        reader = reading(ods.url, limit=10, partitions=4)
+        parts = list(reader.partitions())
+        read(reader, parts)
+        read(reader, list(reader.partitions()))
+        fetched = [request for request in ods.requests if request.path.endswith("/token")]
+        assert len(fetched) == 1
+        shown = repr((reader, parts, reader.job))
+        assert "secret" not in shown
+        assert not any(token in shown for token in ods.tokens)
+
+
+def test_pieces_are_put_together_evenly() -> None:
+    units = [Unit(pl.DataFrame(), records, None, None) for records in (5, 1, 4, 2, 3, 3)]
+    parts = grouped(units, 3)
+    assert [sum(unit.records for unit in part) for part in parts] == [6, 6, 6]
+
+
+def test_every_dtype_crosses_as_spark_wants_it() -> None:
+    frame = pl.DataFrame(
+        {
+            "list": [[{"a": ["x"], "b": 1}], None],
+            "when": pl.Series([0, None]).cast(pl.Datetime("us", "UTC")),
+            "day": pl.Series([1, None]).cast(pl.Date),
+            "nothing": pl.Series([None, None], dtype=pl.Null),
+            "none": pl.Series([[], None], dtype=pl.List(pl.Null)),
+            "time": pl.Series([1_000_000_000, None]).cast(pl.Time),
+            "small": pl.Series([1, None], dtype=pl.UInt8),
+            "flag": [True, None],
+        }
+    )
+    spark_schema = _types.spark_schema(frame.schema)
+    schema = _types.arrow_schema(spark_schema)
+    batches = list(_types.record_batches(frame, schema))
+    assert [batch.schema for batch in batches] == [schema]
+    assert batches[0]["list"].to_pylist() == [[{"a": ["x"], "b": 1}], None]
+    assert batches[0]["time"].to_pylist() == ["00:00:01", None]

@@ -1,0 +1,180 @@
+"""Writing by tasks: one result for each row, and what is wrong said before anything is sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from conftest import collection, scripted
+from pyspark.sql import SparkSession
+from pyspark.sql.types import LongType, StringType, StructField, StructType
+
+import polars_edfi as edfi
+from polars_edfi.spark._writer import Writer
+
+SCHEMA = StructType([StructField("k", LongType()), StructField("payload", StringType())])
+
+REFUSED = scripted.Answer(400, {"detail": "Not seven."})
+CLOSED = scripted.Answer(close=True)
+
+
+def options(url: str, results: Path, **more: str) -> dict[str, str]:
+    return {
+        "base_url": url,
+        "client_id": "key",
+        "client_secret": "secret",
+        "api_version": "v3",
+        "endpoint": "ed-fi/students",
+        "payload_col": "payload",
+        "key_col": "k",
+        "results": str(results),
+        **more,
+    }
+
+
+def payloads(numbers: range) -> list[tuple[int, str]]:
+    return [(n, json.dumps({"studentUniqueId": str(n)})) for n in numbers]
+
+
+def posts(ods: Any) -> list[str]:
+    found = [request for request in ods.requests if request.method == "POST"]
+    bodies = [request.body for request in found if request.path.endswith("/students")]
+    return sorted(json.loads(body)["studentUniqueId"] for body in bodies)
+
+
+def test_a_frame_is_posted_and_each_row_has_one_result(spark: SparkSession, tmp_path: Path) -> None:
+    with collection(0) as ods:
+
+        def refuse(request: Any) -> Any:
+            is_seven = request.method == "POST" and b'"7"' in request.body
+            return REFUSED if is_seven else None
+
+        ods.script = refuse
+        frame = spark.createDataFrame(payloads(range(20)), ["k", "payload"]).repartition(2)
+        writing = frame.write.format("edfi").options(**options(ods.url, tmp_path / "out"))
+        writing.mode("append").save()
+        assert posts(ods) == sorted(str(n) for n in range(20))
+        tokens = [request for request in ods.requests if request.path.endswith("/token")]
+        assert len(tokens) == 1
+    results = spark.read.parquet(str(tmp_path / "out")).toPandas()
+    assert sorted(results["key"]) == list(range(20))
+    failed = results[results["status"] == "error"]
+    assert failed["key"].tolist() == [7]
+    assert "HTTP 400" in failed["message"].iloc[0]
+    assert len(results[["partition", "row_index"]].drop_duplicates()) == 20
+    # The journals of a job that is done are gone.
+    assert [path.suffix for path in (tmp_path / "out").rglob("*") if path.is_file()] == [
+        ".parquet"
+    ] * 2
+
+
+def test_what_is_wrong_is_told_before_anything_is_sent(spark: SparkSession, tmp_path: Path) -> None:
+    with collection(0) as ods:
+        frame = spark.createDataFrame(payloads(range(2)), ["k", "payload"])
+        given = options(ods.url, tmp_path)
+        for wrong, text in (
+            ({"payload_col": "pay"}, "pay"),
+            ({"results": ""}, "option 'results' is missing"),
+            ({"key_cll": "k"}, "did you mean 'key_col'"),
+            ({"workers": "1"}, "workers=1 cannot be shared by the 2 tasks"),
+            ({"client_secret": "wrong"}, "auth error: HTTP 401"),
+        ):
+            with pytest.raises(Exception, match=text):
+                frame.write.format("edfi").options(**{**given, **wrong}).mode("append").save()
+        with pytest.raises(Exception, match="not overwritten"):
+            frame.write.format("edfi").options(**given).mode("overwrite").save()
+        assert posts(ods) == []
+
+
+# What follows writes without Spark between.
+
+
+def batch(numbers: range) -> pa.RecordBatch:
+    rows = payloads(numbers)
+    return pa.record_batch({"k": [k for k, _ in rows], "payload": [text for _, text in rows]})
+
+
+def test_a_task_that_is_run_again_sends_no_confirmed_row_twice(tmp_path: Path) -> None:
+    with collection(0) as ods:
+        writer = Writer(options(ods.url, tmp_path), SCHEMA, 1)
+        batches = [batch(range(5)), batch(range(5, 10))]
+
+        def dies() -> Any:
+            yield batches[0]
+            raise MemoryError
+
+        with pytest.raises(MemoryError):
+            writer.write(dies())
+        assert len(posts(ods)) == 5
+        writer.write(iter(batches))
+        assert posts(ods) == sorted(str(n) for n in range(10))
+    results = pl.read_parquet(tmp_path / "*.parquet").sort("key")
+    assert results["key"].to_list() == results["row_index"].to_list() == list(range(10))
+    assert results["status"].null_count() == 10
+    assert results["attempts"].to_list() == [0] * 5 + [1] * 5
+
+
+def test_rows_that_were_in_flight_are_sent_again_unless_that_is_not_wanted(tmp_path: Path) -> None:
+    with collection(0) as ods:
+
+        def cut_the_first(request: Any) -> Any:
+            is_first = request.method == "POST" and len(posts(ods)) == 1
+            return CLOSED if is_first and b"studentUniqueId" in request.body else None
+
+        ods.script = cut_the_first
+        careful = Writer(options(ods.url, tmp_path / "a", retry_broken="false"), SCHEMA, 1)
+        careful.write(iter([batch(range(1))]))
+        message = pl.read_parquet(tmp_path / "a" / "*.parquet")["message"][0]
+        assert "may have been applied" in message
+        ods.requests.clear()
+        plain = Writer(options(ods.url, tmp_path / "b"), SCHEMA, 1)
+        plain.write(iter([batch(range(1))]))
+        assert pl.read_parquet(tmp_path / "b" / "*.parquet")["status"].null_count() == 1
+        assert posts(ods) == ["0", "0"]
+
+
+def test_a_named_job_goes_on_where_it_ended(tmp_path: Path) -> None:
+    with collection(0) as ods:
+        for _ in range(2):
+            writer = Writer(options(ods.url, tmp_path, job="nightly-1"), SCHEMA, 1)
+            writer.commit([writer.write(iter([batch(range(3))]))])
+        assert posts(ods) == ["0", "1", "2"]
+        results = pl.read_parquet(tmp_path / "*.parquet")
+        assert results["attempts"].to_list() == [0, 0, 0]
+
+
+def test_a_dry_run_sends_nothing_and_a_partition_without_rows_has_columns(tmp_path: Path) -> None:
+    with collection(0) as ods:
+        writer = Writer(options(ods.url, tmp_path, commit="false"), SCHEMA, 1)
+        writer.write(iter([batch(range(3))]))
+        assert ods.requests == []
+        assert pl.read_parquet(tmp_path / "*.parquet")["status"].to_list() == ["dry_run"] * 3
+        writer.write(iter([]))
+        assert pl.read_parquet(tmp_path / "*.parquet").height == 0
+
+
+def test_rows_may_bring_their_own_ods(tmp_path: Path) -> None:
+    schema = StructType(
+        [*SCHEMA, StructField("targetUrl", StringType()), StructField("EdFi Token", StringType())]
+    )
+    with collection(0) as one, collection(0) as other:
+        given = options("", tmp_path)
+        for name in ("base_url", "client_id", "client_secret"):
+            del given[name]
+        rows = batch(range(2))
+        both = rows.append_column("targetUrl", pa.array([one.url, other.url]))
+        both = both.append_column("EdFi Token", pa.array(["token", "token"]))
+        Writer(given, schema, 1).write(iter([both]))
+        assert (posts(one), posts(other)) == (["0"], ["1"])
+
+
+def test_object_stores_need_no_folder_and_a_journal_does(tmp_path: Path) -> None:
+    with collection(0) as ods:
+        far = Writer({**options(ods.url, tmp_path), "results": "s3://bucket/results"}, SCHEMA, 1)
+        assert far.results.url == "s3://bucket/results"
+        with pytest.raises(edfi.EdFiError, match="'journal' must be a folder"):
+            Writer(options(ods.url, tmp_path, journal="s3://bucket/journal"), SCHEMA, 1)
