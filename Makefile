@@ -3,6 +3,7 @@
 # make quick T=name   builds this crate unoptimized, and runs the Rust tests with that in their name
 # make quick-python T=name   the same for Python tests
 # make soak           reads moving collections by 10,000 random schedules; all operations beside all faults
+# make test-spark     runs the tests beside real Spark; needs Java 17
 # make lint           runs all lints, clippy included
 # make test-floor     runs the Python tests with the oldest Polars that is supported
 # make docs           builds the documentation site into site/, runs what is on it, checks its links
@@ -26,8 +27,8 @@ LIBRARY := libpolars_edfi.so
 endif
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: demo test test-rust test-python soak quick quick-python test-floor fmt-check lint lint-rust lint-python \
-	build check-tools wheel fmt bench docs
+.PHONY: demo test test-rust test-python soak quick quick-python test-floor test-spark fmt-check lint lint-rust lint-python \
+	build check-java check-tools wheel fmt bench docs
 
 demo: build
 	$(BIN)/python examples/quickstart.py
@@ -66,6 +67,17 @@ $(VENV)-floor/ready: pyproject.toml Makefile
 	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check \
 		"polars==$(FLOOR)" "tqdm>=4.60" "cloudpickle>=3" "deltalake>=1.6" "pytest>=8" "pytest-timeout>=2.3"
 	echo "$(CURDIR)/python" > "$$($(VENV)-floor/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/polars_edfi.pth"
+	touch $@
+
+# Beside real Spark, in threads and as a cluster of two executors. Its own start warns of things of its own.
+test-spark: check-java build $(VENV)/spark
+	$(BIN)/python -m pytest tests/spark --timeout 900 -o filterwarnings=default
+
+check-java:
+	@java -version >/dev/null 2>&1 || test -x "$$JAVA_HOME/bin/java" || { echo "error: Java is missing, which Spark runs on; install OpenJDK 17 (Debian: apt-get install openjdk-17-jre-headless)" >&2; exit 1; }
+
+$(VENV)/spark: pyproject.toml $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pyspark>=4.0" "pyarrow>=15" "pandas>=2.2,<3"
 	touch $@
 
 lint: lint-rust lint-python

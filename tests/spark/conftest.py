@@ -44,6 +44,8 @@ def start(master: str, events: Path) -> SparkSession:
         .config("spark.ui.enabled", "false")
         .config("spark.eventLog.enabled", "true")
         .config("spark.eventLog.dir", events.as_uri())
+        .config("spark.eventLog.compress", "false")
+        .config("spark.eventLog.rolling.enabled", "false")
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.executorEnv.PYTHONPATH", source)
         .config("spark.driver.bindAddress", "127.0.0.1")
@@ -57,8 +59,10 @@ def start(master: str, events: Path) -> SparkSession:
 
 @pytest.fixture(scope="session")
 def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where Spark logs its events."""
-    return tmp_path_factory.mktemp("events")
+    """Where Spark logs its events, and its executors what they print."""
+    folder = tmp_path_factory.mktemp("events")
+    os.environ["SPARK_WORKER_DIR"] = str(tmp_path_factory.mktemp("work"))
+    return folder
 
 
 @pytest.fixture(scope="session")

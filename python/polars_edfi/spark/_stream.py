@@ -85,6 +85,8 @@ class StreamReader(DataSourceStreamReader):
     def partitions(self, start: dict[str, int], end: dict[str, int]) -> Sequence[InputPartition]:
         """Ask for what changed: two requests, where that is nothing."""
         job = self.job
+        if end[VERSION] <= start[VERSION]:
+            return []
         first, low = start[VERSION] < 0, max(start[VERSION] + 1 - self.overlap, 0)
         window = {"max_change_version": end[VERSION]}
         if not first:

@@ -1,0 +1,57 @@
+"""The guide to Spark runs as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from conftest import auth_of
+from pyspark.sql import SparkSession
+
+import polars_edfi as edfi
+
+GUIDE = Path(__file__).parents[2] / "docs" / "spark.md"
+
+
+def test_the_guide(spark: SparkSession, tmp_path: Path) -> None:
+    blocks = re.findall(
+        r'^```py title="PySpark"\n(.*?)^```', GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    assert len(blocks) == 6
+    with edfi.Sandbox(districts=["255901", "255902"], records=40) as ods:
+        auth = auth_of(ods)
+        client = edfi.EdFiClient(**auth)
+        records = client.get_all(key="1", endpoint=edfi.endpoints.STUDENT_ASSESSMENTS)["data"]
+        payloads = edfi.unflatten(records.head(4)).select("payload")
+        payloads = payloads.select(pl.col("payload").struct.json_encode()).with_row_index("k")
+        names: dict[str, Any] = {
+            "session": spark,
+            "pl": pl,
+            "edfi": edfi,
+            "url": auth["base_url"],
+            "key": auth["client_id"],
+            "secret": auth["client_secret"],
+            "districts": ods.districts(),
+            "scores": spark.createDataFrame(payloads.cast({"k": pl.Int64}).to_arrow()),
+            "results": str(tmp_path / "results"),
+            "lake": str(tmp_path / "lake"),
+            "checkpoint": str(tmp_path / "checkpoint"),
+        }
+        for block in blocks:
+            exec(block, names)
+        assert spark.read.parquet(names["results"]).count() == 4
+        assert names["failed"].select("message").collect() == []
+        report = names["report"]
+        assert sorted(zip(report["District BK"], report["endpoint"], strict=True)) == [
+            (key, endpoint)
+            for key in ("255901", "255902")
+            for endpoint in ("ed-fi/schools", "ed-fi/students")
+        ]
+        assert set(report["mode"]) == {"full"}
+        assert report["status"].isna().all()
+        students = pl.read_parquet(tmp_path / "lake" / "255901" / "students" / "**" / "*.parquet")
+        assert students.height == client.count("ed-fi/students")
+        changes = spark.read.parquet(str(tmp_path / "lake" / "changes"))
+        assert changes.where("_change = 'upsert'").count() == students.height

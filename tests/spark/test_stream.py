@@ -1,0 +1,185 @@
+"""Changes as a stream: each once, in micro-batches, at two requests for nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from conftest import auth_of, client_of, collection, scripted
+from pyspark.sql import SparkSession
+from pyspark.sql.types import LongType, StringType, StructField, StructType
+
+import polars_edfi as edfi
+from polars_edfi.spark._job import ALONE, Job
+from polars_edfi.spark._stream import StreamReader
+
+SCHEMA = StructType(
+    [
+        StructField("_change", StringType()),
+        StructField("id", StringType()),
+        StructField("ref.name", StringType()),
+        StructField("n", LongType()),
+    ]
+)
+
+
+def test_a_stream_goes_on_from_its_checkpoint(spark: SparkSession, tmp_path: Path) -> None:
+    with edfi.Sandbox(districts=["1"], records=40) as ods:
+        auth = auth_of(ods)
+        client = client_of(auth)
+
+        def run() -> None:
+            frame = (
+                spark.readStream.format("edfi").options(**auth, overlap="0").load("ed-fi/schools")
+            )
+            assert frame.columns[:2] == ["_change", "id"]
+            query = (
+                frame.select("_change", "id", "schoolId")
+                .writeStream.format("parquet")
+                .option("checkpointLocation", str(tmp_path / "checkpoint"))
+                .option("path", str(tmp_path / "out"))
+                .trigger(availableNow=True)
+                .start()
+            )
+            query.awaitTermination(240)
+            assert query.exception() is None
+
+        run()
+        all_of_them = client.get_all(key="1", endpoint="ed-fi/schools")["data"]
+        first = pl.from_pandas(spark.read.parquet(str(tmp_path / "out")).toPandas())
+        assert set(first["_change"]) == {"upsert"}
+        assert sorted(first["id"]) == sorted(all_of_them["id"])
+        gone = all_of_them["id"][0]
+        client.delete_by_id(gone, key="1", endpoint="ed-fi/schools", commit=True)
+        run()
+        then = pl.from_pandas(spark.read.parquet(str(tmp_path / "out")).toPandas())
+        deleted = then.filter(pl.col("_change") == "delete")
+        assert deleted.select("id", "schoolId").rows() == [(gone, all_of_them["schoolId"][0])]
+        assert then.height == first.height + 1
+
+
+# What follows streams without Spark between.
+
+
+class Changing:
+    """Answers of an ODS whose collection changes."""
+
+    def __init__(self, ods: Any) -> None:
+        self.ods = ods
+        self.newest = 10
+        self.versions = {record["id"]: 5 for record in ods.records}
+        self.deleted: list[dict[str, Any]] = []
+        ods.script = self.answer
+
+    def answer(self, request: Any) -> Any:
+        query = request.query
+        if request.path.endswith("/availableChangeVersions"):
+            versions = {"oldestChangeVersion": 0, "newestChangeVersion": self.newest}
+            return scripted.Answer(200, versions)
+        if "/ed-fi/students" not in request.path or request.method != "GET":
+            return None
+        low = int(query.get("minChangeVersion", 0))
+        high = int(query.get("maxChangeVersion", 1 << 40))
+        every = self.ods.records
+        is_deletes = request.path.endswith("/deletes")
+        try:
+            if is_deletes:
+                kept = [one for one in self.deleted if low <= one["changeVersion"] <= high]
+            else:
+                kept = [one for one in every if low <= self.versions[one["id"]] <= high]
+            self.ods.records = kept
+            return self.ods.page(request)
+        finally:
+            self.ods.records = every
+
+
+def stream(url: str, **options: Any) -> StreamReader:
+    auth = {"base_url": url, "client_id": "key", "client_secret": "secret", "api_version": "v3"}
+    job = Job({"endpoint": "ed-fi/students", **auth, "limit": 10}, None, ALONE, 2)
+    return StreamReader(job, SCHEMA, options)
+
+
+def changes(
+    reader: StreamReader, start: dict[str, int], end: dict[str, int]
+) -> list[tuple[Any, ...]]:
+    found = []
+    for part in reader.partitions(start, end):
+        for batch in reader.read(part):
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame)
+            found += frame.select("_change", "id", "ref.name").rows()
+    return sorted(found)
+
+
+@pytest.fixture
+def changing() -> Any:
+    with collection(200) as ods:
+        for record in ods.records:
+            record["ref"] = {"name": f"r{record['n']}"}
+        yield Changing(ods)
+
+
+def test_the_first_batch_is_everything_and_then_what_changed(changing: Changing) -> None:
+    reader = stream(changing.ods.url, overlap=0)
+    begin, first = reader.initialOffset(), reader.latestOffset()
+    found = changes(reader, begin, first)
+    assert [change for change, *_ in found] == ["upsert"] * 200
+    records = changing.ods.records
+    changing.versions[records[3]["id"]] = 11
+    gone = records.pop(7)
+    key = {"keyValues": {"name": "r7"}, "changeVersion": 12}
+    changing.deleted.append({"id": gone["id"], **key})
+    changing.newest = 12
+    then = reader.latestOffset(first)
+    assert changes(reader, first, then) == [
+        ("delete", gone["id"], "r7"),
+        ("upsert", records[3]["id"], "r3"),
+    ]
+
+
+def test_nothing_new_costs_two_requests(changing: Changing) -> None:
+    reader = stream(changing.ods.url, overlap=0)
+    assert reader.partitions({"version": 10}, {"version": 10}) == []
+    reader.partitions({"version": 9}, {"version": 10})
+    changing.ods.requests.clear()
+    assert reader.partitions({"version": 10}, {"version": 11}) == []
+    assert len(changing.ods.requests) == 2
+
+
+def test_late_commits_are_read_by_the_overlap(changing: Changing) -> None:
+    reader = stream(changing.ods.url, overlap=3)
+    late = changing.ods.records[5]["id"]
+    changing.versions[late] = 8
+    found = changes(reader, {"version": 10}, {"version": 11})
+    assert found == [("upsert", late, "r5")]
+
+
+def test_what_changes_while_it_is_read_comes_with_the_next_batch(changing: Changing) -> None:
+    reader = stream(changing.ods.url, overlap=0)
+    parts = reader.partitions({"version": -1}, {"version": 10})
+    moved = changing.ods.records[150]["id"]
+    changing.versions[moved] = 11
+    found = {
+        row["id"] for part in parts for batch in reader.read(part) for row in batch.to_pylist()
+    }
+    everything = {record["id"] for record in changing.ods.records}
+    assert found >= everything - {moved}
+    again = changes(reader, {"version": 10}, {"version": 11})
+    assert [row_id for _, row_id, _ in again] == [moved]
+
+
+def test_an_ods_that_was_replaced_or_has_no_change_queries_is_an_error(changing: Changing) -> None:
+    reader = stream(changing.ods.url)
+    with pytest.raises(edfi.EdFiError, match="the ODS was replaced"):
+        reader.latestOffset({"version": 99})
+    changing.ods.script = None
+    with pytest.raises(edfi.HttpError, match="404"):
+        stream(changing.ods.url).latestOffset()
+
+
+def test_a_schema_without_the_column_of_changes_says_how_to_get_it(changing: Changing) -> None:
+    job = stream(changing.ods.url).job
+    with pytest.raises(edfi.EdFiError, match="stream=true"):
+        StreamReader(job, StructType(SCHEMA.fields[1:]), {})
