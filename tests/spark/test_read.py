@@ -14,7 +14,7 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 import polars_edfi as edfi
 from polars_edfi import spark as edfi_spark
-from polars_edfi.spark import _types
+from polars_edfi.spark import _options, _types
 from polars_edfi.spark._job import ALONE, Job
 from polars_edfi.spark._reader import Reader, Unit, grouped
 
@@ -238,3 +238,35 @@ def test_every_dtype_crosses_as_spark_wants_it() -> None:
     assert [batch.schema for batch in batches] == [schema]
     assert batches[0]["list"].to_pylist() == [[{"a": ["x"], "b": 1}], None]
     assert batches[0]["time"].to_pylist() == ["00:00:01", None]
+
+
+def test_options_are_spelt_as_in_python_or_as_in_spark() -> None:
+    with collection(5) as ods:
+        auth = {"baseUrl": ods.url, "clientId": "key", "CLIENTSECRET": "secret"}
+        values = _options.parse(
+            {
+                **auth,
+                "path": "ed-fi/students",
+                "links": "False",
+                "maxRate": "2.5",
+                "columns": "id, n",
+            },
+            _options.CLIENT,
+            _options.READ,
+            _options.JOB_READ,
+        )
+    assert values == {
+        "base_url": ods.url,
+        "client_id": "key",
+        "client_secret": "secret",
+        "endpoint": "ed-fi/students",
+        "links": False,
+        "max_rate": 2.5,
+        "columns": ["id", "n"],
+    }
+    for wrong in ({"links": "perhaps"}, {"limit": "secret"}, {"params": "{"}):
+        with pytest.raises(edfi.EdFiError) as raised:
+            _options.parse(wrong, _options.READ)
+        assert "secret" not in str(raised.value)
+    with pytest.raises(edfi.EdFiError, match="given twice"):
+        _options.parse({"base_url": "a", "baseUrl": "b"}, _options.CLIENT)

@@ -143,8 +143,9 @@ def _fetch(
     )
     by_row = {row: known for known, row in asked.items()}
     for account, token, ends in fetched.select("account", TOKEN, ENDS).iter_rows():
-        if token is not None and ends is not None:
-            _kept[by_row[int(account)]] = token, ends
+        if token is not None:
+            # Where nobody says when it ends, it is soon asked for again.
+            _kept[by_row[int(account)]] = token, ends or datetime.now(UTC) + 2 * FRESH
 
 
 def _utc(at: datetime) -> datetime:

@@ -84,14 +84,14 @@ class StreamReader(DataSourceStreamReader):
 
     def partitions(self, start: dict[str, int], end: dict[str, int]) -> Sequence[InputPartition]:
         """Ask for what changed: two requests, where that is nothing."""
-        job = self.job
         if end[VERSION] <= start[VERSION]:
             return []
         first, low = start[VERSION] < 0, max(start[VERSION] + 1 - self.overlap, 0)
-        window = {"max_change_version": end[VERSION]}
-        if not first:
-            window["min_change_version"] = low
-        job.options |= window
+        window = {
+            "min_change_version": None if first else low,
+            "max_change_version": end[VERSION],
+        }
+        self.job.options |= window
         units = self.records.units()
         found: list[InputPartition] = []
         if any(unit.records for unit in units):
@@ -160,7 +160,7 @@ class StreamReader(DataSourceStreamReader):
 class Windowed(InputPartition):
     """A part of the records of a range of versions."""
 
-    def __init__(self, part: Part, window: dict[str, int]) -> None:
+    def __init__(self, part: Part, window: dict[str, int | None]) -> None:
         super().__init__(None)
         self.part = part
         self.window = window
