@@ -40,6 +40,7 @@ class Job:
         self.workers = int(self.options.pop("workers", DEFAULT_WORKERS))
         self.tasks: int = values.get("tasks") or tasks or self.workers
         self.key_col = key_col
+        self._clients: dict[str, EdFiClient] = {}
         self.full: pl.Schema | None = None
         endpoint = values.get("endpoint")
         if not isinstance(endpoint, str) or not endpoint.strip("/ "):
@@ -55,6 +56,10 @@ class Job:
         else:
             self.districts = districts
             self.options = _shares.renewable(districts, self.options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Clients stay with their process.
+        return {**self.__dict__, "_clients": {}}
 
     def __repr__(self) -> str:
         return f"<reading of {self.endpoint}>"
@@ -84,19 +89,25 @@ class Job:
         schema: pl.Schema | None = None,
     ) -> _native.Scan:
         """Give the scan of some of the districts."""
-        settings = _shares.without_credentials(self.client)
-        if shares.max_rate is not None:
-            settings["max_rate"] = shares.max_rate
+        rate = {} if shares.max_rate is None else {"max_rate": shares.max_rate}
         options = {**self.options, "workers": shares.workers}
         if schema is not None:
             options["schema"] = schema
         return _native.Scan(
-            native_side(EdFiClient(**settings)),
+            native_side(self.client_with(**rate)),
             districts,
             endpoint=self.endpoint,
             key_col=self.key_col,
             **options,
         )
+
+    def client_with(self, **settings: Any) -> EdFiClient:
+        """Give a client of these settings, the same again: it knows what its ODSs are like."""
+        known = repr(sorted(settings.items()))
+        if known not in self._clients:
+            plain = _shares.without_credentials(self.client)
+            self._clients[known] = EdFiClient(**{**plain, **settings})
+        return self._clients[known]
 
     def whole_share(self) -> _shares.Shares:
         """Give what the driver may have while no task runs."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from pyspark.sql.datasource import DataSourceStreamReader, InputPartition
 
-from polars_edfi._client import EdFiClient
 from polars_edfi._errors import EdFiError, HttpError
 from polars_edfi.spark import _shares, _types
 from polars_edfi.spark._reader import Part, Reader
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql.types import StructType
 
+    from polars_edfi._client import EdFiClient
     from polars_edfi.spark._job import Job
 
 CHANGE = "_change"
@@ -119,8 +119,7 @@ class StreamReader(DataSourceStreamReader):
         job = self.job
         job.fetch_tokens()
         token = job.districts[job.options.get("token_col", _shares.TOKEN)][0]
-        settings = _shares.without_credentials(job.client)
-        return EdFiClient(**settings, base_url=job.client["base_url"], bearer_token=token)
+        return job.client_with(base_url=job.client["base_url"], bearer_token=token)
 
     def _deleted(self, low: int, high: int) -> pl.DataFrame:
         """Read which items are gone: their ids, and of their keys what the columns have."""
