@@ -120,6 +120,7 @@ impl Scan {
                         message,
                         http_status,
                         correlation_id,
+                        ..
                     } = failure;
                     (None, Some((message, http_status, correlation_id)))
                 }
