@@ -111,7 +111,7 @@ $(VENV)/ready: pyproject.toml Makefile
 	touch $@
 
 check-tools:
-	@command -v cargo >/dev/null || { echo "error: cargo is missing; install a Rust toolchain (1.88 or newer): https://rustup.rs" >&2; exit 1; }
+	@command -v cargo >/dev/null || { echo "error: cargo is missing; install a Rust toolchain (1.89 or newer): https://rustup.rs" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "error: cc is missing; install a C compiler (Debian: apt-get install build-essential)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "error: Python 3.11 or newer is missing (found: $$($(PYTHON) --version 2>&1)); name one by PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: $(PYTHON) has no venv (Debian: apt-get install python3-venv)" >&2; exit 1; }

@@ -224,6 +224,7 @@ def schedulers(names: Names, replace: dict[str, str]) -> Iterator[None]:
         payloads = edfi.unflatten(roster.with_columns(studentUniqueId="id"))
         payloads.write_parquet(Path(folder) / "ed-fi students.parquet")
         environment = {"ODS_URL": url, "ODS_KEY": key, "ODS_SECRET": secret, "FOLDER": folder}
+        environment["XDG_CACHE_HOME"] = str(Path(folder) / "cache")
         replace["/data/tonight"] = folder
         with mock.patch.dict(os.environ, environment):
             yield

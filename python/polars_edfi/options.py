@@ -80,6 +80,17 @@ class ClientOptions(TypedDict, total=False):
     """Read and write resources through the media types of this profile. What a readable profile
     leaves out does not come, and what a writable one leaves out an ODS drops without a word. A Data
     Management Service refuses them."""
+    token_cache: str | PathLike[str] | None
+    """A folder in which the processes of one user share tokens: one for each token URL, client and
+    secret, whoever asks for it, and one request where many ask at once. ``fetch_token`` and
+    ``batch_fetch_tokens`` give the shared token, too, while it has life left. The folder is made if
+    it is not there; one that others can enter raises. Its files hold tokens, but no secrets. On
+    Windows it has the permissions of the folder that it is in: name one below the user's own."""
+    metadata_cache: str | PathLike[str] | None
+    """A folder in which OpenAPI documents are kept between processes, by their URL and by what the
+    discovery document says of version, build and data models. A document that has an ETag is asked
+    for again once in each process, and comes again only if it is another one. The folder is made if
+    it is not there, and grows to 1 GiB at most; any file in it may be deleted at any time."""
 
 
 class EndpointOption(TypedDict, total=False):

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::flight::Flight;
 use super::secret::Secret;
+use super::token_cache::{TokenFile, TokenFolder, Turn};
 use super::transport::{Request, Response, SendOptions, Transport};
 use crate::Failure;
 use crate::per_process::PerProcess;
@@ -23,9 +24,9 @@ const MARGIN: Duration = Duration::from_secs(60);
 /// Assumed where the server names no lifetime: the ODS's own default.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(1800);
 /// No server gives tokens that live for three years: a larger `expires_in` is a point in time.
-const LONGEST_LIFETIME: f64 = 1e8;
+pub(super) const LONGEST_LIFETIME: f64 = 1e8;
 /// No header can carry a longer one to an ODS.
-const LONGEST_TOKEN: usize = 1 << 14;
+pub(super) const LONGEST_TOKEN: usize = 1 << 14;
 /// A point in time beyond this is counted in milliseconds.
 const LAST_SECOND: f64 = 1e11;
 
@@ -49,7 +50,7 @@ pub struct Token {
     pub token: Secret,
     /// When the server says that it ends; `None` for a token that was given, not fetched.
     pub expires_at: Option<SystemTime>,
-    renew_at: Option<SystemTime>,
+    pub(super) renew_at: Option<SystemTime>,
 }
 
 impl Token {
@@ -98,6 +99,15 @@ pub(crate) struct Owner {
     token_url: Url,
     client_id: String,
     secret: [u8; 32],
+    /// Where this user's other processes find it, too.
+    folder: Option<TokenFolder>,
+}
+
+impl Owner {
+    fn file(&self) -> Option<TokenFile> {
+        let folder = self.folder.as_ref()?;
+        Some(folder.file(self.token_url.as_str(), &self.client_id, &self.secret))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -118,11 +128,17 @@ impl Slot {
 }
 
 impl Credentials {
-    pub(crate) fn new(token_url: Url, client_id: String, secret: Secret) -> Self {
+    pub(super) fn new(
+        token_url: Url,
+        client_id: String,
+        secret: Secret,
+        folder: Option<TokenFolder>,
+    ) -> Self {
         let owner = Arc::new(Owner {
             token_url,
             client_id,
             secret: secret.sha256(),
+            folder,
         });
         let cache = CACHE.get().lock();
         let mut cache = cache.unwrap_or_else(PoisonError::into_inner);
@@ -136,7 +152,8 @@ impl Credentials {
 
     /// The same credentials for another token endpoint.
     pub(crate) fn at(&self, token_url: Url) -> Self {
-        Self::new(token_url, self.client_id().to_owned(), self.secret.clone())
+        let (client_id, folder) = (self.client_id().to_owned(), self.owner.folder.clone());
+        Self::new(token_url, client_id, self.secret.clone(), folder)
     }
 
     pub(crate) fn client_id(&self) -> &str {
@@ -159,6 +176,9 @@ impl Credentials {
 
     /// Forgets a token that a server refused.
     pub(crate) fn forget(&self, refused: &Secret) {
+        if let Some(file) = self.owner.file() {
+            file.forget(refused);
+        }
         let mut token = self
             .slot
             .get()
@@ -170,7 +190,8 @@ impl Credentials {
         }
     }
 
-    /// Fetches a token, whatever the cache holds, and leaves it there.
+    /// Fetches a token, whatever this process holds, and leaves it there. Where processes share
+    /// tokens, one that they have is as good.
     pub(crate) async fn fetch(
         &self,
         transport: &Transport,
@@ -180,11 +201,12 @@ impl Credentials {
         if let Some(failure) = turn.shared_failure() {
             return Err(failure);
         }
-        turn.fetch(self.renew(transport, options)).await
+        let shared = self.shared(transport, options, |_| true);
+        turn.fetch(async { Ok(shared.await?.0) }).await
     }
 
-    /// The token of this process if it is usable, or a new one, and whether it is new. Whoever
-    /// comes while a token is being fetched waits for that one, or for why there is none.
+    /// The token of this process if it is usable, that of another process, or a new one, and
+    /// whether it is new. Whoever comes while a token is being fetched waits for that one, or for why there is none.
     pub(crate) async fn token(
         &self,
         transport: &Transport,
@@ -202,8 +224,40 @@ impl Credentials {
         if let Some(failure) = turn.recent_failure() {
             return Err(failure);
         }
-        let fetched = turn.fetch(self.renew(transport, options)).await;
-        fetched.map(|token| (token, true))
+        let mut is_new = true;
+        let fetched = turn.fetch(async {
+            let (token, requested) = self.shared(transport, options, &usable).await?;
+            is_new = requested;
+            Ok(token)
+        });
+        let token = fetched.await?;
+        Ok((token, is_new))
+    }
+
+    /// The token that another process has, or a new one that others find, and whether it is new.
+    async fn shared(
+        &self,
+        transport: &Transport,
+        options: SendOptions<'_>,
+        usable: impl Fn(&Token) -> bool,
+    ) -> Result<(Token, bool), Failure> {
+        let Some(file) = self.owner.file() else {
+            return Ok((self.renew(transport, options).await?, true));
+        };
+        let _held = match file.turn(usable, options.cancellation).await? {
+            Turn::Found(token) => {
+                self.slot.get().set(Some(token.clone()));
+                return Ok((token, false));
+            }
+            Turn::Fetch(held) => held,
+        };
+        let renewed = self.renew(transport, options).await;
+        match &renewed {
+            Ok(token) => file.keep(token),
+            Err(failure) if is_refusal(failure) => file.clear(),
+            Err(_) => {}
+        }
+        Ok((renewed?, true))
     }
 
     /// Asks for a token and keeps it. A refused secret does not keep the token that an accepted
@@ -216,9 +270,7 @@ impl Credentials {
         let fetched = self.request(transport, options).await;
         match &fetched {
             Ok(token) => self.slot.get().set(Some(token.clone())),
-            Err(failure) if matches!(failure.http_status, Some(400 | 401 | 403)) => {
-                self.slot.get().set(None);
-            }
+            Err(failure) if is_refusal(failure) => self.slot.get().set(None),
             Err(_) => {}
         }
         fetched
@@ -276,6 +328,11 @@ fn refused(response: &Response) -> Failure {
         failure.message = format!("{}: {detail}", failure.message);
     }
     failure
+}
+
+/// Whether a token endpoint does not know the client, or not its secret.
+fn is_refusal(failure: &Failure) -> bool {
+    matches!(failure.http_status, Some(400 | 401 | 403))
 }
 
 fn lifetime(expires_in: Option<&Value>) -> Lifetime {

@@ -1,6 +1,7 @@
 //! How a client is configured, and what is refused before anything is sent.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,11 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::auth::Credentials;
 use super::edfi_client::{Auth, ClientConfig, EdFiClient, STUDENT_ASSESSMENTS};
+use super::metadata::MetadataFolder;
 use super::profile::Profile;
 use super::retry::{Callers, Repeats, RetryPolicy};
 use super::secret::Secret;
+use super::token_cache::TokenFolder;
 use super::transport::{Transport, TransportConfig};
 use super::urls::{self, BaseUrl};
 use crate::{Error, Result};
@@ -67,6 +70,8 @@ pub struct EdFiClientBuilder {
     pub(crate) max_body: u64,
     pub(crate) max_rate: Option<f64>,
     pub(crate) profile: Option<String>,
+    pub(crate) token_cache: Option<PathBuf>,
+    pub(crate) metadata_cache: Option<PathBuf>,
 }
 
 impl Default for EdFiClientBuilder {
@@ -90,6 +95,8 @@ impl Default for EdFiClientBuilder {
             max_body: MAX_BODY,
             max_rate: None,
             profile: None,
+            token_cache: None,
+            metadata_cache: None,
         }
     }
 }
@@ -251,12 +258,38 @@ impl EdFiClientBuilder {
         self
     }
 
+    /// A folder in which the processes of this user share tokens: one for each token URL, client
+    /// and secret, whoever asks, and one request for it, however many need it at once. It is made
+    /// if it is not there. [`EdFiClient::fetch_token`] and [`EdFiClient::batch_fetch_tokens`] give
+    /// the shared token while it has life left.
+    ///
+    /// Files are for this user alone, and hold no secret but the token. On Windows the folder has
+    /// the permissions of the one that it is in: name one below the user's own.
+    #[must_use]
+    pub fn token_cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.token_cache = Some(folder.into());
+        self
+    }
+
+    /// A folder in which the OpenAPI documents of ODSs are kept between processes, by their URL and
+    /// by what the discovery document says of version, build and data models. It is made if it is
+    /// not there, and grows to 1 GiB at most, where the oldest go first.
+    ///
+    /// A document with an ETag is asked for again, once in a process, by a conditional request; one
+    /// without is taken as it is as long as the discovery document says the same.
+    #[must_use]
+    pub fn metadata_cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.metadata_cache = Some(folder.into());
+        self
+    }
+
     /// Checks the configuration; nothing is sent.
     ///
     /// # Errors
     /// [`Error::Config`]: a URL that is not one, plain http to another machine without
     /// [`allow_http`](Self::allow_http), half a pair of credentials, or both kinds of them, a
-    /// certificate that is none, a header that is no header or is set by each request itself.
+    /// certificate that is none, a header that is no header or is set by each request itself, a
+    /// folder of tokens that others can enter, a folder in which nothing can be written.
     pub fn build(self) -> Result<EdFiClient> {
         let base = match self.base_url.trim() {
             "" => None,
@@ -268,7 +301,11 @@ impl EdFiClientBuilder {
             base.check_root().map_err(wrong("base_url"))?;
         }
         let endpoint = self.endpoint.as_deref().map(urls::endpoint);
-        let auth = self.auth(base.as_ref())?;
+        let tokens = self.token_cache.as_deref().map(TokenFolder::open);
+        let tokens = tokens.transpose().map_err(wrong("token_cache"))?;
+        let metadata = self.metadata_cache.as_deref().map(MetadataFolder::open);
+        let metadata = metadata.transpose().map_err(wrong("metadata_cache"))?;
+        let auth = self.auth(base.as_ref(), tokens.clone())?;
         let headers = headers(&self.headers)?;
         let user_agent = self
             .user_agent
@@ -319,10 +356,12 @@ impl EdFiClientBuilder {
             },
             transport: Arc::new(transport),
             profile,
+            tokens,
+            metadata,
         }))
     }
 
-    fn auth(&self, base: Option<&BaseUrl>) -> Result<Auth> {
+    fn auth(&self, base: Option<&BaseUrl>, tokens: Option<TokenFolder>) -> Result<Auth> {
         match (&self.client_id, &self.client_secret, &self.bearer_token) {
             (None, None, None) => Ok(Auth::None),
             (None, None, Some(token)) if token.bearer().is_none() || token.is_empty() => {
@@ -338,7 +377,7 @@ impl EdFiClientBuilder {
                 if client_id.is_empty() || secret.is_empty() {
                     return Err(Error::Config("client_id or client_secret is empty".into()));
                 }
-                let credentials = Credentials::new(token_url, client_id, secret.clone());
+                let credentials = Credentials::new(token_url, client_id, secret.clone(), tokens);
                 Ok(Auth::Credentials(credentials))
             }
             _ => Err(Error::Config(

@@ -22,6 +22,7 @@ pub(crate) struct Discovery {
     dependencies: Option<String>,
     /// The path of the data where it has gaps that the base URL must fill.
     template: Option<String>,
+    release: Option<String>,
 }
 
 impl Discovery {
@@ -52,6 +53,7 @@ impl Discovery {
             token_info: path(&urls["oauthTokenIntrospection"]).or(path(&urls["tokenInfo"])),
             dependencies: path(&urls["dependencies"]),
             template: template(&urls["dataManagementApi"]),
+            release: release(&document),
         })
     }
 
@@ -107,6 +109,12 @@ impl Discovery {
         self.metadata.as_deref()
     }
 
+    /// What of the document tells one state of the ODS's metadata from another: version, build and
+    /// data models.
+    pub(crate) fn release(&self) -> Option<&str> {
+        self.release.as_deref()
+    }
+
     /// Where the order of resources is told, as the document says it.
     pub(crate) fn dependencies(&self) -> Option<&str> {
         self.dependencies.as_deref()
@@ -152,6 +160,22 @@ pub(crate) fn dependencies(data: &BaseUrl) -> Option<String> {
     }
     let root = path.strip_suffix("/data")?;
     Some(format!("{root}/metadata/dependencies"))
+}
+
+fn release(document: &Value) -> Option<String> {
+    let names = [
+        "version",
+        "informationalVersion",
+        "suite",
+        "build",
+        "dataModels",
+    ];
+    let said = names.map(|name| document.get(name).unwrap_or(&Value::Null));
+    let [version, informational, _, build, _] = said;
+    let is_told = [version, informational, build]
+        .iter()
+        .any(|said| !said.is_null());
+    is_told.then(|| serde_json::json!(said).to_string())
 }
 
 /// The path of a URL; none of a template such as `{tenantIdentifier}` that nobody filled in.

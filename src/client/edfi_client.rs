@@ -1,6 +1,6 @@
 //! A client: how it was configured, and what it has learnt about ODSs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,11 +11,13 @@ use super::auth::{Credentials, Token};
 use super::control::Control;
 use super::discovery::{self, Discovery};
 use super::flight::Flight;
+use super::metadata::MetadataFolder;
 use super::profile::Profile;
 use super::retry::RetryPolicy;
 use super::secret::Secret;
 #[cfg(feature = "python")]
 use super::session::{Access, Renewal, TokenSource};
+use super::token_cache::TokenFolder;
 use super::transport::{SendOptions, Transport};
 use super::urls::{self, BaseUrl};
 use crate::per_process::PerProcess;
@@ -48,6 +50,10 @@ struct Inner {
     discoveries: PerProcess<Mutex<HashMap<BaseUrl, Arc<Flight<Discovery>>>>>,
     /// The ODSs that were seen to serve no metadata, and when.
     no_metadata: PerProcess<Mutex<HashMap<BaseUrl, Instant>>>,
+    /// The metadata that this client has asked for.
+    seen: PerProcess<Mutex<HashSet<Url>>>,
+    /// The paths of data, as documents say.
+    data: PerProcess<Mutex<HashMap<BaseUrl, Arc<str>>>>,
 }
 
 /// What a client was configured to.
@@ -61,6 +67,8 @@ pub(super) struct ClientConfig {
     pub(super) policy: RetryPolicy,
     pub(super) transport: Arc<Transport>,
     pub(super) profile: Option<Profile>,
+    pub(super) tokens: Option<TokenFolder>,
+    pub(super) metadata: Option<MetadataFolder>,
 }
 
 #[derive(Debug, Clone)]
@@ -98,11 +106,13 @@ impl EdFiClient {
             config,
             discoveries: PerProcess::new(),
             no_metadata: PerProcess::new(),
+            seen: PerProcess::new(),
+            data: PerProcess::new(),
         }))
     }
 
-    /// Fetches a token with this client's credentials, always by a request, and keeps it for the
-    /// other calls of this process. A client with a given bearer token gives that back.
+    /// Fetches a token with this client's credentials, always by a request but where processes
+    /// share tokens, and keeps it for the other calls of this process. A client with a given bearer token gives that back.
     ///
     /// # Errors
     /// [`Error::Config`] without credentials, [`Error::Auth`] where they are refused.
@@ -120,6 +130,11 @@ impl EdFiClient {
                 .await
                 .map_err(Error::Auth),
         }
+    }
+
+    /// Other credentials than this client's own, whose tokens are kept where its own are.
+    pub(crate) fn credentials(&self, token_url: Url, id: String, secret: Secret) -> Credentials {
+        Credentials::new(token_url, id, secret, self.0.config.tokens.clone())
     }
 
     /// The endpoint of calls that name none, if there is one.
@@ -234,7 +249,7 @@ impl EdFiClient {
         }
     }
 
-    /// The data URL of an ODS; what discovery finds is remembered.
+    /// The data URL of an ODS; what discovery finds, or a document says, is remembered.
     pub(crate) async fn data_root(
         &self,
         base: &BaseUrl,
@@ -247,7 +262,76 @@ impl EdFiClient {
                 &urls::version_segment(version),
             ));
         }
+        if let Some(path) = self.data_path(base) {
+            return Ok(base.with_path(&path));
+        }
         Ok(self.discovered(base, control).await?.data_root(base))
+    }
+
+    /// Notes what a document says of the path of the data: below the base URL, where the paths of
+    /// a proxy are not the ODS's own.
+    pub(super) fn told_data(&self, base: &BaseUrl, path: &Arc<str>) {
+        let root = base.as_url().path().trim_end_matches('/');
+        let below = path
+            .strip_prefix(root)
+            .and_then(|path| path.strip_prefix("/data"));
+        if below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            let mut data = self
+                .0
+                .data
+                .get()
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            data.insert(base.clone(), path.clone());
+        }
+    }
+
+    /// What a document says, where nobody has asked for the discovery document, which knows best.
+    fn data_path(&self, base: &BaseUrl) -> Option<Arc<str>> {
+        if self.has_discovered(base) {
+            return None;
+        }
+        let data = self
+            .0
+            .data
+            .get()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        data.get(base).cloned()
+    }
+
+    /// Whether the discovery document of an ODS is there.
+    pub(super) fn has_discovered(&self, base: &BaseUrl) -> bool {
+        let discoveries = self.0.discoveries.get().lock();
+        let flights = discoveries.unwrap_or_else(PoisonError::into_inner);
+        let last = flights.get(base).and_then(|flight| flight.peek());
+        last.is_some_and(|last| last.is_document())
+    }
+
+    /// The folder in which metadata is kept.
+    pub(super) fn metadata_folder(&self) -> Option<&MetadataFolder> {
+        self.0.config.metadata.as_ref()
+    }
+
+    /// Whether this client has asked for the metadata at a URL.
+    pub(super) fn knows(&self, url: &Url) -> bool {
+        let seen = self
+            .0
+            .seen
+            .get()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        seen.contains(url)
+    }
+
+    pub(super) fn has_seen(&self, url: &Url) {
+        let mut seen = self
+            .0
+            .seen
+            .get()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        seen.insert(url.clone());
     }
 
     /// What the discovery document of an ODS says. A document is fetched once; where there is

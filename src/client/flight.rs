@@ -39,6 +39,12 @@ impl<T> Default for Flight<T> {
 }
 
 impl<T: Clone> Flight<T> {
+    /// What came of the last fetch that succeeded, where nobody is fetching.
+    pub(super) fn peek(&self) -> Option<T> {
+        let landed = self.landed.try_lock().ok()?;
+        landed.as_ref()?.outcome.as_ref().ok().cloned()
+    }
+
     /// Waits until nobody else is fetching; other requests go on in the meantime.
     pub(super) async fn turn<'a>(
         &'a self,

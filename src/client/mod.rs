@@ -19,6 +19,7 @@ mod renewal;
 pub(crate) mod retry;
 mod secret;
 pub(crate) mod session;
+mod token_cache;
 pub(crate) mod token_info;
 pub(crate) mod transport;
 pub(crate) mod urls;

@@ -157,7 +157,8 @@ impl EdFiClient {
     /// Float64; nested objects become a column per leaf, arrays a List. `id`, `_etag` and
     /// `_lastModifiedDate` are there even if the document does not name them. Objects without
     /// known properties, and objects inside themselves, have no column: what records hold there
-    /// goes to `_unknown`. What the process has is checked by conditional requests.
+    /// goes to `_unknown`. What the process has is checked by conditional requests; where the server
+    /// gives no ETags, each client asks for a document once.
     ///
     /// # Errors
     /// [`Error::Config`] without a base URL or if the document does not know the endpoint,

@@ -229,7 +229,7 @@ impl Rows {
             let endpoint = options.oauth_endpoint.as_deref().unwrap_or_default();
             let at = token_url(base, endpoint, self.client.allow_http())?;
             let [_, client_id, secret] = key.clone();
-            Ok(Credentials::new(at, client_id, Secret::new(secret)))
+            Ok(self.client.credentials(at, client_id, Secret::new(secret)))
         };
         remembered(&self.credentials, &key, make)
             .map(Renewal::Possible)

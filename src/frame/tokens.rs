@@ -174,7 +174,7 @@ impl Accounts {
         match (&self.key, &self.secret, default) {
             (Some(keys), Some(secrets), _) => {
                 let (key, secret) = (cell(keys)?, Secret::new(cell(secrets)?));
-                Ok(Credentials::new(at, key, secret))
+                Ok(self.client.credentials(at, key, secret))
             }
             (None, None, Some(default)) => {
                 self.client.check_origin(&at, KEY_COL)?;
@@ -274,7 +274,8 @@ impl From<Failure> for FetchedToken {
 }
 
 impl EdFiClient {
-    /// Fetches a token for each distinct `account_col`, always by a request.
+    /// Fetches a token for each distinct `account_col`, always by a request but where processes
+    /// share tokens.
     ///
     /// Returns one row per account in first-seen order (blank ones are skipped): the account, its
     /// key, the token (String), its end (Datetime us UTC, as the server says), the status (null or

@@ -2,8 +2,6 @@
 
 use serde_json::Value;
 
-use super::document::Document;
-
 /// Sections that describe no resources, by name, by prefix or in their path.
 const OTHERS: [&str; 6] = [
     "changequeries",
@@ -14,11 +12,9 @@ const OTHERS: [&str; 6] = [
     "profiles",
 ];
 
-/// What a server answers where a list should be.
+/// What a server answers where a list should be, if not with a document.
 pub(crate) enum Listing {
     Entries(Vec<Entry>),
-    /// The document itself.
-    Document(Document),
     /// The list is elsewhere.
     Elsewhere(String),
     /// Something that is no metadata.
@@ -46,9 +42,6 @@ impl Listing {
         let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
         let value: Value =
             serde_json::from_slice(body).map_err(|error| format!("not JSON: {error}"))?;
-        if let Some(document) = Document::of(&value) {
-            return Ok(Self::Document(document));
-        }
         if let Some(place) = ["specifications", "openApiMetadata"]
             .iter()
             .find_map(|name| {

@@ -29,7 +29,7 @@ mod types;
 pub(crate) mod validate;
 
 pub(crate) use dependencies::{Dependencies, Level};
-pub(crate) use document::{Document, Resource, is_descriptor};
+pub(crate) use document::{Document, Resource, Unread, is_descriptor};
 pub(crate) use identity::{Identity, KeyField};
 pub(crate) use listing::{Entry, Listing, Topic};
 pub(crate) use params::unknown_param;

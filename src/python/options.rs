@@ -54,7 +54,8 @@ pub(super) fn client(a: &mut Arguments<'_>) -> PyResult<EdFiClientBuilder> {
     let mut builder = EdFiClient::builder();
     options!(a, builder;
         base_url, api_version, client_id, client_secret, token_url, bearer_token, max_retries,
-        max_wait, max_body, max_rate, allow_http, ca_certs, user_agent, headers, profile);
+        max_wait, max_body, max_rate, allow_http, ca_certs, user_agent, headers, profile,
+        token_cache, metadata_cache);
     for (name, value) in [
         ("timeout", &mut builder.timeout),
         ("connect_timeout", &mut builder.connect_timeout),

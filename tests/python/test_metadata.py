@@ -227,13 +227,18 @@ def test_the_process_keeps_what_it_has_read(make_ods: MakeOds) -> None:
     assert len(documents.asked) == 4
 
 
-def test_a_server_without_etags_is_asked_again(ods: ScriptedOds) -> None:
+def test_a_server_without_etags_is_asked_once_by_each_client(ods: ScriptedOds) -> None:
     documents = Documents(ods, Resources=document({"n": INT32}))
     documents.etags = False
+    once = [("2025", 200), ("Resources.json", 200)]
     client = own(ods)
-    for _ in range(2):
+    for _ in range(5):
         assert client.schema(RESULTS)["n"] == pl.Int32
-    assert documents.asked == [("2025", 200), ("Resources.json", 200)] * 2
+    assert client.resources().height == 1
+    assert documents.asked == once
+    documents.documents["Resources"] = document({"n": INT64})
+    assert own(ods).schema(RESULTS)["n"] == pl.Int64
+    assert documents.asked == once * 2
 
 
 def test_documents_that_differ_are_widened(make_ods: MakeOds) -> None:

@@ -62,6 +62,7 @@ class Filtering:
         self.ods = ods
         self.knows = set(FIELDS) if knows is None else knows
         self.refused: Callable[[str], bool] = lambda _: False
+        self.servers = [f"{ods.url}/data/v3"]
         ods.script, ods.serves_metadata = self.answer, True
 
     def answer(self, request: Request) -> Answer | None:
@@ -70,7 +71,7 @@ class Filtering:
         if request.path == "/metadata/":
             return Answer(200, [{"name": "Resources", "endpointUri": f"{self.ods.url}/metadata/r"}])
         if request.path == "/metadata/r":
-            return Answer(200, document())
+            return Answer(200, document() | {"servers": [{"url": url} for url in self.servers]})
         if "offset" not in request.query or request.token not in self.ods.tokens:
             return None
         records = self.ods.records
@@ -148,16 +149,33 @@ def test_a_filter_by_key_is_one_small_request(
     assert len(server.sent()) < 20
 
 
-def test_a_key_costs_three_requests(make_ods: MakeOds) -> None:
+@pytest.mark.parametrize("version", ["v3", None])
+def test_a_key_costs_three_requests(make_ods: MakeOds, version: str | None) -> None:
     ods = make_ods(records(400))
     Filtering(ods)
-    lf = edfi.scan(ENDPOINT, client=client_of(ods))
+    client = edfi.EdFiClient(base_url=ods.url, bearer_token="token", api_version=version)
+    asked = ["/metadata/", "/metadata/r", f"/data/v3/{ENDPOINT}"]
+    lf = edfi.scan(ENDPOINT, client=client)
     assert lf.filter(student == "s7").collect().height > 5
-    assert [request.path for request in ods.requests] == [
-        "/metadata/",
-        "/metadata/r",
-        f"/data/v3/{ENDPOINT}",
-    ]
+    assert [request.path for request in ods.requests] == asked
+    ods.requests.clear()
+    # A client that comes later knows where the data is, too.
+    client = edfi.EdFiClient(base_url=ods.url, bearer_token="token", api_version=version)
+    assert client.count(ENDPOINT, params={"studentUniqueId": "s7"}) > 5
+    assert [request.path for request in ods.requests] == asked[2:]
+
+
+@pytest.mark.parametrize("servers", [[], ["https://x/elsewhere/data/v3"], ["https://x/{y}/data"]])
+def test_a_document_that_does_not_say_where_the_data_is(
+    make_ods: MakeOds, servers: list[str]
+) -> None:
+    ods = make_ods(records(400))
+    Filtering(ods).servers = servers
+    client = edfi.EdFiClient(base_url=f"{ods.url}", bearer_token="token")
+    lf = edfi.scan(ENDPOINT, client=client)
+    assert lf.filter(student == "s7").collect().height > 5
+    asked = ["/metadata/", "/metadata/r", "/", f"/data/v3/{ENDPOINT}"]
+    assert [request.path for request in ods.requests] == asked
 
 
 @pytest.mark.parametrize("workers", [1, 4])

@@ -6,20 +6,30 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 
+use super::shelf::MetadataFolder;
 use crate::client::urls::BaseUrl;
-use crate::openapi::{Document, Topic};
+use crate::openapi::{Document, Topic, Unread};
 use crate::per_process::PerProcess;
 
-static CATALOGS: PerProcess<Mutex<HashMap<BaseUrl, Arc<Slot>>>> = PerProcess::new();
+static CATALOGS: PerProcess<Mutex<HashMap<Place, Arc<Slot>>>> = PerProcess::new();
 /// Every document that is in use: districts of the same release have the same one.
-static DOCUMENTS: PerProcess<Mutex<Vec<Weak<Document>>>> = PerProcess::new();
+static DOCUMENTS: PerProcess<Mutex<HashMap<Digest, Weak<Document>>>> = PerProcess::new();
 
 /// The documents by the bytes that they were read from; whoever brings the same waits for the one
 /// who reads them.
 static READ: PerProcess<Mutex<ByBytes>> = PerProcess::new();
 
 type Digest = [u8; 32];
-type ByBytes = HashMap<Digest, Arc<Mutex<Weak<Document>>>>;
+type ByBytes = HashMap<Digest, Arc<Mutex<Known>>>;
+/// An ODS, and the folder in which its metadata is kept.
+type Place = (BaseUrl, Option<MetadataFolder>);
+
+/// A document that was read before, and the path of the data that it says.
+#[derive(Debug, Default)]
+struct Known {
+    document: Weak<Document>,
+    data: Option<Arc<str>>,
+}
 
 /// The catalog of one ODS; whoever comes while something is fetched waits for it.
 pub(super) type Slot = tokio::sync::Mutex<Option<Catalog>>;
@@ -45,23 +55,21 @@ pub(super) struct Section {
 pub(super) struct Cached {
     pub(super) etag: Option<HeaderValue>,
     pub(super) document: Arc<Document>,
+    /// The path of the data, as the document says.
+    pub(super) data: Option<Arc<str>>,
 }
 
 /// The place of an ODS's catalog.
-pub(super) fn slot(base: &BaseUrl) -> Arc<Slot> {
+pub(super) fn slot(base: &BaseUrl, folder: Option<&MetadataFolder>) -> Arc<Slot> {
     let catalogs = CATALOGS.get().lock();
     let mut catalogs = catalogs.unwrap_or_else(PoisonError::into_inner);
-    catalogs.entry(base.clone()).or_default().clone()
+    let place = (base.clone(), folder.cloned());
+    catalogs.entry(place).or_default().clone()
 }
 
 /// The documents of an ODS that are at hand, where nobody is fetching any.
-pub(super) fn at_hand(base: &BaseUrl) -> Vec<Arc<Document>> {
-    let catalogs = CATALOGS.get().lock();
-    let slot = catalogs
-        .unwrap_or_else(PoisonError::into_inner)
-        .get(base)
-        .cloned();
-    let Some(slot) = slot else { return Vec::new() };
+pub(super) fn at_hand(base: &BaseUrl, folder: Option<&MetadataFolder>) -> Vec<Arc<Document>> {
+    let slot = slot(base, folder);
     let Ok(catalog) = slot.try_lock() else {
         return Vec::new();
     };
@@ -71,7 +79,7 @@ pub(super) fn at_hand(base: &BaseUrl) -> Vec<Arc<Document>> {
 }
 
 /// Reads a document, once for all ODSs that send the same bytes.
-pub(super) fn read(body: &[u8]) -> Result<Arc<Document>, String> {
+pub(super) fn read(body: &[u8]) -> Result<(Arc<Document>, Option<Arc<str>>), String> {
     let mut digest = Digest::default();
     digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, body).as_ref());
     let slot = {
@@ -79,32 +87,44 @@ pub(super) fn read(body: &[u8]) -> Result<Arc<Document>, String> {
         let mut slots = slots.unwrap_or_else(PoisonError::into_inner);
         // One that is being read has nothing in it yet, and is locked.
         slots.retain(|_, slot| match slot.try_lock() {
-            Ok(document) => document.strong_count() > 0,
+            Ok(known) => known.document.strong_count() > 0,
             Err(_) => true,
         });
         slots.entry(digest).or_default().clone()
     };
     let mut known = slot.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(document) = known.upgrade() {
-        return Ok(document);
+    if let Some(document) = known.document.upgrade() {
+        return Ok((document, known.data.clone()));
     }
-    let document = shared(Document::parse(body)?);
-    *known = Arc::downgrade(&document);
-    Ok(document)
+    let unread = Unread::parse(body)?;
+    let (document, data) = (shared(&unread)?, unread.data().map(Arc::from));
+    *known = Known {
+        document: Arc::downgrade(&document),
+        data: data.clone(),
+    };
+    Ok((document, data))
 }
 
-/// The document that the process has already, if it is the same.
-pub(super) fn shared(document: Document) -> Arc<Document> {
-    let documents = DOCUMENTS.get().lock();
-    let mut documents = documents.unwrap_or_else(PoisonError::into_inner);
-    documents.retain(|known| known.strong_count() > 0);
-    let known = documents.iter().filter_map(Weak::upgrade);
-    if let Some(known) = known.into_iter().find(|known| **known == document) {
-        return known;
+/// The document that the process has already, if it is the same but for where its ODS is.
+fn shared(unread: &Unread) -> Result<Arc<Document>, String> {
+    let digest = unread.digest();
+    let documents = || {
+        DOCUMENTS
+            .get()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    };
+    if let Some(known) = documents().get(&digest).and_then(Weak::upgrade) {
+        return Ok(known);
     }
-    let new = Arc::new(document);
-    documents.push(Arc::downgrade(&new));
-    new
+    let new = Arc::new(unread.document()?);
+    let mut documents = documents();
+    if let Some(known) = documents.get(&digest).and_then(Weak::upgrade) {
+        return Ok(known);
+    }
+    documents.retain(|_, known| known.strong_count() > 0);
+    documents.insert(digest, Arc::downgrade(&new));
+    Ok(new)
 }
 
 impl Catalog {
@@ -142,7 +162,7 @@ mod tests {
         let barrier = Barrier::new(4);
         let readers = || {
             barrier.wait();
-            read(BODY.as_bytes()).expect("a document")
+            read(BODY.as_bytes()).expect("a document").0
         };
         let documents: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(readers)).collect();
@@ -152,8 +172,12 @@ mod tests {
         let first = &documents[0];
         assert!(documents.iter().all(|other| Arc::ptr_eq(first, other)));
         // Other bytes of the same document are the same document, too.
-        let other = read(format!("{BODY} ").as_bytes()).expect("a document");
-        assert!(Arc::ptr_eq(first, &other));
+        let elsewhere = BODY.replacen('{', r#"{"servers": [{"url": "https://b/data/v3"}], "#, 1);
+        for (text, place) in [(format!("{BODY} "), None), (elsewhere, Some("/data/v3"))] {
+            let (other, data) = read(text.as_bytes()).expect("a document");
+            assert!(Arc::ptr_eq(first, &other));
+            assert_eq!(data.as_deref(), place);
+        }
         for wrong in ["", "{}", "[", "1"] {
             assert!(read(wrong.as_bytes()).is_err(), "{wrong}");
         }

@@ -3,6 +3,7 @@
 use reqwest::header::{ACCEPT, HeaderValue, IF_NONE_MATCH};
 use reqwest::{StatusCode, Url};
 
+use super::shelf::Shelf;
 use crate::Failure;
 use crate::client::discovery::Discovery;
 use crate::client::permits::Permits;
@@ -32,6 +33,18 @@ impl<'a> Fetcher<'a> {
             Some(requests) => requests.run(send).await,
             None => send.await,
         }
+    }
+
+    /// The folder's place for this ODS, where there is a folder: its discovery document says which.
+    pub(super) async fn shelf(&self, has_version: bool) -> Result<Option<Shelf>, Failure> {
+        let Some(folder) = self.context.client.metadata_folder() else {
+            return Ok(None);
+        };
+        let discovery = match self.discovery(has_version).await {
+            Err(_) if has_version && !self.context.control.is_cancelled() => Discovery::default(),
+            discovery => discovery?,
+        };
+        Ok(Some(folder.shelf(discovery.release())))
     }
 
     /// Asks without a token, as metadata is for everybody; with one where that is refused.

@@ -4,13 +4,16 @@
 //! resources, descriptors and extensions count. Nothing but paths is taken from what the server
 //! says: requests stay within the origin of the base URL.
 
-use reqwest::header::ETAG;
+use std::sync::Arc;
+
+use reqwest::header::{ETAG, HeaderValue};
 use reqwest::{StatusCode, Url};
 
 use super::cache::{self, Cached, Catalog, Section};
 use super::fetch::{Fetcher, is_nothing};
+use super::shelf::Shelf;
 use crate::client::transport::Response;
-use crate::openapi::{Entry, Listing, Topic};
+use crate::openapi::{Document, Entry, Listing, Topic};
 use crate::{Failure, runtime};
 
 /// Where the documents are listed if nobody says so.
@@ -25,15 +28,16 @@ const SPECIFICATIONS: [(&str, &str); 2] = [
 pub(super) async fn find(
     fetcher: &Fetcher<'_>,
     has_version: bool,
+    shelf: Option<&Shelf>,
 ) -> Result<Option<Catalog>, Failure> {
     let usual = format!("{}/", fetcher.base.join(LIST).path());
     let mut tried = None;
-    if has_version {
-        // Nothing else has to be discovered, and most ODSs have the list at the usual place.
+    if has_version || !fetcher.context.client.has_discovered(fetcher.base) {
+        // Most ODSs have the list at the usual place, and their documents say where the data is.
         let url = fetcher.at(&usual, None);
         let response = fetcher.get(&url, None).await?;
         if response.status == StatusCode::OK {
-            if let Ok(Some(found)) = read_list(fetcher, url, response).await {
+            if let Ok(Some(found)) = read_list(fetcher, url, response, shelf).await {
                 return Ok(Some(found));
             }
         } else {
@@ -56,7 +60,7 @@ pub(super) async fn find(
             None => fetcher.get(&url, None).await?,
         };
         let found = match response.status {
-            StatusCode::OK => read_list(fetcher, url, response).await?,
+            StatusCode::OK => read_list(fetcher, url, response, shelf).await?,
             status if is_nothing(status) => specifications(fetcher, &url),
             _ => return Err(fetcher.refused(&url, &response)),
         };
@@ -88,31 +92,32 @@ pub(super) async fn read_list(
     fetcher: &Fetcher<'_>,
     url: Url,
     response: Response,
+    shelf: Option<&Shelf>,
 ) -> Result<Option<Catalog>, Failure> {
     let (mut url, mut response) = (url, response);
     // A list that is elsewhere is looked for there, once.
     for _ in 0..2 {
         let etag = response.headers.get(ETAG).cloned();
         let body = std::mem::take(&mut response.body);
-        let found = runtime::compute(move || Listing::parse(&body))
-            .await
-            .map_err(|error| Failure::new(error.to_string()))?;
+        let leave = shelf.map(|shelf| (shelf.clone(), list_of(fetcher), url.clone(), etag.clone()));
+        let found = runtime::compute(move || {
+            let found = Found::read(&body);
+            if let (Ok(Found::Document(..) | Found::Listing(Listing::Entries(_))), Some(leave)) =
+                (&found, leave)
+            {
+                let (shelf, list, at, etag) = leave;
+                shelf.keep(&list, &at, etag.as_ref(), &body);
+            }
+            found
+        });
+        let found = found.await;
+        let found = found.map_err(|error| Failure::new(error.to_string()))?;
         let found = found.map_err(|what| fetcher.unusable(&url, &response, &what))?;
         let sections = match found {
-            Listing::Entries(entries) => entries
-                .into_iter()
-                .filter_map(|entry| section(fetcher, &url, &entry))
-                .collect(),
-            Listing::Document(document) => vec![Section {
-                topic: Topic::new("", "", url.path()),
-                url: url.clone(),
-                cached: Some(Cached {
-                    etag: etag.clone(),
-                    document: cache::shared(document),
-                }),
-            }],
-            Listing::Nothing => return Ok(None),
-            Listing::Elsewhere(place) => {
+            Found::Document(document, data) => document_alone(&url, &etag, document, data),
+            Found::Listing(Listing::Entries(entries)) => sections(fetcher, &url, &entries),
+            Found::Listing(Listing::Nothing) => return Ok(None),
+            Found::Listing(Listing::Elsewhere(place)) => {
                 let Some(next) = fetcher.resolve(&url, &place) else {
                     return Ok(None);
                 };
@@ -132,6 +137,77 @@ pub(super) async fn read_list(
         }));
     }
     Ok(None)
+}
+
+/// What stands where a list should be.
+enum Found {
+    Document(Arc<Document>, Option<Arc<str>>),
+    Listing(Listing),
+}
+
+impl Found {
+    fn read(body: &[u8]) -> Result<Self, String> {
+        let begin = body.iter().find(|byte| !byte.is_ascii_whitespace());
+        // A list is none; documents are read once for all ODSs that have the same.
+        if begin != Some(&b'[')
+            && let Ok((document, data)) = cache::read(body)
+        {
+            return Ok(Self::Document(document, data));
+        }
+        Listing::parse(body).map(Self::Listing)
+    }
+}
+
+/// The list that was kept for this ODS, as it is in this release.
+pub(super) async fn kept(fetcher: &Fetcher<'_>, shelf: &Shelf) -> Result<Option<Catalog>, Failure> {
+    let (shelf, list) = (shelf.clone(), list_of(fetcher));
+    let read = runtime::compute(move || {
+        let kept = shelf.read(&list)?;
+        Some((Found::read(&kept.body).ok()?, kept.at, kept.etag))
+    });
+    let read = read.await;
+    let read = read.map_err(|error| Failure::new(error.to_string()))?;
+    Ok(read.and_then(|(found, url, etag)| {
+        let sections = match found {
+            Found::Document(document, data) => document_alone(&url, &etag, document, data),
+            Found::Listing(Listing::Entries(entries)) => sections(fetcher, &url, &entries),
+            Found::Listing(_) => return None,
+        };
+        Some(Catalog {
+            url,
+            etag,
+            sections,
+        })
+    }))
+}
+
+/// What an ODS's list is kept by, wherever it is.
+fn list_of(fetcher: &Fetcher<'_>) -> Url {
+    fetcher.base.join(LIST)
+}
+
+fn document_alone(
+    url: &Url,
+    etag: &Option<HeaderValue>,
+    document: Arc<Document>,
+    data: Option<Arc<str>>,
+) -> Vec<Section> {
+    vec![Section {
+        topic: Topic::new("", "", url.path()),
+        url: url.clone(),
+        cached: Some(Cached {
+            etag: etag.clone(),
+            document,
+            data,
+        }),
+    }]
+}
+
+fn sections(fetcher: &Fetcher<'_>, list: &Url, entries: &[Entry]) -> Vec<Section> {
+    let sections = entries
+        .iter()
+        .filter_map(|entry| section(fetcher, list, entry));
+    sections.collect()
 }
 
 fn section(fetcher: &Fetcher<'_>, list: &Url, entry: &Entry) -> Option<Section> {

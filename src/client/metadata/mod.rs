@@ -4,14 +4,17 @@ mod cache;
 mod dependencies;
 mod fetch;
 mod locate;
+mod shelf;
 
 use std::sync::Arc;
 
-use reqwest::header::ETAG;
+use reqwest::header::{ETAG, HeaderValue};
 use reqwest::{StatusCode, Url};
 
-use self::cache::{Cached, Catalog, Section};
+use self::cache::{Cached, Catalog, Section, Slot};
 use self::fetch::{Fetcher, is_nothing};
+pub(super) use self::shelf::MetadataFolder;
+use self::shelf::Shelf;
 use super::edfi_client::EdFiClient;
 use super::permits::Permits;
 use super::session::{Access, CallContext};
@@ -56,8 +59,8 @@ impl Described {
 
 /// The endpoint that a URL most likely means, where the documents at hand do not know the one that
 /// it names: of a collection, of one of its items, or of what stands below it.
-pub(crate) fn meant(base: &BaseUrl, url: &Url) -> Option<String> {
-    let documents = cache::at_hand(base);
+pub(crate) fn meant(client: &EdFiClient, base: &BaseUrl, url: &Url) -> Option<String> {
+    let documents = cache::at_hand(base, client.metadata_folder());
     let segments: Vec<&str> = url.path().trim_matches('/').split('/').collect();
     let end = segments.len();
     let named = [end.checked_sub(2)?..end, end.saturating_sub(3)..end - 1];
@@ -140,12 +143,17 @@ impl<'a> Metadata<'a> {
         self.fetcher.base
     }
 
+    /// What the process has of this ODS.
+    fn slot(&self) -> Arc<Slot> {
+        cache::slot(self.base(), self.client().metadata_folder())
+    }
+
     /// What the ODS's documents say of an endpoint; no more of them are fetched than it takes.
     pub(crate) async fn describe(&self, endpoint: &str) -> Result<Described, Failure> {
         if self.is_absent() {
             return Ok(Described::NoMetadata);
         }
-        let slot = cache::slot(self.base());
+        let slot = self.slot();
         let mut catalog = self.unless_cancelled(slot.lock()).await?;
         self.refresh(&mut catalog).await?;
         let Some(catalog) = &mut *catalog else {
@@ -183,7 +191,7 @@ impl<'a> Metadata<'a> {
         if self.is_absent() {
             return Ok(None);
         }
-        let slot = cache::slot(self.base());
+        let slot = self.slot();
         let mut catalog = self.unless_cancelled(slot.lock()).await?;
         self.refresh(&mut catalog).await?;
         let Some(catalog) = &mut *catalog else {
@@ -210,9 +218,20 @@ impl<'a> Metadata<'a> {
 
     /// Sees to it that the list is there, if the ODS has one.
     async fn refresh(&self, cached: &mut Option<Catalog>) -> Result<(), Failure> {
+        let (mut shelf, mut in_doubt) = (None, false);
+        if cached.is_none() {
+            shelf = self.shelf().await?;
+            if let Some(shelf) = &shelf {
+                *cached = locate::kept(&self.fetcher, shelf).await?;
+                in_doubt = !shelf.knows_release();
+            }
+        }
         if let Some(catalog) = cached {
-            if !self.current {
+            if !in_doubt && !self.asks_again(&catalog.url, catalog.etag.as_ref()) {
                 return Ok(());
+            }
+            if shelf.is_none() {
+                shelf = self.shelf().await?;
             }
             let response = self
                 .fetcher
@@ -221,16 +240,20 @@ impl<'a> Metadata<'a> {
             match response.status {
                 StatusCode::NOT_MODIFIED => return Ok(()),
                 StatusCode::OK => {
-                    let fresh =
-                        locate::read_list(&self.fetcher, catalog.url.clone(), response).await?;
-                    *cached = fresh.map(|fresh| fresh.with_cached_of(catalog));
+                    let url = catalog.url.clone();
+                    let fresh = locate::read_list(&self.fetcher, url, response, shelf.as_ref());
+                    *cached = fresh.await?.map(|fresh| fresh.with_cached_of(catalog));
                 }
                 status if is_nothing(status) => *cached = None,
                 _ => return Err(self.fetcher.refused(&catalog.url, &response)),
             }
         }
         if cached.is_none() {
-            *cached = locate::find(&self.fetcher, self.version().is_some()).await?;
+            let has_version = self.version().is_some();
+            *cached = locate::find(&self.fetcher, has_version, shelf.as_ref()).await?;
+        }
+        if let Some(catalog) = cached {
+            self.client().has_seen(&catalog.url);
         }
         self.client()
             .set_lacks_metadata(self.base(), cached.is_none());
@@ -241,33 +264,95 @@ impl<'a> Metadata<'a> {
     /// again by the next call.
     async fn document(&self, section: &mut Section) -> Result<Option<Arc<Document>>, Failure> {
         if let Some(cached) = &section.cached
-            && !self.current
+            && !self.asks_again(&section.url, cached.etag.as_ref())
         {
-            return Ok(Some(cached.document.clone()));
+            return Ok(Some(self.used(cached)));
         }
-        let cached = section.cached.as_ref();
-        let known = cached.and_then(|cached| cached.etag.as_ref());
-        let response = self.fetcher.get(&section.url, known).await?;
-        match response.status {
-            StatusCode::NOT_MODIFIED => {}
-            StatusCode::OK => {
-                section.cached = Some(self.read_document(&section.url, response).await?);
+        let shelf = self.shelf().await?;
+        let kept = match &shelf {
+            Some(shelf) => kept_document(shelf, &section.url).await?,
+            None => None,
+        };
+        let is_certain = |kept: &Cached| kept.etag.is_none();
+        if kept.as_ref().is_some_and(is_certain) {
+            section.cached = kept;
+        } else {
+            let cached = section.cached.as_ref().or(kept.as_ref());
+            let known = cached.and_then(|cached| cached.etag.as_ref());
+            let response = self.fetcher.get(&section.url, known).await?;
+            match response.status {
+                StatusCode::NOT_MODIFIED => section.cached = section.cached.take().or(kept),
+                StatusCode::OK => {
+                    let read = self.read_document(&section.url, response, shelf);
+                    section.cached = Some(read.await?);
+                }
+                status if is_nothing(status) => section.cached = None,
+                _ => return Err(self.fetcher.refused(&section.url, &response)),
             }
-            status if is_nothing(status) => section.cached = None,
-            _ => return Err(self.fetcher.refused(&section.url, &response)),
         }
+        self.client().has_seen(&section.url);
         let cached = section.cached.as_ref();
-        Ok(cached.map(|cached| cached.document.clone()))
+        Ok(cached.map(|cached| self.used(cached)))
     }
 
-    async fn read_document(&self, url: &Url, mut response: Response) -> Result<Cached, Failure> {
+    /// A document that is going to be used; where the data is, it says as well.
+    fn used(&self, cached: &Cached) -> Arc<Document> {
+        if let Some(path) = &cached.data {
+            self.client().told_data(self.base(), path);
+        }
+        cached.document.clone()
+    }
+
+    /// Whether the server is to be asked for what is at hand. What it gives no ETag for would come
+    /// as a whole: each client does that once.
+    fn asks_again(&self, url: &Url, etag: Option<&HeaderValue>) -> bool {
+        self.current && (etag.is_some() || !self.client().knows(url))
+    }
+
+    async fn shelf(&self) -> Result<Option<Shelf>, Failure> {
+        self.fetcher.shelf(self.version().is_some()).await
+    }
+
+    async fn read_document(
+        &self,
+        url: &Url,
+        mut response: Response,
+        shelf: Option<Shelf>,
+    ) -> Result<Cached, Failure> {
         let body = std::mem::take(&mut response.body);
-        let document = runtime::compute(move || cache::read(&body))
+        let etag = response.headers.get(ETAG).cloned();
+        let leave = shelf.map(|shelf| (shelf, url.clone(), etag.clone()));
+        let read = runtime::compute(move || {
+            let read = cache::read(&body)?;
+            if let Some((shelf, url, etag)) = leave {
+                shelf.keep(&url, &url, etag.as_ref(), &body);
+            }
+            Ok(read)
+        });
+        let read: Result<_, String> = read
             .await
             .map_err(|error| Failure::new(error.to_string()))?;
+        let (document, data) = read.map_err(|what| self.fetcher.unusable(url, &response, &what))?;
         Ok(Cached {
-            etag: response.headers.get(ETAG).cloned(),
-            document: document.map_err(|what| self.fetcher.unusable(url, &response, &what))?,
+            etag,
+            document,
+            data,
         })
     }
+}
+
+/// The document that was kept for a URL.
+async fn kept_document(shelf: &Shelf, url: &Url) -> Result<Option<Cached>, Failure> {
+    let (shelf, url) = (shelf.clone(), url.clone());
+    let read = runtime::compute(move || {
+        let kept = shelf.read(&url)?;
+        let (document, data) = cache::read(&kept.body).ok()?;
+        Some(Cached {
+            etag: kept.etag,
+            document,
+            data,
+        })
+    });
+    let read = read.await;
+    read.map_err(|error| Failure::new(error.to_string()))
 }

@@ -262,6 +262,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::openapi::Unread;
 
     #[test]
     fn references_and_descriptors_of_real_documents_lead_somewhere() {
@@ -272,7 +273,12 @@ mod tests {
         }
         let read = |name: &str| {
             let text = std::fs::read(folder.join(name)).expect("a file");
-            Arc::new(Document::parse(&text).expect("a document"))
+            Arc::new(
+                Unread::parse(&text)
+                    .expect("JSON")
+                    .document()
+                    .expect("a document"),
+            )
         };
         let descriptors = read("descriptor-api-5.0.json");
         for name in [
