@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 import polars as pl
 
@@ -21,8 +23,24 @@ if TYPE_CHECKING:
 
     from polars_edfi._sync.sources import Ods
 
-BATCH = 16_384
-"""Rows that go into a table at once."""
+READ = 4_096
+"""Rows that are read at once on their way into a table: a row group of the file they come from."""
+BATCH = 512
+"""Rows of a batch; the writer holds ten of these before it."""
+FILE_SIZE = 32 << 20
+"""Bytes of a file; as many are held in memory while it is written."""
+NOT_IN_URLS = "%?#[]{}*|^"
+"""What has another meaning in the URL that a table's folder becomes."""
+LONGEST = 250
+"""Characters of a partition's folder, as it is written there."""
+CASTS = pl.ScanCastOptions(
+    integer_cast="upcast",
+    float_cast="upcast",
+    datetime_cast="millisecond-upcast",
+    missing_struct_fields="insert",
+    extra_struct_fields="ignore",
+)
+"""What files of a table may differ by from it."""
 
 
 class Tables:
@@ -36,6 +54,12 @@ class Tables:
         except ImportError:
             msg = 'format="delta" needs deltalake: pip install "polars-edfi[delta]"'
             raise EdFiError(msg) from None
+        refused = "" if places.is_remote(into) else next((c for c in into if c in NOT_IN_URLS), "")
+        if refused:
+            msg = (
+                f"into: deltalake opens no table in a folder with {refused!r} in its name: {into!r}"
+            )
+            raise EdFiError(msg)
         self._into = into
         self._key_col = key_col
         self._options = storage_options
@@ -60,6 +84,18 @@ class Table:
     lock: threading.Lock = field(default_factory=threading.Lock)
     _states: dict[str | None, State] | None = None
     _open: DeltaTable | None = None
+    _files: tuple[DeltaTable, pl.DataFrame] | None = None
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Tell what is wrong with a table as what is wrong with a copy."""
+        from deltalake.exceptions import DeltaError
+
+        try:
+            yield
+        except DeltaError as error:
+            msg = f"{self.where}: {error}"
+            raise CopyError(msg) from None
 
     def read(self) -> DeltaTable | None:
         """Open it, once for all that is done between two commits; none where there is none."""
@@ -69,25 +105,65 @@ class Table:
 
     def changed(self) -> None:
         """Open it anew the next time."""
-        self._open = None
+        self._open = self._files = None
+
+    def scan(self, table: DeltaTable, key_col: str | None, value: Any) -> pl.LazyFrame:
+        """Give the rows of a district, from its own files alone.
+
+        Polars' own scan asks for files by the URLs of their names, and finds none where a folder or
+        ``key_col`` has a space in its name.
+        """
+        if table.protocol().reader_features:  # others have rewritten it: rows may be marked as gone
+            rows = pl.scan_delta(table)
+            return rows if key_col is None else rows.filter(pl.col(key_col) == value)
+        schema = pl.scan_delta(table).collect_schema()
+        files = self._files_of(table)
+        if key_col is not None and files.height:
+            files = files.filter(pl.col(f"partition.{key_col}") == value)
+        if not files.height:
+            return pl.LazyFrame(schema=schema)
+        rows = pl.scan_parquet(
+            [f"{self.where.rstrip('/')}/{unquote(path)}" for path in files["path"]],
+            schema={name: dtype for name, dtype in schema.items() if name != key_col},
+            glob=False,
+            hive_partitioning=False,
+            missing_columns="insert",
+            extra_columns="ignore",
+            cast_options=CASTS,
+            storage_options=self.options,
+        )
+        if key_col is not None:
+            rows = rows.with_columns(pl.lit(value, schema[key_col]).alias(key_col))
+        return rows.select(schema.names())
 
     def _read(self) -> DeltaTable | None:
         from deltalake import DeltaTable
 
-        if DeltaTable.is_deltatable(self.where, self.options):
-            return DeltaTable(self.where, storage_options=self.options)
+        with self.errors():
+            if DeltaTable.is_deltatable(self.where, self.options):
+                return DeltaTable(self.where, storage_options=self.options)
         folder = Path(self.where)
         if not places.is_remote(self.where) and folder.exists() and any(folder.iterdir()):
             msg = f"{self.where} holds what is no Delta table; copy into a folder of its own"
             raise CopyError(msg)
         return None
 
+    def _files_of(self, table: DeltaTable) -> pl.DataFrame:
+        known = self._files  # others may commit meanwhile
+        if known is None or known[0] is not table:
+            with self.errors():
+                known = table, pl.DataFrame(table.get_add_actions(flatten=True))
+            self._files = known
+        return known[1]
+
     def states(self, table: DeltaTable) -> dict[str | None, State]:
         """Give the last state of each district that the table's log still tells."""
         with self.lock:
             if self._states is None:
                 found: dict[str | None, State] = {}
-                for commit in table.history():  # the last one first
+                with self.errors():
+                    commits = table.history()
+                for commit in commits:  # the last one first
                     if NAME in commit:
                         state = from_json(commit[NAME], self.where)
                         found.setdefault(state.key, state)
@@ -97,6 +173,8 @@ class Table:
 
 class Partition:
     """The copy of one resource of one ODS: its rows in the table."""
+
+    row_group = READ
 
     def __init__(self, table: Table, ods: Ods, key_col: str | None) -> None:
         self._table = table
@@ -116,11 +194,15 @@ class Partition:
 
     def state(self) -> State | None:
         """Read what the last commit of this district says."""
+        if len(quote(f"{self._key_col}={self._ods.key}")) > LONGEST:
+            msg = f"{self.where}: the key is too long for the folder of a table's partition"
+            raise CopyError(msg)
         table = self._table.read()
         if table is None:
             return None
         known = self._table.states(table).get(self._ods.key)
-        version = table.transaction_version(self._app)
+        with self._table.errors():
+            version = table.transaction_version(self._app)
         if known is not None and (version is None or version == (known.version or 0)):
             return known
         rows = self._scan(table).select(pl.len()).collect().item()
@@ -151,8 +233,7 @@ class Partition:
         return self._scan(table)
 
     def _scan(self, table: DeltaTable) -> pl.LazyFrame:
-        rows = pl.scan_delta(table)
-        return rows if self._key_col is None else rows.filter(pl.col(self._key_col) == self._value)
+        return self._table.scan(table, self._key_col, self._value)
 
     def new_file(self, spools: Path) -> Path:
         """Give the path of a file for new rows, from which they go into the table."""
@@ -161,8 +242,7 @@ class Partition:
 
     def replace(self, new: Path, state: State) -> None:
         """Put new rows into the place of the old ones, in one commit with their state."""
-        from deltalake import CommitProperties, Transaction, write_deltalake
-        from deltalake.exceptions import DeltaError
+        from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake
 
         commit = CommitProperties(
             custom_metadata={NAME: state.to_json()},
@@ -171,6 +251,8 @@ class Partition:
         given: dict[str, Any] = {
             "storage_options": self._table.options,
             "commit_properties": commit,
+            "target_file_size": FILE_SIZE,
+            "writer_properties": WriterProperties(compression="SNAPPY", max_row_group_size=READ),
         }
         if self._key_col is not None:
             given["partition_by"] = [self._key_col]
@@ -181,12 +263,9 @@ class Partition:
                 given |= {"mode": "overwrite", "schema_mode": "merge"}
                 if self._key_col is not None:
                     given["predicate"] = self._predicate(self._key_col)
-            try:
+            with self._table.errors():
                 write_deltalake(self._table.where, _batches(new), **given)
-                self._table.changed()
-            except DeltaError as error:
-                msg = f"{self.where}: {error}"
-                raise CopyError(msg) from None
+            self._table.changed()
 
     def remember(self, state: State) -> None:
         """Keep nothing: what is known of a table stands in its log."""
@@ -211,8 +290,9 @@ def _batches(file: Path) -> Any:
 
     def parts() -> Iterator[Any]:
         height = rows.select(pl.len()).collect().item()
-        for start in range(0, height, BATCH):
-            yield from ArrowTable.from_arrow(rows.slice(start, BATCH).collect()).to_batches()
+        for start in range(0, height, READ):
+            for part in rows.slice(start, READ).collect().iter_slices(BATCH):
+                yield from ArrowTable.from_arrow(part).to_batches()
 
     empty = ArrowTable.from_arrow(rows.head(0).collect())
     return RecordBatchReader.from_batches(empty.schema, parts())

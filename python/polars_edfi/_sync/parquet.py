@@ -29,13 +29,15 @@ NEW = ".new"
 """The end of the name of a file that is being written."""
 
 
-def spool(lf: pl.LazyFrame, path: str | Path, state: Callable[[], State]) -> None:
+def spool(
+    lf: pl.LazyFrame, path: str | Path, state: Callable[[], State], row_group: int = ROW_GROUP
+) -> None:
     """Stream rows into a new file; its state is asked for when all of them are there."""
     columns = _columns(lf.collect_schema())
     lf.sink_parquet(
         path,
         metadata=lambda _: {NAME: replace(state(), columns=columns).to_json()},
-        row_group_size=ROW_GROUP,
+        row_group_size=row_group,
         sync_on_close="data",
     )
 
@@ -54,6 +56,8 @@ def _digest(metadata: Mapping[str, str]) -> str:
 
 class ParquetFile:
     """The copy of one resource of one ODS as a Parquet file, which a rename replaces."""
+
+    row_group = ROW_GROUP
 
     def __init__(
         self,

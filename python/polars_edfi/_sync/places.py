@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 SUFFIX = ".parquet"
+LONGEST = 180
+"""Characters of a district's name in that of its file; file systems allow 255 in all."""
 ALONE = "data"
 """The name of the copy of a client's own ODS."""
 
@@ -34,5 +37,9 @@ def file_name(key: str | None) -> str:
     if key is None:
         return ALONE + SUFFIX
     name = quote(key, safe=" ()+,;=@'!&$")
-    # A leading dot would hide the file from whoever reads the folder.
-    return name.replace(".", "%2E", 1) + SUFFIX if name.startswith(".") else name + SUFFIX
+    if name.startswith("."):  # which would hide the file from whoever reads the folder
+        name = name.replace(".", "%2E", 1)
+    if len(name) > LONGEST:
+        digest = hashlib.sha256(key.encode()).hexdigest()[:24]
+        name = f"{name[:LONGEST].rsplit('%', 1)[0]}~{digest}"
+    return name + SUFFIX

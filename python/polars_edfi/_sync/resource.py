@@ -37,6 +37,8 @@ class Copy(Protocol):
     """Where the copy of one resource of one ODS is kept."""
 
     where: str
+    row_group: int
+    """How many rows of a new file stand together."""
 
     def state(self) -> State | None:
         """Read what the copy says of itself."""
@@ -219,13 +221,13 @@ class Resource:
         base = replace(self.fresh, people=held(schema), handled=handled)
         file = self.copy.new_file(self.spools)
         try:
-            spool(stream.lazy(), file, lambda: as_streamed(stream, base))
+            spool(stream.lazy(), file, lambda: as_streamed(stream, base), self.copy.row_group)
             rows, distinct = _counts(file)
             if distinct < rows:
                 once = pl.read_parquet(file).unique(ID, keep="last", maintain_order=True)
                 rows = once.height
                 base = base.with_stamps(stamps.of(once))
-                spool(once.lazy(), file, lambda: replace(base, rows=rows))
+                spool(once.lazy(), file, lambda: replace(base, rows=rows), self.copy.row_group)
             else:
                 base = as_streamed(stream, base)
             state = replace(base, rows=rows)
@@ -234,7 +236,7 @@ class Resource:
                 state = replace(state, surplus=surplus)
                 spooled = pl.scan_parquet(file, glob=False)
                 other = file.with_name(f"{file.name}.counted.new")
-                spool(spooled, other, lambda: state)
+                spool(spooled, other, lambda: state, self.copy.row_group)
                 other.replace(file)
             found = Difference(added=rows)
             if self.state is not None:
@@ -259,7 +261,7 @@ class Resource:
         state = replace(state, people=held(found.rows.collect_schema()))
         state = state.with_stamps(stamps.of(found.touched))
         try:
-            spool(found.rows, file, lambda: state)
+            spool(found.rows, file, lambda: state, self.copy.row_group)
             self.copy.replace(file, state)
         finally:
             file.unlink(missing_ok=True)

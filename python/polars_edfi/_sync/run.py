@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 ASIDE = ".polars-edfi"
 """The folder of files that are being written."""
+FAILURES = (EdFiError, pl.exceptions.PolarsError, OSError, ArithmeticError, ValueError)
+"""What is the failure of one resource, and no other's."""
 
 
 @dataclass
@@ -149,8 +151,8 @@ class Run:
                 state = copy.state()
                 if state is not None:
                     check_owner(state, endpoint, ods.source, ods.key, copy.where)
-            except EdFiError as error:
-                self._add(place, number, failed(ods.row, endpoint, str(error)))
+            except FAILURES as error:
+                self._add(place, number, failed(ods.row, endpoint, _text(error)))
                 continue
             key_fields = None if state is None else state.key_fields
             jobs.append(Job(number, endpoint, copy, state, key_fields))
@@ -337,13 +339,7 @@ class Run:
                 self._spools,
             )
             row = work(resource)
-        except (
-            EdFiError,
-            pl.exceptions.PolarsError,
-            OSError,
-            ArithmeticError,
-            ValueError,
-        ) as error:
+        except FAILURES as error:
             row = failed(ods.row, job.endpoint, _text(error))
         self._end(district, job, row)
 

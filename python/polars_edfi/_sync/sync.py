@@ -141,13 +141,15 @@ def sync(
     named = None if endpoints is None else _endpoints(endpoints)
     keys, odss = _odss(source, key_col, client, settings)
     place = places.as_text(into)
+    is_files = format == "parquet" and not places.is_remote(place)
+    # Read before the lock is taken: an old one costs work, and never a row.
+    ledger = Ledger(place) if is_files else None
+    open_copy = _opener(place, format, key_col, storage_options, ledger)
     with only_run(place):
-        is_files = format == "parquet" and not places.is_remote(place)
-        ledger = Ledger(place) if is_files else None
         plan = Plan(
             odss=odss,
             endpoints=named,
-            open_copy=_opener(place, format, key_col, storage_options, ledger),
+            open_copy=open_copy,
             key_col=key_col if keys is not None else None,
             verify=verify,
             full=full,

@@ -108,6 +108,24 @@ def test_a_folder_with_something_else(client: edfi.EdFiClient, tmp_path: Path) -
     assert file.read_text() == "mine"
 
 
+@pytest.mark.parametrize("damage", ["log", "file"])
+def test_a_damaged_table(
+    client: edfi.EdFiClient, ods: edfi.Sandbox, tmp_path: Path, damage: str
+) -> None:
+    edfi.sync(client, BOTH, into=tmp_path, format="delta")
+    table = tmp_path / STUDENTS
+    if damage == "log":
+        (table / "_delta_log" / f"{0:020}.json").write_text("{")
+    else:
+        for file in table.glob("*.parquet"):
+            file.write_bytes(b"students, by hand")
+    for endpoint in BOTH:
+        ods.mutate("255901", endpoint, "edit", 1)
+    report = edfi.sync(client, BOTH, into=tmp_path, format="delta")
+    refused(report, "")
+    assert report["status"].to_list() == ["error", None]
+
+
 def test_a_wrong_secret_and_a_dead_host_among_districts(ods: edfi.Sandbox, tmp_path: Path) -> None:
     good = ods.districts()
     wrong = good.head(1).with_columns(pl.lit("c").alias("District BK"), oAuthSecret=pl.lit("no"))
@@ -180,7 +198,7 @@ def test_a_full_disk(
     edfi.sync(client, BOTH, into=tmp_path)
     ods.mutate("255901", STUDENTS, "insert", 2)
 
-    def spool(_: object, path: Path, __: object) -> None:
+    def spool(_: object, path: Path, *__: object) -> None:
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
