@@ -344,7 +344,13 @@ def faulty(name: str, mode: str, workers: int, seed: int) -> Iterator[FaultyOds]
         "always": lambda _: True,
         "some": lambda _: chance.random() < 0.3,
     }
-    ods = FaultyOds(FAULTS[name], hits[mode], workers)
+    with serving(FaultyOds(FAULTS[name], hits[mode], workers)) as ods:
+        yield ods
+
+
+@contextmanager
+def serving(ods: FaultyOds) -> Iterator[FaultyOds]:
+    """Have an ODS listen."""
 
     def handle(connection: socket.socket) -> None:
         with suppress(OSError, ClosedError), connection:
