@@ -51,8 +51,8 @@ class ClientOptions(TypedDict, total=False):
     connect_timeout: float
     """The longest time to connect, in seconds."""
     max_retries: int
-    """Tries after the first of a read that met 408, 429, 500, 502, 503, 504 or a broken
-    connection."""
+    """Tries after the first of a read, a put or a delete that met 408, 429, 500, 502, 503, 504 or a
+    broken connection; of a post where it is known that it was not processed."""
     max_wait: float
     """The longest wait between two tries, in seconds. A server that asks for a longer one by
     ``Retry-After`` is not waited for: that is an error. It does not bound the ``retry_backoff`` of
@@ -220,8 +220,11 @@ class PagingOption(TypedDict, total=False):
     """How pages are asked for. ``"cursor"``: by page token, parts of the resource side by side
     (``/partitions``), as ODS/API 7.3 and later serve it; a server without is an error.
     ``"offset"``: by offset, pages side by side; slow far into a large resource, and on data that
-    changes it can miss records (which the count then tells). ``"auto"``: by token where the first
-    answer has a ``Next-Page-Token``, else by offset."""
+    changes it can miss records (which the count then tells). ``"windows"``: by change version, in
+    windows of at most 50,000 records side by side, each by offset; for ODSs that have change
+    queries and no tokens. ``"auto"``: by token where the first answer has a ``Next-Page-Token``; by
+    windows where the server counts more than 100,000 records and has change queries; else by
+    offset."""
 
 
 class SchemaOption(TypedDict, total=False):

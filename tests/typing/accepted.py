@@ -1,6 +1,7 @@
 """What type checkers must accept."""
 
 from datetime import date
+from pathlib import Path
 from typing import Any, Unpack, assert_type
 
 import polars as pl
@@ -52,3 +53,42 @@ def queries(df: pl.DataFrame, client: edfi.EdFiClient) -> None:
     assert_type(
         lf.edfi.sink_post_payload(payload_col="p", key_col="k", max_retries=3), pl.DataFrame
     )
+
+
+def ahead(client: edfi.EdFiClient, df: pl.DataFrame, lf: pl.LazyFrame) -> None:
+    frames: dict[str, pl.DataFrame | pl.LazyFrame] = {"ed-fi/students": df, "ed-fi/schools": lf}
+    assert_type(client.validate(frames, rules=["schema", "keys"]), pl.DataFrame)
+    assert_type(client.compare(df, endpoint="ed-fi/students", extra=True), pl.DataFrame)
+    assert_type(client.permissions(), pl.DataFrame)
+    assert_type(
+        client.send(frames, commit=True, journal=Path("run.edfi"), order=["a/b", ["c/d", "e/f"]]),
+        pl.DataFrame,
+    )
+    assert_type(client.remove(frames, id_col="id", rounds=2), pl.DataFrame)
+    found = client.batch_find_ids(df, key_cols={"studentUniqueId": "bk"}, how="lookup")
+    client.batch_put_payload(found, payload_col="p", id_col="id", key_col="bk", etag_col="e")
+    assert_type(edfi.sync(client, into=Path("lake"), format="delta", verify=None), pl.DataFrame)
+    assert_type(edfi.tables(df, key=["id"]), dict[str, pl.DataFrame])
+    stats = client.stats
+    assert stats is not None
+    assert_type(stats["rows"], dict[str | None, int])
+
+
+async def at_once(client: edfi.EdFiClient, df: pl.DataFrame) -> None:
+    assert_type(await client.aio.count("ed-fi/students"), int)
+    assert_type(await client.aio.batch_get_all(df, key_col="k", limit=100), pl.DataFrame)
+    assert_type(await client.aio.compare(df, endpoint="ed-fi/students"), pl.DataFrame)
+    put = client.aio.batch_put_payload(df, payload_col="p", id_col="id", key_col="k")
+    assert_type(await put, pl.DataFrame)
+    posted = await client.aio.post_payload({"a": [1]}, key=1)
+    assert_type(posted["status"], str | None)
+
+
+def failing(client: edfi.EdFiClient) -> str | None:
+    try:
+        client.count("ed-fi/students")
+    except edfi.AuthError as error:
+        assert_type(error.http_status, int | None)
+    except edfi.EdFiError as error:
+        return error.correlation_id
+    return None

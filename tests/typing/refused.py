@@ -27,3 +27,14 @@ edfi.Resource()  # refused
 DF.edfi.flatten(explode=3)  # refused
 DF.lazy().edfi.sink_post_payload(payload_col="p", key_col="k", comit=True)  # refused
 pl.col("p").edfi.post_payload(url="u", token="t", retries=3)  # refused by pyright
+STUDENTS.batch_find_ids(DF, how="guess")  # refused
+STUDENTS.validate(DF, rules=["schemas"])  # refused
+STUDENTS.send({"ed-fi/students": "students.csv"})  # refused
+STUDENTS.compare(DF, endpoint=3)  # refused
+STUDENTS.batch_post_payload(DF, payload_col="p", key_col="k", retry_statuses="503")  # refused
+STUDENTS.batch_post_payload(DF, payload_col="p", key_col="k", journal_sync="always")  # refused
+edfi.sync(STUDENTS, into="lake", format="csv")  # refused
+edfi.sync(STUDENTS)  # refused
+edfi.summary(DF, DF, "k")  # refused
+STUDENTS.aio.batch_get_all(DF, key_col="k", limits=3)  # refused
+print(STUDENTS.stats["requests"])  # refused

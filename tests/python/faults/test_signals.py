@@ -64,10 +64,10 @@ def interrupted(chance: random.Random, within: float) -> Iterator[None]:
             raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGINT, handler)
-    running.set()
+    for timer in timers:
+        timer.start()
     try:
-        for timer in timers:
-            timer.start()
+        running.set()
         try:
             yield
         finally:
