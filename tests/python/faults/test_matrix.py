@@ -45,7 +45,7 @@ def run_cell(operation: str, fault: str, mode: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_operation_tells_the_truth(fault: str) -> None:
+def test_every_operation_tells_the_truth(fault: str, capfd: pytest.CaptureFixture[str]) -> None:
     names = [*FAULTS]
     seed = int(os.environ.get("SEED", "0"))
     chance = random.Random(seed * 1000 + names.index(fault))
@@ -53,5 +53,6 @@ def test_every_operation_tells_the_truth(fault: str) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for operation, mode in cells:
         run_cell(operation, fault, mode, chance.randrange(1 << 30))
+    assert "panicked" not in capfd.readouterr().err
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 400 << 10, f"{grown >> 10} MB"
