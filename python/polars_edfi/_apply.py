@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from polars_edfi import _native
+from polars_edfi._errors import EdFiError
+from polars_edfi._exchange import kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +73,8 @@ def apply_changes(
     ------
     polars.exceptions.ColumnNotFoundError
         Copy and records lack ``id``, or a column of ``key_fields``.
+    EdFiError
+        ``changes`` is not what :meth:`EdFiClient.changes` gives.
 
     Examples
     --------
@@ -86,6 +90,12 @@ def apply_changes(
     >>> edfi.apply_changes(copy, changes, key_fields=["schoolId"]).rows()
     [('c', 3), ('d', 2)]
     """
+    for name in ("records", "deletes", "key_changes"):
+        if not hasattr(changes, name):
+            msg = (
+                f"changes must be what client.changes() gives, got {kind(changes)}, without {name}"
+            )
+            raise EdFiError(msg)
     return _native.apply_changes(
         copy, changes.records, changes.deletes, changes.key_changes, key_fields
     )

@@ -165,6 +165,15 @@ def test_a_row_without_a_whole_key_is_told_apart_by_its_id(copy: pl.DataFrame) -
     assert edfi.apply_changes(copy, changes(new), key_fields=KEY).height == 4
 
 
+def test_what_is_no_changes_is_named(copy: pl.DataFrame) -> None:
+    wrong: Any
+    for wrong in (3, copy, {"records": copy}):
+        with pytest.raises(
+            edfi.EdFiError, match=r"client.changes\(\) gives, got .*without records"
+        ):
+            edfi.apply_changes(copy, wrong)
+
+
 @pytest.mark.parametrize("dtype", [pl.Null, pl.Int64, pl.Date, pl.List(pl.Struct({"a": pl.Int64}))])
 def test_dtypes_of_the_copy_are_kept(dtype: Any) -> None:
     copy = pl.DataFrame({"id": ["a"], "v": [None]}, {"id": pl.String, "v": dtype})
