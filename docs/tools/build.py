@@ -142,7 +142,8 @@ def as_markdown(output: dict[str, str]) -> str:
         print(f"warning: a block did not run, as {output['missing']} is missing", file=sys.stderr)
     if "text" in output:
         text = html.escape(output["text"].strip("\n"), quote=False)
-        parts.append(f'<div class="shows"><pre>{text}</pre></div>')
+        kind = "shows" if "┌" in text else "shows words"
+        parts.append(f'<div class="{kind}"><pre>{text}</pre></div>')
     if "html" in output:
         table = re.sub(r"<style>.*?</style>", "", output["html"], flags=re.DOTALL)
         table = re.sub(r"\n\s*", "", table)

@@ -28,7 +28,7 @@ class AsHelpShows(griffe.Extension):
             signature = inspect.signature(found)
         except (TypeError, ValueError):
             return
-        func.parameters = parameters(signature)
+        func.parameters = parameters(signature, func.parameters)
 
     def on_class(self, *, cls: griffe.Class, **_: Any) -> None:
         """Show a class's options."""
@@ -38,7 +38,7 @@ class AsHelpShows(griffe.Extension):
         described(cls, found)
         init = cls.members.get("__init__")
         if isinstance(init, griffe.Function):
-            init.parameters = parameters(inspect.signature(found.__init__))
+            init.parameters = parameters(inspect.signature(found.__init__), init.parameters)
 
     def on_attribute(self, *, attr: griffe.Attribute, **_: Any) -> None:
         """Write references of properties and of options as the site does."""
@@ -86,8 +86,9 @@ def linked(name: str, *, of_a_client: bool) -> str:
     return f"[{short}][polars_edfi._namespaces.LazyFrameNamespace.{name}]"
 
 
-def parameters(signature: inspect.Signature) -> griffe.Parameters:
-    """Translate a signature."""
+def parameters(signature: inspect.Signature, known: griffe.Parameters) -> griffe.Parameters:
+    """Translate a signature; what stands in the source already keeps its type as it is written."""
+    written = {parameter.name: parameter.annotation for parameter in known}
     kinds = {
         inspect.Parameter.POSITIONAL_ONLY: griffe.ParameterKind.positional_only,
         inspect.Parameter.POSITIONAL_OR_KEYWORD: griffe.ParameterKind.positional_or_keyword,
@@ -97,11 +98,12 @@ def parameters(signature: inspect.Signature) -> griffe.Parameters:
     }
     shown = []
     for parameter in signature.parameters.values():
-        kind, empty = parameter.annotation, inspect.Parameter.empty
+        empty = inspect.Parameter.empty
+        kind = None if parameter.annotation is empty else str(parameter.annotation)
         shown.append(
             griffe.Parameter(
                 parameter.name,
-                annotation=None if kind is empty else str(kind),
+                annotation=written.get(parameter.name, kind),
                 kind=kinds[parameter.kind],
                 default=None if parameter.default is empty else repr(parameter.default),
             )
