@@ -15,6 +15,7 @@ import os
 import re
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,20 +103,20 @@ def show(code: str, where: str, names: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def main() -> None:
-    """Run the page that is named, in a folder of its own, and print what its blocks show."""
+def run_into(page: str, path: Path) -> None:
+    """Run a page in a folder of its own, and write what its blocks show as JSON."""
     import polars as pl
 
-    pl.Config.set_tbl_rows(8)
-    pl.Config.set_tbl_cols(8)
-    pl.Config.set_fmt_str_lengths(120)
-    pl.Config.set_tbl_width_chars(110)
+    warnings.simplefilter("error")
+    pl.Config(tbl_rows=8, tbl_cols=8, fmt_str_lengths=120, tbl_width_chars=110)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        shown = run(sys.argv[1], need_all="pyspark" not in (ROOT / sys.argv[1]).read_text("utf-8"))
+        shown = run(page, need_all="pyspark" not in (ROOT / page).read_text("utf-8"))
         os.chdir(ROOT)
-    print(json.dumps(shown))
+    whole = path.with_suffix(".new")
+    whole.write_text(json.dumps(shown), "utf-8")
+    whole.rename(path)
 
 
 if __name__ == "__main__":
-    main()
+    run_into(sys.argv[1], Path(sys.argv[2]))
