@@ -13,10 +13,8 @@ import polars_edfi as edfi
 from polars_edfi import spark as edfi_spark
 
 
-def main() -> None:
+def main(session: SparkSession) -> None:
     """Count what two districts have, and post new students to one of them."""
-    session = SparkSession.builder.master("local[2]").appName("edfi").getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
     edfi_spark.register(session)
     with edfi.Sandbox(districts=["255901", "255902"], records=400, strict=False) as ods:
         districts = ods.districts()
@@ -46,8 +44,10 @@ def main() -> None:
                 endpoint="ed-fi/students", payload_col="payload", key_col="k", results=results
             ).mode("append").save()
             session.read.parquet(results).groupBy("status", "http_status").count().show()
-    session.stop()
 
 
 if __name__ == "__main__":
-    main()
+    spark = SparkSession.builder.master("local[2]").appName("edfi").getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    main(spark)
+    spark.stop()

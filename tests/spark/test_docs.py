@@ -1,12 +1,14 @@
-"""The guide to Spark runs as it stands there."""
+"""The guide to Spark and its example run as they stand there."""
 
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 from conftest import auth_of
 from pyspark.sql import SparkSession
 
@@ -55,3 +57,11 @@ def test_the_guide(spark: SparkSession, tmp_path: Path) -> None:
         assert students.height == client.count("ed-fi/students")
         changes = spark.read.parquet(str(tmp_path / "lake" / "changes"))
         assert changes.where("_change = 'upsert'").count() == students.height
+
+
+def test_the_example(spark: SparkSession, capfd: pytest.CaptureFixture[str]) -> None:
+    path = Path(__file__).parents[2] / "examples" / "spark" / "read_and_write.py"
+    runpy.run_path(str(path))["main"](spark)
+    shown = capfd.readouterr().out
+    assert re.search(r"255901\|\s+400", shown)
+    assert re.search(r"NULL\|\s+201\|\s+10", shown)
