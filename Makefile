@@ -155,6 +155,9 @@ bench: build $(VENV)/bench
 	$(CARGO_BUILD) --example bench
 	$(BIN)/python benches/run.py $(TARGET_DIR)/debug/examples/bench $(BENCH)
 	$(BIN)/python benches/copies.py $(findstring --quick,$(BENCH))
+	@if java -version >/dev/null 2>&1; then \
+		$(MAKE) --no-print-directory $(VENV)/spark && $(BIN)/python benches/spark.py $(findstring --quick,$(BENCH)); \
+	else echo "Spark is not measured: there is no Java"; fi
 
 $(VENV)/bench: benches/requirements.txt $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benches/requirements.txt

@@ -16,6 +16,7 @@ from polars_edfi.spark import _types
 from polars_edfi.spark._job import ALONE, Job
 from polars_edfi.spark._stream import StreamReader
 
+SCORES = edfi.endpoints.STUDENT_ASSESSMENTS
 SCHEMA = StructType(
     [
         StructField("_change", StringType()),
@@ -32,12 +33,10 @@ def test_a_stream_goes_on_from_its_checkpoint(spark: SparkSession, tmp_path: Pat
         client = client_of(auth)
 
         def run() -> None:
-            frame = (
-                spark.readStream.format("edfi").options(**auth, overlap="0").load("ed-fi/schools")
-            )
+            frame = spark.readStream.format("edfi").options(**auth, overlap="0").load(SCORES)
             assert frame.columns[:2] == ["_change", "id"]
             query = (
-                frame.select("_change", "id", "schoolId")
+                frame.select("_change", "id", "studentAssessmentIdentifier")
                 .writeStream.format("parquet")
                 .option("checkpointLocation", str(tmp_path / "checkpoint"))
                 .option("path", str(tmp_path / "out"))
@@ -48,16 +47,18 @@ def test_a_stream_goes_on_from_its_checkpoint(spark: SparkSession, tmp_path: Pat
             assert query.exception() is None
 
         run()
-        all_of_them = client.get_all(key="1", endpoint="ed-fi/schools")["data"]
+        all_of_them = client.get_all(key="1", endpoint=SCORES)["data"]
         first = pl.from_pandas(spark.read.parquet(str(tmp_path / "out")).toPandas())
         assert set(first["_change"]) == {"upsert"}
         assert sorted(first["id"]) == sorted(all_of_them["id"])
         gone = all_of_them["id"][0]
-        client.delete_by_id(gone, key="1", endpoint="ed-fi/schools", commit=True)
+        deleted_now = client.delete_by_id(gone, key="1", endpoint=SCORES, commit=True)
+        assert deleted_now["status"] == "deleted"
         run()
         then = pl.from_pandas(spark.read.parquet(str(tmp_path / "out")).toPandas())
         deleted = then.filter(pl.col("_change") == "delete")
-        assert deleted.select("id", "schoolId").rows() == [(gone, all_of_them["schoolId"][0])]
+        expected = (gone, all_of_them["studentAssessmentIdentifier"][0])
+        assert deleted.select("id", "studentAssessmentIdentifier").rows() == [expected]
         assert then.height == first.height + 1
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,44 @@ def test_rows_that_were_in_flight_are_sent_again_unless_that_is_not_wanted(tmp_p
         plain.write(iter([batch(range(1))]))
         assert pl.read_parquet(tmp_path / "b" / "*.parquet")["status"].null_count() == 1
         assert posts(ods) == ["0", "0"]
+
+
+def test_a_task_waits_for_one_of_the_same_partition_that_is_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holding = """
+import sqlite3, sys
+journal = sqlite3.connect(sys.argv[1], isolation_level=None)
+journal.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+sys.stdin.readline()
+"""
+    with collection(0) as ods:
+        writer = Writer(options(ods.url, tmp_path, job="held"), SCHEMA, 1)
+        writer.write(iter([batch(range(1))]))
+        journal = tmp_path / "_journal" / "held" / "00000.edfi"
+        # What this process has open it keeps open.
+        copy = tmp_path / "copy" / "held" / "00000.edfi"
+        copy.parent.mkdir(parents=True)
+        copy.write_bytes(journal.read_bytes())
+        writer.journals = str(tmp_path / "copy")
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        command = [sys.executable, "-c", holding, str(copy)]
+        with subprocess.Popen(command, **pipes) as other:
+            assert other.stdout
+            assert other.stdout.readline() == "held\n"
+            waited = []
+
+            def end_it(seconds: float) -> None:
+                waited.append(seconds)
+                assert other.stdin
+                other.stdin.close()
+                other.wait()
+
+            monkeypatch.setattr("polars_edfi.spark._writer.time.sleep", end_it)
+            writer.write(iter([batch(range(2))]))
+        assert len(waited) == 1
+        assert "1" in posts(ods)
 
 
 def test_a_named_job_goes_on_where_it_ended(tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import polars as pl
@@ -21,6 +23,7 @@ from pyspark.sql.datasource import DataSourceArrowWriter, WriterCommitMessage
 from polars_edfi._client import Resource
 from polars_edfi._errors import EdFiError
 from polars_edfi.spark import _options, _shares, _types
+from polars_edfi.spark._job import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,8 +39,11 @@ DEFAULTS = {"commit": True, "retry_broken": True}
 CLIENT = {name: at for name, at in _options.CLIENT.items() if name not in _options.WRITE}
 
 
-class Written(WriterCommitMessage, NamedTuple("Written", [("rows", int)])):
+@dataclass
+class Written(WriterCommitMessage):
     """How many rows a task has results of."""
+
+    rows: int
 
 
 class Writer(DataSourceArrowWriter):
@@ -99,8 +105,8 @@ class Writer(DataSourceArrowWriter):
         }
         if own & set(columns):
             return None
-        access, renewal = _shares.one_district(self.client, "")
-        access = access.drop("")
+        access, renewal = _shares.one_district(self.client, ALONE)
+        access = access.drop(ALONE)
         self.options |= renewal
         if self.options["commit"]:
             access = _shares.with_tokens(access, self.client, self.options)
@@ -171,10 +177,9 @@ class Writer(DataSourceArrowWriter):
         """Drop the journals of a job that is done, unless it has a name to be run again by."""
         if not self.is_named:
             shutil.rmtree(Path(self.journals) / self.job, ignore_errors=True)
-            if self.results.path is not None:
-                for folder in (self.results.path / "_journal",):
-                    if folder.is_dir() and not any(folder.iterdir()):
-                        folder.rmdir()
+            with contextlib.suppress(OSError):
+                # Others may have theirs in it.
+                Path(self.journals).rmdir()
 
     def abort(self, messages: list[WriterCommitMessage | None]) -> None:
         """Leave the journals and the results that are there: they say what was sent."""
