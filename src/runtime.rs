@@ -155,6 +155,15 @@ pub(crate) struct AtWork {
     _stop: tokio::sync::oneshot::Sender<()>,
 }
 
+/// Does a piece of work beside the requests, which nobody waits for.
+pub(crate) fn spawn(work: impl FnOnce() + Send + 'static) -> Result<()> {
+    Threads::get()?.decoding.spawn(move || {
+        // A panic that leaves a thread of the pool would abort the process.
+        let _ = catch_unwind(AssertUnwindSafe(work));
+    });
+    Ok(())
+}
+
 /// Does a piece of work that keeps a core busy, beside the requests.
 pub(crate) async fn compute<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,

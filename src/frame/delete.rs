@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode};
 
 use super::etags::Etags;
 use super::input::Keys;
-use super::journaled::{Write, Written, send_rows};
+use super::journaled::{Write, send_rows};
 use super::options::BatchOptions;
 use super::outcome::{DELETED, Outcome};
 use super::request::{ItemRows, check_id};
@@ -169,14 +169,16 @@ impl Write for Deletes {
         true
     }
 
-    fn written<'a>(&'a self, row: usize, request: &'a Self::Request) -> Written<'a> {
-        let (access, id, _) = request;
-        Written {
-            access,
-            key: self.keys.as_ref().and_then(|keys| keys.get(row)),
-            id: Some(id),
-            payload: &[],
-        }
+    fn key(&self, row: usize) -> Option<&str> {
+        self.keys.as_ref()?.get(row)
+    }
+
+    fn id(&self, row: usize) -> Option<&str> {
+        self.items.ids.get(row)
+    }
+
+    fn written<'a>(&self, (access, _, _): &'a Self::Request) -> (&'a Access, &'a [u8]) {
+        (access, &[])
     }
 }
 

@@ -35,18 +35,19 @@ pub(crate) trait Write: RowOperation<Outcome = Outcome> {
     /// Whether a row of which nobody knows what became of it may be sent again.
     fn repeats(&self) -> bool;
 
-    /// What a row is going to write.
-    fn written<'a>(&'a self, row: usize, request: &'a Self::Request) -> Written<'a>;
-}
+    /// What the caller calls a row.
+    fn key(&self, row: usize) -> Option<&str>;
 
-/// What a row is going to write.
-pub(crate) struct Written<'a> {
-    pub(crate) access: &'a Access,
-    /// What the caller calls it.
-    pub(crate) key: Option<&'a str>,
-    /// The id of the item, where the request names it.
-    pub(crate) id: Option<&'a str>,
-    pub(crate) payload: &'a [u8],
+    /// The id of a row's item, where the row names it.
+    fn id(&self, row: usize) -> Option<&str>;
+
+    /// What a request writes, and where.
+    fn written<'a>(&self, request: &'a Self::Request) -> (&'a Access, &'a [u8]);
+
+    /// Whether a refusal says that the item is there as it should be.
+    fn is_there(&self, _outcome: &Outcome) -> bool {
+        false
+    }
 }
 
 /// Sends rows, and leaves out those that a journal knows as done, where there is one.
@@ -102,11 +103,10 @@ pub(crate) async fn send_chains<O: Write>(
     Ok(for_each_chain(operation, chains, workers, control, observer).await)
 }
 
-/// What the journal knows a row by.
+/// What the journal knows of a row before it is sent.
 #[derive(Debug, Clone)]
 struct Mark {
-    digest: Digest,
-    target: Target,
+    district: Arc<District>,
     items: Vec<Item>,
     /// Whether `key_col` tells which item it is.
     told_by_key: bool,
@@ -122,7 +122,7 @@ impl Mark {
 }
 
 /// What the rows of one district have in common.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct District {
     base: String,
     target: Target,
@@ -138,6 +138,8 @@ struct Notes {
     marks: HashMap<usize, Result<Mark, Failure>>,
     resend_before: Option<i64>,
     tickets: Mutex<HashMap<usize, Ticket>>,
+    /// The digests of rows whose items have several, while they are under way.
+    twins: Mutex<HashMap<usize, Digest>>,
     /// The last row of each item that has several.
     last: Mutex<HashMap<Item, (Digest, Outcome)>>,
     has_warned: AtomicBool,
@@ -165,6 +167,7 @@ impl Notes {
                 since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(0))
             }),
             tickets: Mutex::default(),
+            twins: Mutex::default(),
             last: Mutex::default(),
             has_warned: AtomicBool::new(false),
         })
@@ -178,17 +181,20 @@ impl Notes {
         self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn twins(&self) -> MutexGuard<'_, HashMap<usize, Digest>> {
+        self.twins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn last(&self) -> MutexGuard<'_, HashMap<Item, (Digest, Outcome)>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The outcome of the row before, if it is equal and about the same item.
-    fn of_twin(&self, mark: &Mark) -> Option<Outcome> {
+    fn of_twin(&self, row: usize, mark: &Mark, digest: Digest) -> Option<Outcome> {
         let item = mark.has_twins.then(|| mark.item()).flatten()?;
+        self.twins().insert(row, digest);
         let last = self.last();
-        let (_, outcome) = last
-            .get(&item)
-            .filter(|(digest, _)| *digest == mark.digest)?;
+        let (_, outcome) = last.get(&item).filter(|(last, _)| *last == digest)?;
         Some(Outcome {
             attempts: 0,
             ..outcome.clone()
@@ -207,16 +213,16 @@ impl<O: Write> Observer<O> for (Notes, Arc<O>) {
         if notes.control.is_cancelled() {
             return Some(Failure::not_sent().into());
         }
-        if let Some(outcome) = notes.of_twin(mark) {
+        let digest = mark.district.digest(&**operation, row, request);
+        if let Some(outcome) = notes.of_twin(row, mark, digest) {
             return Some(outcome);
         }
-        let written = operation.written(row, request);
         let begun = notes.journal.begin(journal::Write {
-            digest: mark.digest,
-            target: mark.target,
+            digest,
+            target: mark.district.target,
             method: operation.method(),
-            key: written.key.map(str::to_owned),
-            id: written.id.map(str::to_owned),
+            key: operation.key(row).map(str::to_owned),
+            id: operation.id(row).map(str::to_owned),
             items: mark.items.clone(),
             resend_before: notes.resend_before,
             repeats: operation.repeats(),
@@ -242,7 +248,10 @@ impl<O: Write> Observer<O> for (Notes, Arc<O>) {
         let (notes, operation) = self;
         let ticket = notes.tickets().remove(&row);
         if let Some(ticket) = ticket {
-            let ending = ending(operation.method(), outcome);
+            let ending = match operation.is_there(outcome) {
+                true => Ending::Confirmed,
+                false => ending(operation.method(), outcome),
+            };
             let noted = notes.journal.end(ticket, ending, answer(outcome)).await;
             if let Err(what) = noted
                 && !notes.has_warned.swap(true, Ordering::Relaxed)
@@ -253,11 +262,16 @@ impl<O: Write> Observer<O> for (Notes, Arc<O>) {
                 )));
             }
         }
-        if let Some(mark) = notes.mark(row).filter(|mark| mark.has_twins)
-            && let Some(item) = mark.item()
+        let digest = notes.twins().remove(&row);
+        if let Some(digest) = digest
+            && let Some(item) = notes.mark(row).and_then(Mark::item)
         {
-            notes.last().insert(item, (mark.digest, outcome.clone()));
+            notes.last().insert(item, (digest, outcome.clone()));
         }
+    }
+
+    fn idle(&self) {
+        self.0.journal.write();
     }
 }
 
@@ -310,7 +324,7 @@ async fn districts<O: Write>(
     operation: &Arc<O>,
     rows: &[usize],
     workers: usize,
-) -> Result<HashMap<String, Result<District, Failure>>> {
+) -> Result<HashMap<String, Result<Arc<District>, Failure>>> {
     let mut found: HashMap<&str, Access> = HashMap::new();
     for &row in rows {
         // A row that cannot be sent says nothing of its district.
@@ -318,12 +332,16 @@ async fn districts<O: Write>(
         if !found.contains_key(url)
             && let Ok(request) = operation.prepare(row)
         {
-            found.insert(url, operation.written(row, &request).access.clone());
+            found.insert(url, operation.written(&request).0.clone());
         }
     }
     let describe = |(url, access): (&str, Access)| {
         let url = url.to_owned();
-        async move { Ok((url, District::new(journal, &**operation, &access).await?)) }.boxed()
+        async move {
+            let district = District::new(journal, &**operation, &access).await?;
+            Ok((url, district.map(Arc::new)))
+        }
+        .boxed()
     };
     let all: Vec<BoxFuture<'_, Result<_>>> = found.into_iter().map(describe).collect();
     stream::iter(all)
@@ -332,21 +350,24 @@ async fn districts<O: Write>(
         .await
 }
 
-/// What the journal knows the rows by. Rows that fail by themselves have none.
+/// What the journal knows of the rows. Rows that fail by themselves have nothing, where their
+/// payloads are looked at.
 fn marks<O: Write>(
     operation: &O,
     rows: &[usize],
-    districts: &HashMap<String, Result<District, Failure>>,
+    districts: &HashMap<String, Result<Arc<District>, Failure>>,
 ) -> Result<HashMap<usize, Result<Mark, Failure>>> {
     let mark = |&row: &usize| {
         let district = districts.get(operation.district(row).unwrap_or_default())?;
-        let request = operation.prepare(row).ok()?;
-        let written = operation.written(row, &request);
         let mark = match district {
-            Ok(district) => district.mark(operation, &written),
+            Ok(district) => District::mark(district, operation, row)?,
             Err(failure) => Err(failure.clone()),
         };
         Some((row, mark))
+    };
+    let digest = |mark: &Mark, row: usize| {
+        let request = operation.prepare(row).ok()?;
+        Some(mark.district.digest(operation, row, &request))
     };
     let found: Vec<_> = rows.par_iter().filter_map(mark).collect();
     let mut first: HashMap<Item, usize> = HashMap::with_capacity(found.len());
@@ -359,10 +380,17 @@ fn marks<O: Write>(
             if before != row
                 && let Some(Ok(twin)) = marks.get_mut(&before)
             {
-                if mark.told_by_key && twin.digest != mark.digest {
-                    return Err(not_unique(before, row));
-                }
                 (twin.has_twins, mark.has_twins) = (true, true);
+                if mark.told_by_key {
+                    match (digest(twin, before), digest(mark, row)) {
+                        // It fails by itself, and is compared with nothing.
+                        (None, _) => drop(first.insert(item, row)),
+                        (Some(one), Some(other)) if one != other => {
+                            return Err(not_unique(before, row));
+                        }
+                        _ => {}
+                    }
+                }
             }
         }
         marks.insert(row, mark);
@@ -415,40 +443,51 @@ impl District {
         }))
     }
 
-    fn mark<O: Write>(&self, operation: &O, written: &Written<'_>) -> Result<Mark, Failure> {
-        let key = written.key.unwrap_or_default();
-        let digest = Digest::of(&[
+    /// What a row is going to write is known by.
+    fn digest<O: Write>(&self, operation: &O, row: usize, request: &O::Request) -> Digest {
+        let (_, payload) = operation.written(request);
+        Digest::of(&[
             self.base.as_bytes(),
             operation.endpoint().as_bytes(),
             operation.method().word().as_bytes(),
-            key.as_bytes(),
-            written.id.unwrap_or_default().as_bytes(),
-            written.payload,
-        ]);
-        let by_id = written.id.map(|id| self.target.item_of_id(id));
-        // A payload that has no natural key is one that the ODS refuses.
-        let natural = self
-            .identity
-            .as_ref()
-            .map(|identity| identity.key(written.payload).ok());
-        let told_by_key = by_id.is_none() && natural.is_none();
-        if told_by_key && key.is_empty() {
-            return Err(Failure::new(
-                "not sent: the journal tells the items of this resource apart by key_col, and this \
-                 row has no key",
-            ));
-        }
-        let by_key = match natural {
-            Some(natural) => natural.map(|natural| self.target.item(&natural)),
-            None => told_by_key.then(|| self.target.item(key)),
+            operation.key(row).unwrap_or_default().as_bytes(),
+            operation.id(row).unwrap_or_default().as_bytes(),
+            payload,
+        ])
+    }
+
+    /// What a row is about; nothing where the row fails by itself.
+    fn mark<O: Write>(
+        district: &Arc<Self>,
+        operation: &O,
+        row: usize,
+    ) -> Option<Result<Mark, Failure>> {
+        let target = district.target;
+        let by_id = operation.id(row).map(|id| target.item_of_id(id));
+        let by_key = match (&district.identity, &by_id) {
+            (Some(identity), _) => {
+                let request = operation.prepare(row).ok()?;
+                let (_, payload) = operation.written(&request);
+                // A payload that has no natural key is one that the ODS refuses.
+                let natural = identity.key(payload).ok();
+                natural.map(|natural| target.item(&natural))
+            }
+            (None, Some(_)) => None,
+            (None, None) => match operation.key(row) {
+                Some(key) => Some(target.item(key)),
+                None => {
+                    return Some(Err(Failure::new(
+                        "not sent: the journal tells the items of this resource apart by key_col, \
+                         and this row has no key",
+                    )));
+                }
+            },
         };
-        let items = by_id.into_iter().chain(by_key).collect();
-        Ok(Mark {
-            digest,
-            target: self.target,
-            items,
-            told_by_key,
+        Some(Ok(Mark {
+            told_by_key: district.identity.is_none() && by_id.is_none(),
+            district: district.clone(),
+            items: by_id.into_iter().chain(by_key).collect(),
             has_twins: false,
-        })
+        }))
     }
 }

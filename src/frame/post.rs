@@ -11,7 +11,7 @@ use reqwest::{Method, StatusCode};
 
 use super::etags::Etags;
 use super::input::Keys;
-use super::journaled::{Write, Written, send_rows};
+use super::journaled::{Write, send_rows};
 use super::options::BatchOptions;
 use super::outcome::Outcome;
 use super::payloads::{Payloads, check_json};
@@ -384,13 +384,16 @@ impl Write for Posts {
         self.ids.is_some() || self.poster.options.retry_broken
     }
 
-    fn written<'a>(&'a self, row: usize, request: &'a Prepared) -> Written<'a> {
-        Written {
-            access: &request.access,
-            key: self.keys.as_ref().and_then(|keys| keys.get(row)),
-            id: request.to.id.as_deref(),
-            payload: &request.payload,
-        }
+    fn key(&self, row: usize) -> Option<&str> {
+        self.keys.as_ref()?.get(row)
+    }
+
+    fn id(&self, row: usize) -> Option<&str> {
+        self.ids.as_ref()?.get(row)
+    }
+
+    fn written<'a>(&self, request: &'a Prepared) -> (&'a Access, &'a [u8]) {
+        (&request.access, &request.payload)
     }
 }
 

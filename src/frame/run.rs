@@ -1,13 +1,16 @@
 //! The one loop over the rows of a frame: so many at once, results in input order.
 
 use std::collections::HashMap;
-use std::future::{Future, ready};
+use std::convert::Infallible;
+use std::future::{Future, poll_fn, ready};
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
-use futures_util::future::FutureExt;
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::poll;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rayon::prelude::*;
 use tokio::task::JoinSet;
@@ -67,10 +70,14 @@ pub(crate) trait Observer<O: RowOperation>: Send + Sync + 'static {
     /// A row that was sent ended in a panic: nobody knows what became of it.
     fn lost(&self, _row: usize) {}
 
-    /// After a row, whether it was sent or not. The row is done when this is.
+    /// After a row, whether it was sent or not. The row is done when this is; others may be sent in
+    /// its place before.
     fn after(&self, _row: usize, _outcome: &O::Outcome) -> impl Future<Output = ()> + Send {
         ready(())
     }
+
+    /// When all rows of a thread wait for something.
+    fn idle(&self) {}
 }
 
 /// Nobody wants to know.
@@ -181,6 +188,9 @@ where
     runtime::compute(move || rows.par_iter().map(check).collect()).await
 }
 
+/// What became of a row, with its place in the result.
+type Done<O> = (usize, <O as RowOperation>::Outcome);
+
 /// Rows that go one after another, each with its place in the result.
 pub(crate) type Chain = Vec<(usize, usize)>;
 
@@ -203,12 +213,13 @@ impl<O: RowOperation, W: Observer<O>> Queue<O, W> {
         let queue = &*self;
         let permits = shared.unwrap_or_else(|| Permits::new(at_once));
         let mut order = Order::new(at_once);
-        let mut under_way = FuturesUnordered::new();
+        let (mut under_way, mut ending) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut done = Vec::new();
         let mut has_more = true;
-        loop {
+        while has_more || !under_way.is_empty() || !ending.is_empty() {
             tokio::select! {
                 biased;
+                Some(row) = ending.next() => done.push(row),
                 // Rows are taken with a permit in hand: others may have one sooner.
                 permit = permits.acquire(Rank::First), if has_more => {
                     match order.next(|| queue.take()) {
@@ -219,13 +230,17 @@ impl<O: RowOperation, W: Observer<O>> Queue<O, W> {
                         None => has_more = false,
                     }
                 }
-                Some((district, rows)) = under_way.next() => {
+                Some((district, (rows, last))) = under_way.next() => {
                     has_more |= order.end(district);
                     done.extend(rows);
+                    ending.extend(last);
                 }
-                else => return done,
+                never = poll_fn(|_| { queue.observer.idle(); Poll::<Infallible>::Pending }) => {
+                    match never {}
+                }
             }
         }
+        done
     }
 
     /// The next rows that nobody has taken, and their district.
@@ -235,31 +250,42 @@ impl<O: RowOperation, W: Observer<O>> Queue<O, W> {
         Some((self.operation.district(*row), next))
     }
 
-    /// Rows that go one after another.
-    async fn chain(&self, chain: usize) -> Vec<(usize, O::Outcome)> {
+    /// Rows that go one after another: those that are done, and the end of the last one, which may
+    /// take its time while another row is sent.
+    async fn chain(&self, chain: usize) -> (Vec<Done<O>>, Option<BoxFuture<'_, Done<O>>>) {
         let chain = &self.chains[chain];
-        let mut done = Vec::with_capacity(chain.len());
-        for &(place, row) in chain {
+        let mut done = Vec::with_capacity(chain.len() - 1);
+        for (number, &(place, row)) in (1..).zip(chain) {
             let outcome = self.row(row).await;
             let waits = self.operation.waits(row, &outcome);
-            done.push((place, outcome));
-            if waits {
+            let mut end = async move {
+                self.observer.after(row, &outcome).await;
+                if !waits {
+                    self.control.progress.one_done();
+                }
+                (place, outcome)
+            }
+            .boxed();
+            if waits || number == chain.len() {
+                // The observer hears of it before another row has the permit.
+                match poll!(&mut end) {
+                    Poll::Ready(row) => done.push(row),
+                    Poll::Pending => return (done, Some(end)),
+                }
                 break;
             }
-            self.control.progress.one_done();
+            done.push(end.await);
         }
-        done
+        (done, None)
     }
 
     async fn row(&self, row: usize) -> O::Outcome {
         let done = AssertUnwindSafe(self.send(row)).catch_unwind().await;
         // What other rows were answered must not be lost with this one.
-        let outcome = done.unwrap_or_else(|_| {
+        done.unwrap_or_else(|_| {
             self.observer.lost(row);
             Failure::new(PANICKED).into()
-        });
-        self.observer.after(row, &outcome).await;
-        outcome
+        })
     }
 
     async fn send(&self, row: usize) -> O::Outcome {

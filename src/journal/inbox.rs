@@ -1,109 +1,112 @@
-//! What calls have to say to the writer of a journal, which hears together what is said at about the
-//! same time.
+//! What calls have to say to a journal: whoever finds nobody at the pen writes for all.
+//!
+//! A write to the file's log costs some microseconds, for one message or for many; to wake another
+//! thread for it costs more. So the thread that has something to say writes, and takes along what
+//! others have said. What waits for the disk goes to a thread that may.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use super::writer::Message;
+use super::writer::{Message, Writer};
+use crate::runtime;
 
-/// A transaction costs about the same for one message as for many: where the next one comes within
-/// `SOON`, as a rule, the writer has `PATIENCE` with it.
-const SOON: Duration = Duration::from_micros(300);
-const PATIENCE: Duration = Duration::from_micros(1_000);
-
-/// How fast messages come.
+/// Messages that nobody has taken yet, and who writes them down; nobody once it is closed.
 #[derive(Debug)]
-pub(super) struct Pace {
-    last: Instant,
-    /// From one to the next, on average, in seconds.
-    gap: f64,
-}
-
-impl Pace {
-    pub(super) fn new() -> Self {
-        Self {
-            last: Instant::now(),
-            gap: 1.0,
-        }
-    }
-
-    fn is_fast(&self) -> bool {
-        self.gap < SOON.as_secs_f64()
-    }
-
-    fn learn(&mut self, messages: usize) {
-        let now = Instant::now();
-        let passed = now.duration_since(self.last).as_secs_f64();
-        self.last = now;
-        let weight = 0.9_f64.powi(i32::try_from(messages).unwrap_or(i32::MAX));
-        self.gap = weight * self.gap + (1.0 - weight) * passed / messages.max(1) as f64;
-    }
-}
-
-/// Messages that nobody has taken yet.
-#[derive(Debug, Default)]
 pub(super) struct Inbox {
-    state: Mutex<State>,
-    arrived: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    messages: Vec<Message>,
-    /// How many the writer is to be woken for.
-    enough: usize,
-    is_closed: bool,
-}
-
-impl State {
-    /// Takes a message; where nobody listens any more it is dropped, which whoever waits for its
-    /// answer notices.
-    fn push(&mut self, message: Message) {
-        if !self.is_closed {
-            self.messages.push(message);
-        }
-    }
+    messages: Mutex<Vec<Message>>,
+    writer: Mutex<Option<Writer>>,
+    /// Whether each write waits for the disk.
+    is_slow: AtomicBool,
+    /// Whether another thread is on its way.
+    is_called: AtomicBool,
 }
 
 impl Inbox {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Leaves a message.
-    pub(super) fn send(&self, message: Message) {
-        let mut state = self.state();
-        state.push(message);
-        if state.messages.len() >= state.enough {
-            self.arrived.notify_one();
+    pub(super) fn new(writer: Writer) -> Self {
+        Self {
+            messages: Mutex::default(),
+            writer: Mutex::new(Some(writer)),
+            is_slow: AtomicBool::new(false),
+            is_called: AtomicBool::new(false),
         }
     }
 
-    /// Waits for messages, and takes them: `enough` of them where they come fast.
-    pub(super) fn wait(&self, pace: &mut Pace, enough: usize) -> Vec<Message> {
-        let mut state = self.state();
-        state.enough = 1;
-        let is_empty = |state: &mut State| state.messages.is_empty();
-        let waited = self.arrived.wait_while(state, is_empty);
-        state = waited.unwrap_or_else(PoisonError::into_inner);
-        if state.messages.len() < enough && pace.is_fast() {
-            state.enough = enough;
-            let has_less = |state: &mut State| state.messages.len() < enough;
-            let waited = self.arrived.wait_timeout_while(state, PATIENCE, has_less);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        let messages = std::mem::take(&mut state.messages);
-        drop(state);
-        pace.learn(messages.len());
-        messages
+    fn messages(&self) -> MutexGuard<'_, Vec<Message>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Listens no more.
+    /// Has writes go to a thread that may wait.
+    pub(super) fn be_slow(&self) {
+        self.is_slow.store(true, Ordering::Relaxed);
+    }
+
+    /// Leaves a message, which is written at the next [`write`](Self::write).
+    pub(super) fn leave(&self, message: Message) {
+        self.messages().push(message);
+    }
+
+    /// Has written what is there.
+    pub(super) fn write(self: &Arc<Self>) {
+        match self.is_slow.load(Ordering::Relaxed) {
+            _ if self.messages().is_empty() => {}
+            true => self.call(),
+            false => self.write_here(),
+        }
+    }
+
+    fn write_here(self: &Arc<Self>) {
+        // Who left a message and found somebody at the pen has gone: it is looked for again, after
+        // the pen is free.
+        while !self.messages().is_empty() {
+            let mut writer = match self.writer.try_lock() {
+                Ok(writer) => Some(writer),
+                Err(TryLockError::WouldBlock) => return,
+                Err(TryLockError::Poisoned(_)) => None,
+            };
+            let messages = std::mem::take(&mut *self.messages());
+            // Where nobody writes any more they are dropped, which who waits for an answer notices.
+            let Some(writer) = writer.as_mut().and_then(|writer| writer.as_mut()) else {
+                continue;
+            };
+            writer.take(messages, self);
+            if writer.is_full() {
+                self.call();
+            }
+        }
+    }
+
+    /// Has another thread write, and sort in what has become too much.
+    fn call(self: &Arc<Self>) {
+        if self.is_called.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let inbox = self.clone();
+        let called = runtime::spawn(move || {
+            inbox.is_called.store(false, Ordering::Release);
+            inbox.with(|writer| {
+                // Where there is no room for it, it is tried again later.
+                let _ = writer.is_full().then(|| writer.store.sort_in());
+            });
+            inbox.write_here();
+        });
+        if called.is_err() {
+            self.is_called.store(false, Ordering::Release);
+            self.write_here();
+        }
+    }
+
+    /// Does something with the writer, whom this waits for; nothing where it is closed.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Writer) -> T) -> Option<T> {
+        let mut writer = self.writer.lock().ok()?;
+        writer.as_mut().map(work)
+    }
+
+    /// Closes the file.
     pub(super) fn close(&self) {
-        let mut state = self.state();
-        state.is_closed = true;
-        let left = std::mem::take(&mut state.messages);
-        drop(state);
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        *writer = None;
+        drop(writer);
+        let left = std::mem::take(&mut *self.messages());
         // What is dropped may have something to say itself.
         drop(left);
     }

@@ -2,9 +2,12 @@
 //! on: knows writes and answers, not frames.
 
 mod digest;
+mod file;
 mod inbox;
+mod notes;
 mod read;
 mod registry;
+mod row;
 mod store;
 mod writer;
 
@@ -14,7 +17,7 @@ use std::time::Duration;
 pub(crate) use self::digest::{Digest, Item};
 pub use self::read::read_journal;
 pub(crate) use self::registry::Journal;
-pub(crate) use self::store::{Answer, Method, Target};
+pub(crate) use self::row::{Answer, Method, Target};
 pub(crate) use self::writer::{Begun, Ending, Ticket, Write};
 use crate::choice::choice;
 

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use polars::prelude::*;
 
+use super::file::told;
 use super::registry::Journal;
-use super::store::{Method, State, Store, hex, told, unpacked};
+use super::row::{Method, State};
+use super::store::{Store, hex, unpacked};
 use crate::{Error, Result, runtime};
 
 /// What stands in a journal: one row for each write, in the order in which they were first sent.
@@ -28,16 +30,14 @@ pub async fn read_journal(path: &Path) -> Result<DataFrame> {
 }
 
 /// All rows of a store.
-pub(super) fn rows_of(store: &Store<'_>) -> Result<DataFrame, String> {
-    columns_of(store)
-        .map_err(|error| told(&error))
-        .and_then(|columns| {
-            let height = columns.first().map_or(0, Column::len);
-            DataFrame::new(height, columns).map_err(|error| error.to_string())
-        })
+pub(super) fn rows_of(store: &mut Store) -> Result<DataFrame, String> {
+    store.sort_in().map_err(|error| told(&error))?;
+    let columns = columns_of(store).map_err(|error| told(&error))?;
+    let height = columns.first().map_or(0, Column::len);
+    DataFrame::new(height, columns).map_err(|error| error.to_string())
 }
 
-fn columns_of(store: &Store<'_>) -> rusqlite::Result<Vec<Column>> {
+fn columns_of(store: &Store) -> rusqlite::Result<Vec<Column>> {
     const TEXTS: [&str; 5] = ["key", "digest", "message", "correlation_id", "resource_id"];
     let count: i64 = store
         .db

@@ -2,20 +2,21 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 use polars::prelude::DataFrame;
 use tokio::sync::oneshot;
 
 use super::JournalSync;
+use super::file::{self, told};
 use super::inbox::Inbox;
-use super::store::{self, Answer, Store, Target};
+use super::read::rows_of;
+use super::row::{Answer, Target};
+use super::store::Store;
 use super::writer::{Begun, Ending, Message, Reply, Ticket, Write, Writer};
 use crate::per_process::PerProcess;
-use crate::{Error, Result};
+use crate::{Error, Result, runtime};
 
 static JOURNALS: PerProcess<Mutex<HashMap<PathBuf, Known>>> = PerProcess::new();
 
@@ -23,11 +24,23 @@ static JOURNALS: PerProcess<Mutex<HashMap<PathBuf, Known>>> = PerProcess::new();
 #[derive(Default)]
 struct Known {
     open: Weak<Open>,
-    file: Arc<Mutex<Option<Stamp>>>,
+    file: Arc<File>,
 }
 
-/// When a file was closed here, and how long it was: the same file need not be checked again.
-/// Whoever has it open holds its lock.
+#[derive(Debug, Default)]
+struct File {
+    state: Mutex<FileState>,
+    closed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct FileState {
+    is_open: bool,
+    /// As it was closed here: the same file need not be checked again.
+    last: Option<Stamp>,
+}
+
+/// How long a file was, and when it was written. Whoever has it open holds its lock.
 type Stamp = (u64, SystemTime);
 
 /// A journal. Clones share it; the file is closed with the last of them.
@@ -38,14 +51,17 @@ pub(crate) struct Journal(Arc<Open>);
 struct Open {
     path: PathBuf,
     inbox: Arc<Inbox>,
-    thread: Option<JoinHandle<()>>,
+    file: Arc<File>,
 }
 
 impl Journal {
     /// Opens a journal, or joins those who have it open. Waits for the disk.
     pub(crate) fn open(path: &Path, sync: JournalSync) -> Result<Self> {
         let journal = Self::open_at(path, true)?;
-        journal.0.inbox.send(Message::Synchronize(sync));
+        if sync != JournalSync::Normal {
+            journal.0.inbox.be_slow();
+            journal.0.inbox.with(|writer| writer.synchronize(sync));
+        }
         Ok(journal)
     }
 
@@ -63,7 +79,7 @@ impl Journal {
         if let Some(open) = known.open.upgrade() {
             return Ok(Self(open));
         }
-        let open = start(path, known.file.clone(), may_be_new).map_err(wrong)?;
+        let open = Open::new(path, known.file.clone(), may_be_new).map_err(wrong)?;
         let open = Arc::new(open);
         known.open = Arc::downgrade(&open);
         Ok(Self(open))
@@ -77,22 +93,21 @@ impl Journal {
         told_by: Option<String>,
     ) -> Result<Target, String> {
         let (base, endpoint) = (base.to_owned(), endpoint.to_owned());
-        self.ask(|reply| Message::Target {
-            base,
-            endpoint,
-            told_by,
-            reply,
-        })
-        .await
+        let find = move |writer: &mut Writer| {
+            let found = writer.store.target(&base, &endpoint, told_by.as_deref());
+            found.map_err(|error| told(&error))
+        };
+        self.with(find).await
     }
 
-    /// Notes that a write is sent, unless it need not be, or must not.
+    /// Notes that a write is sent, unless it need not be, or must not: at the next
+    /// [`write`](Self::write).
     pub(crate) async fn begin(&self, write: Write) -> Result<Begun, String> {
         self.ask(|reply| Message::Begin(Box::new(write), reply))
             .await
     }
 
-    /// Notes what became of a write.
+    /// Notes what became of a write: at the next [`write`](Self::write).
     pub(crate) async fn end(
         &self,
         ticket: Ticket,
@@ -104,16 +119,36 @@ impl Journal {
             .await
     }
 
+    /// Writes down what began and ended since the last time.
+    pub(crate) fn write(&self) {
+        self.0.inbox.write();
+    }
+
     /// All rows.
     pub(super) async fn rows(&self) -> Result<DataFrame, String> {
-        self.ask(Message::Read).await
+        self.with(|writer| rows_of(&mut writer.store)).await
     }
 
     async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Result<T, String> {
-        let gone = "cannot be used: its writer has ended";
         let (reply, answer) = oneshot::channel();
-        self.0.inbox.send(message(reply));
-        answer.await.unwrap_or_else(|_| Err(gone.into()))
+        self.0.inbox.leave(message(reply));
+        answer.await.unwrap_or_else(|_| Err(GONE.into()))
+    }
+
+    /// Does something with the writer, on a thread that may wait.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let inbox = self.0.inbox.clone();
+        let done = runtime::compute(move || {
+            let done = inbox.with(work);
+            // Who found somebody at the pen is waiting.
+            inbox.write();
+            done
+        });
+        let done = done.await.map_err(|error| error.to_string())?;
+        done.unwrap_or_else(|| Err(GONE.into()))
     }
 
     /// What is said of this journal, after its path.
@@ -122,46 +157,42 @@ impl Journal {
     }
 }
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.inbox.send(Message::Close);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+/// What is said where a bug has ended the writer.
+const GONE: &str = "cannot be used: its writer has ended";
+
+impl Open {
+    /// Opens a file, once nobody here is closing it any more.
+    fn new(path: PathBuf, file: Arc<File>, may_be_new: bool) -> Result<Self, String> {
+        let state = file.closed.wait_while(file.state(), |state| state.is_open);
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        let last = state.last.take();
+        let is_known = last.is_some_and(|last| stamp(&path) == Some(last));
+        let store = Store::new(file::open(&path, may_be_new, is_known)?)?;
+        state.is_open = true;
+        drop(state);
+        Ok(Self {
+            path,
+            inbox: Arc::new(Inbox::new(Writer::new(store))),
+            file,
+        })
     }
 }
 
-/// Starts the writer of a file, and waits until the file is open.
-fn start(path: PathBuf, file: Arc<Mutex<Option<Stamp>>>, may_be_new: bool) -> Result<Open, String> {
-    let (opened, opening) = mpsc::channel();
-    let inbox: Arc<Inbox> = Arc::default();
-    let (of_writer, at) = (inbox.clone(), path.clone());
-    let thread = thread::Builder::new()
-        .name("polars-edfi-journal".into())
-        .spawn(move || {
-            let mut known = file.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_known = known.take().is_some_and(|last| stamp(&at) == Some(last));
-            let done = store::open(&at, may_be_new, is_known).and_then(|db| {
-                let store = Store::new(&db).map_err(|error| store::told(&error))?;
-                store.sort_in(true).map_err(|error| store::told(&error))?;
-                let _ = opened.send(Ok(()));
-                Writer::new(store, of_writer).run();
-                Ok(())
-            });
-            match done {
-                Ok(()) => *known = stamp(&at),
-                Err(what) => drop(opened.send(Err(what))),
-            }
-        })
-        .map_err(|error| format!("cannot be opened: no threads: {error}"))?;
-    match opening.recv() {
-        Ok(Ok(())) => Ok(Open {
-            path,
-            inbox,
-            thread: Some(thread),
-        }),
-        Ok(Err(what)) => Err(what),
-        Err(_) => Err("cannot be opened: its writer has ended".into()),
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.inbox.close();
+        let mut state = self.file.state();
+        *state = FileState {
+            is_open: false,
+            last: stamp(&self.path),
+        };
+        self.file.closed.notify_all();
+    }
+}
+
+impl File {
+    fn state(&self) -> MutexGuard<'_, FileState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,17 +1,16 @@
-//! The thread that writes a journal: the notes of many rows in one transaction, each in the file
-//! before its row goes on.
+//! Who writes a journal: the notes of many rows at once, each in the file before its row goes on.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use polars::prelude::DataFrame;
 use tokio::sync::oneshot;
 
 use super::JournalSync;
 use super::digest::{Digest, Item};
-use super::inbox::{Inbox, Pace};
-use super::read::rows_of;
-use super::store::{Answer, Method, NewRow, Row, State, Store, Target, now, told};
+use super::file::told;
+use super::inbox::Inbox;
+use super::row::{Answer, Method, Row, State, Target};
+use super::store::{Group, NewRow, Store, now};
 
 /// What is to be sent.
 #[derive(Debug, Clone)]
@@ -73,7 +72,8 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.has_ended {
-            self.inbox.send(Message::Release(self.number));
+            self.inbox.leave(Message::Release(self.number));
+            self.inbox.write();
         }
     }
 }
@@ -83,18 +83,9 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, String>>;
 
 #[derive(Debug)]
 pub(super) enum Message {
-    Synchronize(JournalSync),
-    Target {
-        base: String,
-        endpoint: String,
-        told_by: Option<String>,
-        reply: Reply<Target>,
-    },
     Begin(Box<Write>, Reply<Begun>),
     End(u64, Ending, Box<Answer>, Reply<()>),
     Release(u64),
-    Read(Reply<DataFrame>),
-    Close,
 }
 
 /// A write that was noted as sent, and what stood there before.
@@ -107,15 +98,6 @@ struct Flight {
     /// The id that a posted item had, where something is known of it under that.
     id: Option<(String, i64)>,
     before: Option<Row>,
-}
-
-/// The end of a writer, even in a panic.
-struct Closing(Arc<Inbox>);
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        self.0.close();
-    }
 }
 
 /// What is to be noted.
@@ -133,9 +115,9 @@ enum Noted {
     Parked,
 }
 
-pub(super) struct Writer<'a> {
-    store: Store<'a>,
-    inbox: Arc<Inbox>,
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) store: Store,
     flights: HashMap<u64, Flight>,
     in_flight: HashSet<Item>,
     parked: Vec<(Box<Write>, Reply<Begun>)>,
@@ -143,11 +125,10 @@ pub(super) struct Writer<'a> {
     sync: JournalSync,
 }
 
-impl<'a> Writer<'a> {
-    pub(super) fn new(store: Store<'a>, inbox: Arc<Inbox>) -> Self {
+impl Writer {
+    pub(super) fn new(store: Store) -> Self {
         Self {
             store,
-            inbox,
             flights: HashMap::new(),
             in_flight: HashSet::new(),
             parked: Vec::new(),
@@ -156,47 +137,27 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Works until nobody uses the journal any more.
-    pub(super) fn run(mut self) {
-        let _closing = Closing(self.inbox.clone());
-        let (mut is_used, mut pace) = (true, Pace::new());
-        while is_used {
-            let mut notes = Vec::new();
-            // Half of the rows under way: the others are with the server meanwhile.
-            let enough = (self.flights.len() / 2).max(1);
-            for message in self.inbox.clone().wait(&mut pace, enough) {
-                match message {
-                    Message::Begin(write, reply) => notes.push(Note::Begin(write, reply)),
-                    Message::End(number, ending, answer, reply) => {
-                        notes.push(Note::End(number, ending, answer, reply));
-                    }
-                    Message::Release(number) => self.release(number),
-                    Message::Synchronize(sync) => self.synchronize(sync),
-                    Message::Target {
-                        base,
-                        endpoint,
-                        told_by,
-                        reply,
-                    } => {
-                        let store = &self.store;
-                        let found = store
-                            .transaction(|| store.target(&base, &endpoint, told_by.as_deref()));
-                        let _ = reply.send(found.map_err(|error| told(&error)));
-                    }
-                    Message::Read(reply) => {
-                        let _ = reply.send(rows_of(&self.store));
-                    }
-                    Message::Close => is_used = false,
+    /// Writes down what is said, and answers; `inbox` hears of the ends of what begins.
+    pub(super) fn take(&mut self, messages: Vec<Message>, inbox: &Arc<Inbox>) {
+        let mut notes = Vec::with_capacity(messages.len());
+        for message in messages {
+            match message {
+                Message::Begin(write, reply) => notes.push(Note::Begin(write, reply)),
+                Message::End(number, ending, answer, reply) => {
+                    notes.push(Note::End(number, ending, answer, reply));
                 }
+                Message::Release(number) => self.release(number),
             }
-            self.note(notes);
-            self.unpark();
-            // Where there is no room for it, it is tried again later.
-            let _ = self.store.sort_in(!is_used);
         }
+        self.note(notes, inbox);
+        self.unpark(inbox);
     }
 
-    fn synchronize(&mut self, sync: JournalSync) {
+    pub(super) fn is_full(&self) -> bool {
+        self.store.is_full()
+    }
+
+    pub(super) fn synchronize(&mut self, sync: JournalSync) {
         if sync > self.sync && self.store.synchronize(sync).is_ok() {
             self.sync = sync;
         }
@@ -211,19 +172,19 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes whose item has come free.
-    fn unpark(&mut self) {
-        while self.parked.iter().any(|(write, _)| self.is_free(write)) {
+    fn unpark(&mut self, inbox: &Arc<Inbox>) {
+        let is_due = |writer: &Self| {
+            let mut parked = writer.parked.iter();
+            parked.any(|(write, _)| is_free(&writer.in_flight, write))
+        };
+        while is_due(self) {
             let parked = std::mem::take(&mut self.parked);
             let notes = parked.into_iter().map(|(w, reply)| Note::Begin(w, reply));
-            self.note(notes.collect());
+            self.note(notes.collect(), inbox);
         }
     }
 
-    fn is_free(&self, write: &Write) -> bool {
-        !write.items.iter().any(|item| self.in_flight.contains(item))
-    }
-
-    fn note(&mut self, notes: Vec<Note>) {
+    fn note(&mut self, notes: Vec<Note>, inbox: &Arc<Inbox>) {
         if notes.is_empty() {
             return;
         }
@@ -231,7 +192,7 @@ impl<'a> Writer<'a> {
         match all {
             Ok(noted) => {
                 for (note, noted) in notes.into_iter().zip(noted) {
-                    self.answer(note, noted);
+                    self.answer(note, noted, inbox);
                 }
             }
             Err(error) if notes.len() == 1 => {
@@ -246,42 +207,36 @@ impl<'a> Writer<'a> {
                     .into_iter()
                     .partition(|note| matches!(note, Note::End(..)));
                 for note in ends.into_iter().chain(begins) {
-                    self.note(vec![note]);
+                    self.note(vec![note], inbox);
                 }
             }
         }
     }
 
-    fn try_all(&self, notes: &[Note]) -> rusqlite::Result<Vec<Noted>> {
-        self.store.transaction(|| {
-            let mut taken = HashSet::new();
-            let mut noted = Vec::with_capacity(notes.len());
-            for note in notes {
-                noted.push(match note {
-                    Note::Begin(write, _) => {
-                        let is_taken = write.items.iter().any(|item| taken.contains(item));
-                        match is_taken || !self.is_free(write) {
-                            true => Noted::Parked,
-                            false => {
-                                taken.extend(write.items.iter().copied());
-                                self.begin(write)?
-                            }
-                        }
-                    }
-                    Note::End(number, ending, answer, _) => {
-                        if let Some(flight) = self.flights.get(number) {
-                            self.end(flight, *ending, answer)?;
-                        }
-                        Noted::Ended
-                    }
-                });
+    fn try_all(&mut self, notes: &[Note]) -> rusqlite::Result<Vec<Noted>> {
+        let (mut group, mut taken) = (self.store.group(), HashSet::new());
+        let noted = notes.iter().map(|note| match note {
+            Note::Begin(write, _) => {
+                let is_taken = write.items.iter().any(|item| taken.contains(item));
+                if is_taken || !is_free(&self.in_flight, write) {
+                    return Ok(Noted::Parked);
+                }
+                taken.extend(write.items.iter().copied());
+                begin(&mut group, write)
             }
-            Ok(noted)
-        })
+            Note::End(number, ending, answer, _) => {
+                if let Some(flight) = self.flights.get(number) {
+                    end(&mut group, flight, *ending, answer)?;
+                }
+                Ok(Noted::Ended)
+            }
+        });
+        let noted = noted.collect::<rusqlite::Result<_>>()?;
+        group.keep(noted)
     }
 
     /// The answer to a note that is in the file.
-    fn answer(&mut self, note: Note, noted: Noted) {
+    fn answer(&mut self, note: Note, noted: Noted, inbox: &Arc<Inbox>) {
         match (note, noted) {
             (Note::Begin(_, reply), Noted::Known(known)) => drop(reply.send(Ok(known))),
             (Note::Begin(_, reply), Noted::Sent(flight)) => {
@@ -292,7 +247,7 @@ impl<'a> Writer<'a> {
                 self.flights.insert(number, flight);
                 let ticket = Ticket {
                     number,
-                    inbox: self.inbox.clone(),
+                    inbox: inbox.clone(),
                     has_ended: false,
                 };
                 // Where nobody waits any more, the ticket is dropped.
@@ -315,106 +270,113 @@ impl<'a> Writer<'a> {
             }
         }
     }
+}
 
-    fn begin(&self, write: &Write) -> rusqlite::Result<Noted> {
-        let store = &self.store;
-        let row = store.find(write.digest)?;
-        let mut items = Vec::with_capacity(write.items.len());
-        for item in &write.items {
-            items.push((*item, store.last(*item)?));
-        }
-        if let Some(row) = &row {
-            let is_last = items.iter().all(|(_, last)| *last == Some(row.id));
-            match row.state {
-                State::Confirmed if is_last && self.still_holds(write, row)? => {
-                    return Ok(Noted::Known(Begun::Confirmed(row.answer.clone())));
-                }
-                State::Sent if is_last && !write.repeats => {
-                    return Ok(Noted::Known(Begun::InDoubt));
-                }
-                _ => {}
+/// Whether nobody is sending a write of the same item.
+fn is_free(in_flight: &HashSet<Item>, write: &Write) -> bool {
+    !write.items.iter().any(|item| in_flight.contains(item))
+}
+
+fn begin(group: &mut Group<'_>, write: &Write) -> rusqlite::Result<Noted> {
+    let row = group.find(write.digest)?;
+    let mut items = Vec::with_capacity(write.items.len());
+    for item in &write.items {
+        items.push((*item, group.last(*item)?));
+    }
+    if let Some(row) = &row {
+        let is_last = items.iter().all(|(_, last)| *last == Some(row.id));
+        match row.state {
+            State::Confirmed if is_last && still_holds(group, write, row)? => {
+                return Ok(Noted::Known(Begun::Confirmed(row.answer.clone())));
             }
-        }
-        let resource_id = match (&write.id, items.first()) {
-            // What is posted may come into being, or change, under the id that it had.
-            (None, Some((_, Some(last)))) => store.resource_id(*last)?,
-            (id, _) => id.clone(),
-        };
-        let number = match &row {
-            Some(row) => {
-                store.send_again(row.id, write.target)?;
-                row.id
+            State::Sent if is_last && !write.repeats => {
+                return Ok(Noted::Known(Begun::InDoubt));
             }
-            None => store.insert(&NewRow {
-                digest: write.digest,
-                target: write.target,
-                method: write.method,
-                key: write.key.as_deref(),
-                resource_id: resource_id.as_deref(),
-                has_items: !items.is_empty(),
-            })?,
-        };
-        let mut id = None;
-        if let (Method::Post, Some(known)) = (write.method, resource_id) {
-            let item = write.target.item_of_id(&known);
-            id = store.last(item)?.map(|last| (known, last));
-            store.set_last_if_known(item, number)?;
+            _ => {}
         }
-        for (item, _) in &items {
-            store.set_last(*item, Some(number))?;
+    }
+    let resource_id = match (&write.id, items.first()) {
+        // What is posted may come into being, or change, under the id that it had.
+        (None, Some((_, Some(last)))) => group.resource_id(*last)?,
+        (id, _) => id.clone(),
+    };
+    let number = match &row {
+        Some(row) => {
+            group.send_again(row, write.target);
+            row.id
         }
-        Ok(Noted::Sent(Flight {
-            id,
-            row: number,
+        None => group.insert(NewRow {
+            digest: write.digest,
             target: write.target,
             method: write.method,
-            items,
-            before: row,
-        }))
+            key: write.key.as_deref(),
+            resource_id: resource_id.clone(),
+        }),
+    };
+    let mut id = None;
+    if let (Method::Post, Some(known)) = (write.method, resource_id) {
+        let item = write.target.item_of_id(&known);
+        id = group.last(item)?.map(|last| (known, last));
+        group.set_last_if_known(item, number)?;
     }
+    for (item, _) in &items {
+        group.set_last(*item, Some(number));
+    }
+    Ok(Noted::Sent(Flight {
+        id,
+        row: number,
+        target: write.target,
+        method: write.method,
+        items,
+        before: row,
+    }))
+}
 
-    /// Whether nothing but the write itself is known of the item under its id, and it was confirmed
-    /// by the same key, not too long ago.
-    fn still_holds(&self, write: &Write, row: &Row) -> rusqlite::Result<bool> {
-        if !write.target.is_of(row) || write.resend_before.is_some_and(|time| row.at < time) {
-            return Ok(false);
-        }
-        let Some(id) = &row.answer.resource_id else {
-            return Ok(true);
-        };
-        let last = self.store.last(write.target.item_of_id(id))?;
-        Ok(last.is_none_or(|last| last == row.id))
+/// Whether nothing but the write itself is known of the item under its id, and it was confirmed
+/// by the same key, not too long ago.
+fn still_holds(group: &mut Group<'_>, write: &Write, row: &Row) -> rusqlite::Result<bool> {
+    if !write.target.is_of(row) || write.resend_before.is_some_and(|time| row.at < time) {
+        return Ok(false);
     }
+    let Some(id) = &row.answer.resource_id else {
+        return Ok(true);
+    };
+    let last = group.last(write.target.item_of_id(id))?;
+    Ok(last.is_none_or(|last| last == row.id))
+}
 
-    fn end(&self, flight: &Flight, ending: Ending, answer: &Answer) -> rusqlite::Result<()> {
-        let store = &self.store;
-        match (ending, &flight.before) {
-            (Ending::NotSent, Some(row)) => store.set(row.id, row.state, &row.answer, row.at)?,
-            (Ending::NotSent | Ending::Refused | Ending::Unclear, _) => {
-                store.set(flight.row, State::Failed, answer, now())?;
-            }
-            (Ending::InDoubt, _) => store.set(flight.row, State::Sent, answer, now())?,
-            (Ending::Confirmed, _) => {
-                store.set(flight.row, State::Confirmed, answer, now())?;
-                // What deleted the item before under this id, or put it, is not the last any more.
-                if let (Method::Post, Some(id)) = (flight.method, &answer.resource_id) {
-                    store.set_last_if_known(flight.target.item_of_id(id), flight.row)?;
-                }
+fn end(
+    group: &mut Group<'_>,
+    flight: &Flight,
+    ending: Ending,
+    answer: &Answer,
+) -> rusqlite::Result<()> {
+    match (ending, &flight.before) {
+        (Ending::NotSent, Some(row)) => group.set(row.id, row.state, &row.answer, row.at)?,
+        (Ending::NotSent | Ending::Refused | Ending::Unclear, _) => {
+            group.set(flight.row, State::Failed, answer, now())?;
+        }
+        (Ending::InDoubt, _) => group.set(flight.row, State::Sent, answer, now())?,
+        (Ending::Confirmed, _) => {
+            group.set(flight.row, State::Confirmed, answer, now())?;
+            // What deleted the item before under this id, or put it, is not the last any more.
+            if let (Method::Post, Some(id)) = (flight.method, &answer.resource_id) {
+                group.set_last_if_known(flight.target.item_of_id(id), flight.row)?;
             }
         }
-        let is_as_before = matches!(ending, Ending::NotSent | Ending::Refused);
-        if is_as_before {
-            for (item, last) in &flight.items {
-                store.set_last(*item, *last)?;
-            }
-        }
-        if let Some((id, last)) = &flight.id {
-            let is_another = ending == Ending::Confirmed
-                && answer.resource_id.as_ref().is_some_and(|made| made != id);
-            if is_as_before || is_another {
-                store.set_last_if_known(flight.target.item_of_id(id), *last)?;
-            }
-        }
-        Ok(())
     }
+    let is_as_before = matches!(ending, Ending::NotSent | Ending::Refused);
+    if is_as_before {
+        for (item, last) in &flight.items {
+            group.set_last(*item, *last);
+        }
+    }
+    if let Some((id, last)) = &flight.id {
+        let is_another = ending == Ending::Confirmed
+            && answer.resource_id.as_ref().is_some_and(|made| made != id);
+        if is_as_before || is_another {
+            group.set_last_if_known(flight.target.item_of_id(id), *last)?;
+        }
+    }
+    Ok(())
 }

@@ -302,15 +302,6 @@ impl Job {
         if self.batch.workers == 0 {
             return Err(Error::Config("workers must be at least 1".into()));
         }
-        if let (Verb::Post { options, .. }, Some(_)) = (&self.verb, &self.journaling.journal)
-            && options.order_by_col.is_some()
-        {
-            return Err(Error::Config(
-                "order_by_col and journal do not go together here: a journal has the rows of one \
-                 item go one after another"
-                    .into(),
-            ));
-        }
         self.workers = Workers::shared(self.batch.workers);
         let checked = runtime::compute(move || self.check(&frames).map(|()| (self, frames)));
         let (mut job, frames) = checked.await??;

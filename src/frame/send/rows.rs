@@ -10,7 +10,7 @@ use super::answers::{self, Meaning};
 use crate::client::session::{Access, CallContext};
 use crate::frame::delete::delete;
 use crate::frame::input::Keys;
-use crate::frame::journaled::{Write, Written};
+use crate::frame::journaled::Write;
 use crate::frame::outcome::Outcome;
 use crate::frame::payloads::Payloads;
 use crate::frame::post::{PostOptions, Poster};
@@ -233,17 +233,27 @@ impl Write for Pass {
         }
     }
 
-    fn written<'a>(&'a self, row: usize, (access, content): &'a (Access, Content)) -> Written<'a> {
+    fn key(&self, row: usize) -> Option<&str> {
         let PassRow { part, row, .. } = &self.rows[row];
-        let (id, payload): (Option<&str>, &[u8]) = match content {
-            Content::Payload(payload) => (None, payload),
-            Content::Id(id) => (Some(id), &[]),
-        };
-        Written {
-            access,
-            key: part.keys.as_ref().and_then(|keys| keys.get(*row)),
-            id,
-            payload,
+        part.keys.as_ref()?.get(*row)
+    }
+
+    fn id(&self, row: usize) -> Option<&str> {
+        let PassRow { part, row, .. } = &self.rows[row];
+        match &part.cells {
+            Cells::Payloads(_) => None,
+            Cells::Ids(ids) => ids.get(*row),
         }
+    }
+
+    fn written<'a>(&self, (access, content): &'a (Access, Content)) -> (&'a Access, &'a [u8]) {
+        match content {
+            Content::Payload(payload) => (access, payload),
+            Content::Id(_) => (access, &[]),
+        }
+    }
+
+    fn is_there(&self, outcome: &Outcome) -> bool {
+        self.meaning(outcome) == Meaning::There
     }
 }
