@@ -2,7 +2,7 @@
 # make test           runs every test, and the lints that take no time
 # make quick T=name   builds this crate unoptimized, and runs the Rust tests with that in their name
 # make quick-python T=name   the same for Python tests
-# make soak           reads moving collections by 10,000 random schedules; all operations beside all faults
+# make soak           reads moving collections by 10,000 random schedules; all operations beside all faults; kills
 # make test-spark     runs the tests beside real Spark; needs Java 17
 # make lint           runs all lints, clippy included
 # make test-floor     runs the Python tests with the oldest Polars that is supported
@@ -47,7 +47,7 @@ test-python: build
 
 soak: build
 	SOAK=1 cargo test --locked --features $(FEATURES) --test it reads::moving
-	SOAK=1 $(BIN)/python -m pytest tests/python/faults --timeout 3600
+	SOAK=1 $(BIN)/python -m pytest tests/python/faults tests/python/journal --timeout 3600
 
 # While editing. Dependencies stay as they are; only this crate is built anew.
 quick quick-python: export CARGO_PROFILE_DEV_OPT_LEVEL := 0

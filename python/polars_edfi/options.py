@@ -568,7 +568,7 @@ class SendOptions(
     are collected before anything is sent."""
     order_by_col: str | None
     """Rows of a frame with the same value here go one after another, in place of those with the
-    same natural key. Not with a journal."""
+    same natural key."""
     keep_server_fields: bool
     """Whether a Struct payload keeps the top-level ``id``, ``_etag`` and ``_lastModifiedDate``, and
     every ``link`` inside a reference."""

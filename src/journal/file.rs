@@ -13,10 +13,13 @@ const VERSION: i32 = 2;
 /// What every SQLite file begins with.
 const HEADER: &[u8] = b"SQLite format 3\0";
 const FOREIGN: &str = "is no journal: it is not an SQLite file";
+/// Each note writes its last page once more: small pages are little to write.
+const PAGE: u32 = 1024;
 /// How long another process may take to let go of a journal.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// What is in the log goes to its place when notes are sorted in, not while rows wait.
 const SETTINGS: &str = "
+    PRAGMA synchronous = NORMAL;
     PRAGMA cache_size = -16000;
     PRAGMA wal_autocheckpoint = 0;
     PRAGMA temp_store = MEMORY;
@@ -81,6 +84,7 @@ fn connect(path: &Path, known: bool) -> Result<Connection, Problem> {
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_master", (), |row| row.get(0))?;
     match (number("application_id")?, number("user_version")?) {
         (0, 0) if tables == 0 => {
+            db.execute_batch(&format!("PRAGMA page_size = {PAGE}"))?;
             pragma(&db, "journal_mode = WAL")?;
             db.execute_batch(&format!(
                 "BEGIN EXCLUSIVE; {SCHEMA} PRAGMA application_id = {APPLICATION}; \

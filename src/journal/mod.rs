@@ -3,6 +3,7 @@
 
 mod digest;
 mod file;
+mod group;
 mod inbox;
 mod notes;
 mod read;

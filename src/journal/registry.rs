@@ -102,9 +102,8 @@ impl Journal {
 
     /// Notes that a write is sent, unless it need not be, or must not: at the next
     /// [`write`](Self::write).
-    pub(crate) async fn begin(&self, write: Write) -> Result<Begun, String> {
-        self.ask(|reply| Message::Begin(Box::new(write), reply))
-            .await
+    pub(crate) async fn begin(&self, write: Box<Write>) -> Result<Begun, String> {
+        self.ask(|reply| Message::Begin(write, reply)).await
     }
 
     /// Notes what became of a write: at the next [`write`](Self::write).

@@ -5,28 +5,16 @@
 //! item lies anywhere in the file, and each of them would be a page to write: what changes at once
 //! is appended to `notes` as one piece, kept in memory, and sorted in now and then.
 
-use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Statement, params};
+use rusqlite::{Connection, Row as SqlRow, params};
 
 use super::JournalSync;
-use super::digest::{Digest, Item};
 use super::file::{damaged, pragma, told};
+use super::group::{Changes, Group, Known};
 use super::notes::Change;
-use super::row::{Answer, Method, Row, State, Target};
+use super::row::{Row, Target};
 
 /// How many writes are kept in memory.
 const MOST_UNSORTED: usize = 16_384;
-
-/// What a new row tells of its write.
-pub(super) struct NewRow<'a> {
-    pub(super) digest: Digest,
-    pub(super) target: Target,
-    pub(super) method: Method,
-    pub(super) key: Option<&'a str>,
-    pub(super) resource_id: Option<String>,
-}
 
 /// A journal's file, which nobody else has open.
 #[derive(Debug)]
@@ -35,60 +23,6 @@ pub(super) struct Store {
     known: Known,
     /// How much that is not sorted in is too much.
     most_unsorted: usize,
-}
-
-/// What is known without a look into the file.
-#[derive(Debug)]
-struct Known {
-    /// What is in the file, but not sorted in.
-    unsorted: Changes,
-    /// Whether anything is.
-    has_sorted: bool,
-    last_row: i64,
-}
-
-/// What changes at once: as a whole or not at all.
-pub(super) struct Group<'s> {
-    db: &'s Connection,
-    known: &'s mut Known,
-    fresh: Changes,
-    /// The same as it is appended to the file.
-    note: Vec<u8>,
-    find: Option<Statement<'s>>,
-    row: Option<Statement<'s>>,
-    last: Option<Statement<'s>>,
-}
-
-#[derive(Debug, Default)]
-struct Changes {
-    rows: HashMap<i64, Row>,
-    digests: HashMap<Digest, i64>,
-    items: HashMap<Item, Option<i64>>,
-}
-
-impl Changes {
-    fn take(&mut self, change: Change) {
-        match change {
-            Change::Row(row) => {
-                self.digests.insert(row.digest, row.id);
-                self.rows.insert(row.id, row);
-            }
-            Change::Last(item, row) => {
-                self.items.insert(item, row);
-            }
-        }
-    }
-
-    /// Takes what is newer.
-    fn take_all(&mut self, newer: &mut Self) {
-        self.rows.extend(newer.rows.drain());
-        self.digests.extend(newer.digests.drain());
-        self.items.extend(newer.items.drain());
-    }
-
-    fn len(&self) -> usize {
-        self.rows.len().max(self.items.len() / 2)
-    }
 }
 
 impl Store {
@@ -126,15 +60,7 @@ impl Store {
 
     /// Begins what changes at once.
     pub(super) fn group(&mut self) -> Group<'_> {
-        Group {
-            db: &self.db,
-            known: &mut self.known,
-            fresh: Changes::default(),
-            note: Vec::new(),
-            find: None,
-            row: None,
-            last: None,
-        }
+        Group::new(&self.db, &mut self.known)
     }
 
     /// Whether so much is in memory that it is to be [sorted in](Self::sort_in).
@@ -234,152 +160,10 @@ impl Store {
     }
 }
 
-impl Group<'_> {
-    /// Keeps what was done; in the file when this returns.
-    pub(super) fn keep<T>(mut self, done: T) -> rusqlite::Result<T> {
-        if !self.note.is_empty() {
-            let note = "INSERT INTO notes (note) VALUES (?)";
-            self.db.execute(note, [&self.note])?;
-        }
-        self.known.unsorted.take_all(&mut self.fresh);
-        Ok(done)
-    }
-
-    /// What is in memory, the newest first.
-    fn in_memory<'a, T>(&'a self, look: impl Fn(&'a Changes) -> Option<&'a T>) -> Option<&'a T> {
-        look(&self.fresh).or_else(|| look(&self.known.unsorted))
-    }
-
-    pub(super) fn find(&mut self, digest: Digest) -> rusqlite::Result<Option<Row>> {
-        let number = match self.in_memory(|changes| changes.digests.get(&digest)) {
-            Some(number) => Some(*number),
-            None if !self.known.has_sorted => None,
-            None => {
-                let find = "SELECT row FROM digests WHERE digest = ?";
-                let find = prepared(&mut self.find, self.db, find)?;
-                find.query_row([&digest.0[..]], |row| row.get(0))
-                    .optional()?
-            }
-        };
-        match number {
-            Some(number) => self.row(number),
-            None => Ok(None),
-        }
-    }
-
-    fn row(&mut self, number: i64) -> rusqlite::Result<Option<Row>> {
-        if let Some(row) = self.in_memory(|changes| changes.rows.get(&number)) {
-            return Ok(Some(row.clone()));
-        }
-        let find = "SELECT * FROM rows WHERE id = ?";
-        let find = prepared(&mut self.row, self.db, find)?;
-        find.query_row([number], read_row).optional()
-    }
-
-    /// The id of the item that a write was about, as far as it is known.
-    pub(super) fn resource_id(&mut self, row: i64) -> rusqlite::Result<Option<String>> {
-        let found = self.row(row)?;
-        Ok(found.and_then(|row| row.answer.resource_id))
-    }
-
-    /// The last write that may have changed an item.
-    pub(super) fn last(&mut self, item: Item) -> rusqlite::Result<Option<i64>> {
-        if let Some(last) = self.in_memory(|changes| changes.items.get(&item)) {
-            return Ok(*last);
-        }
-        if !self.known.has_sorted {
-            return Ok(None);
-        }
-        let find = "SELECT row FROM items WHERE item = ?";
-        let find = prepared(&mut self.last, self.db, find)?;
-        find.query_row([item.0], |row| row.get(0)).optional()
-    }
-
-    fn change(&mut self, change: Change) {
-        change.write(&mut self.note);
-        self.fresh.take(change);
-    }
-
-    pub(super) fn set_last(&mut self, item: Item, row: Option<i64>) {
-        self.change(Change::Last(item, row));
-    }
-
-    /// The same for an item of which something is known already.
-    pub(super) fn set_last_if_known(&mut self, item: Item, row: i64) -> rusqlite::Result<()> {
-        if self.last(item)?.is_some() {
-            self.set_last(item, Some(row));
-        }
-        Ok(())
-    }
-
-    pub(super) fn insert(&mut self, new: NewRow<'_>) -> i64 {
-        self.known.last_row += 1;
-        self.change(Change::Row(Row {
-            id: self.known.last_row,
-            digest: new.digest,
-            target: new.target,
-            method: new.method,
-            key: new.key.map(str::to_owned),
-            state: State::Sent,
-            answer: Answer {
-                resource_id: new.resource_id,
-                ..Answer::default()
-            },
-            at: now(),
-        }));
-        self.known.last_row
-    }
-
-    /// Notes that a write that is known is sent again.
-    pub(super) fn send_again(&mut self, row: &Row, target: Target) {
-        self.change(Change::Row(Row {
-            state: State::Sent,
-            target,
-            at: now(),
-            ..row.clone()
-        }));
-    }
-
-    pub(super) fn set(
-        &mut self,
-        row: i64,
-        state: State,
-        answer: &Answer,
-        at: i64,
-    ) -> rusqlite::Result<()> {
-        if let Some(row) = self.row(row)? {
-            let known = row.answer.resource_id;
-            self.change(Change::Row(Row {
-                state,
-                answer: Answer {
-                    resource_id: answer.resource_id.clone().or(known),
-                    ..answer.clone()
-                },
-                at,
-                ..row
-            }));
-        }
-        Ok(())
-    }
-}
-
 fn notes(db: &Connection) -> rusqlite::Result<Vec<Vec<u8>>> {
     let mut select = db.prepare("SELECT note FROM notes ORDER BY id")?;
     let notes = select.query_map((), |row| row.get(0))?;
     notes.collect()
-}
-
-/// A statement, prepared at its first use.
-fn prepared<'a, 's>(
-    statement: &'a mut Option<Statement<'s>>,
-    db: &'s Connection,
-    sql: &str,
-) -> rusqlite::Result<&'a mut Statement<'s>> {
-    let prepared = match statement.take() {
-        Some(prepared) => prepared,
-        None => db.prepare(sql)?,
-    };
-    Ok(statement.insert(prepared))
 }
 
 /// What comes from anywhere in an order in which it is next to each other in the file.
@@ -387,36 +171,6 @@ fn sorted<T, K: Ord>(all: impl IntoIterator<Item = T>, key: impl Fn(&T) -> K) ->
     let mut all: Vec<T> = all.into_iter().collect();
     all.sort_unstable_by_key(key);
     all
-}
-
-/// Microseconds since 1970.
-pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-    })
-}
-
-fn read_row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
-    Ok(Row {
-        id: row.get(0)?,
-        digest: Digest(row.get(1)?),
-        target: Target {
-            id: row.get(2)?,
-            generation: row.get(3)?,
-        },
-        method: Method::of(row.get(4)?),
-        key: row.get(5)?,
-        state: State::of(row.get(6)?),
-        answer: Answer {
-            http_status: row.get(7)?,
-            message: row.get(8)?,
-            correlation_id: row.get(9)?,
-            resource_id: unpacked(row, 10)?,
-            attempts: row.get(11)?,
-        },
-        at: row.get(12)?,
-    })
 }
 
 /// An id in the form in which it takes the least room.
@@ -467,4 +221,86 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::digest::{Digest, Item};
+    use super::super::file;
+    use super::super::group::NewRow;
+    use super::super::row::{Answer, Method, State};
+    use super::*;
+
+    fn of(name: &str) -> Store {
+        let name = format!("polars-edfi-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let store = Store::new(file::open(&path, true, false).unwrap()).unwrap();
+        // Nobody finds the file any more; it is there as long as it is open.
+        std::fs::remove_file(path).unwrap();
+        store
+    }
+
+    fn level(store: &Store) -> i64 {
+        let level = store
+            .db
+            .pragma_query_value(None, "synchronous", |row| row.get(0));
+        level.unwrap()
+    }
+
+    #[test]
+    fn only_who_asks_waits_for_the_disk() {
+        let store = of("sync");
+        assert_eq!(level(&store), 1);
+        store.synchronize(JournalSync::Full).unwrap();
+        assert_eq!(level(&store), 2);
+    }
+
+    #[test]
+    fn a_group_counts_as_a_whole_or_not_at_all() {
+        let mut store = of("group");
+        let target = store.target("https://ods", "ed-fi/students", None).unwrap();
+        let (digest, item) = (Digest([1; 16]), Item(7));
+        let fill = |group: &mut Group<'_>| {
+            let row = group.insert(NewRow {
+                digest,
+                target,
+                method: Method::Post,
+                key: Some("a"),
+                resource_id: None,
+            });
+            group.set_last(item, Some(row));
+            row
+        };
+        fill(&mut store.group());
+        assert_eq!(store.group().find(digest).unwrap(), None);
+        assert_eq!(store.group().last(item).unwrap(), None);
+        let mut group = store.group();
+        let row = fill(&mut group);
+        group.keep(()).unwrap();
+        let answer = Answer {
+            resource_id: Some("0123456789abcdef0123456789abcdef".into()),
+            ..Answer::default()
+        };
+        let mut group = store.group();
+        group.set(row, State::Confirmed, &answer, 3).unwrap();
+        group.keep(()).unwrap();
+        let known = store.group().find(digest).unwrap().unwrap();
+        assert_eq!(
+            (known.state, known.key.as_deref(), known.at),
+            (State::Confirmed, Some("a"), 3)
+        );
+        // The same once it is sorted in, and taken from the notes before.
+        let unsorted = notes(&store.db).unwrap().concat();
+        assert_eq!(Change::read_all(&unsorted).unwrap().len(), 3);
+        store.sort_in().unwrap();
+        assert!(notes(&store.db).unwrap().is_empty());
+        assert_eq!(store.group().find(digest).unwrap(), Some(known));
+        assert_eq!(store.group().last(item).unwrap(), Some(row));
+        assert_eq!(store.group().find(Digest([2; 16])).unwrap(), None);
+        let mut group = store.group();
+        group.set_last(item, None);
+        group.keep(()).unwrap();
+        store.sort_in().unwrap();
+        assert_eq!(store.group().last(item).unwrap(), None);
+    }
 }

@@ -8,9 +8,10 @@ use tokio::sync::oneshot;
 use super::JournalSync;
 use super::digest::{Digest, Item};
 use super::file::told;
+use super::group::{Group, NewRow, now};
 use super::inbox::Inbox;
 use super::row::{Answer, Method, Row, State, Target};
-use super::store::{Group, NewRow, Store, now};
+use super::store::Store;
 
 /// What is to be sent.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub(crate) enum Begun {
     InDoubt,
     /// It is noted as sent.
     Go(Ticket),
+    /// Nothing yet: a write of the same item is under way. It may begin again when this ends.
+    Busy(Box<Write>, oneshot::Receiver<()>),
 }
 
 /// How a write ended.
@@ -111,8 +114,8 @@ enum Noted {
     Known(Begun),
     Sent(Flight),
     Ended,
-    /// Another call is sending a write of the same item.
-    Parked,
+    /// A write of the same item is under way.
+    Busy,
 }
 
 #[derive(Debug)]
@@ -120,7 +123,8 @@ pub(super) struct Writer {
     pub(super) store: Store,
     flights: HashMap<u64, Flight>,
     in_flight: HashSet<Item>,
-    parked: Vec<(Box<Write>, Reply<Begun>)>,
+    /// Who waits for one of these items; dropped once they are free.
+    waiting: Vec<(Vec<Item>, oneshot::Sender<()>)>,
     next: u64,
     sync: JournalSync,
 }
@@ -131,7 +135,7 @@ impl Writer {
             store,
             flights: HashMap::new(),
             in_flight: HashSet::new(),
-            parked: Vec::new(),
+            waiting: Vec::new(),
             next: 0,
             sync: JournalSync::Normal,
         }
@@ -150,7 +154,6 @@ impl Writer {
             }
         }
         self.note(notes, inbox);
-        self.unpark(inbox);
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -168,19 +171,9 @@ impl Writer {
             for (item, _) in flight.items {
                 self.in_flight.remove(&item);
             }
-        }
-    }
-
-    /// Writes whose item has come free.
-    fn unpark(&mut self, inbox: &Arc<Inbox>) {
-        let is_due = |writer: &Self| {
-            let mut parked = writer.parked.iter();
-            parked.any(|(write, _)| is_free(&writer.in_flight, write))
-        };
-        while is_due(self) {
-            let parked = std::mem::take(&mut self.parked);
-            let notes = parked.into_iter().map(|(w, reply)| Note::Begin(w, reply));
-            self.note(notes.collect(), inbox);
+            let in_flight = &self.in_flight;
+            self.waiting
+                .retain(|(items, _)| !are_free(items, in_flight));
         }
     }
 
@@ -215,23 +208,26 @@ impl Writer {
 
     fn try_all(&mut self, notes: &[Note]) -> rusqlite::Result<Vec<Noted>> {
         let (mut group, mut taken) = (self.store.group(), HashSet::new());
-        let noted = notes.iter().map(|note| match note {
-            Note::Begin(write, _) => {
-                let is_taken = write.items.iter().any(|item| taken.contains(item));
-                if is_taken || !is_free(&self.in_flight, write) {
-                    return Ok(Noted::Parked);
+        let mut noted = Vec::with_capacity(notes.len());
+        for note in notes {
+            noted.push(match note {
+                Note::Begin(write, _) if !are_free(&write.items, &self.in_flight) => Noted::Busy,
+                Note::Begin(write, _) if !are_free(&write.items, &taken) => Noted::Busy,
+                Note::Begin(write, _) => {
+                    let begun = begin(&mut group, write)?;
+                    if let Noted::Sent(_) = begun {
+                        taken.extend(write.items.iter().copied());
+                    }
+                    begun
                 }
-                taken.extend(write.items.iter().copied());
-                begin(&mut group, write)
-            }
-            Note::End(number, ending, answer, _) => {
-                if let Some(flight) = self.flights.get(number) {
-                    end(&mut group, flight, *ending, answer)?;
+                Note::End(number, ending, answer, _) => {
+                    if let Some(flight) = self.flights.get(number) {
+                        end(&mut group, flight, *ending, answer)?;
+                    }
+                    Noted::Ended
                 }
-                Ok(Noted::Ended)
-            }
-        });
-        let noted = noted.collect::<rusqlite::Result<_>>()?;
+            });
+        }
         group.keep(noted)
     }
 
@@ -253,7 +249,14 @@ impl Writer {
                 // Where nobody waits any more, the ticket is dropped.
                 let _ = reply.send(Ok(Begun::Go(ticket)));
             }
-            (Note::Begin(write, reply), _) => self.parked.push((write, reply)),
+            (Note::Begin(write, reply), _) => {
+                let (free, wait) = oneshot::channel();
+                // What it has to wait for may have ended in the meantime.
+                if !are_free(&write.items, &self.in_flight) {
+                    self.waiting.push((write.items.clone(), free));
+                }
+                let _ = reply.send(Ok(Begun::Busy(write, wait)));
+            }
             (Note::End(number, _, _, reply), _) => {
                 self.release(number);
                 let _ = reply.send(Ok(()));
@@ -272,9 +275,8 @@ impl Writer {
     }
 }
 
-/// Whether nobody is sending a write of the same item.
-fn is_free(in_flight: &HashSet<Item>, write: &Write) -> bool {
-    !write.items.iter().any(|item| in_flight.contains(item))
+fn are_free(items: &[Item], in_flight: &HashSet<Item>) -> bool {
+    !items.iter().any(|item| in_flight.contains(item))
 }
 
 fn begin(group: &mut Group<'_>, write: &Write) -> rusqlite::Result<Noted> {

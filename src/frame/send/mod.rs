@@ -177,20 +177,19 @@ impl EdFiClient {
         let poster = |endpoint: &String| {
             Poster::with(context.clone(), endpoint.clone(), &post, answers::repeats)
         };
+        let verb = Verb::Post {
+            payload_col: payload_col.to_owned(),
+            posters: endpoints.iter().map(poster).collect(),
+            options: Box::new(post.clone()),
+        };
         let job = Job {
             known,
             commit: post.commit,
             details: options.post.details,
-            batch: post.batch.clone(),
-            journaling: post.journaling.clone(),
-            verb: Verb::Post {
-                payload_col: payload_col.to_owned(),
-                posters: endpoints.iter().map(poster).collect(),
-                options: Box::new(post),
-            },
-            ..self.job(endpoints, key_col, (*rounds, order), context)?
+            journaling: post.journaling,
+            ..Job::new(self, &post.batch, context, endpoints, verb)
         };
-        let frame = job.run(frames).await?;
+        let frame = job.run(frames, key_col, (*rounds, order)).await?;
         let control = &options.post.batch.control;
         Ok(result::finish(control, result::STATUS_NAME, frame))
     }
@@ -221,52 +220,18 @@ impl EdFiClient {
         } = options;
         let endpoints = frames::endpoints(&frames)?;
         let context = Arc::new(self.default_context(&delete.batch));
+        let verb = Verb::Delete {
+            id_col: id_col.to_owned(),
+        };
         let job = Job {
             commit: delete.commit,
             details: delete.details,
-            batch: delete.batch.clone(),
             journaling: delete.journaling.clone(),
-            verb: Verb::Delete {
-                id_col: id_col.to_owned(),
-            },
-            ..self.job(endpoints, key_col, (*rounds, order), context)?
+            ..Job::new(self, &delete.batch, context, endpoints, verb)
         };
-        let frame = job.run(frames).await?;
+        let frame = job.run(frames, key_col, (*rounds, order)).await?;
         let control = &delete.batch.control;
         Ok(result::finish(control, result::STATUS_NAME, frame))
-    }
-
-    /// What does not depend on what is done with the rows.
-    fn job(
-        &self,
-        endpoints: Vec<String>,
-        key_col: Option<&str>,
-        (rounds, order): (usize, &[Vec<String>]),
-        context: Arc<CallContext>,
-    ) -> Result<Job> {
-        if rounds == 0 {
-            return Err(Error::Config("rounds must be at least 1".into()));
-        }
-        Ok(Job {
-            client: self.clone(),
-            batch: BatchOptions::default(),
-            known: Vec::new(),
-            commit: false,
-            details: false,
-            rounds: u32::try_from(rounds).unwrap_or(u32::MAX),
-            order: Order::new(order)?,
-            key_col: key_col.map(str::to_owned),
-            endpoints,
-            verb: Verb::Delete {
-                id_col: String::new(),
-            },
-            context,
-            workers: Workers::shared(1),
-            journaling: JournalOptions::default(),
-            journal: None,
-            warned: Mutex::default(),
-            stopped: OnceLock::new(),
-        })
     }
 }
 
@@ -298,11 +263,49 @@ struct Job {
 }
 
 impl Job {
-    async fn run(mut self, frames: Vec<ResourceFrame>) -> Result<DataFrame> {
+    /// One that sends nothing, without a journal.
+    fn new(
+        client: &EdFiClient,
+        batch: &BatchOptions,
+        context: Arc<CallContext>,
+        endpoints: Vec<String>,
+        verb: Verb,
+    ) -> Self {
+        Self {
+            client: client.clone(),
+            batch: batch.clone(),
+            known: Vec::new(),
+            commit: false,
+            details: false,
+            rounds: 1,
+            order: Order::default(),
+            key_col: None,
+            endpoints,
+            verb,
+            context,
+            workers: Workers::shared(batch.workers),
+            journaling: JournalOptions::default(),
+            journal: None,
+            warned: Mutex::default(),
+            stopped: OnceLock::new(),
+        }
+    }
+
+    async fn run(
+        mut self,
+        frames: Vec<ResourceFrame>,
+        key_col: Option<&str>,
+        (rounds, order): (usize, &[Vec<String>]),
+    ) -> Result<DataFrame> {
+        if rounds == 0 {
+            return Err(Error::Config("rounds must be at least 1".into()));
+        }
         if self.batch.workers == 0 {
             return Err(Error::Config("workers must be at least 1".into()));
         }
-        self.workers = Workers::shared(self.batch.workers);
+        self.rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
+        self.order = Order::new(order)?;
+        self.key_col = key_col.map(str::to_owned);
         let checked = runtime::compute(move || self.check(&frames).map(|()| (self, frames)));
         let (mut job, frames) = checked.await??;
         if job.commit {

@@ -1,4 +1,7 @@
-"""A process that ends at any moment: nothing is lost, and nothing confirmed is sent twice."""
+"""A process that ends at any moment: nothing is lost, and nothing confirmed is sent twice.
+
+``SOAK=1`` tries more moments.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROWS, WORKERS = 300, 8
+MOMENTS = 20 if os.environ.get("SOAK") else 5
 BATCH = """
 import sys, polars as pl, polars_edfi as edfi
 url, journal, rows, workers, insists = sys.argv[1:]
@@ -63,7 +67,7 @@ class Killer:
         return Answer(201, headers={"location": f"/x/{number:032x}"})
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(MOMENTS))
 def test_a_kill_at_any_moment(ods: ScriptedOds, tmp_path: Path, seed: int) -> None:
     killer, journal = Killer(ods, seed), tmp_path / "run.edfi"
     command = [sys.executable, "-c", BATCH, ods.url, str(journal), str(ROWS), str(WORKERS)]

@@ -121,8 +121,25 @@ def test_without_documents_keys_must_tell_rows_apart(ods: ScriptedOds, tmp_path:
     assert "must be unique" in sent["message"][0]
     assert sent["attempts"].sum() == 0
     assert server.log == []
-    with pytest.raises(edfi.EdFiError, match="do not go together"):
-        send(ods, {STUDENTS: same}, journal=tmp_path / "run.edfi", order_by_col="k")
+
+
+@pytest.mark.parametrize("has_document", [True, False])
+def test_rows_in_an_order_of_their_own(
+    ods: ScriptedOds, tmp_path: Path, has_document: bool
+) -> None:
+    server = Strict(KEYS)
+    serve(ods, LEVELS, server.post, keys=KEYS if has_document else None)
+    # Two rows each of twenty students, whom an order has go with others.
+    some = [student(f"{n}") | {"n": n} for n in range(20)] * 2
+    df = frame(some).with_columns(o=pl.Series(range(40)) % 7, k=pl.Series(range(40)) % 20)
+    options = {"journal": tmp_path / "run.edfi", "order_by_col": "o", "workers": 16}
+    sent = send(ods, {STUDENTS: df}, **options)
+    assert sent["status"].null_count() == sent["resource_id"].count() == 40
+    assert len(server.log) == 20
+    again = send(ods, {STUDENTS: df}, **options)
+    assert again["attempts"].sum() == 0
+    assert again["resource_id"].equals(sent["resource_id"])
+    assert len(server.log) == 20
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -168,3 +185,52 @@ def test_a_killed_run_goes_on(make_ods: MakeOds, tmp_path: Path, seed: int) -> N
         (one.endpoint, numbers[one.endpoint, json.dumps(one.body)]) for one in server.log[before:]
     }
     assert not later & confirmed
+
+
+def test_an_old_odses_descriptor_that_is_there_is_confirmed(
+    ods: ScriptedOds, tmp_path: Path
+) -> None:
+    posts = iter([Answer(409, {"message": "Exists."}), Answer(500, {"message": "No more."})])
+    serve(ods, {"ed-fi/sexDescriptors": 1}, lambda _request: next(posts))
+    frames = {"ed-fi/sexDescriptors": frame([{"namespace": "uri://x", "codeValue": "x"}])}
+    journal = tmp_path / "run.edfi"
+    first = send(ods, frames, journal=journal)
+    assert first.select("status", "http_status", "attempts").row(0) == (None, 409, 1)
+    assert edfi.read_journal(journal)["state"].to_list() == ["confirmed"]
+    second = send(ods, frames, journal=journal)
+    assert second.drop("attempts").equals(first.drop("attempts"))
+    assert second["attempts"].to_list() == [0]
+
+
+def test_keys_of_all_kinds_tell_items_apart(ods: ScriptedOds, tmp_path: Path) -> None:
+    server = strict()
+    serve(ods, LEVELS, server.post, keys=KEYS)
+    names = ["a#b", "a&b", "a b", "a%20b", "Ä ö", "a/b", "a+b", "学生", "a,b", 'a"b', "a\\b"]
+    frames = {STUDENTS: frame([student(name) for name in names])}
+    journal = tmp_path / "run.edfi"
+    first = send(ods, frames, journal=journal)
+    assert first["status"].null_count() == len(server.items[STUDENTS]) == len(names)
+    second = send(ods, frames, journal=journal)
+    assert second["attempts"].sum() == 0
+    assert len(server.log) == len(names)
+    by_name = frames[STUDENTS].with_columns(k=pl.Series(names))
+    send(ods, {STUDENTS: by_name}, journal=tmp_path / "named.edfi")
+    assert sorted(edfi.read_journal(tmp_path / "named.edfi")["key"]) == sorted(names)
+
+
+def test_a_journal_that_is_none_is_said_before_anything_is_sent(
+    ods: ScriptedOds, tmp_path: Path
+) -> None:
+    serve(ods, LEVELS, strict().post, keys=KEYS)
+    text = tmp_path / "text"
+    text.write_text("key,status\n")
+    frames = {STUDENTS: frame([student("a")])}
+    for path, what in [
+        (text, "is no journal"),
+        (text / "run.edfi", "cannot be opened"),
+        (tmp_path / "nowhere" / "run.edfi", "cannot be opened"),
+        (tmp_path, "cannot be opened: is a folder"),
+    ]:
+        with pytest.raises(edfi.EdFiError, match=f"journal {path}: {what}"):
+            send(ods, frames, journal=path)
+    assert ods.requests == []

@@ -1,0 +1,212 @@
+//! What the journal of a batch is told of each row, and says of it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Write;
+use super::marks::{Mark, districts, marks};
+use crate::client::permits::{self, Rank};
+use crate::frame::options::BatchOptions;
+use crate::frame::outcome::{DELETED, Outcome};
+use crate::frame::run::Observer;
+use crate::journal::{
+    self, Answer, Begun, Digest, Ending, Item, Journal, JournalOptions, Method, Ticket,
+};
+use crate::{Control, Failure, Result, runtime};
+
+/// The journal of one batch.
+pub(super) struct Notes {
+    journal: Journal,
+    control: Control,
+    /// By row: what it is known by, why it cannot be sent, or nothing where it fails by itself.
+    marks: HashMap<usize, Result<Mark, Failure>>,
+    resend_before: Option<i64>,
+    tickets: Mutex<HashMap<usize, Ticket>>,
+    /// The digests of rows whose items have several, while they are under way.
+    twins: Mutex<HashMap<usize, Digest>>,
+    /// The last row of each item that has several.
+    last: Mutex<HashMap<Item, (Digest, Outcome)>>,
+    has_warned: AtomicBool,
+}
+
+impl Notes {
+    pub(super) async fn new<O: Write>(
+        journal: Journal,
+        operation: &Arc<O>,
+        rows: &[usize],
+        journaling: &JournalOptions,
+        batch: &BatchOptions,
+    ) -> Result<Self> {
+        let (workers, control) = (batch.workers, &batch.control);
+        let districts = districts(&journal, operation, rows, workers).await?;
+        let (operation, rows) = (operation.clone(), rows.to_vec());
+        let mark = move || marks(&*operation, &rows, &districts);
+        Ok(Self {
+            marks: runtime::compute(mark).await??,
+            journal,
+            control: control.clone(),
+            resend_before: journaling.resend_after.map(|age| {
+                let time = SystemTime::now().checked_sub(age);
+                let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+                since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(0))
+            }),
+            tickets: Mutex::default(),
+            twins: Mutex::default(),
+            last: Mutex::default(),
+            has_warned: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn mark(&self, row: usize) -> Option<&Mark> {
+        self.marks.get(&row)?.as_ref().ok()
+    }
+
+    fn tickets(&self) -> MutexGuard<'_, HashMap<usize, Ticket>> {
+        self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn twins(&self) -> MutexGuard<'_, HashMap<usize, Digest>> {
+        self.twins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn last(&self) -> MutexGuard<'_, HashMap<Item, (Digest, Outcome)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The outcome of the row before, if it is equal and about the same item.
+    fn of_twin(&self, row: usize, mark: &Mark, digest: Digest) -> Option<Outcome> {
+        let item = mark.has_twins.then(|| mark.item()).flatten()?;
+        self.twins().insert(row, digest);
+        let last = self.last();
+        let (_, outcome) = last.get(&item).filter(|(last, _)| *last == digest)?;
+        Some(Outcome {
+            attempts: 0,
+            ..outcome.clone()
+        })
+    }
+}
+
+impl<O: Write> Observer<O> for (Notes, Arc<O>) {
+    async fn before(&self, row: usize, request: &O::Request) -> Option<Outcome> {
+        let (notes, operation) = self;
+        let mark = match notes.marks.get(&row)? {
+            Ok(mark) => mark,
+            Err(failure) => return Some(failure.clone().into()),
+        };
+        // Nothing is sent any more: there is nothing to note.
+        if notes.control.is_cancelled() {
+            return Some(Failure::not_sent().into());
+        }
+        let digest = mark.district.digest(&**operation, row, request);
+        if let Some(outcome) = notes.of_twin(row, mark, digest) {
+            return Some(outcome);
+        }
+        let mut write = Box::new(journal::Write {
+            digest,
+            target: mark.district.target,
+            method: operation.method(),
+            key: operation.key(row).map(str::to_owned),
+            id: operation.id(row).map(str::to_owned),
+            items: mark.items.clone(),
+            resend_before: notes.resend_before,
+            repeats: operation.repeats(),
+        });
+        loop {
+            return match notes.journal.begin(write).await {
+                Ok(Begun::Go(ticket)) => {
+                    notes.tickets().insert(row, ticket);
+                    None
+                }
+                Ok(Begun::Confirmed(answer)) => Some(confirmed(operation.method(), answer)),
+                Ok(Begun::InDoubt) => Some(Failure::new(IN_DOUBT).into()),
+                Ok(Begun::Busy(again, free)) => {
+                    // Whoever is at it may need the permit. It lets go of the item in any case.
+                    let _ = permits::lend(Rank::First, free).await;
+                    write = again;
+                    continue;
+                }
+                Err(what) => {
+                    Some(Failure::new(format!("not sent: {}", notes.journal.say(&what))).into())
+                }
+            };
+        }
+    }
+
+    fn lost(&self, row: usize) {
+        self.0.tickets().remove(&row);
+    }
+
+    async fn after(&self, row: usize, outcome: &Outcome) {
+        let (notes, operation) = self;
+        let ticket = notes.tickets().remove(&row);
+        if let Some(ticket) = ticket {
+            let ending = match operation.is_there(outcome) {
+                true => Ending::Confirmed,
+                false => ending(operation.method(), outcome),
+            };
+            let noted = notes.journal.end(ticket, ending, answer(outcome)).await;
+            if let Err(what) = noted
+                && !notes.has_warned.swap(true, Ordering::Relaxed)
+            {
+                notes.control.progress.warn(notes.journal.say(&format!(
+                    "{what}; answers that it could not note stand in the result, and are in doubt \
+                     in the journal"
+                )));
+            }
+        }
+        let digest = notes.twins().remove(&row);
+        if let Some(digest) = digest
+            && let Some(item) = notes.mark(row).and_then(Mark::item)
+        {
+            notes.last().insert(item, (digest, outcome.clone()));
+        }
+    }
+
+    fn idle(&self) {
+        self.0.journal.write();
+    }
+}
+
+/// What is said of a row that must not be sent again.
+const IN_DOUBT: &str = "it was sent before, and the journal has no answer to it; it may have been \
+    applied (retry_broken=True sends it again)";
+
+/// What a row that was confirmed before comes back as.
+fn confirmed(method: Method, answer: Answer) -> Outcome {
+    Outcome {
+        status: (method == Method::Delete).then(|| DELETED.to_owned()),
+        message: answer.message,
+        http_status: answer.http_status,
+        correlation_id: answer.correlation_id,
+        resource_id: (method != Method::Delete)
+            .then_some(answer.resource_id)
+            .flatten(),
+        ..Outcome::default()
+    }
+}
+
+fn answer(outcome: &Outcome) -> Answer {
+    Answer {
+        http_status: outcome.http_status,
+        message: outcome.message.clone(),
+        correlation_id: outcome.correlation_id.clone(),
+        resource_id: outcome.resource_id.clone(),
+        attempts: outcome.attempts,
+    }
+}
+
+/// What an outcome tells of the item.
+fn ending(method: Method, outcome: &Outcome) -> Ending {
+    match (outcome.status.as_deref(), outcome.http_status) {
+        (Some(DELETED), _) | (None, Some(200..=299)) => Ending::Confirmed,
+        _ if outcome.attempts == 0 => Ending::NotSent,
+        (_, None) => Ending::InDoubt,
+        // A gateway that gave up, or that answered in place of the ODS.
+        (_, Some(200..=299 | 502 | 504)) => Ending::Unclear,
+        // The item that it names is not there any more.
+        (_, Some(404 | 410)) if method != Method::Post => Ending::Unclear,
+        _ => Ending::Refused,
+    }
+}
