@@ -61,6 +61,7 @@ impl Journal {
         if sync != JournalSync::Normal {
             journal.0.inbox.be_slow();
             journal.0.inbox.with(|writer| writer.synchronize(sync));
+            journal.write();
         }
         Ok(journal)
     }

@@ -24,9 +24,16 @@ def journal(tmp_path: Path) -> Path:
     return tmp_path / "run.edfi"
 
 
+def applied(request: Request) -> Answer | None:
+    if request.method == "POST":
+        return Answer(201, headers={"location": "/x/i0"})
+    return Answer(204) if request.method in {"PUT", "DELETE"} else None
+
+
 @pytest.fixture
 def put(ods: ScriptedOds, runner: edfi.StudentAssessment, journal: Path) -> Put:
     """Put payloads in the place of the items i0, i1, ..."""
+    ods.script = applied
 
     def put(*payloads: str, **options: Any) -> pl.DataFrame:
         ids = [f"i{n}" for n in range(len(payloads))]
@@ -62,14 +69,16 @@ def test_a_put_in_doubt_is_put_again(ods: ScriptedOds, put: Put, journal: Path) 
     ods.script = lambda request: Answer(close=True) if request.method == "PUT" else None
     assert put(A)["status"].to_list() == ["error"]
     assert edfi.read_journal(journal)["state"].to_list() == ["sent"]
-    ods.script = None
+    ods.script = applied
     assert put(A)["status"].to_list() == [None]
     assert put(A)["attempts"].to_list() == [0]
 
 
 def test_a_stale_etag_is_refused_and_tried_again(ods: ScriptedOds, put: Put, journal: Path) -> None:
     ods.script = lambda request: (
-        Answer(412, {"detail": "Changed."}) if request.headers.get("if-match") == '"7"' else None
+        Answer(412, {"detail": "Changed."})
+        if request.headers.get("if-match") == '"7"'
+        else applied(request)
     )
     for _ in range(2):
         refused = put(A, etag_col="etag")
@@ -82,10 +91,7 @@ def test_a_stale_etag_is_refused_and_tried_again(ods: ScriptedOds, put: Put, jou
 def test_what_was_posted_is_posted_again_after_another_write(
     ods: ScriptedOds, runner: edfi.StudentAssessment, journal: Path, how: str
 ) -> None:
-    def script(request: Request) -> Answer | None:
-        return Answer(201, headers={"location": "/x/i0"}) if request.method == "POST" else None
-
-    ods.script = script
+    ods.script = applied
     df = rows(ods, pl.Series("payload", [A]), id="i0")
     shared: dict[str, Any] = {"key_col": "key", "commit": True, "journal": journal}
 
