@@ -178,6 +178,19 @@ class Sandbox:
         """
         self._native.mutate(district, endpoint, kind, number, late)
 
+    def take_snapshot(self, district: str) -> None:
+        """Keep what a district holds now for reads with ``snapshot=True``.
+
+        A later snapshot takes its place. Before the first one such reads are answered 404.
+
+        Examples
+        --------
+        >>> import polars_edfi as edfi
+        >>> with edfi.Sandbox(records=40) as ods:
+        ...     ods.take_snapshot("255901")
+        """
+        self._native.take_snapshot(district)
+
     def set_schedule(
         self,
         district: str,

@@ -98,6 +98,13 @@ impl Sandbox {
         })
     }
 
+    fn take_snapshot(&self, py: Python<'_>, district: &str) -> PyResult<()> {
+        self.with(py, |ods| {
+            ods.take_snapshot(district);
+            Ok(())
+        })
+    }
+
     #[allow(clippy::too_many_arguments, reason = "Python gives them by keyword")]
     fn set_schedule(
         &self,

@@ -157,6 +157,8 @@ class Resource:
         copy = self.copy.scan()
         rows = holding(copy.collect_schema(), renamed)
         ids: list[str] = copy.filter(rows).select(ID).collect(engine="streaming")[ID].to_list()
+        if ids and self.asker.options["snapshot"]:
+            return None  # items by id are read as they are now
         pages = self._known.rows // self.asker.options["limit"] + 1
         return ids if len(ids) <= max(FEW_BY_ID, pages) else None
 
