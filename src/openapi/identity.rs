@@ -13,7 +13,7 @@
 
 use serde_json::Value;
 
-use super::pick::{Picked, Picker};
+use super::pick::Picker;
 use super::places::{Parameter, Place, by_parameters, by_properties, last, places};
 use super::record::{Kind, Record};
 use super::resolve::Resolver;
@@ -117,45 +117,14 @@ impl Identity {
     /// The values of a JSON object's key as they are written, in the order of
     /// [`fields`](Self::fields).
     pub(crate) fn values(&self, json: &[u8]) -> Result<Vec<String>, String> {
-        self.values_of(self.picker.of_object(json)?)
+        let values = self.values_of(self.picker.of_object(json)?);
+        values.map_err(|why| why.to_string())
     }
 
     /// The paths of all fields, in the order that [`values_of`](Self::values_of) takes.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
         let paths = self.fields.iter().flat_map(|field| &field.paths);
         paths.map(AsRef::as_ref)
-    }
-
-    /// The values of a key, of what was found at each of its [`paths`](Self::paths).
-    pub(crate) fn values_of(
-        &self,
-        picked: impl IntoIterator<Item = Option<Picked>>,
-    ) -> Result<Vec<String>, String> {
-        let mut picked = picked.into_iter();
-        let mut values = Vec::with_capacity(self.fields.len());
-        for field in &self.fields {
-            let mut found: Option<(&str, String)> = None;
-            for path in &field.paths {
-                let value = match picked.next().flatten() {
-                    None => continue,
-                    Some(Picked::Scalar(value)) if value.is_empty() => continue,
-                    Some(Picked::Scalar(value)) => value,
-                    Some(Picked::Other) => return Err(format!("no single value at {path}")),
-                };
-                match &found {
-                    Some((first, known)) if !field.is_same(known, &value) => {
-                        return Err(format!("the values at {first} and {path} do not agree"));
-                    }
-                    Some(_) => {}
-                    None => found = Some((path, value)),
-                }
-            }
-            let Some((_, value)) = found else {
-                return Err(format!("no value at {}", field.paths.join(" or ")));
-            };
-            values.push(value);
-        }
-        Ok(values)
     }
 
     /// The query parameters that ask for these values.

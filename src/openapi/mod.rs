@@ -7,6 +7,7 @@
 //! | `resolve` | references, and schemas that are composed of others |
 //! | `types` | a schema becomes the [`Record`] that its values are |
 //! | `identity` | the natural key: which values of a body identify its item |
+//! | `own_key` | the values of a body's natural key, where they agree |
 //! | `places` | where the parts of a natural key stand in a body |
 //! | `pick` | single values taken out of JSON by their paths |
 //! | `keys` | the properties that identify a record, for people to read |
@@ -20,6 +21,7 @@ mod document;
 mod identity;
 mod keys;
 mod listing;
+mod own_key;
 mod params;
 mod pick;
 mod places;
@@ -32,6 +34,7 @@ pub(crate) use dependencies::{Dependencies, Level};
 pub(crate) use document::{Document, Resource, Unread, is_descriptor};
 pub(crate) use identity::{Identity, KeyField};
 pub(crate) use listing::{Entry, Listing, Topic};
+pub(crate) use own_key::NoKey;
 pub(crate) use params::unknown_param;
 pub(crate) use pick::{Picked, Picker};
 pub(crate) use record::{Kind, Record};

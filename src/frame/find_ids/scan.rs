@@ -117,8 +117,8 @@ fn find_all(
         });
         let key = match identity.values_of(picked) {
             Ok(values) => identity.canonical(&values),
-            Err(what) => {
-                let (count, _) = unknown.get_or_insert((0, what));
+            Err(why) => {
+                let (count, _) = unknown.get_or_insert((0, why.to_string()));
                 *count += 1;
                 continue;
             }

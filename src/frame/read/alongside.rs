@@ -11,7 +11,7 @@ use super::prefetch::Task;
 use super::rows::new_rows;
 use super::scan::window;
 use super::source::{Convert, Converted, Decoders, District, PlacedPage, Source};
-use super::stream::{self, ConvertedPage, PageRows, StreamOptions};
+use super::stream::{self, ConvertedPage, PageRows, StreamOptions, Table};
 use crate::client::session::{Access, CallContext};
 use crate::columns::Layout;
 use crate::{Error, Result, runtime};
@@ -30,7 +30,10 @@ pub(crate) fn columns_of(
     let names: Vec<&str> = schema.iter_names().map(PlSmallStr::as_str).collect();
     let plan = plan.select(&names)?;
     let decoders = Decoders::for_plan(read.links, plan.clone());
-    let convert = move |page: &PlacedPage| new_rows(plan.frame(&page.page)?, &page.repeated);
+    let convert = move |page: &PlacedPage| {
+        let rows = new_rows(plan.frame(&page.page)?, &page.repeated)?;
+        Ok((rows, page.new_records()))
+    };
     Ok(open(
         context,
         access,
@@ -41,48 +44,62 @@ pub(crate) fn columns_of(
     ))
 }
 
-/// Every record of one ODS that a call has access to, as JSON without links: the column `json`.
-pub(crate) fn records_of(
+/// What becomes of every record of one ODS that a call has access to, a list for each page; each
+/// is given as JSON without links, while its page is at hand.
+pub(crate) fn records_of<T: Send + 'static>(
     context: Arc<CallContext>,
     access: Access,
     endpoint: &str,
     workers: usize,
-) -> BoxStream<'static, Result<DataFrame>> {
+    become_of: impl Fn(&[u8]) -> Option<T> + Send + Sync + 'static,
+) -> BoxStream<'static, Result<Vec<T>>> {
     let mut read = GetAllOptions {
         links: false,
         ..GetAllOptions::default()
     };
     read.batch.workers = workers;
-    let convert = |placed: &PlacedPage| {
-        let page = &placed.page;
-        let mut texts = StringChunkedBuilder::new("json".into(), page.len());
-        let mut text = Vec::new();
-        for row in 0..page.len() {
-            text.clear();
-            page.write_json(row, &mut text);
-            texts.append_option(std::str::from_utf8(&text).ok());
+    let convert = move |placed: &PlacedPage| {
+        let (page, repeated) = (&placed.page, &placed.repeated);
+        let (mut all, mut text) = (Vec::new(), Vec::new());
+        for row in repeated.leading..page.len() {
+            if repeated.others.binary_search(&row).is_err() {
+                text.clear();
+                page.write_json(row, &mut text);
+                all.extend(become_of(&text));
+            }
         }
-        let df = DataFrame::new(page.len(), vec![texts.finish().into_column()])?;
-        new_rows(df, &placed.repeated)
+        Ok((all, placed.new_records()))
     };
     open(context, access, endpoint, &read, None, convert)
 }
 
-fn open(
+impl<T: Send + 'static> Table for Vec<T> {
+    fn height(&self) -> usize {
+        self.len()
+    }
+
+    fn first(mut self, rows: usize) -> Self {
+        self.truncate(rows);
+        self
+    }
+}
+
+fn open<T: Table>(
     context: Arc<CallContext>,
     access: Access,
     endpoint: &str,
     read: &GetAllOptions,
     decoders: Option<Decoders>,
-    convert: impl Fn(&PlacedPage) -> Result<DataFrame> + Send + Sync + 'static,
-) -> BoxStream<'static, Result<DataFrame>> {
+    convert: impl Fn(&PlacedPage) -> Result<(T, usize)> + Send + Sync + 'static,
+) -> BoxStream<'static, Result<T>> {
     let convert = Arc::new(convert);
-    let convert: Convert<PageRows<DataFrame>> = Box::new(move |placed| {
+    let convert: Convert<PageRows<T>> = Box::new(move |placed| {
         let convert = convert.clone();
         let work = runtime::compute(move || {
+            let (rows, records) = convert(&placed)?;
             Ok(ConvertedPage {
-                rows: vec![convert(&placed)?],
-                records: placed.new_records(),
+                rows: vec![rows],
+                records,
                 with_unknown: 0,
             })
         });

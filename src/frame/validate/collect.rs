@@ -11,8 +11,8 @@ use rayon::prelude::*;
 use super::finding::Finding;
 use super::options::{Rule, ValidateOptions};
 use super::rows::{Batch, Frame, Piece};
-use crate::openapi::Identity;
 use crate::openapi::validate::{Json, Model, Path, Severity, Target, Visitor};
+use crate::openapi::{Identity, NoKey};
 
 /// The keys of one target that rows refer to, and how the first of them is written, where that
 /// says more than the key.
@@ -156,10 +156,10 @@ impl Collector<'_> {
 
     /// The natural key of a payload; `None` where a part of it is missing or does not agree.
     fn own_key(&mut self, identity: &Identity, json: &Json<'_>) -> Option<String> {
-        match own_values(identity, json) {
+        match identity.values_in(json) {
             Ok(values) => Some(identity.canonical(&values)),
-            Err(NoKey::Missing(_)) => None,
-            Err(NoKey::Differs(path, first)) => {
+            Err(NoKey::Missing(_) | NoKey::Compound(_)) => None,
+            Err(NoKey::Differs(first, path)) => {
                 let detail = format!(
                     "is one part of the natural key with $.{first}, and must have the same value"
                 );
@@ -168,40 +168,6 @@ impl Collector<'_> {
             }
         }
     }
-}
-
-/// Why a payload has no natural key.
-pub(in crate::frame) enum NoKey<'i> {
-    /// Nothing stands at any path of this part.
-    Missing(&'i str),
-    /// The values at these two paths do not agree.
-    Differs(&'i str, &'i str),
-}
-
-/// The values of a payload's natural key as they are written, in the order of the identity's fields.
-pub(in crate::frame) fn own_values<'i, 'j>(
-    identity: &'i Identity,
-    json: &'j Json<'_>,
-) -> Result<Vec<Cow<'j, str>>, NoKey<'i>> {
-    let mut values = Vec::with_capacity(identity.fields().len());
-    for field in identity.fields() {
-        let mut first: Option<(&str, Cow<'_, str>)> = None;
-        for path in &field.paths {
-            let Some(value) = json.at(path).and_then(Json::text) else {
-                continue;
-            };
-            match &first {
-                None if !value.is_empty() => first = Some((path, value)),
-                Some((known, own)) if !field.is_same(own, &value) => {
-                    return Err(NoKey::Differs(path, known));
-                }
-                _ => {}
-            }
-        }
-        let missing = NoKey::Missing(&field.paths[0]);
-        values.push(first.ok_or(missing)?.1);
-    }
-    Ok(values)
 }
 
 impl Visitor for Collector<'_> {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use polars::prelude::DataFrame;
 
-pub(super) use self::collect::{Keys, NoKey, digest, own_values, values_of, written};
+pub(super) use self::collect::{Keys, digest, values_of, written};
 use self::finding::Findings;
 pub use self::options::{Rule, ValidateOptions};
 use self::rows::Batch;

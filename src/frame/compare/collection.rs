@@ -1,0 +1,327 @@
+//! One collection of one ODS beside the rows that are for it: asked by key, or read once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use rayon::prelude::*;
+
+use super::CompareOptions;
+use super::told::Compared;
+use crate::frame::input::Keys as KeyColumn;
+use crate::frame::key_lookup::{self, Proof};
+use crate::frame::read::records_of;
+use crate::frame::validate::known::pages_of;
+use crate::frame::validate::rows::Batch;
+use crate::frame::validate::{Keys, digest, values_of, written};
+use crate::openapi::validate::{Change, Json, Schemas, Walk};
+use crate::openapi::{Identity, NoKey};
+use crate::{Failure, Result, runtime};
+
+/// One collection of one ODS, and the rows that are for it.
+pub(super) struct Collection {
+    batch: Arc<Batch>,
+    ods: usize,
+    endpoint: String,
+    /// Frames of this endpoint, with the columns of their keys.
+    frames: Vec<usize>,
+    key_cols: Arc<Vec<Vec<KeyColumn>>>,
+    /// What these columns are called as parts of the key.
+    names: Vec<String>,
+    identity: Option<Arc<Identity>>,
+    extra: bool,
+}
+
+/// The collections that rows are for.
+pub(super) fn collections(
+    batch: &Arc<Batch>,
+    options: &CompareOptions,
+    key_cols: &Arc<Vec<Vec<KeyColumn>>>,
+) -> Vec<Collection> {
+    let mut all: Vec<Collection> = Vec::new();
+    for (ods, source) in batch.sources.iter().enumerate() {
+        for (number, frame) in batch.frames.iter().enumerate() {
+            if source.rows[number].is_empty() {
+                continue;
+            }
+            let known = all
+                .iter_mut()
+                .find(|one| one.ods == ods && frame.is_of(&one.endpoint));
+            if let Some(known) = known {
+                known.frames.push(number);
+                continue;
+            }
+            let model = source.model.as_deref();
+            let resource = model.and_then(|model| model.resource(&frame.endpoint));
+            let documented = resource.and_then(|(resource, _)| resource.identity.clone());
+            let path = |name: &str| {
+                let fields = documented.iter().flat_map(|identity| identity.fields());
+                let mut fields = fields.filter(|field| field.param.eq_ignore_ascii_case(name));
+                let field = fields.next();
+                field.map_or_else(|| name.to_owned(), |field| field.paths[0].to_string())
+            };
+            let paths: Vec<String> = options
+                .key_cols
+                .iter()
+                .map(|(name, _)| path(name))
+                .collect();
+            let given = (!paths.is_empty())
+                .then(|| Arc::new(Identity::of_paths(paths.iter().map(AsRef::as_ref))));
+            let name = |path: &String| path.rsplit('.').next().unwrap_or_default().to_owned();
+            all.push(Collection {
+                names: paths.iter().map(name).collect(),
+                batch: batch.clone(),
+                ods,
+                endpoint: frame.endpoint.clone(),
+                frames: vec![number],
+                key_cols: key_cols.clone(),
+                identity: given.or(documented),
+                extra: options.extra,
+            });
+        }
+    }
+    all
+}
+
+/// The rows of each key, and the keys themselves.
+#[derive(Default)]
+struct Index {
+    rows: HashMap<u128, Vec<usize>>,
+    keys: Keys,
+}
+
+/// What a record is beside the rows of its key.
+type Answer = (Vec<(usize, Compared)>, Option<Option<String>>);
+
+impl Collection {
+    /// Notes what a send would do with each row of the collection.
+    pub(super) async fn compare(
+        self,
+        rows: &mut [Compared],
+        extra: &mut Vec<(usize, Option<String>)>,
+    ) -> Result<()> {
+        let this = Arc::new(self);
+        let Some(identity) = this.identity.clone() else {
+            let why = "no document says what identifies its items: name the columns by key_cols";
+            this.fail(rows, why);
+            return Ok(());
+        };
+        let (index, wrong) = {
+            let (this, identity) = (this.clone(), identity.clone());
+            runtime::compute(move || this.index(&identity)).await?
+        };
+        for (row, why) in wrong {
+            rows[row] = Compared::Error(why);
+        }
+        let index = Arc::new(index);
+        let answered = match this.by_key(&index).await {
+            Ok(true) => this.ask(&identity, &index).await,
+            Ok(false) => Ok(None),
+            Err(why) => Err(why),
+        };
+        let answers = match answered {
+            Ok(Some(answers)) => Ok(answers),
+            Ok(None) => this.read(&identity, &index).await,
+            Err(why) => Err(why),
+        };
+        match answers {
+            Ok(answers) => {
+                for (compared, other) in answers {
+                    for (row, compared) in compared {
+                        rows[row] = compared;
+                    }
+                    extra.extend(other.map(|id| (this.frames[0], id)));
+                }
+            }
+            Err(why) => this.fail(rows, &why),
+        }
+        Ok(())
+    }
+
+    /// All places of rows: the frame, the place in it, the number among all rows.
+    fn places(&self) -> Vec<(usize, u32, usize)> {
+        let source = &self.batch.sources[self.ods];
+        let frames = self.frames.iter();
+        let places = frames.flat_map(|&number| {
+            let first = self.batch.frames[number].first;
+            let places = source.rows[number].iter();
+            places.map(move |&place| (number, place, first + place as usize))
+        });
+        places.collect()
+    }
+
+    fn fail(&self, rows: &mut [Compared], why: &str) {
+        for (_, _, row) in self.places() {
+            if matches!(rows[row], Compared::New) {
+                rows[row] = Compared::Error(why.to_owned());
+            }
+        }
+    }
+
+    /// The key of each row, or why it has none.
+    fn index(&self, identity: &Identity) -> (Index, Vec<(usize, String)>) {
+        let keys: Vec<_> = self
+            .places()
+            .into_par_iter()
+            .map(|(number, place, row)| (row, self.key(identity, number, place)))
+            .collect();
+        let (mut index, mut wrong) = (Index::default(), Vec::new());
+        for (row, key) in keys {
+            match key {
+                Ok((key, written)) => {
+                    index.rows.entry(digest(&key)).or_default().push(row);
+                    index.keys.entry(key).or_insert(written);
+                }
+                Err(why) => wrong.push((row, why)),
+            }
+        }
+        (index, wrong)
+    }
+
+    fn key(
+        &self,
+        identity: &Identity,
+        number: usize,
+        place: u32,
+    ) -> Result<(String, Option<Box<str>>), String> {
+        let frame = &self.batch.frames[number];
+        let text = frame.payload(place).map_err(|failure| failure.message)?;
+        let json = Json::object(&text).map_err(|what| format!("invalid JSON: {what}"))?;
+        let columns = &self.key_cols[number];
+        let values = match columns.is_empty() {
+            true => identity.values_in(&json).map_err(|why| match why {
+                NoKey::Missing(paths) => {
+                    format!("no value at $.{}, a part of the natural key", paths[0])
+                }
+                NoKey::Compound(path) => format!("no single value at $.{path}, a part of the key"),
+                NoKey::Differs(first, path) => {
+                    format!("the values at $.{first} and $.{path}, one part of the key, differ")
+                }
+            })?,
+            false => {
+                // `Identity` sorts its fields by name.
+                let row = frame.active[place as usize];
+                let value = |column: &KeyColumn| {
+                    let key = column.need(row).map_err(|failure| failure.message)?;
+                    Ok(key.to_owned().into())
+                };
+                let mut named: Vec<(&String, _)> =
+                    self.names.iter().zip(columns.iter().map(value)).collect();
+                named.sort_by_key(|(name, _)| *name);
+                let values = named.into_iter().map(|(_, value)| value);
+                values.collect::<Result<_, String>>()?
+            }
+        };
+        let key = identity.canonical(&values);
+        let written = written(&key, &values);
+        Ok((key, written))
+    }
+
+    /// Whether to ask for each key takes fewer requests than to read the collection.
+    async fn by_key(&self, index: &Index) -> Result<bool, String> {
+        let wanted = index.keys.len() as u64;
+        if self.extra || wanted == 0 {
+            return Ok(false);
+        }
+        let access = &self.batch.sources[self.ods].access;
+        let pages = pages_of(&self.batch.context, access, &self.endpoint).await?;
+        Ok(pages.is_some_and(|pages| wanted < pages))
+    }
+
+    /// Asks for each key; `None` where the server does not look at the parameters.
+    async fn ask(&self, identity: &Identity, index: &Index) -> Result<Option<Vec<Answer>>, String> {
+        let access = &self.batch.sources[self.ods].access;
+        let mut questions: Vec<BoxFuture<'_, Result<Proof, Failure>>> = Vec::new();
+        for (key, written) in &index.keys {
+            let values = values_of(key, written.as_deref());
+            let context = &self.batch.context;
+            let question = async move {
+                let wanted = (&**key, &*values);
+                key_lookup::ask(context, access, &self.endpoint, identity, wanted).await
+            };
+            questions.push(question.boxed());
+        }
+        let workers = self.batch.options.batch.workers;
+        let mut found = stream::iter(questions).buffer_unordered(workers);
+        let mut answers = Vec::new();
+        while let Some(one) = found.next().await {
+            match one.map_err(|failure| failure.message)? {
+                Proof::Item(_, record) => {
+                    answers.push(self.answer(identity, index, record.get().as_bytes()));
+                }
+                Proof::Nothing | Proof::OtherCase(_) => {}
+                Proof::Several | Proof::Unfiltered => return Ok(None),
+            }
+        }
+        Ok(Some(answers))
+    }
+
+    /// Reads the whole collection.
+    async fn read(
+        self: &Arc<Self>,
+        identity: &Arc<Identity>,
+        index: &Arc<Index>,
+    ) -> Result<Vec<Answer>, String> {
+        let access = self.batch.sources[self.ods].access.clone();
+        let (context, workers) = (self.batch.context.clone(), self.batch.options.batch.workers);
+        let (this, identity, index) = (self.clone(), identity.clone(), index.clone());
+        let become_of = move |record: &[u8]| {
+            let (rows, other) = this.answer(&identity, &index, record);
+            (!rows.is_empty() || other.is_some()).then_some((rows, other))
+        };
+        let pages = records_of(context, access, &self.endpoint, workers, become_of);
+        let answers = pages.try_concat().await;
+        answers.map_err(|error| error.to_string())
+    }
+
+    /// Compares a record with the rows of its key.
+    fn answer(&self, identity: &Identity, index: &Index, record: &[u8]) -> Answer {
+        let Ok(theirs) = Json::object(record) else {
+            return (Vec::new(), None);
+        };
+        let id = theirs.get("id").and_then(Json::text).map(Into::into);
+        let key = identity.values_in(&theirs);
+        let rows = key.ok().and_then(|values| {
+            let digest = digest(&identity.canonical(&values));
+            index.rows.get(&digest)
+        });
+        let Some(rows) = rows else {
+            return (Vec::new(), self.extra.then_some(id));
+        };
+        let schemas = Schemas::default();
+        let model = self.batch.sources[self.ods].model.as_deref();
+        let walk = model.and_then(|model| Some(model.resource(&self.endpoint)?.1));
+        let walk = walk.unwrap_or_else(|| Walk::without_schema(&schemas));
+        let changes = rows
+            .iter()
+            .map(|&row| (row, self.changes(&walk, row, &theirs)));
+        let changes: Vec<_> = changes.collect();
+        let is_none =
+            |changes: &Result<Vec<Change>, String>| changes.as_ref().is_ok_and(Vec::is_empty);
+        // Of several rows the last one stays, which need not be this one.
+        let all_same = changes.iter().all(|(_, changes)| is_none(changes));
+        let compared = changes.into_iter().map(|(row, changes)| {
+            let compared = match changes {
+                Ok(changes) if changes.is_empty() => Compared::Same(id.clone(), all_same),
+                Ok(changes) => Compared::Changed(id.clone(), changes),
+                Err(why) => Compared::Error(why),
+            };
+            (row, compared)
+        });
+        (compared.collect(), None)
+    }
+
+    fn changes(
+        &self,
+        walk: &Walk<'_>,
+        row: usize,
+        theirs: &Json<'_>,
+    ) -> Result<Vec<Change>, String> {
+        let frames = &self.batch.frames;
+        let frame = &frames[frames.partition_point(|frame| frame.first <= row) - 1];
+        let text = frame.payload((row - frame.first) as u32);
+        let text = text.map_err(|failure| failure.message)?;
+        Ok(walk.changes(&Json::object(&text)?, theirs))
+    }
+}
