@@ -1,5 +1,7 @@
 //! A column of payloads, each as the JSON text that is sent.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use polars::prelude::*;
 
@@ -73,13 +75,19 @@ impl Payloads {
     }
 
     pub(crate) fn get(&self, row: usize) -> Result<Bytes, Failure> {
+        match self.unread(row)? {
+            Cow::Borrowed(text) => check_json(text).map(|()| Bytes::copy_from_slice(text)),
+            Cow::Owned(text) => Ok(text.into()),
+        }
+    }
+
+    /// The same where somebody is going to read it anyway: a text need not be JSON.
+    pub(crate) fn unread(&self, row: usize) -> Result<Cow<'_, [u8]>, Failure> {
         match self {
-            Self::Json(texts) => {
-                let text = texts
-                    .get_untrimmed(row)
-                    .ok_or_else(|| Failure::new(texts.missing()))?;
-                check_json(text).map(|()| Bytes::copy_from_slice(text.as_bytes()))
-            }
+            Self::Json(texts) => match texts.get_untrimmed(row) {
+                Some(text) => Ok(text.as_bytes().into()),
+                None => Err(Failure::new(texts.missing())),
+            },
             Self::Struct { name, encoder } => match encoder.encode(row) {
                 Ok(Some(text)) => Ok(text.into()),
                 Ok(None) => Err(Failure::new(format!("missing '{name}'"))),
@@ -89,6 +97,6 @@ impl Payloads {
     }
 }
 
-pub(super) fn check_json(text: &str) -> Result<(), Failure> {
-    check_object(text.as_bytes()).map_err(|what| Failure::new(format!("invalid JSON: {what}")))
+pub(super) fn check_json(text: &[u8]) -> Result<(), Failure> {
+    check_object(text).map_err(|what| Failure::new(format!("invalid JSON: {what}")))
 }

@@ -128,7 +128,7 @@ impl EdFiClient {
         options.check()?;
         let poster = Poster::new(self.default_context(&options.batch), options)?;
         let access = options.commit.then(|| self.default_access()).transpose()?;
-        if let Err(failure) = check_json(payload) {
+        if let Err(failure) = check_json(payload.as_bytes()) {
             return Ok(failure.into());
         }
         let Some(access) = access else {

@@ -1,5 +1,6 @@
 //! The rows of all frames of a call, by the ODS that they are for.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -207,8 +208,8 @@ impl Batch {
 }
 
 impl Frame {
-    /// The payload at a place as JSON, or what is the matter with it.
-    pub(in crate::frame) fn payload(&self, place: u32) -> Result<bytes::Bytes, Failure> {
-        self.payloads.get(self.active[place as usize])
+    /// The payload at a place, which need not be JSON, or why there is none.
+    pub(in crate::frame) fn payload(&self, place: u32) -> Result<Cow<'_, [u8]>, Failure> {
+        self.payloads.unread(self.active[place as usize])
     }
 }
