@@ -150,10 +150,10 @@ def as_markdown(output: dict[str, str]) -> str:
         kind = "shows" if "┌" in text else "shows words"
         parts.append(f'<div class="{kind}"><pre>{text}</pre></div>')
     if "html" in output:
-        face = re.sub(r"\n\s*", "", output["html"])
+        face, kind = re.sub(r"\n\s*", "", output["html"]), "shows face"
         if 'class="dataframe"' in face:  # the site has a style of its own for frames
-            face = re.sub(r"<style>.*?</style>", "", face)
-        parts.append(f'<div class="shows">{face}</div>')
+            face, kind = re.sub(r"<style>.*?</style>", "", face), "shows"
+        parts.append(f'<div class="{kind}">{face}</div>')
     return "".join(f"\n\n{part}" for part in parts) + "\n"
 
 
