@@ -36,7 +36,7 @@ ELSEWHERE = {
 }
 EXAMPLES = {
     path.relative_to(ROOT).as_posix(): f"examples/{path.name.replace('.', '_')}.md"
-    for pattern in ("*.py", "*.rs")
+    for pattern in ("*.py", "*.rs", "*/*.py")
     for path in sorted((ROOT / "examples").glob(pattern))
 }
 # Where a file of the project is on the site.
