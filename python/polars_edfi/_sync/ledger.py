@@ -24,6 +24,7 @@ class Ledger:
 
     def __init__(self, into: str) -> None:
         self._file = Path(into, FILE)
+        self._folder = str(Path(into))
         self._known: dict[str, tuple[Look, str]] = {}
         self._is_changed = False
         with contextlib.suppress(OSError, pl.exceptions.PolarsError):
@@ -33,21 +34,22 @@ class Ledger:
 
     def text(self, path: str) -> tuple[bool, str | None]:
         """Give the state of a file that is as it was, as text; else whether it is known at all."""
-        look, text = self._known.get(path, (None, None))
+        look, text = self._known.get(path.removeprefix(self._folder), (None, None))
         return look is not None, text if look is not None and look == look_of(path) else None
 
     def note(self, path: str, state: str) -> None:
         """Remember a file as it is now."""
-        look = look_of(path)
-        if look is not None and self._known.get(path) != (look, state):
-            self._known[path] = look, state
+        look, name = look_of(path), path.removeprefix(self._folder)
+        if look is not None and self._known.get(name) != (look, state):
+            self._known[name] = look, state
             self._is_changed = True
 
     def save(self) -> None:
         """Keep it for the next run; that it cannot be kept is no failure of this one."""
         if not self._is_changed:
             return
-        rows = [(path, *look, text) for path, (look, text) in self._known.items()]
+        known = self._known.items()
+        rows = [(name, *look, text) for name, (look, text) in known if look_of(self._folder + name)]
         names = {"file": pl.String, "inode": pl.UInt64, "size": pl.Int64, "ns": pl.Int64}
         df = pl.DataFrame(rows, names | {"state": pl.String}, orient="row")
         new = self._file.with_suffix(".new")

@@ -96,9 +96,8 @@ class Resource:
             return self.full()
         agrees = count is None or count - state.surplus == state.rows
         nothing_new = self.verify == "count" and count is not None and self._has(window)
-        if nothing_new and window:
-            self.copy.remember(state.with_stamps(stamps.of_window(window)))
         if nothing_new and agrees and not holders:
+            self._remember(window or [])
             return self._counted(row)
         row.mode = "changes"
         try:
@@ -115,6 +114,14 @@ class Resource:
         if row.mode == "changes" and not (row.written or row.deleted or row.repaired):
             row.mode = "unchanged"
         return self._counted(row)
+
+    def _remember(self, window: Window) -> None:
+        """Keep what was found out of a copy that stays as it is."""
+        state = self._known
+        handled = self.people.handled(state, state.version or 0, self.overlap)
+        if window or handled != state.handled:
+            known = state.with_stamps(stamps.of_window(window)) if window else state
+            self.copy.remember(replace(known, handled=handled))
 
     @property
     def _known(self) -> State:

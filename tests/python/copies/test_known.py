@@ -113,3 +113,26 @@ def test_a_window_that_a_copy_has_is_known_the_next_time(
     blotted(file)
     report = edfi.sync(client, endpoint, into=tmp_path)
     assert report.select("mode", "requests").row(0) == ("unchanged", 2)
+
+
+def test_a_folder_can_move(client: edfi.EdFiClient, tmp_path: Path) -> None:
+    edfi.sync(client, BOTH, into=tmp_path / "old")
+    (tmp_path / "old").rename(tmp_path / "new")
+    for endpoint in BOTH:
+        blotted(tmp_path / "new" / endpoint / "data.parquet")
+    report = edfi.sync(client, BOTH, into=tmp_path / "new")
+    assert report["mode"].to_list() == ["unchanged", "unchanged"]
+
+
+def test_people_whom_a_copy_does_not_hold_are_looked_for_once(
+    client: edfi.EdFiClient, ods: edfi.Sandbox, tmp_path: Path
+) -> None:
+    ods.mutate("255901", STUDENTS, "insert", 1)
+    edfi.sync(client, RESULTS, into=tmp_path)
+    last = client.count(STUDENTS) - 1
+    ods.mutate("255901", STUDENTS, "rekey", last)  # somebody without a result
+    report = edfi.sync(client, RESULTS, into=tmp_path)
+    assert report.select("mode", "requests").row(0) == ("unchanged", 2)
+    blotted(tmp_path / RESULTS / "data.parquet")
+    report = edfi.sync(client, RESULTS, into=tmp_path)
+    assert report.select("status", "mode", "requests").row(0) == (None, "unchanged", 2)
