@@ -7,9 +7,10 @@
 //! Threads do not survive a fork (Airflow, gunicorn): all are made anew in each process.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -59,6 +60,16 @@ pub(crate) struct Threads {
     /// Worker 1 and those after it.
     workers: Mutex<Vec<Handle>>,
     decoding: rayon::ThreadPool,
+    jobs: Arc<Mutex<Jobs>>,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// What waits for a thread of the pool.
+#[derive(Default)]
+struct Jobs {
+    urgent: VecDeque<Job>,
+    others: VecDeque<Job>,
 }
 
 impl Threads {
@@ -84,6 +95,7 @@ impl Threads {
                 .thread_name(|i| format!("polars-edfi-decode-{i}"))
                 .build()
                 .map_err(|error| failed(&error))?,
+            jobs: Arc::default(),
         })
     }
 
@@ -168,15 +180,45 @@ pub(crate) fn spawn(work: impl FnOnce() + Send + 'static) -> Result<()> {
 pub(crate) async fn compute<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {
+    queued(work, |jobs| &mut jobs.others).await
+}
+
+/// The same before all work that is not urgent: for what someone waits for.
+pub(crate) async fn compute_first<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    queued(work, |jobs| &mut jobs.urgent).await
+}
+
+async fn queued<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+    queue: impl FnOnce(&mut Jobs) -> &mut VecDeque<Job>,
+) -> Result<T> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
-    Threads::get()?.decoding.spawn(move || {
+    let threads = Threads::get()?;
+    let jobs = threads.jobs.clone();
+    queue(&mut lock(&jobs)).push_back(Box::new(move || {
         // A panic that leaves a thread of the pool would abort the process.
         let done = catch_unwind(AssertUnwindSafe(work));
         // Nobody listens any more where the call was dropped.
         let _ = sender.send(done);
+    }));
+    // One job is done for each that waits, though not always that one.
+    threads.decoding.spawn(move || {
+        let job = {
+            let mut jobs = lock(&jobs);
+            jobs.urgent.pop_front().or_else(|| jobs.others.pop_front())
+        };
+        if let Some(job) = job {
+            job();
+        }
     });
     match receiver.await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(_)) | Err(_) => Err(Error::Internal("the call ended in a panic".into())),
     }
+}
+
+fn lock(jobs: &Mutex<Jobs>) -> MutexGuard<'_, Jobs> {
+    jobs.lock().unwrap_or_else(PoisonError::into_inner)
 }

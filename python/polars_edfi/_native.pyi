@@ -66,6 +66,8 @@ class Scan:
         filters: list[pl.DataFrame],
         districts: list[int] | None,
         piece: str | None = None,
+        *,
+        is_search: bool = False,
     ) -> Pages: ...
 
 @final

@@ -58,7 +58,13 @@ class Source:
         # With a slice before the filter it is the rows of the slice that are meant.
         is_read = self._scan.pushdown and n_rows is None and predicate is not None
         filters = Filters(predicate, self._scan.keys()) if is_read else Filters(None, None)
-        pages = self._scan.pages(with_columns, n_rows, filters.values, filters.districts)
+        pages = self._scan.pages(
+            with_columns,
+            n_rows,
+            filters.values,
+            filters.districts,
+            is_search=predicate is not None,
+        )
         if self._client is not None:
             self._client._counted = pages  # noqa: SLF001
         try:
@@ -89,8 +95,9 @@ def scan(endpoint: str, *, client: EdFiClient, **options: Unpack[ScanOptions]) -
     """Scan a resource of one ODS lazily.
 
     Nothing is sent before the query is run or its columns are asked for. Then only the columns that
-    the query needs are decoded, ``head`` and early ends stop the paging, and ``workers`` pages at
-    most are fetched ahead, so that ``sink_parquet`` works on a resource of any size.
+    the query needs are decoded, ``head`` and early ends stop the paging, and ``workers`` pages are
+    fetched ahead, twice as many at most where the query waits for them, so that ``sink_parquet``
+    works on a resource of any size.
 
     Of a ``filter``, equalities and ``is_in`` on fields that the ODS's OpenAPI document lists as
     query parameters are sent to the server: records of one student are one small request.
@@ -160,8 +167,8 @@ def scan_all(
 ) -> pl.LazyFrame:
     """Scan a resource of many districts lazily, one district after another.
 
-    The first pages of up to ``workers`` districts are fetched ahead, and as many other pages: those
-    of the next district once all those of the one before are on their way.
+    The first pages of up to ``workers`` districts are fetched ahead, and other pages as by
+    :func:`scan`: those of the next district once all those of the one before are on their way.
 
     Parameters
     ----------

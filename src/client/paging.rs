@@ -134,6 +134,12 @@ impl FirstPage {
     }
 }
 
+/// How many pages by offset a collection has: each begins with the last record of the one before, and
+/// the last one is short.
+pub(crate) fn pages_by_offset(records: u64, limit: u64) -> u64 {
+    records.saturating_sub(1) / limit.saturating_sub(1).max(1) + 1
+}
+
 /// How a reading goes on after its first page.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Continuation {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema as arrow_types;
 use polars::prelude::{
-    ArrowDataType, Column, CompatLevel, DataFrame, DataType, PlSmallStr, Schema, Series,
+    ArrowDataType, Column, CompatLevel, DataFrame, DataType, PlSmallStr, Schema,
 };
 
 use super::declared::DeclaredSchema;
@@ -169,13 +169,32 @@ impl Plan {
     /// layout.
     pub fn frame(&self, page: impl Borrow<Page>) -> Result<DataFrame> {
         let page = page.borrow();
-        let fields = self.schema.iter().zip(self.arrays(page)?).enumerate();
-        let columns = fields.map(|(place, ((name, dtype), array))| {
-            let series = self.series(place, name.clone(), dtype, &array)?;
-            Ok(Column::from(series))
-        });
-        let columns = columns.collect::<Result<Vec<Column>>>()?;
-        Ok(DataFrame::new(page.len(), columns)?)
+        let (rows, fields) = (page.len(), self.schema.iter());
+        let columns: Result<Vec<Column>> = match &self.columns {
+            Columns::Inferred(leaves) => fields
+                .zip(leaves)
+                .map(|((name, dtype), leaf)| match find(page, &leaf.path) {
+                    Some(node) => leaf.column(name.clone(), dtype, node, rows),
+                    // Not an array for each of thousands of columns that other pages have.
+                    None => Ok(Column::full_null(name.clone(), rows, dtype)),
+                })
+                .collect(),
+            Columns::Declared(declared, picks) => {
+                let arrays = declared.arrays(page)?;
+                let columns = fields.zip(picks).map(|((name, dtype), &pick)| {
+                    let series = interop::to_series(name.clone(), &arrays[pick])?;
+                    let column = declared.columns.get(pick);
+                    Ok(Column::from(
+                        match column.is_some_and(|one| one.is_cast()) {
+                            true => series.strict_cast(dtype)?,
+                            false => series,
+                        },
+                    ))
+                });
+                columns.collect()
+            }
+        };
+        Ok(DataFrame::new(rows, columns?)?)
     }
 
     /// The records of a page as an Arrow record batch. Categorical and Enum are strings there.
@@ -206,34 +225,26 @@ impl Plan {
             }
         })
     }
+}
 
-    /// One of the columns, from its array.
+impl Leaf {
+    /// The column of the values of a node.
     #[allow(
         unsafe_code,
         reason = "to find out the dtype of each column of each page takes long"
     )]
-    fn series(
+    fn column(
         &self,
-        place: usize,
         name: PlSmallStr,
         dtype: &DataType,
-        array: &ArrayRef,
-    ) -> Result<Series> {
-        match &self.columns {
-            // SAFETY: `infer::array` makes the array of the type of the leaf, which is that of
-            // `dtype` and, in Arrow, `arrow`.
-            Columns::Inferred(leaves) => unsafe {
-                interop::to_series_of(name, array, dtype, &leaves[place].arrow)
-            },
-            Columns::Declared(declared, picks) => {
-                let series = interop::to_series(name, array)?;
-                let column = declared.columns.get(picks[place]);
-                Ok(match column.is_some_and(|column| column.is_cast()) {
-                    true => series.strict_cast(dtype)?,
-                    false => series,
-                })
-            }
-        }
+        node: &Node,
+        rows: usize,
+    ) -> Result<Column> {
+        let array = infer::array(Some(node), &self.dtype, rows);
+        // SAFETY: `infer::array` makes the array of the type of the leaf, which is that of `dtype`
+        // and, in Arrow, `arrow`.
+        let series = unsafe { interop::to_series_of(name, &array, dtype, &self.arrow) };
+        Ok(Column::from(series?))
     }
 }
 

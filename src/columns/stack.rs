@@ -4,7 +4,7 @@
 //! each. So small frames are merged as they come, a few at a time and then those that came of it;
 //! large ones are not copied.
 
-use polars::prelude::DataFrame;
+use polars::prelude::{Column, DataFrame};
 use rayon::prelude::*;
 
 use super::plan::Plan;
@@ -95,13 +95,24 @@ impl Stack {
 
     /// Takes the small frames from `start` on as one.
     fn merge(&mut self, start: usize) -> Result<DataFrame> {
-        let mut frames = self.small.drain(start..).map(|(_, frame)| frame);
-        let mut merged = frames.next().unwrap_or_default();
-        for frame in frames {
-            merged.vstack_mut_owned(frame)?;
+        let frames = self.small.drain(start..).map(|(_, frame)| frame);
+        let mut height = 0;
+        let mut parts: Vec<_> = frames
+            .map(|frame| {
+                height += frame.height();
+                frame.into_columns().into_iter()
+            })
+            .collect();
+        let Some(mut first) = parts.first_mut().map(std::mem::take) else {
+            return Ok(DataFrame::default());
+        };
+        let mut columns = Vec::with_capacity(first.len());
+        // Column by column, so that parts are gone before the next ones are merged.
+        while let Some(column) = first.next() {
+            let others = parts[1..].iter_mut().filter_map(Iterator::next);
+            columns.push(below_each_other(column, others.collect(), height)?);
         }
-        merged.rechunk_mut();
-        Ok(merged)
+        Ok(DataFrame::new(height, columns)?)
     }
 
     fn finish_chunk(&mut self, frame: DataFrame) -> Result<()> {
@@ -111,4 +122,23 @@ impl Stack {
         }
         Ok(())
     }
+}
+
+/// One column of `height` rows in one chunk. Nulls alone stay a value that stands for all rows.
+fn below_each_other(mut column: Column, others: Vec<Column>, height: usize) -> Result<Column> {
+    let is_empty = |column: &Column| match column {
+        Column::Scalar(column) => column.scalar().is_null(),
+        Column::Series(_) => false,
+    };
+    if is_empty(&column) && others.iter().all(is_empty) {
+        return Ok(Column::full_null(
+            column.name().clone(),
+            height,
+            column.dtype(),
+        ));
+    }
+    for other in others {
+        column.append_owned(other)?;
+    }
+    Ok(column.rechunk())
 }

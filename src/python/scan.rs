@@ -133,7 +133,7 @@ impl Scan {
     /// The pages from the start, with some columns and rows only. Of each of `filters` the one column
     /// holds the values that a row must have there; those that cannot be used are passed by.
     /// `districts` are the numbers of those that are read.
-    #[pyo3(signature = (columns, n_rows, filters, districts, piece = None))]
+    #[pyo3(signature = (columns, n_rows, filters, districts, piece = None, *, is_search = false))]
     fn pages<'py>(
         &self,
         py: Python<'py>,
@@ -142,6 +142,7 @@ impl Scan {
         filters: Vec<Frame>,
         districts: Option<Vec<usize>>,
         piece: Option<&str>,
+        is_search: bool,
     ) -> PyResult<Bound<'py, Pages>> {
         let planned = self.planned(py)?;
         let control = self.control().quiet();
@@ -158,6 +159,7 @@ impl Scan {
             columns,
             n_rows,
             filters: filters.filter(|filter| planned.takes(filter)).collect(),
+            is_search,
             districts,
         };
         let stream = planned

@@ -7,8 +7,8 @@ use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt};
 use polars::prelude::*;
 use polars_edfi::sandbox::{Faults, Sandbox};
 use polars_edfi::{
-    BatchOptions, EdFiClient, Error, GetAllOptions, Paging, Scan, ScanOptions, SchemaChoice,
-    blocking,
+    BatchOptions, EdFiClient, Error, Filter, GetAllOptions, Paging, Scan, ScanOptions,
+    SchemaChoice, blocking,
 };
 use serde_json::json;
 
@@ -118,6 +118,46 @@ async fn no_more_is_fetched_than_workers_ahead() {
         assert_nothing_more(&ods).await;
         assert!(ods.max_in_flight() <= workers);
     }
+}
+
+#[tokio::test]
+async fn twice_as_many_pages_are_ahead_of_one_who_waits() {
+    let builder = sandbox().records(400).latency(Duration::from_millis(5));
+    let ods = builder.start().expect("a sandbox");
+    let scan = soon(client_of(&ods).scan(RESULTS, &paged(10, 4, Paging::Offset))).await;
+    let scan = scan.expect("a scan");
+    forget(&ods, &scan);
+    let mut pages = scan.pages().expect("pages");
+    for _ in 0..6 {
+        page_of(&mut pages).await;
+    }
+    let seen = || data_requests(&ods, BAD).len();
+    until("twice as many", || seen() == 6 + 2 * 4).await;
+    assert_nothing_more(&ods).await;
+    assert!(ods.max_in_flight() <= 4);
+}
+
+#[tokio::test]
+async fn a_search_begins_with_few_pages() {
+    let ods = sandbox().records(400).start().expect("a sandbox");
+    let options = ScanOptions {
+        filters: vec![Filter::is_in("id", Series::new("".into(), ["nobody"]))],
+        pushdown: false,
+        ..paged(10, 8, Paging::Offset)
+    };
+    let scan = soon(client_of(&ods).scan(RESULTS, &options))
+        .await
+        .expect("a scan");
+    forget(&ods, &scan);
+    let mut pages = scan.pages().expect("pages");
+    let seen = || data_requests(&ods, BAD).len();
+    for taken in 1..4 {
+        page_of(&mut pages).await;
+        until("the pages ahead", || seen() == 4 + taken).await;
+        assert_nothing_more(&ods).await;
+    }
+    assert_eq!(collected(pages).await.height(), 0);
+    assert!(ods.max_in_flight() <= 8);
 }
 
 /// No request comes for a while that is long for a request on loopback.

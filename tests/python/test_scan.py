@@ -283,6 +283,17 @@ def test_a_head_after_a_filter_stops_early(
     assert lf.filter(pl.col("n") < 0).collect(engine=engine).height == 0
 
 
+def test_a_match_on_the_first_page_takes_few_requests(make_ods: Callable[..., ScriptedOds]) -> None:
+    ods = make_ods(4000)
+    lf = small(ods, schema=SCHEMA, limit=20)
+    for _ in range(3):
+        ods.requests.clear()
+        found = lf.filter(pl.col("n").is_between(3, 3)).head(1).collect(engine="streaming")
+        assert found["n"].to_list() == [3]
+        settled(ods)
+        assert len(ods.requests) <= 11
+
+
 def test_a_consumer_that_stops_is_not_read_for(make_ods: Callable[..., ScriptedOds]) -> None:
     ods = make_ods(1000)
     lf = small(ods, schema=SCHEMA, limit=10, workers=3)

@@ -23,7 +23,7 @@ use super::result::{self, Report};
 use super::run::for_each_row;
 use crate::choice::choice;
 use crate::client::EdFiClient;
-use crate::client::paging::Paging;
+use crate::client::paging::{Paging, pages_by_offset};
 use crate::client::permits::Permits;
 use crate::client::session::CallContext;
 use crate::{Failure, Result, runtime};
@@ -201,8 +201,7 @@ impl Finder<'_> {
                     let columns = self.columns(group, Paging::Auto)?;
                     // An ODS that does not count says what is the matter when it is asked for keys.
                     match columns.count(&group.access).await.ok().flatten() {
-                        // Pages share a record.
-                        Some(total) if total / (PAGE - 1) + 1 < *keys as u64 => Some(total),
+                        Some(total) if pages_by_offset(total, PAGE) < *keys as u64 => Some(total),
                         _ => return Ok(Plan::Lookup),
                     }
                 }

@@ -9,8 +9,7 @@ use polars::prelude::*;
 use super::options::{GetAllOptions, OnShort, SchemaChoice};
 use super::prefetch::Task;
 use super::rows::new_rows;
-use super::scan::window;
-use super::source::{Convert, Converted, Decoders, District, PlacedPage, Source};
+use super::source::{Convert, Converted, Decoders, District, PlacedPage, Source, Window};
 use super::stream::{self, ConvertedPage, PageRows, StreamOptions, Table};
 use crate::client::session::{Access, CallContext};
 use crate::columns::Layout;
@@ -95,7 +94,7 @@ fn open<T: Table>(
     let convert = Arc::new(convert);
     let convert: Convert<PageRows<T>> = Box::new(move |placed| {
         let convert = convert.clone();
-        let work = runtime::compute(move || {
+        let work = runtime::compute_first(move || {
             let (rows, records) = convert(&placed)?;
             Ok(ConvertedPage {
                 rows: vec![rows],
@@ -108,7 +107,8 @@ fn open<T: Table>(
         ))
     });
     let workers = read.batch.workers;
-    let mut source = Source::new(context, endpoint.to_owned(), read, window(workers), convert);
+    let window = Window::of_stream(workers, false);
+    let mut source = Source::new(context, endpoint.to_owned(), read, window, convert);
     if let Some(decoders) = decoders {
         source.decoders = decoders;
     }

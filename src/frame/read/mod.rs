@@ -7,6 +7,7 @@ mod changes;
 mod count;
 pub(crate) mod districts;
 mod filter;
+mod frames;
 mod get_all;
 mod keys;
 #[cfg(feature = "python")]

@@ -10,6 +10,7 @@ use super::pages::{PageSender, short};
 use super::prefetch::{Entry, Queue, Slots, Ticket};
 use super::reader::{FetchedPage, Reader};
 use crate::Failure;
+use crate::client::paging::pages_by_offset;
 
 /// Where nobody counts the records, so many values are asked for.
 const SOME_VALUES: usize = 20;
@@ -22,10 +23,7 @@ impl Alternatives {
     fn are_worth_it(&self, first: &FetchedPage) -> bool {
         let values = self.values.len();
         match first.total {
-            Some(total) => {
-                let left = total.saturating_sub(first.end());
-                (values as u64) < left.div_ceil(first.limit.saturating_sub(1).max(1))
-            }
+            Some(total) => (values as u64) < pages_by_offset(total, first.limit) - 1,
             None => values <= SOME_VALUES,
         }
     }

@@ -3,9 +3,8 @@
 //! A [`Queue`] is filled by a task of its own with [`Entry`]s: results that are ready, results that
 //! are still being worked at, or queues that stand in the place of their results. Each result may
 //! hold a [`Slot`] until it is taken, and the task waits for one before it begins another. There
-//! are fewer slots once results lie there before anyone asks for them, and more again where
-//! someone has to wait: memory is for those who need it. Dropping a queue stops its task and all
-//! that it began.
+//! are fewer slots once results lie there before anyone asks for them, and more where someone has
+//! to wait: memory is for those who need it. Dropping a queue stops its task and all that it began.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,6 +42,10 @@ impl<T> Drop for Task<T> {
 
 /// The minimum number of slots: while one result is taken, others are worked at.
 const FEWEST: usize = 3;
+/// The first results are always waited for: that says nothing, and some consumers need no more.
+const SETTLED: usize = 4;
+/// Among so many results one that is waited for shows a consumer that is faster than its queue.
+const NEAR: usize = 8;
 
 /// The slots of one queue, or of several that take them one after another.
 #[derive(Debug)]
@@ -50,17 +53,25 @@ pub(super) struct Slots {
     free: Arc<Semaphore>,
     most: usize,
     now: AtomicUsize,
+    taken: AtomicUsize,
     /// How many results in a row nobody had to wait for.
     unawaited: AtomicUsize,
 }
 
 impl Slots {
     pub(super) fn new(most: usize) -> Arc<Self> {
+        Self::growing(most, most)
+    }
+
+    /// So many slots at first, and up to `most` where the consumer waits.
+    pub(super) fn growing(first: usize, most: usize) -> Arc<Self> {
         let most = most.min(Semaphore::MAX_PERMITS);
+        let now = first.min(most);
         Arc::new(Self {
-            free: Arc::new(Semaphore::new(most)),
+            free: Arc::new(Semaphore::new(now)),
             most,
-            now: AtomicUsize::new(most),
+            now: AtomicUsize::new(now),
+            taken: AtomicUsize::new(0),
             unawaited: AtomicUsize::new(0),
         })
     }
@@ -89,18 +100,21 @@ impl Slot {
             free,
             most,
             now,
+            taken,
             unawaited,
         } = &*self.slots;
         // Only the consumer changes these.
         let slots = now.load(Ordering::Relaxed);
+        let taken_before = taken.fetch_add(1, Ordering::Relaxed);
         let in_a_row = match waited {
             true => 0,
-            false => unawaited.load(Ordering::Relaxed) + 1,
+            false => unawaited.load(Ordering::Relaxed).saturating_add(1),
         };
         unawaited.store(in_a_row, Ordering::Relaxed);
-        if waited && slots < *most {
-            now.store(slots + 1, Ordering::Relaxed);
-            free.add_permits(1);
+        if in_a_row < NEAR && taken_before >= SETTLED && slots < *most {
+            let more = slots.min(most - slots);
+            now.store(slots + more, Ordering::Relaxed);
+            free.add_permits(more);
         } else if in_a_row > *most && slots > FEWEST {
             now.store(slots - 1, Ordering::Relaxed);
             self.slot.forget();

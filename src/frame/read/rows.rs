@@ -22,6 +22,8 @@ pub(crate) struct View {
     pub(crate) columns: Option<Vec<String>>,
     pub(crate) n_rows: Option<usize>,
     pub(crate) filters: Vec<Filter>,
+    /// Whether someone looks for some of the rows, and may be content with the first pages.
+    pub(crate) is_search: bool,
     /// The numbers of the districts; `None` is all of them.
     pub(crate) districts: Option<Vec<usize>>,
     /// What of each district is read.
@@ -32,6 +34,7 @@ pub(crate) struct View {
 pub(super) struct Reading {
     pub(super) sources: Sources,
     pub(super) rows: ChosenRows,
+    pub(super) is_search: bool,
 }
 
 impl Scan {
@@ -49,10 +52,15 @@ impl Scan {
         Ok(Some(all))
     }
 
-    /// Whether rows can be chosen by a filter.
+    /// Whether rows or districts can be chosen by a filter.
     #[cfg(feature = "python")]
     pub(crate) fn takes(&self, filter: &Filter) -> bool {
-        PreparedFilter::new(filter, self.0.plan.schema()).is_ok()
+        let key_col = self.0.districts.as_ref().map(|(_, key_col)| key_col);
+        let schema = match key_col == Some(&filter.column) {
+            true => &self.0.schema,
+            false => self.0.plan.schema(),
+        };
+        PreparedFilter::new(filter, schema).is_ok()
     }
 
     /// What is read for a view.
@@ -85,6 +93,7 @@ impl Scan {
                 filters,
             },
             sources,
+            is_search: view.is_search,
         })
     }
 }

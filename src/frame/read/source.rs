@@ -18,6 +18,9 @@ use crate::client::transport::Body;
 use crate::columns::{Page, PageDecoder, Plan};
 use crate::{Failure, Result};
 
+/// How many pages of a partition may wait until it is its turn.
+const PARTITION_PAGES: usize = 4;
+
 /// What the consumer makes of a page that is in its place.
 pub(super) type Convert<T> = Box<dyn Fn(PlacedPage) -> Converted<T> + Send + Sync>;
 
@@ -63,6 +66,29 @@ pub(super) struct Window {
     pub(super) part_pages: usize,
     /// Whether the records that came before are remembered in bounded memory.
     pub(super) bounded: bool,
+}
+
+impl Window {
+    /// How far a stream goes ahead of its consumer: so many pages and partitions as there are
+    /// workers, twice as many pages where it waits for them, and the first page of each of as many
+    /// districts. A search may end with one of its first pages, and begins with half as many.
+    pub(super) fn of_stream(workers: usize, is_search: bool) -> Self {
+        let first = match is_search {
+            true => workers.div_ceil(2),
+            false => workers,
+        };
+        Self {
+            shared: Some(SharedWindow {
+                pages: Slots::growing(first, workers.saturating_mul(2)),
+                partitions: Slots::new(workers),
+            }),
+            pages: 1,
+            partitions: 0,
+            partition_pages: PARTITION_PAGES,
+            part_pages: PARTITION_PAGES,
+            bounded: true,
+        }
+    }
 }
 
 /// Slots that go from one district to the next. Only the one whose turn it is takes them, so that

@@ -21,6 +21,9 @@ use crate::frame::request::Rows;
 use crate::openapi::Record;
 use crate::{Error, Failure, Result};
 
+/// First pages of so many records together are kept for the reading, however many they are.
+const FEW_RECORDS: u64 = 8_192;
+
 /// What one reading needs of the districts.
 pub(crate) struct Sources {
     pub(super) context: Arc<CallContext>,
@@ -232,6 +235,7 @@ impl Sources {
             .boxed();
         let mut layout = Layout::new();
         let mut openings = Openings::new();
+        let mut kept = 0;
         let mut failed = BTreeMap::new();
         while let Some((number, opening)) = pages.next().await {
             let opening = match opening {
@@ -245,8 +249,9 @@ impl Sources {
             if let Some(far) = &opening.far {
                 layout.add(far);
             }
-            // No more of them than a reading has in flight.
-            if openings.len() < workers {
+            // No more of them than a reading has in flight, unless they are small.
+            kept += opening.first.len();
+            if openings.len() < workers || kept <= FEW_RECORDS {
                 openings.insert(number, opening.first);
             }
         }

@@ -16,7 +16,7 @@ use super::collect::{Keys, values_of};
 use super::options::Rule;
 use super::rows::Batch;
 use crate::client::changes::Snapshot;
-use crate::client::paging::Collection;
+use crate::client::paging::{Collection, pages_by_offset};
 use crate::client::session::{Access, CallContext};
 use crate::frame::key_lookup::{self, Proof};
 use crate::frame::read::columns_of;
@@ -322,7 +322,7 @@ pub(in crate::frame) async fn pages_of(
     let collection = collection.map_err(text)?;
     let count = collection.count(context, access).await.map_err(text)?;
     let limit = GetAllOptions::default().limit as u64;
-    Ok(count.map(|count| count.div_ceil(limit)))
+    Ok(count.map(|count| pages_by_offset(count, limit)))
 }
 
 /// Takes note of the keys of a page.

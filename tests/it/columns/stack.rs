@@ -45,6 +45,27 @@ fn stacked(pages: &[String]) -> DataFrame {
 }
 
 #[test]
+fn columns_that_few_pages_have_are_merged_with_nulls() {
+    let bodies: Vec<String> = (0..60)
+        .map(|page| {
+            format!(r#"[{{"n":{page},"s{page}":"a text","l{page}":[{page}]}},{{"n":{page}}}]"#)
+        })
+        .collect();
+    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    let df = frame(&bodies);
+    assert_eq!(df.shape(), (120, 1 + 2 * 60));
+    for page in 0..60 {
+        for (name, value) in [("s", "\"a text\"".to_owned()), ("l", format!("[{page}]"))] {
+            let name = format!("{name}{page}");
+            let column = df.column(&name).unwrap();
+            assert_eq!((column.len(), column.null_count()), (120, 119), "{name}");
+            assert_eq!(column.as_materialized_series().n_chunks(), 1, "{name}");
+            assert_eq!(cell(&df, &name, 2 * page), value);
+        }
+    }
+}
+
+#[test]
 fn small_pages_are_merged() {
     for (count, rows) in [(1, 1), (3, 1), (17, 1), (5_000, 1), (300, 40), (40, 1_000)] {
         let df = stacked(&pages(count, rows));

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use fastrand::Rng;
-use futures_util::TryStreamExt;
+use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use polars::prelude::*;
 use polars_edfi::sandbox::{Faults, Miscount, Mutation, Sandbox, Schedule};
 use polars_edfi::{
@@ -17,6 +17,9 @@ use serde_json::Value;
 
 use crate::sandbox::http;
 use crate::support::{BAD, STUDENTS, own, soon, words};
+
+/// How many cases run at once.
+const AT_ONCE: usize = 8;
 
 /// A way of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -346,6 +349,15 @@ async fn frame(
     }
 }
 
+/// Cases wait for answers most of their time: some of them at once.
+fn side_by_side<T, F: Future<Output = T>>(
+    seeds: impl IntoIterator<Item = u64>,
+    case: impl Fn(u64) -> F,
+) -> impl Stream<Item = T> + Unpin {
+    let cases = seeds.into_iter().map(case).collect::<Vec<_>>();
+    Box::pin(stream::iter(cases).buffer_unordered(AT_ONCE))
+}
+
 #[tokio::test]
 async fn what_lives_throughout_is_there_once_or_the_call_is_an_error() {
     let seeds = match (std::env::var("MOVING_SEEDS"), std::env::var("SOAK")) {
@@ -356,10 +368,14 @@ async fn what_lives_throughout_is_there_once_or_the_call_is_an_error() {
         (_, Ok(_)) => 0..10_000,
         _ => 0..150_u64,
     };
-    let http = http();
+    let http = &http();
     let (mut wrong, mut moving, mut read) = (Vec::new(), 0, 0);
-    for case in seeds.map(Case::new) {
-        let outcome = run(&case, &http).await;
+    let mut outcomes = side_by_side(seeds, move |seed| async move {
+        let case = Case::new(seed);
+        let outcome = run(&case, http).await;
+        (case, outcome)
+    });
+    while let Some((case, outcome)) = outcomes.next().await {
         if case.speed > 0.0 {
             moving += 1;
             read += usize::from(outcome == Ok(true));
@@ -451,12 +467,15 @@ async fn windows_that_overlap_lose_no_late_commit() {
     } else {
         15
     };
-    let http = http();
+    let http = &http();
     let mut lost = 0;
-    for seed in 0..seeds {
+    let mut counts = side_by_side(0..seeds, move |seed| async move {
         // A write is late by a few requests, and as many versions.
-        assert_eq!(untold(seed, 60, &http).await, 0, "seed {seed}");
-        lost += untold(seed, 0, &http).await;
+        assert_eq!(untold(seed, 60, http).await, 0, "seed {seed}");
+        untold(seed, 0, http).await
+    });
+    while let Some(count) = counts.next().await {
+        lost += count;
     }
     // Without an overlap they are lost: that is what it is for.
     assert!(lost > 0);
@@ -469,8 +488,8 @@ async fn windows_of_a_collection_that_moves_are_whole() {
     } else {
         8
     };
-    let http = http();
-    for seed in 0..seeds {
+    let http = &http();
+    let mut cases = side_by_side(0..seeds, move |seed| async move {
         let mut random = Rng::with_seed(seed);
         let paging = Paging::Windows;
         let case = Case {
@@ -483,7 +502,8 @@ async fn windows_of_a_collection_that_moves_are_whole() {
             faults: Faults::default(),
             ..Case::new(seed)
         };
-        let outcome = run(&case, &http).await;
+        let outcome = run(&case, http).await;
         assert!(outcome.is_ok(), "seed {seed}: {outcome:?}: {case:?}");
-    }
+    });
+    while cases.next().await.is_some() {}
 }
