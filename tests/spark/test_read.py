@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import polars as pl
@@ -135,56 +134,6 @@ def reading(url: str, tasks: int = 4, **options: Any) -> Reader:
 
 def read(reader: Reader, parts: list[InputPartition]) -> list[int]:
     return [n for part in parts for batch in reader.read(part) for n in batch["n"].to_pylist()]
-
-
-def test_offset_ranges_of_a_collection_that_moves_between_planning_and_reading_lose_nothing() -> (
-    None
-):
-    with collection(200) as ods:
-        reader = reading(ods.url, limit=10, partitions=4, workers=4)
-        parts = list(reader.partitions())
-        assert len(parts) == 4
-        # Before each seam records go, among them seams' own, and others come.
-        gone = {0, 1, 2, 30, 48, 49, 50, 51, 99, 100, 101, 102, 149, 150}
-        ods.records = [record for record in ods.records if record["n"] not in gone]
-        for n, place in ((1001, 0), (1002, 20), (1003, 60), (1004, 120)):
-            ods.records.insert(place, {"id": f"{n:032x}", "n": n})
-        ods.records.append({"id": f"{1005:032x}", "n": 1005})
-        found = read(reader, parts)
-    assert sorted(found) == sorted(set(found))
-    assert set(found) >= set(range(200)) - gone
-    assert 1005 in found
-
-
-def test_offset_ranges_read_in_any_order_while_others_delete_lose_nothing() -> None:
-    with collection(400) as ods:
-        reader = reading(ods.url, limit=10, partitions=4, workers=1)
-        parts = list(reader.partitions())
-        lock = threading.Lock()
-        asked = 0
-
-        def delete_now_and_then(request: Any) -> None:
-            nonlocal asked
-            if request.path.endswith("/students"):
-                with lock:
-                    asked += 1
-                    if asked % 3 == 0 and len(ods.records) > 250:
-                        del ods.records[(asked * 7) % 100]
-
-        ods.script = delete_now_and_then
-        found = read(reader, parts[::-1])
-        stayed = {record["n"] for record in ods.records}
-    assert stayed <= set(found)
-    assert len(found) == len(set(found))
-
-
-def test_a_seam_whose_records_are_all_gone_is_an_error_that_says_what_to_do() -> None:
-    with collection(400) as ods:
-        reader = reading(ods.url, limit=10, partitions=2, workers=2)
-        parts = list(reader.partitions())
-        ods.records = [record for record in ods.records if not 200 <= record["n"] < 250]
-        with pytest.raises(edfi.EdFiError, match='paging="cursor"'):
-            read(reader, parts)
 
 
 def test_requests_in_flight_and_rates_are_the_jobs_not_the_tasks() -> None:

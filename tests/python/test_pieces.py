@@ -1,0 +1,162 @@
+"""Collections in pieces for readers that do not know each other: none lost, none twice."""
+
+import threading
+from collections.abc import Callable
+
+import polars as pl
+import pytest
+from conftest import Answer, Request, ScriptedOds
+
+import polars_edfi as edfi
+from polars_edfi import _native
+from polars_edfi._base import native_side
+
+SCHEMA = {"id": pl.String, "n": pl.Int64}
+
+
+def scan(ods: ScriptedOds, **options: object) -> _native.Scan:
+    client = edfi.EdFiClient(base_url=ods.url, bearer_token="token", api_version="v3")
+    options = {"limit": 10, "workers": 4, "schema": SCHEMA} | options
+    return _native.Scan(native_side(client), None, endpoint="ed-fi/students", **options)
+
+
+def pieces(planned: _native.Scan, number: int) -> list[str]:
+    return [piece for _, _, piece, _ in planned.pieces(number) if piece is not None]
+
+
+def read(planned: _native.Scan, piece: str) -> list[int]:
+    return [n for page in planned.pages(["n"], None, [], None, piece) for n in page["n"]]
+
+
+def record(n: int) -> dict[str, object]:
+    return {"id": f"{n:032x}", "n": n}
+
+
+def test_pieces_are_the_collection(make_ods: Callable[..., ScriptedOds]) -> None:
+    ods = make_ods(230)
+    planned = scan(ods)
+    parts = pieces(planned, 4)
+    assert len(parts) == 4
+    assert [n for part in parts for n in read(planned, part)] == list(range(230))
+    # Too few to be divided.
+    assert len(pieces(scan(make_ods(40)), 4)) == 1
+
+
+def test_the_last_piece_has_no_end(make_ods: Callable[..., ScriptedOds]) -> None:
+    ods = make_ods(200)
+    planned = scan(ods)
+    parts = pieces(planned, 2)
+    ods.records += [record(n) for n in range(200, 280)]
+    assert read(planned, parts[1])[-1] == 279
+
+
+def test_what_comes_and_goes_between_planning_and_reading_loses_nothing(
+    make_ods: Callable[..., ScriptedOds],
+) -> None:
+    ods = make_ods(200)
+    planned = scan(ods)
+    parts = pieces(planned, 4)
+    # Records go before each seam, the seams' own among them, and others come.
+    gone = {0, 1, 2, 30, 48, 49, 50, 51, 99, 100, 101, 102, 149, 150}
+    ods.records = [one for one in ods.records if one["n"] not in gone]
+    for n, place in ((1001, 0), (1002, 20), (1003, 60), (1004, 120)):
+        ods.records.insert(place, record(n))
+    ods.records.append(record(1005))
+    found = [n for part in parts for n in read(planned, part)]
+    assert len(found) == len(set(found))
+    assert set(found) >= set(range(200)) - gone
+    assert 1005 in found
+
+
+def test_seams_that_have_moved_by_pages_are_found(make_ods: Callable[..., ScriptedOds]) -> None:
+    for moved in (
+        lambda records: records[35:],
+        lambda records: [record(n) for n in range(1000, 1035)] + records,
+    ):
+        ods = make_ods(400)
+        planned = scan(ods)
+        parts = pieces(planned, 3)
+        ods.records = moved(ods.records)
+        found = [n for part in parts[::-1] for n in read(planned, part)]
+        assert sorted(found) == sorted(one["n"] for one in ods.records)
+
+
+def test_pieces_in_any_order_lose_nothing_while_others_delete(
+    make_ods: Callable[..., ScriptedOds],
+) -> None:
+    ods = make_ods(400)
+    planned = scan(ods, workers=1)
+    parts = pieces(planned, 4)
+    lock = threading.Lock()
+    asked = 0
+
+    def delete_now_and_then(request: Request) -> Answer | None:
+        nonlocal asked
+        if request.path.endswith("/students"):
+            with lock:
+                asked += 1
+                if asked % 3 == 0 and len(ods.records) > 250:
+                    del ods.records[(asked * 7) % 100]
+        return None
+
+    ods.script = delete_now_and_then
+    found = [n for part in parts[::-1] for n in read(planned, part)]
+    assert {one["n"] for one in ods.records} <= set(found)
+    assert len(found) == len(set(found))
+
+
+def test_a_seam_that_is_gone_is_an_error_that_says_what_to_do(
+    make_ods: Callable[..., ScriptedOds],
+) -> None:
+    ods = make_ods(400)
+    planned = scan(ods)
+    parts = pieces(planned, 2)
+    # Where the second piece begins, fifty records are remembered, as far as a page has them.
+    ods.records = [one for one in ods.records if not 200 <= one["n"] < 250]
+    with pytest.raises(edfi.EdFiError, match='paging="cursor"'):
+        read(planned, parts[1])
+
+
+def test_page_tokens_divide_where_there_are_any() -> None:
+    with edfi.Sandbox(districts=["1"], records=300, page_limit=10) as ods:
+        _, url, key, secret = ods.districts().row(0)
+        client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
+        planned = _native.Scan(
+            native_side(client),
+            None,
+            endpoint="ed-fi/studentAssessments",
+            schema={"id": pl.String},
+            limit=10,
+        )
+        parts = pieces(planned, 3)
+        assert len(parts) == 3
+        assert all("tokens" in part for part in parts)
+        ids = [
+            one
+            for part in parts
+            for page in planned.pages(["id"], None, [], None, part)
+            for one in page["id"]
+        ]
+        assert len(ids) == len(set(ids)) == 300
+
+
+def test_districts_that_fail_say_why_in_their_place(make_ods: Callable[..., ScriptedOds]) -> None:
+    ods, other = make_ods(5), make_ods(5)
+    districts = pl.DataFrame(
+        {
+            "k": ["a", "b", "c"],
+            "targetUrl": [ods.url, other.url, ods.url],
+            "EdFi Token": ["token", "wrong", None],
+        }
+    )
+    side = native_side(edfi.EdFiClient(api_version="v3"))
+    options = {"endpoint": "ed-fi/students", "key_col": "k", "schema": SCHEMA}
+    planned = _native.Scan(side, districts, on_error="row", **options)
+    found = planned.pieces(4)
+    assert [(row, failure and failure[0]) for row, _, _, failure in found] == [
+        (0, None),
+        (1, "auth error: HTTP 401: Not you."),
+        (2, "missing 'EdFi Token'"),
+    ]
+    with pytest.raises(edfi.EdFiError, match="k b: auth error"):
+        _native.Scan(side, districts.head(2), **options).pieces(4)
