@@ -155,7 +155,7 @@ def test_districts_that_fail_say_why_in_their_place(make_ods: Callable[..., Scri
     found = planned.pieces(4)
     assert [(row, failure and failure[0]) for row, _, _, failure in found] == [
         (0, None),
-        (1, "auth error: HTTP 401: Not you."),
+        (1, "auth error: HTTP 401"),
         (2, "missing 'EdFi Token'"),
     ]
     with pytest.raises(edfi.EdFiError, match="k b: auth error"):
