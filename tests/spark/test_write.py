@@ -171,7 +171,7 @@ sys.stdin.readline()
                 other.stdin.close()
                 other.wait()
 
-            monkeypatch.setattr("polars_edfi.spark._writer.time.sleep", end_it)
+            monkeypatch.setattr("polars_edfi.spark._writer.sleep", end_it)
             writer.write(iter([batch(range(2))]))
         assert len(waited) == 1
         assert "1" in posts(ods)

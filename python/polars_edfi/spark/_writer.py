@@ -6,10 +6,10 @@ import contextlib
 import os
 import shutil
 import tempfile
-import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -159,14 +159,14 @@ class Writer(DataSourceArrowWriter):
 
     def _posted(self, frame: pl.DataFrame, journal: Path) -> pl.DataFrame:
         """Post rows; a task of the same partition that was given up may have to end first."""
-        until = time.monotonic() + PATIENCE
+        until = monotonic() + PATIENCE
         while True:
             try:
                 return self._post(frame, journal)
             except EdFiError as error:
-                if IN_USE not in str(error) or time.monotonic() > until:
+                if IN_USE not in str(error) or monotonic() > until:
                     raise
-                time.sleep(0.5)
+                sleep(0.5)
 
     @staticmethod
     def _numbered(results: pl.DataFrame, partition: int, before: int) -> pl.DataFrame:
