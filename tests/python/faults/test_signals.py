@@ -197,8 +197,10 @@ def test_interrupts_of_writes_lose_no_row(name: str, seed: int, tmp_path: Path) 
         with interrupted(chance, 0.2):
             call(runner, options)
         rows = runner.rows
-        if rows is None:
+        # The first batch of a sink has no rows, before the query begins.
+        if rows is None or rows.is_empty():
             assert not ods.applied
+            rows = None
         else:
             told_of_writes(rows, ods, items)
         if "journal" not in options:
