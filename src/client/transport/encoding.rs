@@ -135,10 +135,10 @@ mod tests {
 
     #[test]
     fn what_was_compressed_comes_back() {
-        let text: Vec<u8> = (0..200_000_u32)
+        let text: Vec<u8> = (0..20_000_u32)
             .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
             .collect();
-        let (first, second) = text.split_at(70_000);
+        let (first, second) = text.split_at(7_000);
         for body in [gzip(&text), [gzip(first), gzip(second)].concat()] {
             for chunk in [1, 13, 4096, body.len()] {
                 assert_eq!(decoded(&body, chunk).expect("gzip"), text);
