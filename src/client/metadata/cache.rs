@@ -19,7 +19,7 @@ static DOCUMENTS: PerProcess<Mutex<HashMap<Digest, Weak<Document>>>> = PerProces
 /// who reads them.
 static READ: PerProcess<Mutex<ByBytes>> = PerProcess::new();
 
-type Digest = [u8; 32];
+pub(super) type Digest = [u8; 32];
 type ByBytes = HashMap<Digest, Arc<Mutex<Known>>>;
 /// An ODS, and the folder in which its metadata is kept.
 type Place = (BaseUrl, Option<MetadataFolder>);
@@ -76,6 +76,15 @@ pub(super) fn at_hand(base: &BaseUrl, folder: Option<&MetadataFolder>) -> Vec<Ar
     let sections = catalog.iter().flat_map(|catalog| &catalog.sections);
     let cached = sections.filter_map(|section| section.cached.as_ref());
     cached.map(|cached| cached.document.clone()).collect()
+}
+
+/// The document that was read from bytes of this digest, as long as it is in use.
+pub(super) fn by_digest(digest: &Digest) -> Option<(Arc<Document>, Option<Arc<str>>)> {
+    let slots = READ.get().lock().unwrap_or_else(PoisonError::into_inner);
+    let slot = slots.get(digest)?.clone();
+    drop(slots);
+    let known = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    Some((known.document.upgrade()?, known.data.clone()))
 }
 
 /// Reads a document, once for all ODSs that send the same bytes.

@@ -162,8 +162,8 @@ impl Found {
 pub(super) async fn kept(fetcher: &Fetcher<'_>, shelf: &Shelf) -> Result<Option<Catalog>, Failure> {
     let (shelf, list) = (shelf.clone(), list_of(fetcher));
     let read = runtime::compute(move || {
-        let kept = shelf.read(&list)?;
-        Some((Found::read(&kept.body).ok()?, kept.at, kept.etag))
+        let kept = shelf.find(&list)?;
+        Some((Found::read(&kept.read()?).ok()?, kept.at, kept.etag))
     });
     let read = read.await;
     let read = read.map_err(|error| Failure::new(error.to_string()))?;

@@ -345,8 +345,12 @@ impl<'a> Metadata<'a> {
 async fn kept_document(shelf: &Shelf, url: &Url) -> Result<Option<Cached>, Failure> {
     let (shelf, url) = (shelf.clone(), url.clone());
     let read = runtime::compute(move || {
-        let kept = shelf.read(&url)?;
-        let (document, data) = cache::read(&kept.body).ok()?;
+        let kept = shelf.find(&url)?;
+        let known = cache::by_digest(&kept.digest);
+        let (document, data) = match known {
+            Some(known) => known,
+            None => cache::read(&kept.read()?).ok()?,
+        };
         Some(Cached {
             etag: kept.etag,
             document,

@@ -15,6 +15,8 @@ use reqwest::header::HeaderValue;
 use ring::digest::{Context, SHA256, digest};
 use serde::{Deserialize, Serialize};
 
+use super::cache::Digest;
+
 /// What notes are called that this version understands.
 const FORMAT: &str = "polars-edfi metadata 1";
 /// Some six hundred documents of the usual size; beyond it the oldest go.
@@ -38,7 +40,17 @@ pub(super) struct Kept {
     /// Where it was in the end.
     pub(super) at: Url,
     pub(super) etag: Option<HeaderValue>,
-    pub(super) body: Vec<u8>,
+    /// The digest of its body.
+    pub(super) digest: Digest,
+    body: PathBuf,
+}
+
+impl Kept {
+    /// Its body, if that is there and whole.
+    pub(super) fn read(&self) -> Option<Vec<u8>> {
+        let body = fs::read(&self.body).ok()?;
+        (digest(&SHA256, &body).as_ref() == self.digest).then_some(body)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,14 +94,14 @@ impl Shelf {
         self.release.is_some()
     }
 
-    /// What was kept of a URL, read again and found whole.
-    pub(super) fn read(&self, url: &Url) -> Option<Kept> {
+    /// What was kept of a URL.
+    pub(super) fn find(&self, url: &Url) -> Option<Kept> {
         let note: Note = serde_json::from_slice(&fs::read(self.note(url)).ok()?).ok()?;
         let is_of_it = note.format == FORMAT
             && note.url == url.as_str()
             && note.release.as_deref() == self.release.as_deref();
-        let is_digest = note.body.len() == 64 && note.body.bytes().all(|b| b.is_ascii_hexdigit());
-        if !is_of_it || !is_digest {
+        let digest = unhex(&note.body)?;
+        if !is_of_it {
             return None;
         }
         let at = Url::parse(&note.at).ok()?;
@@ -100,8 +112,12 @@ impl Shelf {
         if at.origin() != url.origin() || etag.is_none() && self.release.is_none() {
             return None;
         }
-        let body = fs::read(self.folder.body(&note.body)).ok()?;
-        (hex(digest(&SHA256, &body).as_ref()) == note.body).then_some(Kept { at, etag, body })
+        Some(Kept {
+            at,
+            etag,
+            digest,
+            body: self.folder.body(&hex(&digest)),
+        })
     }
 
     /// Keeps the body of a URL, for whoever asks for the same of the same release.
@@ -185,6 +201,17 @@ fn replace(place: &Path, content: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&new);
     }
     done
+}
+
+fn unhex(text: &str) -> Option<Digest> {
+    let mut digest = Digest::default();
+    if text.len() != 2 * digest.len() || !text.is_ascii() {
+        return None;
+    }
+    for (place, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).ok()?;
+    }
+    Some(digest)
 }
 
 fn hex(bytes: &[u8]) -> String {
