@@ -38,7 +38,7 @@ def copy() -> pl.DataFrame:
     )
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3_600)
 def test_copies_follow_a_moving_ods() -> None:
     """Thousands of schedules; after the last quiet window each copy is what the server has."""
     for seed in range(SCHEDULES):
