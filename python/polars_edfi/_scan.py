@@ -134,6 +134,11 @@ def scan(endpoint: str, *, client: EdFiClient, **options: Unpack[ScanOptions]) -
 
     Notes
     -----
+    With a narrow ``schema``, ``_unknown`` holds all the rest of each record as text. Where nobody
+    wants that, ``.drop("_unknown")``: it is not decoded then, and a sink takes a quarter of the
+    memory. ``sink_parquet`` collects some 100,000 rows for each row group, whatever comes in;
+    ``row_group_size`` makes that less.
+
     Plans can be pickled with the extra ``polars-edfi[pickle]``, without secrets: a pickled plan
     names its scan by a number that means something in this process only.
 
