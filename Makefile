@@ -154,6 +154,7 @@ bench: FEATURES := $(FEATURES),bench
 bench: build $(VENV)/bench
 	$(CARGO_BUILD) --example bench
 	$(BIN)/python benches/run.py $(TARGET_DIR)/debug/examples/bench $(BENCH)
+	$(BIN)/python benches/journal.py $(TARGET_DIR)/debug/examples/bench
 	$(BIN)/python benches/copies.py $(findstring --quick,$(BENCH))
 	@if java -version >/dev/null 2>&1; then \
 		$(MAKE) --no-print-directory $(VENV)/spark && $(BIN)/python benches/spark.py $(findstring --quick,$(BENCH)); \
