@@ -211,7 +211,7 @@ impl Credentials {
         &self,
         transport: &Transport,
         options: SendOptions<'_>,
-        usable: impl Fn(&Token) -> bool,
+        usable: impl Fn(&Token) -> bool + Send + Sync,
     ) -> Result<(Token, bool), Failure> {
         let slot = self.slot.get();
         if let Some(token) = slot.fresh().filter(&usable) {
@@ -239,7 +239,7 @@ impl Credentials {
         &self,
         transport: &Transport,
         options: SendOptions<'_>,
-        usable: impl Fn(&Token) -> bool,
+        usable: impl Fn(&Token) -> bool + Send + Sync,
     ) -> Result<(Token, bool), Failure> {
         let Some(file) = self.owner.file() else {
             return Ok((self.renew(transport, options).await?, true));

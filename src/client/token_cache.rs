@@ -129,7 +129,7 @@ impl TokenFile {
     /// Waits until this process may fetch, or until there is a token that is usable.
     pub(super) async fn turn(
         &self,
-        usable: impl Fn(&Token) -> bool,
+        usable: impl Fn(&Token) -> bool + Send + Sync,
         cancellation: &Cancellation,
     ) -> Result<Turn, Failure> {
         let found = || self.read().filter(&usable);
