@@ -259,7 +259,8 @@ def test_interrupted_copies_are_whole_or_not_there(seed: int, tmp_path: Path) ->
 @pytest.mark.parametrize("seed", SEEDS_OF_CALLS)
 def test_a_fork_while_others_write_can_do_every_call(seed: int) -> None:
     chance = random.Random(seed)
-    name = chance.choice([*READS, *WRITES])
+    # Queries are Polars' own, whose threads a child does not have.
+    name = chance.choice([name for name in (*READS, *WRITES) if name not in ("scan", "sink")])
     with lingering() as ods:
         runner = client(ods, timeout=10)
         posting = threading.Thread(target=WRITES["send"][0], args=(runner, {"workers": 3}))
@@ -268,6 +269,7 @@ def test_a_fork_while_others_write_can_do_every_call(seed: int) -> None:
         child = os.fork()
         if child == 0:
             # Whatever happens, the child must not go on with the tests.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(30)
             try:
                 if name in READS:
