@@ -71,7 +71,7 @@ impl<'a> Resource<'a> {
             return Ok(Described::NoMetadata);
         }
         let metadata = Metadata::of(&self.source.context, access).limited(&self.source.requests);
-        let described = metadata.describe(&self.endpoint).await;
+        let described = Box::pin(metadata.describe(&self.endpoint)).await;
         match (described, &self.options.schema) {
             (Ok(described), SchemaChoice::OpenApi) if described.record().is_none() => {
                 Err(Failure::new(match described {

@@ -186,7 +186,7 @@ async fn with_keys(
     endpoint: &str,
     kind: Kind,
 ) -> Result<DataFrame> {
-    let described = Metadata::of(context, access).describe(endpoint).await;
+    let described = Box::pin(Metadata::of(context, access).describe(endpoint)).await;
     let Ok(Described::Resource(resource)) = described else {
         return Ok(frame);
     };

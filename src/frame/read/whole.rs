@@ -113,12 +113,13 @@ impl Source<WholePages> {
         access: &Access,
         short_is_error: bool,
     ) -> Result<Records, Failure> {
-        let first = source.read_once(access).await?;
+        // On the heap: unoptimized, a call that reads several times would fill its thread's stack.
+        let first = Box::pin(source.read_once(access)).await?;
         let Some(total) = first.missing else {
             return distinct(first.pages, source.by_version).await;
         };
         log::info!("{}; reading once more", pages::short(first.records, total));
-        let mut second = source.read_once(access).await?;
+        let mut second = Box::pin(source.read_once(access)).await?;
         if second.total.is_none() && second.records < total {
             // What was counted before is not gone because nobody counts now.
             second.missing = Some(total);
