@@ -63,11 +63,9 @@ class Scan:
         self,
         columns: list[str] | None,
         n_rows: int | None,
-        filters: list[pl.DataFrame],
+        filters: list[pl.DataFrame] | None,
         districts: list[int] | None,
         piece: str | None = None,
-        *,
-        is_search: bool = False,
     ) -> Pages: ...
 
 @final

@@ -61,9 +61,8 @@ class Source:
         pages = self._scan.pages(
             with_columns,
             n_rows,
-            filters.values,
+            None if predicate is None else filters.values,
             filters.districts,
-            is_search=predicate is not None,
         )
         if self._client is not None:
             self._client._counted = pages  # noqa: SLF001

@@ -103,12 +103,12 @@ impl Stack {
                 frame.into_columns().into_iter()
             })
             .collect();
-        let Some(mut first) = parts.first_mut().map(std::mem::take) else {
+        let Some(first) = parts.first_mut().map(std::mem::take) else {
             return Ok(DataFrame::default());
         };
         let mut columns = Vec::with_capacity(first.len());
         // Column by column, so that parts are gone before the next ones are merged.
-        while let Some(column) = first.next() {
+        for column in first {
             let others = parts[1..].iter_mut().filter_map(Iterator::next);
             columns.push(below_each_other(column, others.collect(), height)?);
         }

@@ -130,24 +130,26 @@ impl Scan {
         Ok(rows.collect())
     }
 
-    /// The pages from the start, with some columns and rows only. Of each of `filters` the one column
-    /// holds the values that a row must have there; those that cannot be used are passed by.
+    /// The pages from the start, with some columns and rows only. A query that keeps some rows only has
+    /// `filters`: of each the one column holds the values that a row must have there; those that
+    /// cannot be used are passed by.
     /// `districts` are the numbers of those that are read.
-    #[pyo3(signature = (columns, n_rows, filters, districts, piece = None, *, is_search = false))]
+    #[pyo3(signature = (columns, n_rows, filters, districts, piece = None))]
     fn pages<'py>(
         &self,
         py: Python<'py>,
         columns: Option<Vec<String>>,
         n_rows: Option<usize>,
-        filters: Vec<Frame>,
+        filters: Option<Vec<Frame>>,
         districts: Option<Vec<usize>>,
         piece: Option<&str>,
-        is_search: bool,
     ) -> PyResult<Bound<'py, Pages>> {
         let planned = self.planned(py)?;
         let control = self.control().quiet();
         control.stats.begin();
-        let filters = filters.iter().flat_map(|filter| filter.0.columns());
+        let is_search = filters.is_some();
+        let filters = filters.iter().flatten();
+        let filters = filters.flat_map(|filter| filter.0.columns());
         let filters = filters.map(|column| {
             let values = column.as_materialized_series().clone();
             Filter::is_in(column.name().as_str(), values)

@@ -95,7 +95,7 @@ class Reader(DataSourceReader):
             yield self._failed(unit, unit.failure)
             return
         scan = self.job.scan(unit.district, shares, self.given())
-        pages = scan.pages(names, None, [], None, unit.piece)
+        pages = scan.pages(names, None, None, None, unit.piece)
         try:
             yield from pages
         finally:
