@@ -44,12 +44,14 @@ impl PageDecoder {
     }
 
     /// A decoder that keeps only what the columns of `plan` are made of, and passes everything
-    /// else by. Its pages are good for that plan alone; the `id` of records is read in any case.
+    /// else by. Its pages are good for that plan alone; the `id` and `_etag` of records are read in any
+    /// case.
     ///
     /// A plan with a column `_unknown` needs everything.
     pub fn for_plan(links: bool, plan: &Plan) -> Self {
         let projection = plan.projection().map(|mut projection| {
             projection.member("id");
+            projection.member("_etag");
             projection
         });
         Self::of(links, projection)

@@ -19,6 +19,7 @@ pub struct Page {
     pub(super) root: Objects,
     id: Option<usize>,
     id_hashes: Option<Vec<u64>>,
+    state_hashes: Option<Vec<u64>>,
 }
 
 impl Page {
@@ -28,8 +29,18 @@ impl Page {
             id: root.names.find("id", 0),
             root,
             id_hashes: None,
+            state_hashes: None,
         };
-        page.id_hashes = (0..len).map(|row| page.id(row).map(hash)).collect();
+        let etag = page.root.names.find("_etag", 0);
+        page.id_hashes = (0..len).map(|row| Some(hash(&[page.id(row)?]))).collect();
+        page.state_hashes = (0..len)
+            .map(|row| {
+                Some(hash(&[
+                    page.id(row)?,
+                    page.text(etag, row).unwrap_or_default(),
+                ]))
+            })
+            .collect();
         page
     }
 
@@ -49,8 +60,12 @@ impl Page {
     /// If `row` is not below [`Page::len`].
     pub fn id(&self, row: usize) -> Option<&str> {
         assert!(row < self.len, "the page has {} records", self.len);
-        match self.root.children[self.id?].get(row)? {
-            Value::String(id) => Some(id),
+        self.text(self.id, row)
+    }
+
+    fn text(&self, node: Option<usize>, row: usize) -> Option<&str> {
+        match self.root.children[node?].get(row)? {
+            Value::String(text) => Some(text),
             _ => None,
         }
     }
@@ -65,6 +80,11 @@ impl Page {
         self.id_hashes.as_deref()
     }
 
+    /// The same of `id` and `_etag`: a record that was changed meanwhile has another.
+    pub(crate) fn state_hashes(&self) -> Option<&[u64]> {
+        self.state_hashes.as_deref()
+    }
+
     /// The `changeVersion` of a record, if it has one that is an integer.
     pub(crate) fn change_version(&self, row: usize) -> Option<i64> {
         let node = self.root.names.find("changeVersion", 0)?;
@@ -75,9 +95,11 @@ impl Page {
     }
 }
 
-fn hash(id: &str) -> u64 {
+fn hash(texts: &[&str]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    hasher.write(id.as_bytes());
+    for text in texts {
+        hasher.write(text.as_bytes());
+    }
     hasher.finish()
 }
 

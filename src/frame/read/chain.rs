@@ -6,7 +6,9 @@
 //! it does not stand before the last page, it is in it, for that page reaches to the end. Else it
 //! stands before the record Y that the page shares with an earlier one, and stood there when that
 //! one was read, since the order is by key: X is in that page or before it, and so on down to
-//! offset 0. A seam that is broken is mended by reading again what lies around it.
+//! offset 0. Y itself must have kept its key: a record that was changed meanwhile (its `_etag` says
+//! so) proves nothing, for it may have moved along. A seam that is broken is mended by reading
+//! again what lies around it.
 //!
 //! A count says only where more pages can be asked for side by side: the end is a short page that
 //! a count confirms, or one after which nothing more comes.

@@ -15,6 +15,10 @@ const REMEMBERED: usize = 1 << 18;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct RecordKeys {
     hashes: Vec<u64>,
+    /// The same of records as they are now, where those differ: only what did not change meanwhile
+    /// stands where it stood, for an item whose key changes moves.
+    #[serde(skip)]
+    states: Option<Vec<u64>>,
     /// Whether each record has an `id`. Records without one may be equal and yet be different ones.
     by_id: bool,
 }
@@ -24,10 +28,12 @@ impl RecordKeys {
         match page.id_hashes() {
             Some(ids) if !by_version => Self {
                 hashes: ids.to_vec(),
+                states: page.state_hashes().map(<[u64]>::to_vec),
                 by_id: true,
             },
             ids => Self {
                 by_id: ids.is_some(),
+                states: None,
                 hashes: (0..page.len())
                     .map(|row| record_hash(page, row, by_version))
                     .collect(),
@@ -49,13 +55,18 @@ impl RecordKeys {
         self.len() > 1 && self.hashes == others.hashes
     }
 
-    /// Whether any of the records is one of the others.
+    fn states(&self) -> &[u64] {
+        self.states.as_deref().unwrap_or(&self.hashes)
+    }
+
+    /// Whether any of the records is one of the others, and has not changed.
     pub(super) fn share_any(&self, next: &Self) -> bool {
-        match (self.hashes.last(), next.hashes.first()) {
+        let (own, next) = (self.states(), next.states());
+        match (own.last(), next.first()) {
             (Some(last), Some(first)) if last == first => true,
             (Some(_), Some(_)) => {
-                let all: Hashes = self.hashes.iter().copied().collect();
-                next.hashes.iter().any(|hash| all.contains(hash))
+                let all: Hashes = own.iter().copied().collect();
+                next.iter().any(|hash| all.contains(hash))
             }
             _ => false,
         }
@@ -148,6 +159,9 @@ pub(super) struct SeenRecords {
     older: Hashes,
     /// Whether only the last records are remembered.
     bounded: bool,
+    /// The last records as they were.
+    states: Hashes,
+    older_states: Hashes,
 }
 
 impl SeenRecords {
@@ -159,10 +173,10 @@ impl SeenRecords {
         }
     }
 
-    /// Whether any record of a page with ids came before.
+    /// Whether any record of a page with ids came before, as it is now.
     pub(super) fn knows_any(&self, keys: &RecordKeys) -> bool {
-        let is_known = |hash| self.recent.contains(hash) || self.older.contains(hash);
-        keys.by_id && keys.hashes.iter().any(is_known)
+        let is_known = |hash| self.states.contains(hash) || self.older_states.contains(hash);
+        keys.by_id && keys.states().iter().any(is_known)
     }
 
     /// Adds a page; `before` is the page whose seam with this one is known, with the number of
@@ -177,6 +191,10 @@ impl SeenRecords {
             if self.bounded && self.recent.len() >= REMEMBERED {
                 self.older = std::mem::take(&mut self.recent);
             }
+            if self.states.len() >= REMEMBERED {
+                self.older_states = std::mem::take(&mut self.states);
+            }
+            self.states.extend(keys.states());
             for (row, hash) in keys.hashes.iter().enumerate() {
                 let is_new = self.recent.insert(*hash) && !self.older.contains(hash);
                 match is_new {
