@@ -74,11 +74,15 @@ impl Case {
             _ => (false, None),
         };
         let page_cap = (pick(5) == 0).then(|| 2 + pick(5));
-        let short_pages = match (pick(5), miscount) {
-            // A count that stands still, beside a short page that ends exactly there, is a lie that
-            // nobody can see.
-            (0, Some(Miscount::AtMost(_))) | (1.., _) => Vec::new(),
-            (0, _) => (0..pick(4)).map(|_| pick(3)).collect(),
+        let short_pages = match pick(5) {
+            0 => (0..pick(4)).map(|_| pick(3)).collect(),
+            _ => Vec::new(),
+        };
+        // A count that stands still, beside a short page that ends exactly there, is a lie that nobody
+        // can see.
+        let (page_cap, short_pages) = match miscount {
+            Some(Miscount::AtMost(_)) => (None, Vec::new()),
+            _ => (page_cap, short_pages),
         };
         Self {
             seed,
