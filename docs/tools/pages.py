@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -96,7 +97,9 @@ def journals(names: Names, _: dict[str, str]) -> Iterator[None]:
 def databases(names: Names, _: dict[str, str]) -> Iterator[None]:
     yield from of_one_ods(names)
     assert {"", "scoreResults"} <= set(names["found"])
-    assert Path("ods.sqlite").stat().st_size > 0
+    with contextlib.closing(sqlite3.connect("ods.sqlite")) as db:
+        assert db.execute("SELECT count(*) FROM scoreResults").fetchone()[0] > 0
+    assert pl.read_csv("students.csv").height > 0
 
 
 @needs("docs/copies.md")

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 import pytest
 from conftest import ScriptedOds, district
-from test_docs import blocks
 
 import polars_edfi as edfi
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RECORDS: list[dict[str, Any]] = [
     {"id": "a", "ref": {"n": 1}, "scores": [
@@ -145,23 +140,3 @@ def test_a_key_must_tell_rows_apart(ods: ScriptedOds) -> None:
     # A district that failed is a row of the first table.
     error = read(ods, on_short="warn").clear()
     assert edfi.tables(error)[""].height == 0
-
-
-def test_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with edfi.Sandbox(districts=["255901"], records=30) as ods:
-        url, key, secret = ods.districts().row(0)[1:]
-        client = edfi.StudentAssessment(base_url=url, client_id=key, client_secret=secret)
-        names: dict[str, Any] = {"client": client, "edfi": edfi, "pl": pl}
-        ran = 0
-        for block in blocks("docs/databases.md"):
-            try:
-                exec(block, names)
-                ran += 1
-            except ImportError as error:
-                assert error.name in {"duckdb", "sqlalchemy", "xlsxwriter"}  # noqa: PT017
-    assert ran >= 3
-    db = sqlite3.connect("ods.sqlite")
-    assert db.execute("SELECT count(*) FROM scoreResults").fetchone()[0] > 0
-    db.close()
-    assert pl.read_csv("students.csv").height > 0
