@@ -120,6 +120,39 @@ def test_of_a_record_that_comes_twice_the_later_is_kept(make_ods: MakeOds, how: 
 
 
 @pytest.mark.parametrize("how", READERS)
+def test_a_record_whose_key_changed_is_no_seam(make_ods: MakeOds, how: str) -> None:
+    ods = make_ods(120)
+    for record in ods.records:
+        record["_etag"] = "1"
+    stay = {record["id"] for record in ods.records[3:]}
+
+    def rename(records: list[dict[str, Any]]) -> None:
+        moved = records.pop(10)
+        records.insert(40, moved | {"_etag": "2"})
+        del records[:3]
+
+    before_request(ods, 2, rename)
+    out = read(ods, how)
+    assert stay <= set(out["id"])
+    assert out["id"].n_unique() == out.height
+
+
+@pytest.mark.parametrize("how", READERS)
+def test_etags_that_say_nothing(make_ods: MakeOds, how: str) -> None:
+    ods = make_ods(120)
+
+    def script(_: Request) -> Answer | None:
+        for record in ods.records:
+            record["_etag"] = str(random.random())
+        return None
+
+    ods.script = script
+    out = read(ods, how)
+    assert out["id"].to_list() == [record["id"] for record in ods.records]
+    assert len(ods.paths()) <= 7
+
+
+@pytest.mark.parametrize("how", READERS)
 def test_a_collection_that_moves_too_fast_is_an_error(make_ods: MakeOds, how: str) -> None:
     ods = make_ods(4_000)
 

@@ -16,7 +16,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::keys::RecordKeys;
+use super::keys::{Evidence, RecordKeys};
 use super::pages::PageSender;
 use super::pieces::Stretch;
 use super::prefetch::{Slot, Task, Ticket};
@@ -31,6 +31,8 @@ const MENDS_PER_PAGE: u64 = 3;
 /// How many full pages in a row may hold nothing new. More than that is a server that gives the
 /// same page again and again, whatever the offset.
 const IDLE_PAGES: u32 = 2;
+/// So many records that are the same by `id`, and all changed: their `_etag` says nothing.
+const ALL_CHANGED: usize = 5;
 
 /// The last page of the chain so far.
 struct Tail {
@@ -75,6 +77,7 @@ struct Chain<'a, T> {
     mends: u64,
     /// Full pages in a row without anything new.
     idle: u32,
+    evidence: Evidence,
     /// Whether nothing comes after the tail.
     ended: bool,
 }
@@ -103,6 +106,7 @@ impl<T: Send + 'static> Reader<T> {
             pages: 1,
             mends: 0,
             idle: 0,
+            evidence: Evidence::SameState,
             // A page of nothing at the start is all there is.
             ended: first.page.is_empty() || self.ends_stretch(&first),
         };
@@ -240,8 +244,21 @@ impl<T: Send + 'static> Chain<'_, T> {
 
     /// Whether a page shares a record with the chain. Any page of it will do: from the end of the
     /// chain down to its begin, each shares one with a page that came before it.
-    fn continues(&self, page: &FetchedPage) -> bool {
-        self.tail.keys.share_any(&page.keys) || self.reader.knows_any(&page.keys)
+    fn continues(&mut self, page: &FetchedPage) -> bool {
+        let proven = |evidence| {
+            self.tail.keys.share_any(&page.keys, evidence)
+                || self.reader.knows_any(&page.keys, evidence)
+        };
+        if proven(self.evidence) {
+            return true;
+        }
+        if self.evidence == Evidence::SameState
+            && self.tail.keys.in_common(&page.keys) >= ALL_CHANGED
+        {
+            self.evidence = Evidence::SameId;
+            return true;
+        }
+        false
     }
 
     /// Puts a page after the tail, and before it what is needed to mend the seam; says how many

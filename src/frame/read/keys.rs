@@ -10,6 +10,15 @@ use crate::columns::Page;
 /// How many records a stream remembers at least: far more than the pages that can lie about a seam.
 const REMEMBERED: usize = 1 << 18;
 
+/// What shows that a record stands where it stood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Evidence {
+    /// Its `id` and its `_etag`: an item whose key changes moves.
+    SameState,
+    /// Its `id` alone, where the `_etag` changes by itself.
+    SameId,
+}
+
 /// What tells the records of a page apart, in their order: a hash of the `id`, where changes are
 /// told apart of the change version too; of the whole record where it has no `id`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -59,9 +68,22 @@ impl RecordKeys {
         self.states.as_deref().unwrap_or(&self.hashes)
     }
 
-    /// Whether any of the records is one of the others, and has not changed.
-    pub(super) fn share_any(&self, next: &Self) -> bool {
-        let (own, next) = (self.states(), next.states());
+    fn marks(&self, evidence: Evidence) -> &[u64] {
+        match evidence {
+            Evidence::SameState => self.states(),
+            Evidence::SameId => &self.hashes,
+        }
+    }
+
+    /// How many of the next records are among these, whatever their state.
+    pub(super) fn in_common(&self, next: &Self) -> usize {
+        let all: Hashes = self.hashes.iter().copied().collect();
+        next.hashes.iter().filter(|hash| all.contains(hash)).count()
+    }
+
+    /// Whether any of the records is one of the others.
+    pub(super) fn share_any(&self, next: &Self, evidence: Evidence) -> bool {
+        let (own, next) = (self.marks(evidence), next.marks(evidence));
         match (own.last(), next.first()) {
             (Some(last), Some(first)) if last == first => true,
             (Some(_), Some(_)) => {
@@ -173,10 +195,14 @@ impl SeenRecords {
         }
     }
 
-    /// Whether any record of a page with ids came before, as it is now.
-    pub(super) fn knows_any(&self, keys: &RecordKeys) -> bool {
-        let is_known = |hash| self.states.contains(hash) || self.older_states.contains(hash);
-        keys.by_id && keys.states().iter().any(is_known)
+    /// Whether any record of a page with ids came before.
+    pub(super) fn knows_any(&self, keys: &RecordKeys, evidence: Evidence) -> bool {
+        let (recent, older) = match evidence {
+            Evidence::SameState => (&self.states, &self.older_states),
+            Evidence::SameId => (&self.recent, &self.older),
+        };
+        let is_known = |hash| recent.contains(hash) || older.contains(hash);
+        keys.by_id && keys.marks(evidence).iter().any(is_known)
     }
 
     /// Adds a page; `before` is the page whose seam with this one is known, with the number of
