@@ -78,6 +78,9 @@ struct Chain<'a, T> {
     /// Full pages in a row without anything new.
     idle: u32,
     evidence: Evidence,
+    /// Whether a short page was followed by more records: then none is taken for the last one, not
+    /// even where a count says so.
+    is_cut: bool,
     /// Whether nothing comes after the tail.
     ended: bool,
 }
@@ -107,6 +110,7 @@ impl<T: Send + 'static> Reader<T> {
             mends: 0,
             idle: 0,
             evidence: Evidence::SameState,
+            is_cut: false,
             // A page of nothing at the start is all there is.
             ended: first.page.is_empty() || self.ends_stretch(&first),
         };
@@ -138,7 +142,7 @@ impl<T: Send + 'static> Reader<T> {
 
 impl<T: Send + 'static> Chain<'_, T> {
     fn is_whole(&self) -> bool {
-        self.ended || self.tail.is_confirmed_end
+        self.ended || self.tail.is_confirmed_end && !self.is_cut
     }
 
     /// Up to where pages can be asked for side by side: as far as the server counts, where pages
@@ -351,6 +355,7 @@ impl<T: Send + 'static> Chain<'_, T> {
         let shared = before.end.saturating_sub(page.offset) as usize;
         let seam = Some((&before.keys, shared));
         let new = self.reader.place(self.out, page, seam, slot);
+        self.is_cut |= before.is_short && new > 0;
         self.records += new as u64;
         new
     }
