@@ -205,4 +205,5 @@ def test_a_disk_that_becomes_full_on_the_way(ods: ScriptedOds, tmp_path: Path) -
     again = post(ods, journal, df, retry_broken=True)
     assert again["status"].null_count() == 2000
     noted = again.filter(attempts=0).height
-    assert sent.height - 8 <= noted <= sent.height
+    # In doubt are those in flight, and the answers that shared the write that found no room.
+    assert sent.height - 2 * 8 <= noted <= sent.height
