@@ -31,16 +31,14 @@ impl Page {
             id_hashes: None,
             state_hashes: None,
         };
-        let etag = page.root.names.find("_etag", 0);
         page.id_hashes = (0..len).map(|row| Some(hash(&[page.id(row)?]))).collect();
-        page.state_hashes = (0..len)
-            .map(|row| {
-                Some(hash(&[
-                    page.id(row)?,
-                    page.text(etag, row).unwrap_or_default(),
-                ]))
-            })
-            .collect();
+        if let Some(etag) = page.root.names.find("_etag", 0) {
+            let state = |row| {
+                let etag = page.text(Some(etag), row).unwrap_or_default();
+                Some(hash(&[page.id(row)?, etag]))
+            };
+            page.state_hashes = (0..len).map(state).collect();
+        }
         page
     }
 
@@ -80,7 +78,8 @@ impl Page {
         self.id_hashes.as_deref()
     }
 
-    /// The same of `id` and `_etag`: a record that was changed meanwhile has another.
+    /// The same of `id` and `_etag`, where there are any: a record that was changed meanwhile has
+    /// another.
     pub(crate) fn state_hashes(&self) -> Option<&[u64]> {
         self.state_hashes.as_deref()
     }

@@ -16,7 +16,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::keys::{Evidence, RecordKeys};
+use super::keys::{Evidence, RecordKeys, SeenStates};
 use super::pages::PageSender;
 use super::pieces::Stretch;
 use super::prefetch::{Slot, Task, Ticket};
@@ -78,6 +78,7 @@ struct Chain<'a, T> {
     /// Full pages in a row without anything new.
     idle: u32,
     evidence: Evidence,
+    states: SeenStates,
     /// Whether a short page was followed by more records: then none is taken for the last one, not
     /// even where a count says so.
     is_cut: bool,
@@ -110,6 +111,7 @@ impl<T: Send + 'static> Reader<T> {
             mends: 0,
             idle: 0,
             evidence: Evidence::SameState,
+            states: SeenStates::of(&first.keys),
             is_cut: false,
             // A page of nothing at the start is all there is.
             ended: first.page.is_empty() || self.ends_stretch(&first),
@@ -249,11 +251,11 @@ impl<T: Send + 'static> Chain<'_, T> {
     /// Whether a page shares a record with the chain. Any page of it will do: from the end of the
     /// chain down to its begin, each shares one with a page that came before it.
     fn continues(&mut self, page: &FetchedPage) -> bool {
-        let proven = |evidence| {
-            self.tail.keys.share_any(&page.keys, evidence)
-                || self.reader.knows_any(&page.keys, evidence)
+        let came_before = || match self.evidence {
+            Evidence::SameState => self.states.have_any(&page.keys),
+            Evidence::SameId => self.reader.knows_any(&page.keys),
         };
-        if proven(self.evidence) {
+        if self.tail.keys.share_any(&page.keys, self.evidence) || came_before() {
             return true;
         }
         if self.evidence == Evidence::SameState
@@ -350,6 +352,7 @@ impl<T: Send + 'static> Chain<'_, T> {
     /// Makes a page the tail, and hands it on; says how many of its records are new.
     fn push(&mut self, page: FetchedPage, slot: Option<Slot>) -> usize {
         let tail = Tail::of(&page);
+        self.states.add(&page.keys);
         self.ended |= self.reader.ends_stretch(&page);
         let before = std::mem::replace(&mut self.tail, tail);
         let shared = before.end.saturating_sub(page.offset) as usize;

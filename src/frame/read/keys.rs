@@ -174,35 +174,78 @@ impl Repeated {
     }
 }
 
-/// The records of one collection that came so far.
+/// Hashes that came; only the last ones where that is enough.
 #[derive(Debug, Default)]
-pub(super) struct SeenRecords {
+struct Remembered {
     recent: Hashes,
     older: Hashes,
-    /// Whether only the last records are remembered.
     bounded: bool,
-    /// The last records as they were.
-    states: Hashes,
-    older_states: Hashes,
 }
 
-impl SeenRecords {
-    /// Remembers all records, or the last ones in bounded memory.
-    pub(super) fn of(bounded: bool) -> Self {
+impl Remembered {
+    fn of(bounded: bool) -> Self {
         Self {
             bounded,
             ..Self::default()
         }
     }
 
+    /// Before the hashes of a page are added.
+    fn make_room(&mut self) {
+        if self.bounded && self.recent.len() >= REMEMBERED {
+            self.older = std::mem::take(&mut self.recent);
+        }
+    }
+
+    /// Says whether it is new.
+    fn insert(&mut self, hash: u64) -> bool {
+        self.recent.insert(hash) && !self.older.contains(&hash)
+    }
+
+    fn has_any(&self, hashes: &[u64]) -> bool {
+        let mut hashes = hashes.iter();
+        hashes.any(|hash| self.recent.contains(hash) || self.older.contains(hash))
+    }
+}
+
+/// The last records of a chain as they were when they came.
+#[derive(Debug)]
+pub(super) struct SeenStates(Remembered);
+
+impl SeenStates {
+    pub(super) fn of(keys: &RecordKeys) -> Self {
+        let mut states = Self(Remembered::of(true));
+        states.add(keys);
+        states
+    }
+
+    /// Adds a page with ids.
+    pub(super) fn add(&mut self, keys: &RecordKeys) {
+        if keys.by_id {
+            self.0.make_room();
+            self.0.recent.extend(keys.states());
+        }
+    }
+
+    /// Whether any record of a page with ids came before, as it is now.
+    pub(super) fn have_any(&self, keys: &RecordKeys) -> bool {
+        keys.by_id && self.0.has_any(keys.states())
+    }
+}
+
+/// The records of one collection that came so far.
+#[derive(Debug, Default)]
+pub(super) struct SeenRecords(Remembered);
+
+impl SeenRecords {
+    /// Remembers all records, or the last ones in bounded memory.
+    pub(super) fn of(bounded: bool) -> Self {
+        Self(Remembered::of(bounded))
+    }
+
     /// Whether any record of a page with ids came before.
-    pub(super) fn knows_any(&self, keys: &RecordKeys, evidence: Evidence) -> bool {
-        let (recent, older) = match evidence {
-            Evidence::SameState => (&self.states, &self.older_states),
-            Evidence::SameId => (&self.recent, &self.older),
-        };
-        let is_known = |hash| recent.contains(hash) || older.contains(hash);
-        keys.by_id && keys.marks(evidence).iter().any(is_known)
+    pub(super) fn knows_any(&self, keys: &RecordKeys) -> bool {
+        keys.by_id && self.0.has_any(&keys.hashes)
     }
 
     /// Adds a page; `before` is the page whose seam with this one is known, with the number of
@@ -214,16 +257,9 @@ impl SeenRecords {
     ) -> Repeated {
         let mut repeated = Repeated::default();
         if keys.by_id {
-            if self.bounded && self.recent.len() >= REMEMBERED {
-                self.older = std::mem::take(&mut self.recent);
-            }
-            if self.states.len() >= REMEMBERED {
-                self.older_states = std::mem::take(&mut self.states);
-            }
-            self.states.extend(keys.states());
+            self.0.make_room();
             for (row, hash) in keys.hashes.iter().enumerate() {
-                let is_new = self.recent.insert(*hash) && !self.older.contains(hash);
-                match is_new {
+                match self.0.insert(*hash) {
                     true => {}
                     false if row == repeated.leading => repeated.leading += 1,
                     false => repeated.others.push(row),

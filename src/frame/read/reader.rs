@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::filter::{Alternatives, Sent};
-use super::keys::{Evidence, RecordKeys, Repeated, SeenRecords};
+use super::keys::{RecordKeys, Repeated, SeenRecords};
 use super::source::{District, Source};
 use crate::client::changes::window_params;
 use crate::client::paging::{Collection, PageError, PageRequest, RawPage};
@@ -200,8 +200,8 @@ impl<T: Send + 'static> Reader<T> {
     }
 
     /// Whether any record of a page came before.
-    pub(super) fn knows_any(&self, keys: &RecordKeys, evidence: Evidence) -> bool {
-        self.seen().knows_any(keys, evidence)
+    pub(super) fn knows_any(&self, keys: &RecordKeys) -> bool {
+        self.seen().knows_any(keys)
     }
 
     /// The first page, as large as the server allows.
