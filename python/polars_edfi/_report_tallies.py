@@ -8,6 +8,7 @@ import polars as pl
 
 from polars_edfi._errors import EdFiError
 from polars_edfi._masks import masked, without_numbers
+from polars_edfi._sync.report import COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,15 +17,7 @@ OK = "ok"
 """The status of rows that have none: they were done."""
 STATUS = ("status", "row status", "severity", "state")
 """Where a status stands: in results, of tokens, of findings, in a journal."""
-NUMBERS = {
-    "records": pl.Int64,
-    "rows": pl.Int64,
-    "written": pl.Int64,
-    "deleted": pl.Int64,
-    "repaired": pl.Int64,
-    "requests": pl.Int64,
-    "seconds": pl.Float64,
-}
+NUMBERS = {"records": pl.Int64} | COUNTED
 """What rows of copies and summaries tell in numbers, which add up."""
 SHAPE = {
     "endpoint": pl.String,

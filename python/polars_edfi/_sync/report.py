@@ -33,13 +33,7 @@ class Row:
     seconds: float | None = None
 
 
-SCHEMA = {
-    "endpoint": pl.String,
-    "status": pl.String,
-    "message": pl.String,
-    "mode": pl.String,
-    "since": pl.Int64,
-    "version": pl.Int64,
+COUNTED = {
     "rows": pl.Int64,
     "written": pl.Int64,
     "deleted": pl.Int64,
@@ -47,6 +41,15 @@ SCHEMA = {
     "requests": pl.Int64,
     "seconds": pl.Float64,
 }
+"""What adds up."""
+SCHEMA = {
+    "endpoint": pl.String,
+    "status": pl.String,
+    "message": pl.String,
+    "mode": pl.String,
+    "since": pl.Int64,
+    "version": pl.Int64,
+} | COUNTED
 
 
 def failed(district: int, endpoint: str | None, message: str) -> Row:
