@@ -122,6 +122,8 @@ def copies(names: Names, _: dict[str, str]) -> Iterator[None]:
         yield
         names["edfi_copies"](None)
     assert names["report"].height == 130
+    assert names["sent"]["http_status"].drop_nulls().unique().to_list() == [200]
+    assert names["sent"]["message"].drop_nulls().unique().to_list() in ([], ["same"])
 
 
 def into_a_folder(sync: Callable[..., pl.DataFrame]) -> Callable[..., pl.DataFrame]:

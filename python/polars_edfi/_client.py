@@ -133,7 +133,7 @@ class EdFiClient(Tokens, Reads, Items, Writes, Sends, ChangeQueries, Metadata, P
         return []
 
     def __reduce__(self) -> NoReturn:
-        msg = f"a {type(self).__name__} holds secrets and cannot be pickled; make a new one there"
+        msg = f"{type(self).__name__} holds secrets and cannot be pickled; make a new one there"
         raise TypeError(msg)
 
 

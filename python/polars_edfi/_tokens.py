@@ -27,7 +27,10 @@ class Tokens(ClientBase):
     """The calls that fetch tokens."""
 
     def fetch_token(self) -> TokenResult:
-        """Fetch a token with the client's own credentials, always by a request.
+        """Fetch a token with the client's own credentials.
+
+        This is always a request, unless the client has a ``token_cache`` that holds a token with
+        life left.
 
         Returns
         -------

@@ -46,8 +46,8 @@ class ClientOptions(TypedDict, total=False):
     bearer_token: str | None
     """A token that was fetched before, instead of credentials."""
     timeout: float
-    """Seconds without a byte from the server. A body that comes in drops may take twice this time,
-    and a second more for each KiB of it."""
+    """Seconds without a byte from the server. A body that trickles in may take twice this time, and
+    a second more for each KiB of it."""
     connect_timeout: float
     """The longest time to connect, in seconds."""
     max_retries: int
@@ -58,7 +58,7 @@ class ClientOptions(TypedDict, total=False):
     ``Retry-After`` is not waited for: that is an error. It does not bound the ``retry_backoff`` of
     a call."""
     max_body: int
-    """The most that answers may hold which are being read at once, in bytes after decompression.
+    """The most bytes, after decompression, that all answers being read at once may hold together.
     Beyond it the largest of them fail."""
     max_rate: float | None
     """Requests a second to one origin (scheme, host and port), those for tokens and metadata
@@ -133,11 +133,11 @@ class RowOptions(SkipOptions, WorkersOption, ProgressOptions, total=False):
     """Which columns hold what each row needs."""
 
     url_col: str
-    """The base URL of each row, String. A column that is absent under its default name: the
-    client's own base URL serves."""
+    """The base URL of each row, String. Without a column of the default name the client's own base
+    URL serves."""
     token_col: str
-    """The token of each row, String. A column that is absent under its default name: the client's
-    own credentials serve."""
+    """The token of each row, String. Without a column of the default name the client's own
+    credentials serve."""
     api_version_col: str | None
     """Each row's API version; blank cells mean the client's."""
     auth_key_col: str | None
@@ -163,8 +163,8 @@ class BatchFetchTokensOptions(SkipOptions, WorkersOption, ProgressOptions, total
     """Those of :meth:`EdFiClient.batch_fetch_tokens`."""
 
     url_col: str
-    """The base URL of each row, String. A column that is absent under its default name: the
-    client's own serves."""
+    """The base URL of each row, String. Without a column of the default name the client's own
+    serves."""
     key_col: str
     """The key of each row, String."""
     secret_col: str
@@ -210,7 +210,8 @@ class PageOptions(TypedDict, total=False):
     limit: int
     """Records a page. A server that allows fewer is asked for what it allows."""
     snapshot: bool
-    """Read from the ODS's snapshot (``Use-Snapshot``)."""
+    """Read from the ODS's snapshot (``Use-Snapshot``; up to ODS/API 6 the newest one that the ODS
+    lists, by ``Snapshot-Identifier``)."""
 
 
 class PagingOption(TypedDict, total=False):
@@ -428,8 +429,8 @@ class JournalOptions(TypedDict, total=False):
     resend_after: timedelta | float | None
     """What was confirmed longer ago than this (a timedelta, or seconds) is sent again."""
     journal_sync: Literal["normal", "full"]
-    """``"normal"``: what is noted outlives the process, however it ends. ``"full"``: and a power
-    cut, for which the disk is waited for again and again."""
+    """``"normal"``: what is noted outlives the process, however it ends. ``"full"``: it outlives a
+    power cut, too, at the price of waiting for the disk at every step."""
 
 
 class RetryOptions(TypedDict, total=False):
@@ -539,8 +540,8 @@ class RoundsOptions(TypedDict, total=False):
     """What a call over many resources goes by."""
 
     rounds: int
-    """How often a row is sent at most that waits for others. A row is sent once more where the
-    rows after it may have brought what it lacks, then as long as a round brings anything."""
+    """The most times that a row which waits for others is sent. It is sent once more where the rows
+    after it may have brought what it lacks, then as long as a round gets anything through."""
     order: Sequence[str | Sequence[str]] | None
     """The order of endpoints for ODSs that serve no document of dependencies (404): each for
     itself, or several in a list side by side. Written in it, removed in the reverse of it."""

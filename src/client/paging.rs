@@ -357,9 +357,9 @@ impl PageError {
     pub(crate) fn into_failure(self) -> Failure {
         match self {
             Self::Failed(failure) => failure,
-            Self::LimitTooLarge(allowed) => Failure::new(format!(
-                "the server now allows pages of {allowed} records only"
-            )),
+            Self::LimitTooLarge(allowed) => {
+                Failure::new(format!("the server now allows pages of {allowed} at most"))
+            }
         }
     }
 }

@@ -243,7 +243,7 @@ fn first_rows(names: &Keys, df: &DataFrame, options: &TokenOptions) -> Result<Ve
         }
     });
     if blank > 0 {
-        log::warn!("{blank} rows have a blank account and are skipped");
+        log::warn!("rows with a blank account, which are skipped: {blank}");
     }
     Ok(rows)
 }

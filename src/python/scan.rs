@@ -13,6 +13,7 @@ use super::call::{self, TICK, wait};
 use super::client::Client;
 use super::errors::raise;
 use super::exchange::{Frame, PyDataFrame};
+use super::logging::follow_level;
 use super::news::Limiter;
 use super::options;
 use super::progress::{Bar, Progress};
@@ -144,6 +145,7 @@ impl Scan {
         districts: Option<Vec<usize>>,
         piece: Option<&str>,
     ) -> PyResult<Bound<'py, Pages>> {
+        follow_level(py);
         let planned = self.planned(py)?;
         let control = self.control().quiet();
         control.stats.begin();

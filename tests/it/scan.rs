@@ -592,7 +592,7 @@ async fn what_the_first_page_lacks_is_in_unknown() {
     assert_eq!(unknown.iter().flatten().count(), 1);
     let warnings = control.warnings();
     assert!(
-        warnings[0].contains("1 records") && warnings.len() == 1,
+        warnings[0].contains("1 record has") && warnings.len() == 1,
         "{warnings:?}"
     );
     // Not looked at, not counted; and a property that is named as the key keeps its place.

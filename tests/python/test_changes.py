@@ -160,7 +160,7 @@ def test_one_deletion_on_two_pages_is_one(make_ods: MakeOds) -> None:
 def test_fewer_deletes_than_counted_is_an_error(make_ods: MakeOds) -> None:
     ods = make_ods(0)
     ods.script = lambda _: Answer(200, [{"id": "a", "changeVersion": 1}], {"Total-Count": "3"})
-    with pytest.raises(edfi.HttpError, match="1 records came where the server counts 3"):
+    with pytest.raises(edfi.HttpError, match="1 record came where the server counts 3"):
         client_of(ods).deletes(RESULTS)
 
 

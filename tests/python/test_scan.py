@@ -321,7 +321,7 @@ def test_only_wanted_columns_are_decoded(make_ods: Callable[..., ScriptedOds]) -
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert lf.select("n").collect().to_dict(as_series=False) == {"n": list(range(6))}
-    with pytest.warns(UserWarning, match="1 records have something in '_unknown'"):
+    with pytest.warns(UserWarning, match="1 record has something in '_unknown'"):
         df = lf.collect()
     assert df["_unknown"][3] == '{"new":1}'
     assert df["text"].to_list() == ["t", "t", "t", "5", "t", "t"]
@@ -352,7 +352,7 @@ def test_inferred_columns_hold_what_comes_or_say_so(make_ods: Callable[..., Scri
     ]
     assert column("nested", *few, {"nested": [["x"], []]}, *few)[5] == [["x"], []]
     assert column("empty", *few, {"empty": {"a": 1}}, *few)[5] == '{"a":1}'
-    with pytest.warns(UserWarning, match="1 records have something in '_unknown'"):
+    with pytest.warns(UserWarning, match="1 record has something in '_unknown'"):
         assert column("_unknown", *few, {"new": {"a": 1}}, *few)[5] == '{"new":{"a":1}}'
     # A page far from the first is looked at as well: what both hold is right for all.
     assert column("n", *few, {"n": 1.5}) == [1.0, None, None, None, None, 1.5, 9.0]

@@ -53,7 +53,7 @@ impl Held<'_> {
         match held <= *most || self.bytes < held / answers {
             true => Ok(()),
             false => Err(format!(
-                "what is read at once, in {answers} answers together, is larger than max_body \
+                "what is being read at once (answers: {answers}) is larger than max_body \
                  ({most} bytes)"
             )),
         }

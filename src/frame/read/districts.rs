@@ -44,7 +44,7 @@ pub(crate) fn visits(keys: &Keys, rows: &Rows) -> Vec<Visit> {
         visits.push(Visit { row, refused });
     }
     if blank > 0 {
-        log::warn!("{blank} rows have a blank key and are skipped");
+        log::warn!("rows with a blank key, which are skipped: {blank}");
     }
     visits
 }

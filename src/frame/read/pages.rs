@@ -316,5 +316,9 @@ impl<T: Send + 'static> Counted<T> {
 
 /// What is said of a district with fewer records than its server counts.
 pub(super) fn short(records: u64, total: u64) -> String {
-    format!("{records} records came where the server counts {total}")
+    let came = match records {
+        1 => "1 record".to_owned(),
+        _ => format!("{records} records"),
+    };
+    format!("{came} came where the server counts {total}")
 }

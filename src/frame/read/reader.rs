@@ -224,7 +224,7 @@ impl<T: Send + 'static> Reader<T> {
                 Ok(page) => return Ok(page),
                 Err(PageError::LimitTooLarge(allowed)) if allowed < limit => {
                     let base = urls::shown(self.district.access.base.as_url());
-                    log::info!("{base}: the server allows pages of {allowed} records only");
+                    log::info!("{base}: the server allows pages of {allowed} at most");
                     limit = allowed;
                 }
                 Err(error) => return Err(error.into_failure()),

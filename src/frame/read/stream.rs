@@ -303,10 +303,13 @@ impl<T: Table> Consumer<T> {
 
     fn tell_unknown(&self) {
         if self.with_unknown > 0 && self.options.tells_unknown {
+            let records = match self.with_unknown {
+                1 => "1 record has".to_owned(),
+                many => format!("{many} records have"),
+            };
             self.control.progress.warn(format!(
-                "{}: {} records have something in '_unknown' that the columns of this scan have \
-                 no place for",
-                self.options.endpoint, self.with_unknown
+                "{}: {records} something in '_unknown' that the columns of this scan have no place for",
+                self.options.endpoint
             ));
         }
     }
