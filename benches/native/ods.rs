@@ -3,7 +3,7 @@
 //! A program of its own, of the standard library alone: `ods ANSWERS LATENCY_US`. Each line of
 //! ANSWERS has a path below the district, a `Total-Count` and a body, between tabs; `{base}` stands
 //! for the district's URL. It says where it listens, and ends when its input does. `/busy` tells
-//! how many seconds passed between the first and the last request since the last `/busy`.
+//! how many requests came since the last `/busy`, and the seconds from the first to the last of them.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice, Read, Write};
@@ -20,7 +20,13 @@ struct Server {
     answers: HashMap<String, (usize, String)>,
     base: String,
     latency: Duration,
-    busy: Mutex<Option<(Instant, Instant)>>,
+    busy: Mutex<Option<Busy>>,
+}
+
+struct Busy {
+    first: Instant,
+    last: Instant,
+    requests: usize,
 }
 
 struct Request<'a> {
@@ -88,14 +94,21 @@ impl Server {
         let path = request.path.trim_matches('/');
         if path == "busy" {
             let busy = self.busy.lock().unwrap().take();
-            let busy = busy.map_or(0.0, |(first, last)| (last - first).as_secs_f64());
-            return send(stream, "200 OK", "", &busy.to_string());
+            let told = busy.map(|busy| (busy.requests, (busy.last - busy.first).as_secs_f64()));
+            let (requests, seconds) = told.unwrap_or_default();
+            return send(stream, "200 OK", "", &format!("{requests} {seconds}"));
         }
         thread::sleep(self.latency);
         {
             let now = Instant::now();
             let mut busy = self.busy.lock().unwrap();
-            *busy = Some((busy.map_or(now, |(first, _)| first), now));
+            let busy = busy.get_or_insert(Busy {
+                first: now,
+                last: now,
+                requests: 0,
+            });
+            busy.last = now;
+            busy.requests += 1;
         }
         let (district, path) = path.split_once('/').unwrap_or((path, ""));
         if request.method == "POST" {

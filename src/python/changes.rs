@@ -10,15 +10,17 @@ use super::exchange::PyDataFrame;
 use super::options;
 use crate::ChangeOptions;
 
-/// See `EdFiClient.available_change_versions`: (oldest, newest).
+/// See `EdFiClient.available_change_versions`: (oldest, newest); those of a snapshot, if one is read.
 #[pyfunction]
+#[pyo3(signature = (client, call, *, snapshot=false))]
 pub(crate) fn available_change_versions(
     py: Python<'_>,
     client: &Client,
     call: &Call,
+    snapshot: bool,
 ) -> PyResult<(i64, i64)> {
     let control = call.control();
-    let versions = run(py, call, client.0.change_versions_under(&control))?;
+    let versions = run(py, call, client.0.versions(&control, snapshot))?;
     Ok((versions.oldest, versions.newest))
 }
 

@@ -104,11 +104,22 @@ impl Scan {
 
     /// Divides what is read into about so many pieces: of each the row of its district, the records
     /// that it may have, and what `pages` takes as `piece`; or, where the district cannot be read, the
-    /// message, the HTTP status and the correlation id.
-    fn pieces(&self, py: Python<'_>, number: usize) -> PyResult<Vec<PieceOfRow>> {
+    /// message, the HTTP status and the correlation id. `filters` as in `pages`.
+    #[pyo3(signature = (number, filters = None))]
+    fn pieces(
+        &self,
+        py: Python<'_>,
+        number: usize,
+        filters: Option<Vec<Frame>>,
+    ) -> PyResult<Vec<PieceOfRow>> {
         let planned = self.planned(py)?;
+        let view = View {
+            filters: usable(&planned, filters.as_deref()),
+            ..View::default()
+        };
         let control = self.control();
-        let (pieces, raised) = wait(py, &control, planned.pieces(number, control.clone()))?;
+        let planning = planned.pieces(number, &view, control.clone());
+        let (pieces, raised) = wait(py, &control, planning)?;
         if let Some(exception) = raised {
             return Err(exception);
         }
@@ -149,21 +160,14 @@ impl Scan {
         let planned = self.planned(py)?;
         let control = self.control().quiet();
         control.stats.begin();
-        let is_search = filters.is_some();
-        let filters = filters.iter().flatten();
-        let filters = filters.flat_map(|filter| filter.0.columns());
-        let filters = filters.map(|column| {
-            let values = column.as_materialized_series().clone();
-            Filter::is_in(column.name().as_str(), values)
-        });
         let piece = piece.map(serde_json::from_str).transpose();
         let piece = piece.map_err(|error| raise(py, Error::Config(format!("piece: {error}"))))?;
         let view = View {
             piece,
             columns,
             n_rows,
-            filters: filters.filter(|filter| planned.takes(filter)).collect(),
-            is_search,
+            filters: usable(&planned, filters.as_deref()),
+            is_search: filters.is_some(),
             districts,
         };
         let stream = planned
@@ -189,6 +193,16 @@ impl Scan {
             .unwrap_or_else(PoisonError::into_inner) = bar;
         Ok(pages)
     }
+}
+
+/// The filters that a scan can use, out of a column of values for each.
+fn usable(planned: &Planned, filters: Option<&[Frame]>) -> Vec<Filter> {
+    let columns = filters.into_iter().flatten();
+    let filters = columns.flat_map(|filter| filter.0.columns()).map(|column| {
+        let values = column.as_materialized_series().clone();
+        Filter::is_in(column.name().as_str(), values)
+    });
+    filters.filter(|filter| planned.takes(filter)).collect()
 }
 
 impl Scan {

@@ -25,6 +25,8 @@ LOGGER = logging.getLogger("polars_edfi")
 READ_OPTIONS = ("workers", "limit", "schema", "separator", "links", "paging", "snapshot")
 """Options of everything that is read."""
 UNKNOWN = "_unknown"
+FEW_IDS = 20_000
+"""So many ids of a stream are kept to be counted."""
 
 
 @dataclass
@@ -85,8 +87,9 @@ class Asker:
             raise
 
     def newest(self) -> int:
-        """Ask for the newest change version."""
-        return _native.available_change_versions(self._native, self._call())[1]
+        """Ask for the newest change version, that of the snapshot where one is read."""
+        snapshot = self.options["snapshot"]
+        return _native.available_change_versions(self._native, self._call(), snapshot=snapshot)[1]
 
     def key_changes(self, since: int) -> pl.DataFrame:
         """Read the changed keys; an ODS that knows none has none."""
@@ -180,6 +183,14 @@ class Stream:
         # Where nobody knows the columns of records and there is none, rows are told by their id.
         self.schema = empty.schema if "id" in empty.columns else empty.schema | {"id": pl.String}
         self.newest = Newest(self.schema)
+        self._ids: list[pl.Series] | None = []
+
+    def distinct(self) -> int | None:
+        """Count the ids that came, as long as they were few."""
+        ids = self._ids
+        if ids is None or self.schema["id"] != pl.String:
+            return None
+        return pl.concat(ids).n_unique() if ids else 0
 
     def lazy(self) -> pl.LazyFrame:
         """Give the lazy frame that reads once."""
@@ -203,6 +214,10 @@ class Stream:
                 self.rows += page.height
                 rows = asker._with_key(page)  # noqa: SLF001
                 self.newest.add(rows)
+                if self.rows > FEW_IDS:
+                    self._ids = None
+                if self._ids is not None and rows.height:
+                    self._ids.append(rows["id"])
                 yield rows
         finally:
             pages.close()

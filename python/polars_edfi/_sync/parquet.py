@@ -7,6 +7,7 @@ import io
 import logging
 import os
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +45,14 @@ def spool(
 
 def _columns(schema: pl.Schema) -> str:
     """Give what tells a file of these columns from others."""
+    return _digest_of(tuple(schema.items()))
+
+
+@lru_cache(maxsize=512)
+def _digest_of(columns: tuple[tuple[str, pl.DataType], ...]) -> str:
+    """Write an empty file to see: the same columns of many districts once."""
     empty = io.BytesIO()
-    pl.LazyFrame(schema=schema).sink_parquet(empty)
+    pl.LazyFrame(schema=dict(columns)).sink_parquet(empty)
     empty.seek(0)
     return _digest(pl.read_parquet_metadata(empty))
 
@@ -71,7 +78,7 @@ class ParquetFile:
         self._options = storage_options
         self._ledger = ledger
         name = places.file_name(key)
-        self.where = f"{folder}/{name}" if self._remote else str(Path(folder, name))
+        self.where = f"{folder}{'/' if self._remote else os.sep}{name}"
 
     def state(self) -> State | None:
         """Read what the copy says of itself; none where there is no copy."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -29,9 +30,12 @@ def as_text(into: str | os.PathLike[str]) -> str:
 
 def below(into: str, endpoint: str) -> str:
     """Give the place of a resource."""
-    return f"{into.rstrip('/')}/{endpoint}" if is_remote(into) else str(Path(into, endpoint))
+    if is_remote(into):
+        return f"{into.rstrip('/')}/{endpoint}"
+    return os.path.join(into, *endpoint.split("/"))  # noqa: PTH118 - of very many
 
 
+@lru_cache(maxsize=1024)
 def file_name(key: str | None) -> str:
     """Give the name of a district's file, whatever its key holds."""
     if key is None:

@@ -14,7 +14,7 @@ LONGEST = 500
 """The longest message, in characters."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Row:
     """One resource of one ODS."""
 

@@ -231,7 +231,9 @@ class Resource:
         file = self.copy.new_file(self.spools)
         try:
             spool(stream.lazy(), file, lambda: as_streamed(stream, base), self.copy.row_group)
-            rows, distinct = _counts(file)
+            rows, distinct = stream.rows, stream.distinct()
+            if distinct is None:
+                rows, distinct = _counts(file)
             if distinct < rows:
                 once = pl.read_parquet(file).unique(ID, keep="last", maintain_order=True)
                 rows = once.height

@@ -44,6 +44,8 @@ class Plan:
     odss: Sequence[Ods]
     endpoints: Sequence[str] | None
     open_copy: Callable[[Ods, str], Copy]
+    is_local: bool
+    """Whether copies are files of this machine, which are soon looked at."""
     key_col: str | None
     verify: str | None
     full: bool
@@ -51,7 +53,7 @@ class Plan:
     options: Mapping[str, Any]
 
 
-@dataclass
+@dataclass(slots=True)
 class Job:
     """One resource of one ODS, as it is found before anything is asked."""
 
@@ -90,6 +92,8 @@ class Run:
         self._districts: dict[int, District] = {}
         self._left = len(plan.odss)
         self._lock = threading.Lock()
+        self._is_stopped = False
+        self._shape = f"separator {plan.options['separator']!r}, links {plan.options['links']}"
 
     def progress(self) -> tuple[int, int, int]:
         """Tell how many resources are done, of how many."""
@@ -112,11 +116,12 @@ class Run:
                 self._watch()
                 _until_done([*self._looking, *self._futures])
             except BaseException:
+                self._is_stopped = True
                 self.limiter.cancel()
                 raise
         return [row for *_, row in sorted(self.rows, key=lambda row: row[:2])]
 
-    def _district(self, place: int, ods: Ods) -> District | None:
+    def _district(self, place: int, ods: Ods, jobs: list[Job] | None) -> District | None:
         endpoints = self.plan.endpoints
         if ods.client is None:
             for number, endpoint in enumerate(endpoints or [None]):
@@ -129,7 +134,8 @@ class Run:
             except EdFiError as error:
                 self._add(place, 0, failed(ods.row, None, f"resources: {error}"))
                 return None
-        jobs = self._jobs(ods, place, endpoints or list(listed))
+        if jobs is None:
+            jobs = self._jobs(ods, place, endpoints or list(listed))
         anew = [job for job in jobs if self._is_begun_anew(job.state)]
         keyless = [job for job in jobs if job.key_fields is None]
         if (anew or keyless) and not listed:
@@ -179,11 +185,6 @@ class Run:
             return True
         return state.shape not in ("", self._shape)
 
-    @property
-    def _shape(self) -> str:
-        options = self.plan.options
-        return f"separator {options['separator']!r}, links {options['links']}"
-
     def _listed(self, ods: Ods) -> dict[str, tuple[str, ...]]:
         client = native_side(ods.client)
         resources = _native.resources(client, _native.Call(self.limiter))
@@ -203,10 +204,7 @@ class Run:
             overlap=self.plan.overlap,
         )
         try:
-            if not self.plan.odss:
-                watch.end()
-            for numbered in enumerate(self.plan.odss):
-                self._looking.append(self._pool.submit(self._look, watch, *numbered))
+            self._looking.append(self._pool.submit(self._look_at_all, watch))
             for events in watch:
                 for event in events:
                     district = self._districts[event[0]]
@@ -214,13 +212,37 @@ class Run:
                         self._begun(district, *event[1:])
                     else:
                         self._found(district, district.jobs[event[1]], *event[2:])
+            _until_done(self._looking[:1])
         finally:
             watch.close()
 
-    def _look(self, watch: _native.Watch, place: int, ods: Ods) -> None:
+    def _look_at_all(self, watch: _native.Watch) -> None:
+        """Look at all copies.
+
+        Files of this machine are looked at one after another, since threads would but wait for each
+        other; whatever has to be asked or fetched for is so side by side.
+        """
+        try:
+            if not self.plan.odss:
+                watch.end()
+            for place, ods in enumerate(self.plan.odss):
+                if self._is_stopped:
+                    return
+                jobs, endpoints = None, self.plan.endpoints
+                if self.plan.is_local and endpoints is not None and ods.client is not None:
+                    jobs = self._jobs(ods, place, endpoints)
+                    if all(job.key_fields is not None and self._goes_on(job) for job in jobs):
+                        self._look(watch, place, ods, jobs)
+                        continue
+                self._looking.append(self._pool.submit(self._look, watch, place, ods, jobs))
+        except BaseException:
+            watch.end()
+            raise
+
+    def _look(self, watch: _native.Watch, place: int, ods: Ods, jobs: list[Job] | None) -> None:
         """Look at the copies of one ODS, and have it asked."""
         try:
-            district = self._district(place, ods)
+            district = self._district(place, ods, jobs)
             if district is not None:
                 self._districts[place] = district
                 windows = [self._window(job) for job in district.jobs]
@@ -230,6 +252,9 @@ class Run:
                 self._left -= 1
                 if not self._left:
                     watch.end()
+
+    def _goes_on(self, job: Job) -> bool:
+        return not self._is_begun_anew(job.state)
 
     def _window(self, job: Job) -> tuple[str, int | None, bytes]:
         """Tell what a resource is asked for, and what is known of it."""

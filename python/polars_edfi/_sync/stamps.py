@@ -41,7 +41,9 @@ class Newest:
         if self._rows is None or self._rows.is_empty():
             return b""
         # Of a row that came twice it is not known here which one stays.
-        return _native.stamps(self._rows.filter(pl.col(ID).is_unique()))
+        if self._rows[ID].n_unique() < self._rows.height:
+            self._rows = self._rows.filter(pl.col(ID).is_unique())
+        return _native.stamps(self._rows)
 
 
 def of(rows: pl.DataFrame) -> bytes:

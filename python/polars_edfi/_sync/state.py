@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from polars_edfi._errors import EdFiError
@@ -18,7 +18,7 @@ class CopyError(EdFiError):
     """A copy that cannot be gone on with."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class State:
     """The state of the copy of one resource of one ODS, as it stands in the same commit."""
 
@@ -58,7 +58,12 @@ class State:
 
     def to_json(self) -> str:
         """Give the text that stands in the metadata."""
-        return json.dumps({"format": FORMAT} | asdict(self), separators=(",", ":"))
+        values = {name: getattr(self, name) for name in NAMES}
+        return json.dumps({"format": FORMAT} | values, separators=(",", ":"))
+
+
+NAMES = tuple(field.name for field in fields(State))
+LISTS = ("key_fields", "people", "handled")
 
 
 def from_json(text: str, where: str) -> State:
@@ -75,15 +80,12 @@ def from_json(text: str, where: str) -> State:
             " or copy into another folder"
         )
         raise CopyError(msg)
-    names = {field.name for field in fields(State)}
-    lists = ("key_fields", "people", "handled")
-    known: dict[str, Any] = {
-        name: tuple(value) if name in lists and value is not None else value
-        for name, value in found.items()
-        if name in names
-    }
+    for name in LISTS:
+        if found.get(name) is not None:
+            found[name] = tuple(found[name])
     try:
-        return State(**known)
+        # An earlier version may have said more.
+        return State(**{name: found[name] for name in NAMES if name in found})
     except TypeError:
         msg = f"{where} is damaged: its state lacks something; remove it to read it anew"
         raise CopyError(msg) from None

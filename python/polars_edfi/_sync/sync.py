@@ -150,6 +150,7 @@ def sync(
             odss=odss,
             endpoints=named,
             open_copy=open_copy,
+            is_local=is_files,
             key_col=key_col if keys is not None else None,
             verify=verify,
             full=full,

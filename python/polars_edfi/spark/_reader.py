@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import datetime as dt
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 from pyspark.sql.datasource import DataSourceReader, InputPartition
@@ -47,6 +48,8 @@ class Reader(DataSourceReader):
     def __init__(self, job: Job, schema: StructType) -> None:
         self.job = job
         self.schema = _types.arrow_schema(schema)
+        self.filters: list[pl.DataFrame] = []
+        """Of each the one column holds the values that a row must have there."""
 
     def partitions(self) -> Sequence[InputPartition]:
         """Count the records of each district, and divide them."""
@@ -60,7 +63,7 @@ class Reader(DataSourceReader):
         return [
             Unit(job.districts[row], records, piece, failure)
             for row, records, piece, failure in scan.pieces(
-                job.partitions or PIECES_PER_TASK * job.tasks
+                job.partitions or PIECES_PER_TASK * job.tasks, self.filters or None
             )
         ]
 
@@ -95,7 +98,7 @@ class Reader(DataSourceReader):
             yield self._failed(unit, unit.failure)
             return
         scan = self.job.scan(unit.district, shares, self.given())
-        pages = scan.pages(names, None, None, None, unit.piece)
+        pages = scan.pages(names, None, self.filters or None, None, unit.piece)
         try:
             yield from pages
         finally:
@@ -108,6 +111,28 @@ class Reader(DataSourceReader):
         schema = _types.polars_schema(self.schema)
         row = {name: [known.get(name)] for name in schema}
         return pl.DataFrame(row, schema=schema)
+
+
+class FilteringReader(Reader):
+    """A reader that is told of a query's filter, as PySpark 4.1 does where it may."""
+
+    def pushFilters(self, filters: list[Any]) -> list[Any]:  # noqa: N802 - Spark's name
+        """Take note of equalities and ``isin``; Spark applies all of them to what is read."""
+        self.filters = [values for one in filters if (values := values_of(one)) is not None]
+        return filters
+
+
+def values_of(filter_: Any) -> pl.DataFrame | None:
+    """Give the values of which a row has one, in a column of the name that they have there."""
+    kind = type(filter_).__name__
+    if kind not in ("EqualTo", "In") or len(filter_.attribute) != 1:
+        return None
+    values = [filter_.value] if kind == "EqualTo" else list(filter_.value)
+    # Whatever else it is, no server is asked for it.
+    kinds = {type(value) for value in values}
+    if len(kinds) != 1 or not kinds <= {str, bool, int, dt.date}:
+        return None
+    return pl.DataFrame({filter_.attribute[0]: values})
 
 
 def grouped(units: Sequence[Unit], number: int) -> list[list[Unit]]:

@@ -41,7 +41,8 @@ def register(session: SparkSession) -> None:
         msg = f"session must be a SparkSession, got {kind(session)}"
         raise EdFiError(msg)
     # A class that is found in no module travels as a whole, with what is said in it.
-    source: Any = type("EdFi", (EdFiDataSource,), {"tasks": tasks_at_once(session)})
+    said = {"tasks": tasks_at_once(session), "filters": tells_filters(session)}
+    source: Any = type("EdFi", (EdFiDataSource,), said)
     session.dataSource.register(source)
     _mark_streams(session)
 
@@ -127,7 +128,8 @@ def read(
     job = Job(values, _as_polars(districts), key_col, tasks_at_once(session))
     job.find_columns()
     name = f"edfi_{uuid.uuid4().hex}"
-    source: Any = type("Districts", (DistrictsSource,), {"planned": job, "short_name": name})
+    said = {"planned": job, "short_name": name, "filters": tells_filters(session)}
+    source: Any = type("Districts", (DistrictsSource,), said)
     session.dataSource.register(source)
     return session.read.format(name).load()
 
@@ -138,6 +140,11 @@ def tasks_at_once(session: SparkSession) -> int | None:
         return int(session.sparkContext.defaultParallelism)
     except Exception:  # noqa: BLE001 - a session of Spark Connect has no context, and says so its way
         return None
+
+
+def tells_filters(session: SparkSession) -> bool:
+    """Tell whether a session tells Python sources of filters, as PySpark 4.1 can."""
+    return session.conf.get("spark.sql.python.filterPushdown.enabled", "false") == "true"
 
 
 def _as_polars(districts: object) -> pl.DataFrame:

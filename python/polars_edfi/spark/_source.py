@@ -10,7 +10,7 @@ from pyspark.sql.datasource import DataSource
 from polars_edfi._errors import EdFiError
 from polars_edfi.spark import _options, _types
 from polars_edfi.spark._job import ALONE, Job
-from polars_edfi.spark._reader import Reader
+from polars_edfi.spark._reader import FilteringReader, Reader
 from polars_edfi.spark._stream import CHANGE, StreamReader
 from polars_edfi.spark._writer import Writer
 
@@ -32,6 +32,8 @@ class EdFiDataSource(DataSource):
 
     #: How many tasks can run at once, as the session said when the source was registered.
     tasks: ClassVar[int | None] = None
+    #: Whether the session tells readers of filters. Where not, Spark refuses readers that listen.
+    filters: ClassVar[bool] = False
 
     def __init__(self, options: MutableMapping[str, str]) -> None:
         super().__init__(options)
@@ -61,7 +63,7 @@ class EdFiDataSource(DataSource):
 
     def reader(self, schema: StructType) -> DataSourceReader:
         """Give what reads the collection once."""
-        return Reader(self._reading(), schema)
+        return (FilteringReader if self.filters else Reader)(self._reading(), schema)
 
     def streamReader(self, schema: StructType) -> DataSourceStreamReader:  # noqa: N802 - Spark's name
         """Give what reads the changes of the collection, again and again."""

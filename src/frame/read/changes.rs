@@ -104,14 +104,14 @@ impl EdFiClient {
     /// where the ODS does not answer as it should; its message says so if change queries are off.
     pub async fn available_change_versions(&self) -> Result<ChangeVersions> {
         let control = Control::new();
-        self.change_versions_under(&control).await
+        self.versions(&control, false).await
     }
 
-    pub(crate) async fn change_versions_under(&self, control: &Control) -> Result<ChangeVersions> {
-        self.versions(control, false).await
-    }
-
-    async fn versions(&self, control: &Control, snapshot: bool) -> Result<ChangeVersions> {
+    pub(crate) async fn versions(
+        &self,
+        control: &Control,
+        snapshot: bool,
+    ) -> Result<ChangeVersions> {
         let access = self.default_access()?;
         let context = self.watched_context(control);
         let asked = async {

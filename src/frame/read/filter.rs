@@ -1,6 +1,7 @@
 //! Filters of a scan: which rows have one of some values, and what the server is asked for.
 
 use polars::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::source::District;
 use crate::client::metadata::{Described, Metadata};
@@ -131,15 +132,15 @@ impl PreparedFilter {
 }
 
 /// What a server is asked for because of filters.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Sent {
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Sent {
     pub(super) params: Vec<(String, String)>,
     /// Values of one more parameter, each of which a part of the records has.
     pub(super) alternatives: Option<Alternatives>,
 }
 
-#[derive(Debug, Clone)]
-pub(super) struct Alternatives {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Alternatives {
     /// The number of their filter.
     pub(super) filter: usize,
     pub(super) param: String,

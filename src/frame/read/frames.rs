@@ -216,7 +216,8 @@ impl Scan {
         let tells_empty = !rows.filters.is_empty();
         match rows.filters.is_empty() {
             true => source.need = n_rows.map(|rows| rows as u64),
-            false if self.0.options.pushdown => source.filters = rows.filters,
+            // Of a piece it was settled what its server is asked for.
+            false if self.0.options.pushdown && piece.is_none() => source.filters = rows.filters,
             false => {}
         }
         source.openings = self.0.openings.take().into();

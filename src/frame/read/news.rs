@@ -247,8 +247,11 @@ impl Watcher<'_> {
     ) -> Result<Vec<usize>, Failure> {
         let ask = async |(place, (endpoint, since)): (usize, (&str, i64))| {
             let path = format!("{endpoint}/keyChanges");
-            let page = self.page(access, snapshot, &path, since.max(0), 1).await;
-            match page {
+            let page = async {
+                let collection = self.collection(access, snapshot, &path).await?;
+                self.page(access, &collection, since.max(0), 1).await
+            };
+            match page.await {
                 Ok((page, _)) => Ok((page.answer.body.trim_ascii() != b"[]").then_some(place)),
                 // Nor does one that does not show them to this client.
                 Err(failure) if matches!(failure.http_status, Some(403..=405)) => Ok(None),
@@ -271,7 +274,8 @@ impl Watcher<'_> {
     ) -> Result<Found, Failure> {
         let endpoint = watched.endpoint.as_str();
         let limit = self.options.limit as u64;
-        let (page, asked) = self.page(access, snapshot, endpoint, since, limit).await?;
+        let collection = self.collection(access, snapshot, endpoint).await?;
+        let (page, asked) = self.page(access, &collection, since, limit).await?;
         let mut found = Found {
             requests: asked,
             ..Found::default()
@@ -289,8 +293,6 @@ impl Watcher<'_> {
             };
         }
         if self.options.count {
-            let (context, snapshot) = (&self.context, snapshot.clone());
-            let collection = Collection::of(context, access, endpoint, snapshot).await?;
             let counting = collection.count(&self.context, access);
             found.count = self.requests.run(counting).await?;
             found.requests += 1;
@@ -298,18 +300,25 @@ impl Watcher<'_> {
         Ok(found)
     }
 
-    /// The first page of a window without an end, and how many requests that took.
-    async fn page(
+    async fn collection(
         &self,
         access: &Access,
         snapshot: &Snapshot,
         path: &str,
+    ) -> Result<Collection, Failure> {
+        Collection::of(&self.context, access, path, snapshot.clone()).await
+    }
+
+    /// The first page of a window without an end, and how many requests that took.
+    async fn page(
+        &self,
+        access: &Access,
+        collection: &Collection,
         since: i64,
         limit: u64,
     ) -> Result<(RawPage, u32), Failure> {
         let params: Vec<_> = window_params(Some(since), None).collect();
-        let collection = Collection::of(&self.context, access, path, snapshot.clone()).await?;
-        let collection = collection.with_params(&params);
+        let collection = collection.clone().with_params(&params);
         let mut page = PageRequest {
             offset: 0,
             limit,

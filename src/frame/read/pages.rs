@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::filter::Sent;
 use super::keys::RecordKeys;
+use super::pieces::Piece;
 use super::prefetch::{Entry, Queue, Sender, Slot, Slots, Ticket};
 use super::reader::{Ask, FetchedPage, Reader};
 use super::source::{Converted, District, PlacedPage, Source};
@@ -61,15 +62,22 @@ impl<T: Send + 'static> Source<T> {
         })
     }
 
-    pub(super) async fn reader(self: Arc<Self>, district: District) -> Result<Reader<T>, Failure> {
-        let sent = Sent::of(
+    async fn sent_to(&self, district: &District) -> Sent {
+        Sent::of(
             &self.filters,
-            &district,
+            district,
             (&self.context, &self.requests),
             (&self.path, &self.separator),
             &self.params,
-        );
-        let sent = sent.await;
+        )
+        .await
+    }
+
+    pub(super) async fn reader(self: Arc<Self>, district: District) -> Result<Reader<T>, Failure> {
+        let sent = match &self.piece {
+            Some(Piece::Asked(sent)) => sent.clone(),
+            _ => self.sent_to(&district).await,
+        };
         let access = &district.access;
         let locate = async {
             let root = self.context.data_root(access).await?;

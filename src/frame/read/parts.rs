@@ -20,7 +20,7 @@ pub(super) type Done = oneshot::Receiver<()>;
 
 impl Alternatives {
     /// Whether to ask for each value takes fewer requests than what comes after the first page.
-    fn are_worth_it(&self, first: &FetchedPage) -> bool {
+    pub(super) fn are_worth_it(&self, first: &FetchedPage) -> bool {
         let values = self.values.len();
         match first.total {
             Some(total) => (values as u64) < pages_by_offset(total, first.limit) - 1,

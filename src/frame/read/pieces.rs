@@ -15,10 +15,12 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 
+use super::filter::Sent;
 use super::keys::{RecordKeys, Repeated};
 use super::pages::{Counted, PageSender};
 use super::prefetch::Ticket;
 use super::reader::{Ask, FetchedPage, Reader};
+use super::rows::{Reading, View};
 use super::scan::Scan;
 use super::source::{District, Source};
 use super::whole::WholePages;
@@ -38,6 +40,8 @@ const MOST_TRIES: u32 = 16;
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Piece {
     Whole,
+    /// What filters have the server asked for.
+    Asked(Sent),
     /// The pages from each of these tokens on.
     Tokens {
         tokens: Vec<String>,
@@ -114,7 +118,7 @@ impl Piece {
     pub(super) fn stretch(&self) -> Option<&Stretch> {
         match self {
             Self::Stretch(stretch) => Some(stretch),
-            Self::Whole | Self::Tokens { .. } => None,
+            Self::Whole | Self::Asked(_) | Self::Tokens { .. } => None,
         }
     }
 
@@ -140,7 +144,7 @@ impl<T: Send + 'static> Reader<T> {
         piece: &Piece,
     ) -> Result<Counted<T>, Failure> {
         match piece {
-            Piece::Whole => return self.all(out, ticket).await,
+            Piece::Whole | Piece::Asked(_) => return self.all(out, ticket).await,
             Piece::Tokens { tokens, size } => {
                 ticket.called().await;
                 self.partitions(out, *size, tokens.clone()).await;
@@ -191,13 +195,15 @@ struct Begun {
     reader: Arc<Reader<WholePages>>,
     first: FirstPage,
     has_ids: bool,
+    asked: Option<Sent>,
 }
 
 impl Begun {
     async fn new(source: Arc<Source<WholePages>>, district: District) -> Result<Self, Failure> {
         let reader = Arc::new(source.reader(district).await?);
-        let page = reader.first(true).await?;
+        let (reader, page) = reader.begin(true).await?;
         Ok(Self {
+            asked: reader.sent(&page),
             first: FirstPage {
                 records: page.len(),
                 limit: page.limit,
@@ -223,6 +229,9 @@ impl Begun {
 
     /// About as many pieces as were asked for; one where it cannot be divided.
     async fn divide(&self, number: u64) -> Result<Vec<Piece>, Failure> {
+        if let Some(asked) = &self.asked {
+            return Ok(vec![Piece::Asked(asked.clone())]);
+        }
         let number = number.min(self.total() / (FEWEST_PAGES * self.size()).max(1));
         if number < 2 {
             return Ok(vec![Piece::Whole]);
@@ -296,17 +305,25 @@ impl Begun {
 }
 
 impl Scan {
-    /// All districts in about so many pieces, as equal as their counts allow, in order. One request
-    /// for each district; and for each that is divided one more, or one for each of its pieces.
+    /// The districts of a view in about so many pieces, as equal as their counts allow, in order.
+    /// One request for each district; and for each that is divided one more, or one for each of its
+    /// pieces. Where filters reach the server, what they leave of a district is one piece.
     pub(crate) async fn pieces(
         &self,
         number: usize,
+        view: &View,
         control: Control,
     ) -> Result<Vec<PlannedPiece>> {
         let read = &self.0.options.read;
-        let mut sources = self.sources(control)?;
+        let Reading {
+            mut sources, rows, ..
+        } = self.reading(view, self.sources(control)?)?;
         let (context, endpoint) = (sources.context.clone(), self.0.endpoint.clone());
-        let source = Arc::new(Source::of_wholes(context, endpoint.clone(), read));
+        let mut source = Source::of_wholes(context, endpoint.clone(), read);
+        if self.0.options.pushdown {
+            source.filters = rows.filters;
+        }
+        let source = Arc::new(source);
         let workers = read.batch.workers;
         let mut begun = BTreeMap::new();
         let mut failed = BTreeMap::new();

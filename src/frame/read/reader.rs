@@ -54,6 +54,8 @@ pub(super) struct Reader<T> {
     /// The base without what filters have the server asked for, where they have.
     pub(super) plain: Option<Collection>,
     pub(super) alternatives: Option<Alternatives>,
+    /// What filters have the server asked for on every page.
+    pub(super) asked: Vec<(String, String)>,
     /// What each page says of itself as a part.
     pub(super) only: Option<(usize, usize)>,
     pub(super) is_part: bool,
@@ -126,6 +128,7 @@ impl<T: Send + 'static> Reader<T> {
             versions: source.versions,
             base,
             alternatives: sent.alternatives,
+            asked: sent.params,
             only: None,
             is_part: false,
             seen: Mutex::new(SeenRecords::of(bounded)),
@@ -149,6 +152,7 @@ impl<T: Send + 'static> Reader<T> {
             versions,
             plain,
             alternatives: None,
+            asked: Vec::new(),
             only,
             is_part: true,
             seen: Mutex::new(SeenRecords::of(self.source.window.bounded)),
@@ -156,6 +160,16 @@ impl<T: Send + 'static> Reader<T> {
             source: self.source.clone(),
             district: self.district.clone(),
         }
+    }
+
+    /// What filters have the server asked for, in whole or value by value.
+    pub(super) fn sent(&self, first: &FetchedPage) -> Option<Sent> {
+        let worth_it = |alternatives: &Alternatives| alternatives.are_worth_it(first);
+        let sent = Sent {
+            params: self.asked.clone(),
+            alternatives: self.alternatives.clone().filter(worth_it),
+        };
+        (!sent.params.is_empty() || sent.alternatives.is_some()).then_some(sent)
     }
 
     /// The first page, and the reader that goes on: one without what filters have the server asked

@@ -1,5 +1,6 @@
 """Keys of people, authorization, counts that lie: an ODS in the test's own hands."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,29 @@ def test_a_count_that_always_lies_costs_one_reading(
     else:
         assert sync(client, tmp_path)["repaired"] == 0
         assert sync(client, tmp_path)["requests"] == 2
+    assert copied(tmp_path) == expected(ods)
+
+
+def test_a_count_that_lies_about_a_snapshot_costs_one_reading(
+    ods: Ods, client: edfi.EdFiClient, tmp_path: Path
+) -> None:
+    """Whatever is written to the ODS meanwhile, the snapshot stands still."""
+    sync(client, tmp_path, snapshot=True)
+    ods.surplus = -5
+    inner = ods.answer
+
+    def script(request: Request) -> Answer | None:
+        if (
+            request.path.endswith("availableChangeVersions")
+            and "use-snapshot" not in request.headers
+        ):
+            return Answer(200, {"oldestChangeVersion": 0, "newestChangeVersion": next(versions)})
+        return inner(request)
+
+    versions = itertools.count(5000)
+    ods.scripted.script = script
+    assert sync(client, tmp_path, snapshot=True)["repaired"] == 0
+    assert sync(client, tmp_path, snapshot=True)["requests"] == 2
     assert copied(tmp_path) == expected(ods)
 
 
