@@ -232,9 +232,9 @@ class SchemaOption(TypedDict, total=False):
 
     schema: SchemaArgument
     """How records become columns. ``"auto"``: the types of the ODS's own OpenAPI document; inferred
-    where the ODS serves no metadata, or where it does not know the resource. Where some districts
-    have a document, theirs hold for all; documents that differ are widened (Int32 with Int64 is
-    Int64, anything else String). ``"openapi"``: the same, but a district without a document that
+    where the ODS serves no metadata, or where it does not know the resource. Where only some
+    districts have a document, it holds for all; documents that differ are widened (Int32 with Int64
+    is Int64, anything else String). ``"openapi"``: the same, but a district without a document that
     knows the resource is an error row. Metadata that fails is an error of its district. The
     documents are kept for the process. ``"infer"``: from the records, all of them. A Schema, Struct
     or dict: these columns, named as flattened; a ``pl.String`` takes a list or an object as its
@@ -543,8 +543,8 @@ class RoundsOptions(TypedDict, total=False):
     """The most times that a row which waits for others is sent. It is sent once more where the rows
     after it may have brought what it lacks, then as long as a round gets anything through."""
     order: Sequence[str | Sequence[str]] | None
-    """The order of endpoints for ODSs that serve no document of dependencies (404): each for
-    itself, or several in a list side by side. Written in it, removed in the reverse of it."""
+    """The order of endpoints for ODSs that serve no document of dependencies (404): each by
+    itself, or several in a list side by side. Writes go in this order, removals in reverse."""
 
 
 class SendOptions(
