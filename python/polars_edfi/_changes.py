@@ -177,8 +177,8 @@ class ChangeQueries(ClientBase):
             two are empty. The range begins ``overlap`` versions before ``since`` and ends with the
             newest version that the ODS had when the call began; what changes later belongs to the
             next one. Where the range is empty, nothing but the versions is asked for. ``deletes``
-            has no item that is among ``records``: it was made again. An ODS without key changes
-            (before 5.3) has none.
+            has no item that is among ``records``: it was made again. An ODS/API before 6.1 tells no
+            changed keys, unless it is a 5.3 with the change query extension.
 
         Raises
         ------

@@ -110,6 +110,11 @@ pub(super) trait Argument: Sized {
     /// The value in Python's words: what signatures show as a default.
     fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>>;
 
+    /// What its error says of a value that is something else.
+    fn instead(value: &Bound<'_, PyAny>) -> String {
+        short(value)
+    }
+
     /// Reads a value; the error names the argument.
     fn named(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
         let wrong = |text: String| raise(value.py(), Error::Config(text));
@@ -118,7 +123,7 @@ pub(super) trait Argument: Sized {
             Ok(None) => Err(wrong(format!(
                 "{name} must be {}, got {}",
                 Self::must_be(),
-                short(value)
+                Self::instead(value)
             ))),
             Err(error) => Err(wrong(format!("{name}: {}", error.value(value.py())))),
         }
@@ -126,7 +131,7 @@ pub(super) trait Argument: Sized {
 }
 
 /// How Python writes a value, cut to a sane length.
-fn short(value: &Bound<'_, PyAny>) -> String {
+pub(super) fn short(value: &Bound<'_, PyAny>) -> String {
     let text = value
         .repr()
         .map_or_else(|_| kind(value), |text| text.to_string());

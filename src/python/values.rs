@@ -8,7 +8,7 @@ use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyMapping, PyString};
 
-use super::arguments::{Argument, kind};
+use super::arguments::{Argument, kind, short};
 use super::errors::raise;
 use super::exchange;
 use crate::{Error, Secret};
@@ -416,6 +416,23 @@ impl Argument for Vec<(String, String)> {
             }
         }
         Ok(Some(pairs))
+    }
+
+    /// The values of filters may name people; a number that is wrong is none.
+    fn instead(value: &Bound<'_, PyAny>) -> String {
+        let entries = entries(value).ok().flatten().unwrap_or_default();
+        let wrong = entries.iter().find(|(_, value)| {
+            !value.is_none() && !parameter(value).is_ok_and(|text| text.is_some())
+        });
+        match wrong {
+            Some((name, value)) => {
+                let kind = kind(value);
+                let is_number = kind == "float" || kind.ends_with("Decimal");
+                let what = if is_number { short(value) } else { kind };
+                format!("{what} for {}", short(name))
+            }
+            None => kind(value),
+        }
     }
 
     fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {

@@ -161,7 +161,7 @@ def test_the_nearest_option_is_named(ods: ScriptedOds, runner: edfi.StudentAsses
         ({"skip_statuses": [3]}, r"skip_statuses must be a text or a list of texts, got \[3\]"),
         ({"refresh_cooldown": -1}, "refresh_cooldown must be a number of seconds >= 0, got -1"),
         ({"links": "no"}, "links must be True or False, got 'no'"),
-        ({"params": "x"}, "params must be a dict of .*, got 'x'"),
+        ({"params": "x"}, "params must be a dict of .*, got str"),
         ({"explode": {"a": 1}}, "explode must be a text or a list of texts.*"),
         ({"min_change_version": "1"}, "min_change_version must be a whole number, got '1'"),
     ],
