@@ -106,8 +106,10 @@ def by_hand(client: edfi.EdFiClient, frames: dict[str, pl.DataFrame]) -> int:
     return sum(frame["status"].null_count() for frame in posted)
 
 
-def by_lightbeam(program: str, ods: dict[str, str], bodies: Bodies, folder: Path) -> float:
-    """Send by lightbeam; the seconds that it took, without those of its start."""
+def by_lightbeam(
+    program: str, ods: dict[str, str], bodies: Bodies, folder: Path, command: str = "send"
+) -> float:
+    """Send by lightbeam, or have it do something else; the seconds that it took."""
     for endpoint, lines in bodies.items():
         name = endpoint.rpartition("/")[2]
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
@@ -121,7 +123,7 @@ def by_lightbeam(program: str, ods: dict[str, str], bodies: Bodies, folder: Path
     path = folder / "lightbeam.yml"
     path.write_text(json.dumps(config))
     start = time.perf_counter()
-    subprocess.run([program, "send", "-c", str(path)], check=True, capture_output=True)
+    subprocess.run([program, command, "-c", str(path)], check=True, capture_output=True)
     return time.perf_counter() - start
 
 

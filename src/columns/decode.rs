@@ -22,6 +22,7 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 pub struct PageDecoder {
     links: bool,
     projection: Option<Projection>,
+    keeps_texts: bool,
     /// The bytes and the hints of the last body.
     length: usize,
     hints: CapacityHints,
@@ -57,10 +58,22 @@ impl PageDecoder {
         Self::of(links, projection)
     }
 
+    /// A decoder that keeps the text of each record, and no values but its `id` and `_etag`.
+    pub(crate) fn of_texts() -> Self {
+        let mut projection = Projection::default();
+        projection.member("id");
+        projection.member("_etag");
+        Self {
+            keeps_texts: true,
+            ..Self::of(true, Some(projection))
+        }
+    }
+
     fn of(links: bool, projection: Option<Projection>) -> Self {
         Self {
             links,
             projection,
+            keeps_texts: false,
             length: 0,
             hints: CapacityHints::default(),
             whole: Vec::new(),
@@ -118,7 +131,10 @@ impl PageDecoder {
             links: self.links,
             projection: self.projection.as_ref(),
         };
-        let page = parse(text, expected, selection, &self.hints)?;
+        let mut page = parse(text, expected, selection, &self.hints)?;
+        if self.keeps_texts {
+            page.keep_texts(text)?;
+        }
         self.length = body.len();
         self.hints = CapacityHints::of(&page, std::mem::take(&mut self.hints));
         Ok(page)

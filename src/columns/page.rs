@@ -5,8 +5,10 @@ use std::ops::Range;
 
 use arrow_array::{Array, BooleanArray, Float64Array, Int64Array, StringViewArray};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
+use serde_json::value::RawValue;
 
 use super::names::Names;
+use crate::{Error, Result};
 
 /// The records of one page, taken apart into values by path, types as they came.
 ///
@@ -20,6 +22,8 @@ pub struct Page {
     id: Option<usize>,
     id_hashes: Option<Vec<u64>>,
     state_hashes: Option<Vec<u64>>,
+    /// The text of the whole page, and where each record stands in it.
+    texts: Option<(Box<str>, Vec<Range<usize>>)>,
 }
 
 impl Page {
@@ -30,6 +34,7 @@ impl Page {
             root,
             id_hashes: None,
             state_hashes: None,
+            texts: None,
         };
         page.id_hashes = (0..len).map(|row| Some(hash(&[page.id(row)?]))).collect();
         if let Some(etag) = page.root.names.find("_etag", 0) {
@@ -70,6 +75,26 @@ impl Page {
 }
 
 impl Page {
+    /// Keeps the text that the page was read from.
+    pub(super) fn keep_texts(&mut self, text: &str) -> Result<()> {
+        let records: Vec<&RawValue> = serde_json::from_str(text)
+            .map_err(|error| Error::Json(format!("not JSON: {error}")))?;
+        let start = text.as_ptr().addr();
+        let place = |record: &&RawValue| {
+            let first = record.get().as_ptr().addr() - start;
+            first..first + record.get().len()
+        };
+        let places = records.iter().map(place).collect();
+        self.texts = Some((text.into(), places));
+        Ok(())
+    }
+
+    /// The text of a record, where it was kept.
+    pub(crate) fn record(&self, row: usize) -> Option<&str> {
+        let (text, places) = self.texts.as_ref()?;
+        text.get(places.get(row)?.clone())
+    }
+
     /// A hash of the `id` of each record, if all have one that is a string.
     ///
     /// Different hashes prove different ids. They are made while the ids lie in the cache, by the

@@ -115,6 +115,15 @@ def test_what_a_post_would_change(
     assert [tuple(one.values()) for one in compared["changes"].item()] == changes
 
 
+def test_a_record_with_half_a_character_is_compared(server: Store) -> None:
+    name = {"nameTypeDescriptor": "a#1"}
+    server.students = [record(1, names=[name | {"first": "\ud800"}]), record(2, names=[name])]
+    rows = frame(student(1, names=[name | {"first": "x"}]), student(2, names=[name]))
+    compared = server.client().compare(rows)
+    assert compared["status"].to_list() == ["changed", "same"]
+    assert compared["changes"].list.len().to_list() == [1, 0]
+
+
 def test_new_wrong_and_extra(server: Store) -> None:
     server.students = [record(1), record(2), record(3)]
     rows = frame(student(3), student(4), "{", "{}")

@@ -16,6 +16,8 @@ ETAG = "_etag"
 MODIFIED = "_lastModifiedDate"
 NEWEST = 512
 """Of so many rows; a window of the default overlap holds fewer."""
+AT_ONCE = 8_192
+"""The newest are chosen among so many rows at a time."""
 
 
 class Newest:
@@ -23,27 +25,40 @@ class Newest:
 
     def __init__(self, schema: Mapping[str, object]) -> None:
         self._columns = [name for name in (ID, ETAG, MODIFIED) if name in schema]
-        told = all(schema.get(name) == pl.String for name in (ID, ETAG))
-        self._rows = pl.DataFrame() if told else None
+        self._is_told = all(schema.get(name) == pl.String for name in (ID, ETAG))
+        self._parts: list[pl.DataFrame] = []
+        self._height = 0
 
     def add(self, rows: pl.DataFrame) -> None:
         """Look at some rows of the copy."""
-        if self._rows is None or not rows.height:
+        if not self._is_told or not rows.height:
             return
-        rows = rows.select(self._columns)
-        self._rows = rows if self._rows.is_empty() else pl.concat([self._rows, rows])
-        if self._rows.height > NEWEST:
-            is_dated = MODIFIED in self._columns
-            self._rows = self._rows.top_k(NEWEST, by=MODIFIED) if is_dated else None
+        self._parts.append(rows.select(self._columns))
+        self._height += rows.height
+        if self._height > AT_ONCE:
+            self._choose()
+
+    def _choose(self) -> None:
+        """Go on with the newest rows alone."""
+        rows = pl.concat(self._parts)
+        if rows.height > NEWEST:
+            if MODIFIED not in self._columns:
+                self._is_told, self._parts = False, []
+                return
+            rows = rows.top_k(NEWEST, by=MODIFIED)
+        self._parts, self._height = [rows], rows.height
 
     def stamps(self) -> bytes:
         """Give what they are known by."""
-        if self._rows is None or self._rows.is_empty():
+        if self._parts:
+            self._choose()
+        if not self._parts:
             return b""
+        rows = self._parts[0]
         # Of a row that came twice it is not known here which one stays.
-        if self._rows[ID].n_unique() < self._rows.height:
-            self._rows = self._rows.filter(pl.col(ID).is_unique())
-        return _native.stamps(self._rows)
+        if rows[ID].n_unique() < rows.height:
+            rows = rows.filter(pl.col(ID).is_unique())
+        return _native.stamps(rows)
 
 
 def of(rows: pl.DataFrame) -> bytes:

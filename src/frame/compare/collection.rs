@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::CompareOptions;
 use super::told::Compared;
+use crate::columns::PageDecoder;
 use crate::frame::input::Keys as KeyColumn;
 use crate::frame::key_lookup::{self, Proof};
 use crate::frame::read::records_of;
@@ -87,9 +88,13 @@ pub(super) fn collections(
 /// The rows of each key, and the keys themselves.
 #[derive(Default)]
 struct Index {
-    rows: HashMap<u128, Vec<usize>>,
+    /// By key, the rows and what they say.
+    rows: HashMap<u128, Vec<(usize, u128)>>,
     keys: Keys,
 }
+
+/// The key of a row as texts, and what the row says.
+type Keyed = (String, Option<Box<str>>, u128);
 
 /// What a record is beside the rows of its key.
 type Answer = (Vec<(usize, Compared)>, Option<Option<String>>);
@@ -169,8 +174,9 @@ impl Collection {
         let (mut index, mut wrong) = (Index::default(), Vec::new());
         for (row, key) in keys {
             match key {
-                Ok((key, written)) => {
-                    index.rows.entry(digest(&key)).or_default().push(row);
+                Ok((key, written, gist)) => {
+                    let rows = index.rows.entry(digest(&key)).or_default();
+                    rows.push((row, gist));
                     index.keys.entry(key).or_insert(written);
                 }
                 Err(why) => wrong.push((row, why)),
@@ -179,12 +185,7 @@ impl Collection {
         (index, wrong)
     }
 
-    fn key(
-        &self,
-        identity: &Identity,
-        number: usize,
-        place: u32,
-    ) -> Result<(String, Option<Box<str>>), String> {
+    fn key(&self, identity: &Identity, number: usize, place: u32) -> Result<Keyed, String> {
         let frame = &self.batch.frames[number];
         let text = frame.payload(place).map_err(|failure| failure.message)?;
         let json = Json::object(&text).map_err(|what| format!("invalid JSON: {what}"))?;
@@ -215,7 +216,7 @@ impl Collection {
         };
         let key = identity.canonical(&values);
         let written = written(&key, &values);
-        Ok((key, written))
+        Ok((key, written, json.gist()))
     }
 
     /// Whether to ask for each key takes fewer requests than to read the collection.
@@ -277,9 +278,22 @@ impl Collection {
 
     /// Compares a record with the rows of its key.
     fn answer(&self, identity: &Identity, index: &Index, record: &[u8]) -> Answer {
-        let Ok(theirs) = Json::object(record) else {
-            return (Vec::new(), None);
-        };
+        if let Ok(theirs) = Json::object(record) {
+            return self.beside(identity, index, theirs);
+        }
+        // Such as half a character, which pages are read with.
+        let mut text = Vec::new();
+        if let Ok(page) = PageDecoder::new(false).decode_object(record) {
+            page.write_json(0, &mut text);
+        }
+        match Json::object(&text) {
+            Ok(theirs) => self.beside(identity, index, theirs),
+            Err(_) => (Vec::new(), None),
+        }
+    }
+
+    fn beside(&self, identity: &Identity, index: &Index, mut theirs: Json<'_>) -> Answer {
+        theirs.drop_links();
         let id = theirs.get("id").and_then(Json::text).map(Into::into);
         let key = identity.values_in(&theirs);
         let rows = key.ok().and_then(|values| {
@@ -293,9 +307,11 @@ impl Collection {
         let model = self.batch.sources[self.ods].model.as_deref();
         let walk = model.and_then(|model| Some(model.resource(&self.endpoint)?.1));
         let walk = walk.unwrap_or_else(|| Walk::without_schema(&schemas));
-        let changes = rows
-            .iter()
-            .map(|&row| (row, self.changes(&walk, row, &theirs)));
+        let theirs_says = theirs.gist();
+        let changes = rows.iter().map(|&(row, says)| match says == theirs_says {
+            true => (row, Ok(Vec::new())),
+            false => (row, self.changes(&walk, row, &theirs)),
+        });
         let changes: Vec<_> = changes.collect();
         let is_none =
             |changes: &Result<Vec<Change>, String>| changes.as_ref().is_ok_and(Vec::is_empty);

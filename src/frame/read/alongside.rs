@@ -44,7 +44,7 @@ pub(crate) fn columns_of(
 }
 
 /// What becomes of every record of one ODS that a call has access to, a list for each page; each
-/// is given as JSON without links, while its page is at hand.
+/// is given as the server wrote it, while its page is at hand.
 pub(crate) fn records_of<T: Send + 'static>(
     context: Arc<CallContext>,
     access: Access,
@@ -52,24 +52,17 @@ pub(crate) fn records_of<T: Send + 'static>(
     workers: usize,
     become_of: impl Fn(&[u8]) -> Option<T> + Send + Sync + 'static,
 ) -> BoxStream<'static, Result<Vec<T>>> {
-    let mut read = GetAllOptions {
-        links: false,
-        ..GetAllOptions::default()
-    };
+    let mut read = GetAllOptions::default();
     read.batch.workers = workers;
     let convert = move |placed: &PlacedPage| {
         let (page, repeated) = (&placed.page, &placed.repeated);
-        let (mut all, mut text) = (Vec::new(), Vec::new());
-        for row in repeated.leading..page.len() {
-            if repeated.others.binary_search(&row).is_err() {
-                text.clear();
-                page.write_json(row, &mut text);
-                all.extend(become_of(&text));
-            }
-        }
-        Ok((all, placed.new_records()))
+        let rows = repeated.leading..page.len();
+        let rows = rows.filter(|row| repeated.others.binary_search(row).is_err());
+        let all = rows.filter_map(|row| become_of(page.record(row)?.as_bytes()));
+        Ok((all.collect(), placed.new_records()))
     };
-    open(context, access, endpoint, &read, None, convert)
+    let decoders = Some(Decoders::of_texts());
+    open(context, access, endpoint, &read, decoders, convert)
 }
 
 impl<T: Send + 'static> Table for Vec<T> {

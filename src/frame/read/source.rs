@@ -166,6 +166,15 @@ impl Decoders {
         }
     }
 
+    /// Decoders that keep the text of each record, and of its values what tells it apart.
+    pub(super) fn of_texts() -> Self {
+        Self {
+            make: Box::new(PageDecoder::of_texts),
+            are_partial: true,
+            idle: Mutex::default(),
+        }
+    }
+
     fn idle(&self) -> MutexGuard<'_, Vec<PageDecoder>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

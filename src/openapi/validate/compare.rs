@@ -85,8 +85,7 @@ impl Comparison<'_> {
         let schema = node.and_then(|node| self.walk.element(node));
         let is_root = matches!(path, Path::Root);
         let is_ignored = |name: &str, value: &Json<'_>| {
-            is_root && SERVER_FIELDS.contains(&name)
-                || name == "link" && matches!(value, Json::Object(_))
+            is_root && SERVER_FIELDS.contains(&name) || value.is_link(name)
         };
         let property = |name: &str| schema.and_then(|schema| schema.property(name));
         // What a schema does not know, the server drops.

@@ -53,6 +53,23 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// Whether this, as a property of this name, is one of the links that servers add to references.
+    pub(super) fn is_link(&self, name: &str) -> bool {
+        name == "link" && matches!(self, Self::Object(_))
+    }
+
+    /// Leaves out all links, at any depth.
+    pub(crate) fn drop_links(&mut self) {
+        match self {
+            Self::Object(members) => {
+                members.retain(|(name, value)| !value.is_link(name));
+                members.iter_mut().for_each(|(_, value)| value.drop_links());
+            }
+            Self::List(list) => list.iter_mut().for_each(Self::drop_links),
+            _ => {}
+        }
+    }
+
     /// A single value as text; `None` for null, lists and objects.
     pub(crate) fn text(&self) -> Option<Cow<'_, str>> {
         Some(match self {

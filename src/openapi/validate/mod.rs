@@ -6,10 +6,12 @@
 //! | `scalar` | types, lengths, ranges, patterns, formats of single values |
 //! | `json` | a payload as a tree that borrows its texts |
 //! | `compare` | what a payload would change in the record that the server has |
+//! | `gist` | by what two payloads that say the same are known |
 //! | `walk` | a payload along its schema: what is wrong, which descriptors and references it has |
 //! | `model` | all documents of one ODS: where references and descriptors lead |
 
 mod compare;
+mod gist;
 mod json;
 mod model;
 mod scalar;
