@@ -228,6 +228,16 @@ def kin(contact: str, name: str) -> Json:
     }
 
 
+def seven_schools(count: int = 40) -> dict[str, list[Json]]:
+    """Schools of which three have the next one for their main school, students, enrolments."""
+    names = [f"s{n}" for n in range(count)]
+    return {
+        ENROLMENTS: [enrolment(name, n % 7) for n, name in enumerate(names)],
+        SCHOOLS: [school(n, n + 1 if n < 3 else None) for n in range(7)],
+        STUDENTS: [student(name) for name in names],
+    }
+
+
 def client(ods: ScriptedOds, **options: Any) -> edfi.EdFiClient:
     return edfi.EdFiClient(base_url=ods.url, bearer_token="token", api_version="v3", **options)
 

@@ -1,13 +1,6 @@
 """A journal under `send`: a killed run goes on, and the second night sends nothing."""
 
-import json
-import random
-import signal
-import subprocess
-import sys
-import threading
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -15,55 +8,26 @@ from conftest import Answer, Request, ScriptedOds
 
 import polars_edfi as edfi
 from send.support import (
-    ENROLMENTS,
     KEYS,
     LEVELS,
     SCHOOLS,
     STUDENTS,
-    MakeOds,
     Strict,
-    enrolment,
     frame,
     school,
     send,
     serve,
+    seven_schools,
     strict,
     student,
     writes,
 )
 
-RUN = """
-import json, sys
-import polars as pl
-import polars_edfi as edfi
-
-url, journal, folder = sys.argv[1:]
-frames = {
-    name: pl.read_ndjson(f"{folder}/{number}.jsonl")
-    for number, name in enumerate(json.load(open(f"{folder}/names.json")))
-}
-client = edfi.EdFiClient(base_url=url, bearer_token="token", api_version="v3")
-sent = client.send(
-    frames, key_col="k", commit=True, workers=4, journal=journal, retry_broken=True
-)
-sent.write_parquet(f"{folder}/sent.parquet")
-"""
-
-
-def bodies(count: int = 40) -> dict[str, list[dict[str, Any]]]:
-    """Schools of which each has the next one for its main school, students, enrolments."""
-    names = [f"s{n}" for n in range(count)]
-    return {
-        ENROLMENTS: [enrolment(name, n % 7) for n, name in enumerate(names)],
-        SCHOOLS: [school(n, n + 1 if n < 3 else None) for n in range(7)],
-        STUDENTS: [student(name) for name in names],
-    }
-
 
 def test_the_second_night_sends_nothing(ods: ScriptedOds, tmp_path: Path) -> None:
     server = strict()
     serve(ods, LEVELS, server.post, keys=KEYS)
-    frames = {name: frame(some) for name, some in bodies().items()}
+    frames = {name: frame(some) for name, some in seven_schools().items()}
     options = {"journal": tmp_path / "run.edfi", "workers": 1}
     first = send(ods, frames, **options)
     assert first["status"].null_count() == first.height
@@ -75,13 +39,13 @@ def test_the_second_night_sends_nothing(ods: ScriptedOds, tmp_path: Path) -> Non
     same = ["endpoint", "key", "status", "http_status", "resource_id", "row_index"]
     assert second.select(same).equals(first.select(same))
     # One row changes, and goes alone.
-    frames[SCHOOLS] = frame([*bodies()[SCHOOLS][:-1], school(6) | {"n": "new"}])
+    frames[SCHOOLS] = frame([*seven_schools()[SCHOOLS][:-1], school(6) | {"n": "new"}])
     third = send(ods, frames, **options)
     assert len(writes(ods)) == count + 1
     assert third["attempts"].sum() == 1
     assert server.items[SCHOOLS][6,]["n"] == "new"
     # And back.
-    frames[SCHOOLS] = frame(bodies()[SCHOOLS])
+    frames[SCHOOLS] = frame(seven_schools()[SCHOOLS])
     assert send(ods, frames, **options)["attempts"].sum() == 1
 
 
@@ -140,51 +104,6 @@ def test_rows_in_an_order_of_their_own(
     assert again["attempts"].sum() == 0
     assert again["resource_id"].equals(sent["resource_id"])
     assert len(server.log) == 20
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_a_killed_run_goes_on(make_ods: MakeOds, tmp_path: Path, seed: int) -> None:
-    rng = random.Random(seed)
-    server = strict()
-    ods = make_ods()
-    seen, due = threading.Event(), rng.randrange(3, 80)
-
-    def write(request: Request) -> Answer:
-        answer = server.post(request)
-        if len(server.log) >= due:
-            seen.set()
-        return answer
-
-    serve(ods, LEVELS, write, keys=KEYS)
-    some = bodies()
-    (tmp_path / "names.json").write_text(json.dumps(list(some)))
-    for number, rows in enumerate(some.values()):
-        frame(rows).write_ndjson(tmp_path / f"{number}.jsonl")
-    journal = tmp_path / "run.edfi"
-    command = [sys.executable, "-c", RUN, ods.url, str(journal), str(tmp_path)]
-    with subprocess.Popen(command) as process:
-        assert seen.wait(60)
-        process.send_signal(signal.SIGKILL)
-    noted = edfi.read_journal(journal)
-    confirmed = set(noted.filter(state="confirmed").select("endpoint", "key").rows())
-    before = len(server.log)
-    subprocess.run(command, check=True, timeout=60)
-    sent = pl.read_parquet(tmp_path / "sent.parquet")
-    assert sent["status"].null_count() == sent.height == 87
-    assert {name: len(items) for name, items in server.items.items()} == {
-        ENROLMENTS: 40,
-        SCHOOLS: 7,
-        STUDENTS: 40,
-    }
-    numbers = {
-        (name, json.dumps(body)): str(number)
-        for name, rows in some.items()
-        for number, body in enumerate(rows)
-    }
-    later = {
-        (one.endpoint, numbers[one.endpoint, json.dumps(one.body)]) for one in server.log[before:]
-    }
-    assert not later & confirmed
 
 
 def test_an_old_odses_descriptor_that_is_there_is_confirmed(
