@@ -1,6 +1,5 @@
 //! The one loop over the rows of a frame: so many at once, results in input order.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn, ready};
 use std::hash::Hash;
@@ -12,6 +11,7 @@ use std::task::Poll;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::poll;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use polars::prelude::PlHashMap;
 use rayon::prelude::*;
 use tokio::task::JoinSet;
 
@@ -307,7 +307,7 @@ pub(crate) fn chains<I: Eq + Hash>(
     item: impl Fn(usize) -> Option<I>,
 ) -> Vec<Chain> {
     let mut joined = Joined::new(rows.len());
-    let (mut of_key, mut of_item) = (HashMap::new(), HashMap::new());
+    let (mut of_key, mut of_item) = (PlHashMap::default(), PlHashMap::default());
     for (place, &row) in rows.iter().enumerate() {
         if let Some(key) = order_by.and_then(|keys| keys.get(row)) {
             joined.join(*of_key.entry(key).or_insert(place), place);

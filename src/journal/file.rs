@@ -19,7 +19,6 @@ const PAGE: u32 = 1024;
 const PATIENCE: Duration = Duration::from_millis(250);
 /// What is in the log goes to its place when notes are sorted in, not while rows wait.
 const SETTINGS: &str = "
-    PRAGMA synchronous = NORMAL;
     PRAGMA cache_size = -16000;
     PRAGMA wal_autocheckpoint = 0;
     PRAGMA temp_store = MEMORY;
@@ -80,6 +79,8 @@ fn connect(path: &Path, known: bool) -> Result<Connection, Problem> {
     let db = Connection::open_with_flags(path, flags)?;
     db.busy_timeout(PATIENCE)?;
     pragma(&db, "locking_mode = EXCLUSIVE")?;
+    // Nobody waits for the disk before anything is sent: a power cut finds the file as it was, or new.
+    db.execute_batch("PRAGMA synchronous = OFF")?;
     let number = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_master", (), |row| row.get(0))?;
     match (number("application_id")?, number("user_version")?) {
@@ -113,7 +114,7 @@ fn connect(path: &Path, known: bool) -> Result<Connection, Problem> {
     }
     // Who cannot write, or finds no room, is to hear of it before anything is sent.
     db.execute_batch(&format!(
-        "BEGIN IMMEDIATE; PRAGMA user_version = {VERSION}; COMMIT"
+        "BEGIN IMMEDIATE; PRAGMA user_version = {VERSION}; COMMIT; PRAGMA synchronous = NORMAL"
     ))?;
     Ok(db)
 }

@@ -1,9 +1,9 @@
 //! What changes in a journal at once: as a whole or not at all.
 
-use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Statement};
+use polars::prelude::PlHashMap;
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
 
 use super::digest::{Digest, Item};
 use super::notes::Change;
@@ -29,31 +29,50 @@ pub(super) struct Known {
     pub(super) last_row: i64,
 }
 
+/// What is newer than the file's tables.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    pub(super) rows: HashMap<i64, Row>,
-    pub(super) digests: HashMap<Digest, i64>,
-    pub(super) items: HashMap<Item, Option<i64>>,
+    pub(super) rows: PlHashMap<i64, Row>,
+    /// The digests of these rows.
+    pub(super) digests: PlHashMap<Digest, i64>,
+    pub(super) items: PlHashMap<Item, Option<i64>>,
+}
+
+/// What stood in the place of a change before.
+enum Before {
+    Row(i64, Digest, Option<Row>),
+    Last(Item, Option<Option<i64>>),
 }
 
 impl Changes {
     pub(super) fn take(&mut self, change: Change) {
+        self.exchange(change);
+    }
+
+    fn exchange(&mut self, change: Change) -> Before {
         match change {
             Change::Row(row) => {
-                self.digests.insert(row.digest, row.id);
-                self.rows.insert(row.id, row);
+                let (id, digest) = (row.id, row.digest);
+                let before = self.rows.insert(id, row);
+                if before.is_none() {
+                    self.digests.insert(digest, id);
+                }
+                Before::Row(id, digest, before)
             }
-            Change::Last(item, row) => {
-                self.items.insert(item, row);
-            }
+            Change::Last(item, row) => Before::Last(item, self.items.insert(item, row)),
         }
     }
 
-    /// Takes what is newer.
-    fn take_all(&mut self, newer: &mut Self) {
-        self.rows.extend(newer.rows.drain());
-        self.digests.extend(newer.digests.drain());
-        self.items.extend(newer.items.drain());
+    fn restore(&mut self, before: Before) {
+        match before {
+            Before::Row(id, _, Some(row)) => drop(self.rows.insert(id, row)),
+            Before::Row(id, digest, None) => {
+                self.rows.remove(&id);
+                self.digests.remove(&digest);
+            }
+            Before::Last(item, Some(row)) => drop(self.items.insert(item, row)),
+            Before::Last(item, None) => drop(self.items.remove(&item)),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -65,12 +84,10 @@ impl Changes {
 pub(super) struct Group<'s> {
     db: &'s Connection,
     known: &'s mut Known,
-    fresh: Changes,
-    /// The same as it is appended to the file.
+    /// What stood there before, the oldest first.
+    before: Vec<Before>,
+    /// What is appended to the file.
     note: Vec<u8>,
-    find: Option<Statement<'s>>,
-    row: Option<Statement<'s>>,
-    last: Option<Statement<'s>>,
 }
 
 impl<'s> Group<'s> {
@@ -78,11 +95,8 @@ impl<'s> Group<'s> {
         Self {
             db,
             known,
-            fresh: Changes::default(),
+            before: Vec::new(),
             note: Vec::new(),
-            find: None,
-            row: None,
-            last: None,
         }
     }
 
@@ -90,24 +104,19 @@ impl<'s> Group<'s> {
     pub(super) fn keep<T>(mut self, done: T) -> rusqlite::Result<T> {
         if !self.note.is_empty() {
             let note = "INSERT INTO notes (note) VALUES (?)";
-            self.db.execute(note, [&self.note])?;
+            self.db.prepare_cached(note)?.execute([&self.note])?;
         }
-        self.known.unsorted.take_all(&mut self.fresh);
+        self.before.clear();
         Ok(done)
     }
 
-    /// What is in memory, the newest first.
-    fn in_memory<'a, T>(&'a self, look: impl Fn(&'a Changes) -> Option<&'a T>) -> Option<&'a T> {
-        look(&self.fresh).or_else(|| look(&self.known.unsorted))
-    }
-
     pub(super) fn find(&mut self, digest: Digest) -> rusqlite::Result<Option<Row>> {
-        let number = match self.in_memory(|changes| changes.digests.get(&digest)) {
+        let number = match self.known.unsorted.digests.get(&digest) {
             Some(number) => Some(*number),
             None if !self.known.has_sorted => None,
             None => {
                 let find = "SELECT row FROM digests WHERE digest = ?";
-                let find = prepared(&mut self.find, self.db, find)?;
+                let mut find = self.db.prepare_cached(find)?;
                 find.query_row([&digest.0[..]], |row| row.get(0))
                     .optional()?
             }
@@ -119,11 +128,11 @@ impl<'s> Group<'s> {
     }
 
     fn row(&mut self, number: i64) -> rusqlite::Result<Option<Row>> {
-        if let Some(row) = self.in_memory(|changes| changes.rows.get(&number)) {
+        if let Some(row) = self.known.unsorted.rows.get(&number) {
             return Ok(Some(row.clone()));
         }
         let find = "SELECT * FROM rows WHERE id = ?";
-        let find = prepared(&mut self.row, self.db, find)?;
+        let mut find = self.db.prepare_cached(find)?;
         find.query_row([number], read_row).optional()
     }
 
@@ -135,20 +144,20 @@ impl<'s> Group<'s> {
 
     /// The last write that may have changed an item.
     pub(super) fn last(&mut self, item: Item) -> rusqlite::Result<Option<i64>> {
-        if let Some(last) = self.in_memory(|changes| changes.items.get(&item)) {
+        if let Some(last) = self.known.unsorted.items.get(&item) {
             return Ok(*last);
         }
         if !self.known.has_sorted {
             return Ok(None);
         }
         let find = "SELECT row FROM items WHERE item = ?";
-        let find = prepared(&mut self.last, self.db, find)?;
+        let mut find = self.db.prepare_cached(find)?;
         find.query_row([item.0], |row| row.get(0)).optional()
     }
 
     fn change(&mut self, change: Change) {
         change.write(&mut self.note);
-        self.fresh.take(change);
+        self.before.push(self.known.unsorted.exchange(change));
     }
 
     pub(super) fn set_last(&mut self, item: Item, row: Option<i64>) {
@@ -204,7 +213,9 @@ impl<'s> Group<'s> {
                 state,
                 answer: Answer {
                     resource_id: answer.resource_id.clone().or(known),
-                    ..answer.clone()
+                    message: answer.message.clone(),
+                    correlation_id: answer.correlation_id.clone(),
+                    ..*answer
                 },
                 at,
                 ..row
@@ -214,17 +225,13 @@ impl<'s> Group<'s> {
     }
 }
 
-/// A statement, prepared at its first use.
-fn prepared<'a, 's>(
-    statement: &'a mut Option<Statement<'s>>,
-    db: &'s Connection,
-    sql: &str,
-) -> rusqlite::Result<&'a mut Statement<'s>> {
-    let prepared = match statement.take() {
-        Some(prepared) => prepared,
-        None => db.prepare(sql)?,
-    };
-    Ok(statement.insert(prepared))
+impl Drop for Group<'_> {
+    /// What was not kept was not done.
+    fn drop(&mut self) {
+        for before in self.before.drain(..).rev() {
+            self.known.unsorted.restore(before);
+        }
+    }
 }
 
 /// Microseconds since 1970.

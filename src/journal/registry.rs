@@ -60,8 +60,10 @@ impl Journal {
         let journal = Self::open_at(path, true)?;
         if sync != JournalSync::Normal {
             journal.0.inbox.be_slow();
-            journal.0.inbox.with(|writer| writer.synchronize(sync));
+            let done = journal.0.inbox.with(|writer| writer.synchronize(sync));
             journal.write();
+            let wrong = |what: String| Error::Config(journal.say(&what));
+            done.unwrap_or_else(|| Err(GONE.into())).map_err(wrong)?;
         }
         Ok(journal)
     }

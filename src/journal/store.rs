@@ -55,7 +55,12 @@ impl Store {
             JournalSync::Full => "FULL",
         };
         self.db
-            .execute_batch(&format!("PRAGMA synchronous = {level}"))
+            .execute_batch(&format!("PRAGMA synchronous = {level}"))?;
+        match sync {
+            JournalSync::Normal => Ok(()),
+            // What was written without waiting is to be on the disk before anything builds on it.
+            JournalSync::Full => pragma(&self.db, "wal_checkpoint(TRUNCATE)"),
+        }
     }
 
     /// Begins what changes at once.

@@ -1,8 +1,8 @@
 //! Who writes a journal: the notes of many rows at once, each in the file before its row goes on.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use polars::prelude::{PlHashMap, PlHashSet};
 use tokio::sync::oneshot;
 
 use super::JournalSync;
@@ -121,8 +121,8 @@ enum Noted {
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) store: Store,
-    flights: HashMap<u64, Flight>,
-    in_flight: HashSet<Item>,
+    flights: PlHashMap<u64, Flight>,
+    in_flight: PlHashSet<Item>,
     /// Who waits for one of these items; dropped once they are free.
     waiting: Vec<(Vec<Item>, oneshot::Sender<()>)>,
     next: u64,
@@ -133,8 +133,8 @@ impl Writer {
     pub(super) fn new(store: Store) -> Self {
         Self {
             store,
-            flights: HashMap::new(),
-            in_flight: HashSet::new(),
+            flights: PlHashMap::default(),
+            in_flight: PlHashSet::default(),
             waiting: Vec::new(),
             next: 0,
             sync: JournalSync::Normal,
@@ -160,10 +160,13 @@ impl Writer {
         self.store.is_full()
     }
 
-    pub(super) fn synchronize(&mut self, sync: JournalSync) {
-        if sync > self.sync && self.store.synchronize(sync).is_ok() {
+    pub(super) fn synchronize(&mut self, sync: JournalSync) -> Result<(), String> {
+        if sync > self.sync {
+            let done = self.store.synchronize(sync);
+            done.map_err(|error| told(&error))?;
             self.sync = sync;
         }
+        Ok(())
     }
 
     fn release(&mut self, number: u64) {
@@ -207,7 +210,7 @@ impl Writer {
     }
 
     fn try_all(&mut self, notes: &[Note]) -> rusqlite::Result<Vec<Noted>> {
-        let (mut group, mut taken) = (self.store.group(), HashSet::new());
+        let (mut group, mut taken) = (self.store.group(), PlHashSet::default());
         let mut noted = Vec::with_capacity(notes.len());
         for note in notes {
             noted.push(match note {
@@ -275,7 +278,7 @@ impl Writer {
     }
 }
 
-fn are_free(items: &[Item], in_flight: &HashSet<Item>) -> bool {
+fn are_free(items: &[Item], in_flight: &PlHashSet<Item>) -> bool {
     !items.iter().any(|item| in_flight.contains(item))
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use polars::prelude::PlHashMap;
 use rayon::prelude::*;
 
 use super::Write;
@@ -79,7 +80,7 @@ pub(super) fn marks<O: Write>(
     operation: &O,
     rows: &[usize],
     districts: &HashMap<String, Result<Arc<District>, Failure>>,
-) -> Result<HashMap<usize, Result<Mark, Failure>>> {
+) -> Result<PlHashMap<usize, Result<Mark, Failure>>> {
     let mark = |&row: &usize| {
         let district = districts.get(operation.district(row).unwrap_or_default())?;
         let mark = match district {
@@ -93,8 +94,10 @@ pub(super) fn marks<O: Write>(
         Some(mark.district.digest(operation, row, &request))
     };
     let found: Vec<_> = rows.par_iter().filter_map(mark).collect();
-    let mut first: HashMap<Item, usize> = HashMap::with_capacity(found.len());
-    let mut marks: HashMap<usize, Result<Mark, Failure>> = HashMap::with_capacity(found.len());
+    let mut first: PlHashMap<Item, usize> =
+        PlHashMap::with_capacity_and_hasher(found.len(), Default::default());
+    let mut marks: PlHashMap<usize, Result<Mark, Failure>> =
+        PlHashMap::with_capacity_and_hasher(found.len(), Default::default());
     for (row, mut mark) in found {
         if let Ok(mark) = &mut mark
             && let Some(item) = mark.item()

@@ -1,9 +1,10 @@
 //! What the journal of a batch is told of each row, and says of it.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use polars::prelude::PlHashMap;
 
 use super::Write;
 use super::marks::{Mark, districts, marks};
@@ -21,13 +22,13 @@ pub(super) struct Notes {
     journal: Journal,
     control: Control,
     /// By row: what it is known by, why it cannot be sent, or nothing where it fails by itself.
-    marks: HashMap<usize, Result<Mark, Failure>>,
+    marks: PlHashMap<usize, Result<Mark, Failure>>,
     resend_before: Option<i64>,
-    tickets: Mutex<HashMap<usize, Ticket>>,
+    tickets: Mutex<PlHashMap<usize, Ticket>>,
     /// The digests of rows whose items have several, while they are under way.
-    twins: Mutex<HashMap<usize, Digest>>,
+    twins: Mutex<PlHashMap<usize, Digest>>,
     /// The last row of each item that has several.
-    last: Mutex<HashMap<Item, (Digest, Outcome)>>,
+    last: Mutex<PlHashMap<Item, (Digest, Outcome)>>,
     has_warned: AtomicBool,
 }
 
@@ -63,15 +64,15 @@ impl Notes {
         self.marks.get(&row)?.as_ref().ok()
     }
 
-    fn tickets(&self) -> MutexGuard<'_, HashMap<usize, Ticket>> {
+    fn tickets(&self) -> MutexGuard<'_, PlHashMap<usize, Ticket>> {
         self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn twins(&self) -> MutexGuard<'_, HashMap<usize, Digest>> {
+    fn twins(&self) -> MutexGuard<'_, PlHashMap<usize, Digest>> {
         self.twins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn last(&self) -> MutexGuard<'_, HashMap<Item, (Digest, Outcome)>> {
+    fn last(&self) -> MutexGuard<'_, PlHashMap<Item, (Digest, Outcome)>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
