@@ -56,6 +56,8 @@ class Ledger:
         with contextlib.suppress(OSError, pl.exceptions.PolarsError):
             df.write_parquet(new, metadata={FORMAT: VERSION})
             new.replace(self._file)
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
 
 
 def look_of(path: str) -> Look | None:

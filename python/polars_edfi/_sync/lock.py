@@ -31,7 +31,9 @@ def only_run(into: str) -> Iterator[None]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            msg = f"into: {error.strerror or error}: {into!r}"
+            is_file = isinstance(error, FileExistsError | NotADirectoryError)
+            why = "it must be a folder" if is_file else error.strerror or error
+            msg = f"into: {why}: {into!r}"
             raise EdFiError(msg) from None
     try:
         # The file stays: to remove it would let two runs lock two files of one name.

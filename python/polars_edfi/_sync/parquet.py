@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import logging
 import os
+import shutil
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +28,10 @@ ROW_GROUP = 16_384
 """Rows of a row group: what is held in memory while records stream by."""
 OTHER = "other columns"
 """The shape of a copy that somebody has changed."""
+LEAST_SPACE = 1 << 20
+"""With less room in bytes than this a disk is full."""
+PARQUET_ERROR = "parquet:"
+"""What Polars' errors about the bytes of a file begin with."""
 NEW = ".new"
 """The end of the name of a file that is being written."""
 
@@ -35,12 +41,19 @@ def spool(
 ) -> None:
     """Stream rows into a new file; its state is asked for when all of them are there."""
     columns = _columns(lf.collect_schema())
-    lf.sink_parquet(
-        path,
-        metadata=lambda _: {NAME: replace(state(), columns=columns).to_json()},
-        row_group_size=row_group,
-        sync_on_close="data",
-    )
+    try:
+        lf.sink_parquet(
+            path,
+            metadata=lambda _: {NAME: replace(state(), columns=columns).to_json()},
+            row_group_size=row_group,
+            sync_on_close="data",
+        )
+    except pl.exceptions.ComputeError as error:
+        # Polars says of a full disk that the file is out of specification.
+        is_full = shutil.disk_usage(Path(path).parent).free < LEAST_SPACE
+        if is_full and str(error).startswith(PARQUET_ERROR):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+        raise
 
 
 def _columns(schema: pl.Schema) -> str:

@@ -18,6 +18,7 @@ from polars_edfi._base import native_side
 from polars_edfi._errors import EdFiError
 from polars_edfi._progress import Bar
 from polars_edfi._sync.asker import Asker
+from polars_edfi._sync.parquet import PARQUET_ERROR
 from polars_edfi._sync.people import PEOPLE, People
 from polars_edfi._sync.places import is_remote
 from polars_edfi._sync.report import Row, failed
@@ -365,7 +366,10 @@ class Run:
             )
             row = work(resource)
         except FAILURES as error:
-            row = failed(ods.row, job.endpoint, _text(error))
+            text = _text(error)
+            if state is not None and text.startswith(PARQUET_ERROR):
+                text = f"{job.copy.where} is damaged ({text}); remove it to read it anew"
+            row = failed(ods.row, job.endpoint, text)
         self._end(district, job, row)
 
     def _end(self, district: District, job: Job, row: Row) -> None:

@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
 import pytest
 
 import polars_edfi as edfi
-from polars_edfi._sync import resource
+from polars_edfi._sync import parquet, resource
 from polars_edfi._sync.lock import only_run
 
 from .test_sync import BOTH, RESULTS, STUDENTS, assert_equal, client_of
@@ -46,7 +47,7 @@ def rewritten(file: Path, **changed: Any) -> None:
     pl.read_parquet(file).write_parquet(file, metadata={"polars_edfi": json.dumps(state)})
 
 
-@pytest.mark.parametrize("damage", ["foreign", "cut", "text", "future", "state", "other"])
+@pytest.mark.parametrize("damage", ["foreign", "cut", "inside", "text", "future", "state", "other"])
 def test_a_file_that_is_no_copy_is_left_alone(
     client: edfi.EdFiClient, ods: edfi.Sandbox, tmp_path: Path, damage: str
 ) -> None:
@@ -57,6 +58,9 @@ def test_a_file_that_is_no_copy_is_left_alone(
             pl.DataFrame({"mine": [1]}).write_parquet(file)
         case "cut":
             file.write_bytes(file.read_bytes()[:-100])
+        case "inside":
+            whole = file.read_bytes()
+            file.write_bytes(whole[:40] + b"\xff" * 300 + whole[340:])
         case "text":
             file.write_text("students, by hand")
         case "future":
@@ -209,6 +213,24 @@ def test_a_full_disk(
     assert [file.name for file in (tmp_path / STUDENTS).iterdir()] == ["data.parquet"]
     edfi.sync(client, STUDENTS, into=tmp_path)
     assert_equal(client, tmp_path, STUDENTS)
+
+
+def test_a_disk_that_is_full_before_polars_says_so(
+    client: edfi.EdFiClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Polars' own error speaks of a file out of specification."""
+    edfi.sync(client, ["ed-fi/schools"], into=tmp_path)
+
+    def sink(*_: object, **__: object) -> None:
+        msg = "parquet: File out of specification: Invalid thrift: transport error"
+        raise pl.exceptions.ComputeError(msg)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pl.LazyFrame, "sink_parquet", sink)
+        patch.setattr(parquet.shutil, "disk_usage", lambda _: SimpleNamespace(free=4096))
+        patch.setattr(parquet, "_columns", lambda _: "")
+        report = edfi.sync(client, STUDENTS, into=tmp_path)
+    refused(report, "No space left")
 
 
 def test_two_runs_at_once(client: edfi.EdFiClient, tmp_path: Path) -> None:
