@@ -144,7 +144,7 @@ def tasks_at_once(session: SparkSession) -> int | None:
 
 def tells_filters(session: SparkSession) -> bool:
     """Tell whether a session tells Python sources of filters, as PySpark 4.1 can."""
-    return session.conf.get("spark.sql.python.filterPushdown.enabled", "false") == "true"
+    return bool(session.conf.get("spark.sql.python.filterPushdown.enabled", "false") == "true")
 
 
 def _as_polars(districts: object) -> pl.DataFrame:
