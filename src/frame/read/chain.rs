@@ -28,9 +28,13 @@ use crate::client::paging::{PageError, PageRequest};
 const SMALLEST_PAGE: u64 = 2;
 /// How many pages may be read again for each page that came: fewer than five requests a page.
 const MENDS_PER_PAGE: u64 = 3;
+/// The first page may be followed by as many mends as if this many had come.
+const PAGES_AT_LEAST: u64 = 5;
 /// How many full pages in a row may hold nothing new. More than that is a server that gives the
 /// same page again and again, whatever the offset.
 const IDLE_PAGES: u32 = 2;
+/// The same of short pages, which are not the same: what was read again may end far before what came.
+const IDLE_SHORT_PAGES: u32 = 100;
 /// So many records that are the same by `id`, and all changed: their `_etag` says nothing.
 const ALL_CHANGED: usize = 5;
 
@@ -75,7 +79,7 @@ struct Chain<'a, T> {
     /// Pages that came in the first place, and pages that were read again.
     pages: u64,
     mends: u64,
-    /// Full pages in a row without anything new.
+    /// Pages in a row without anything new.
     idle: u32,
     evidence: Evidence,
     states: SeenStates,
@@ -216,18 +220,20 @@ impl<T: Send + 'static> Chain<'_, T> {
             return self.go_back(page.offset).await;
         }
         let (offset, is_short) = (page.offset, page.is_short());
-        let ignores_limit = page.len() > page.limit;
+        let is_same = page.keys.are_same(&self.tail.keys);
+        let ends = is_last(&page) || page.len() > page.limit;
         if self.attach(page, Some(slot)).await? > 0 {
             self.idle = 0;
-        } else if is_short || ignores_limit {
+            return Ok(());
+        }
+        self.idle += 1;
+        let is_idle = self.idle > IDLE_PAGES;
+        if ends || is_short && is_same && is_idle {
             self.ended = true;
-        } else {
-            self.idle += 1;
-            if self.idle > IDLE_PAGES {
-                return Err(Failure::new(format!(
-                    "the page at offset {offset} is one that came before: the server does not page"
-                )));
-            }
+        } else if is_idle && !is_short || self.idle > IDLE_SHORT_PAGES {
+            return Err(Failure::new(format!(
+                "the page at offset {offset} is one that came before: the server does not page"
+            )));
         }
         Ok(())
     }
@@ -291,17 +297,29 @@ impl<T: Send + 'static> Chain<'_, T> {
 
     /// Reads again from before an offset until a page continues the chain, or is the first of all.
     async fn go_back(&mut self, mut offset: u64) -> Result<(), Failure> {
+        // Where pages are cut, what a longer step passes over costs many pages.
+        let came = self.tail.end - self.tail.offset;
+        let mut step = match self.tail.is_short {
+            true => came.clamp(SMALLEST_PAGE, self.size) - 1,
+            false => self.size - 1,
+        };
         loop {
-            offset = offset.saturating_sub(self.size - 1);
+            offset = offset.saturating_sub(step);
             let page = self.again(offset).await?;
+            if offset == 0 && page.page.is_empty() {
+                // Nothing is left that could have been there all the time.
+                self.ended = true;
+                return Ok(());
+            }
             let continues = self.continues(&page);
             if offset == 0 && !continues && self.begins_at_seam() {
                 return Err(self.moves_too_fast());
             }
             if offset == 0 || continues {
-                self.push_mend(page);
+                self.push(page, None);
                 return Ok(());
             }
+            step = (2 * step).min(self.size - 1);
         }
     }
 
@@ -311,23 +329,15 @@ impl<T: Send + 'static> Chain<'_, T> {
         if !self.continues(&page) {
             return self.go_back(page.offset).await;
         }
-        self.push_mend(page);
+        let is_last = is_last(&page);
+        self.ended |= self.push(page, None) == 0 && is_last;
         Ok(())
-    }
-
-    /// The same as [`push`](Self::push) of a page that was read again. A short one that brings
-    /// nothing new is the end.
-    fn push_mend(&mut self, page: FetchedPage) {
-        let is_short = page.is_short();
-        if self.push(page, None) == 0 && is_short {
-            self.ended = true;
-        }
     }
 
     /// A page that mends a seam.
     async fn again(&mut self, offset: u64) -> Result<FetchedPage, Failure> {
         self.mends += 1;
-        if self.mends > MENDS_PER_PAGE * self.pages {
+        if self.mends > MENDS_PER_PAGE * self.pages.max(PAGES_AT_LEAST) {
             return Err(self.moves_too_fast());
         }
         let page = self.reader.fetch(self.ask(offset, true)).await;
@@ -362,6 +372,12 @@ impl<T: Send + 'static> Chain<'_, T> {
         self.records += new as u64;
         new
     }
+}
+
+/// Whether nothing comes after a page that was asked for from the last record on. A short one of
+/// more records may be cut off, and all of it known already.
+fn is_last(page: &FetchedPage) -> bool {
+    page.is_short() && page.len() <= 1
 }
 
 /// The first page on its way, when it is here.

@@ -18,6 +18,8 @@ use serde_json::Value;
 use crate::sandbox::http;
 use crate::support::{BAD, STUDENTS, own, soon, words};
 
+/// Cases that once lost a record or did not end.
+const FOUND: [u64; 7] = [292, 357, 440, 849, 1029, 5062, 5616];
 /// How many cases run at once.
 const AT_ONCE: usize = 4;
 
@@ -373,13 +375,13 @@ fn side_by_side<T, F: Future<Output = T>>(
 
 #[tokio::test]
 async fn what_lives_throughout_is_there_once_or_the_call_is_an_error() {
-    let seeds = match (std::env::var("MOVING_SEEDS"), std::env::var("SOAK")) {
+    let seeds: Vec<u64> = match (std::env::var("MOVING_SEEDS"), std::env::var("SOAK")) {
         (Ok(seeds), _) => {
             let (from, to) = seeds.split_once("..").expect("from..to");
-            from.parse().expect("a number")..to.parse().expect("a number")
+            (from.parse().expect("a number")..to.parse().expect("a number")).collect()
         }
-        (_, Ok(_)) => 0..10_000,
-        _ => 0..150_u64,
+        (_, Ok(_)) => (0..10_000).collect(),
+        _ => (0..150).chain(FOUND).collect(),
     };
     let http = &http();
     let (mut wrong, mut moving, mut read) = (Vec::new(), 0, 0);
