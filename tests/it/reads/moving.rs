@@ -86,12 +86,20 @@ impl Case {
             Some(Miscount::AtMost(_)) => (None, Vec::new()),
             _ => (page_cap, short_pages),
         };
+        let limit = [1, 2, 3, 5, 10, 50][pick(6)];
+        // So is a page of one record or none where no count says that there are more.
+        let has_count = matches!(miscount, None | Some(Miscount::High(_))) && !no_total_count;
+        let page_size = limit.max(2).min(page_cap.unwrap_or(limit.max(2)));
+        let short_pages = match has_count || page_size >= 4 {
+            true => short_pages,
+            false => Vec::new(),
+        };
         Self {
             seed,
             way,
             release: if cursor { "7.3" } else { "7.1" },
             students,
-            limit: [1, 2, 3, 5, 10, 50][pick(6)],
+            limit,
             workers: [1, 2, 3, 8][pick(4)],
             speed: [0.0, 0.2, 0.5, 1.0, 2.0][pick(5)],
             faults: Faults {
