@@ -33,8 +33,10 @@ const PAGES_AT_LEAST: u64 = 5;
 /// How many full pages in a row may hold nothing new. More than that is a server that gives the
 /// same page again and again, whatever the offset.
 const IDLE_PAGES: u32 = 2;
-/// The same of short pages, which are not the same: what was read again may end far before what came.
+/// The same of short pages: what was read again may end far before what came.
 const IDLE_SHORT_PAGES: u32 = 100;
+/// No collection moves by so many records between two requests.
+const FAR: u64 = 1_000;
 /// So many records that are the same by `id`, and all changed: their `_etag` says nothing.
 const ALL_CHANGED: usize = 5;
 
@@ -227,10 +229,14 @@ impl<T: Send + 'static> Chain<'_, T> {
             return Ok(());
         }
         self.idle += 1;
-        let is_idle = self.idle > IDLE_PAGES;
-        if ends || is_short && is_same && is_idle {
+        let most = if is_short {
+            IDLE_SHORT_PAGES
+        } else {
+            IDLE_PAGES
+        };
+        if ends || is_short && is_same && self.is_same_anywhere().await? {
             self.ended = true;
-        } else if is_idle && !is_short || self.idle > IDLE_SHORT_PAGES {
+        } else if self.idle > most {
             return Err(Failure::new(format!(
                 "the page at offset {offset} is one that came before: the server does not page"
             )));
@@ -344,6 +350,12 @@ impl<T: Send + 'static> Chain<'_, T> {
         let page = page.map_err(PageError::into_failure)?;
         self.hear(&page);
         Ok(page)
+    }
+
+    /// Whether the server gives the records of the tail whatever the offset: it does not page.
+    async fn is_same_anywhere(&mut self) -> Result<bool, Failure> {
+        let page = self.again(self.tail.end.saturating_add(FAR)).await?;
+        Ok(page.keys.are_same(&self.tail.keys))
     }
 
     fn begins_at_seam(&self) -> bool {
