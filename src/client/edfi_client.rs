@@ -1,8 +1,8 @@
 //! A client: how it was configured, and what it has learnt about ODSs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
@@ -11,7 +11,7 @@ use super::auth::{Credentials, Token};
 use super::control::Control;
 use super::discovery::{self, Discovery};
 use super::flight::Flight;
-use super::metadata::MetadataFolder;
+use super::metadata::{MetadataFolder, UsualPlaces};
 use super::profile::Profile;
 use super::retry::RetryPolicy;
 use super::secret::Secret;
@@ -28,6 +28,9 @@ pub const STUDENT_ASSESSMENTS: &str = "ed-fi/studentAssessments";
 
 /// An ODS that serves no metadata is asked again after this time: it may have been an accident.
 const METADATA_MAY_COME: Duration = Duration::from_secs(60);
+
+/// A client that lives so long may see its ODSs upgraded: it asks again.
+const METADATA_MAY_CHANGE: Duration = Duration::from_secs(3600);
 
 /// A client for one or many Ed-Fi ODSs. Cheap to clone: clones share connections.
 ///
@@ -47,11 +50,19 @@ pub struct EdFiClient(Arc<Inner>);
 
 struct Inner {
     config: ClientConfig,
+    learnt: Arc<Learnt>,
+}
+
+/// What a client has learnt about ODSs, which it shares with those that are made of it.
+#[derive(Default)]
+struct Learnt {
     discoveries: PerProcess<Mutex<HashMap<BaseUrl, Arc<Flight<Discovery>>>>>,
     /// The ODSs that were seen to serve no metadata, and when.
     no_metadata: PerProcess<Mutex<HashMap<BaseUrl, Instant>>>,
-    /// The metadata that this client has asked for.
-    seen: PerProcess<Mutex<HashSet<Url>>>,
+    /// The metadata that was asked for, and when.
+    seen: PerProcess<Mutex<HashMap<Url, Instant>>>,
+    /// Where ODSs have their documents.
+    places: PerProcess<Mutex<UsualPlaces>>,
     /// The paths of data, as documents say.
     data: PerProcess<Mutex<HashMap<BaseUrl, Arc<str>>>>,
 }
@@ -104,10 +115,16 @@ impl EdFiClient {
     pub(super) fn new(config: ClientConfig) -> Self {
         Self(Arc::new(Inner {
             config,
-            discoveries: PerProcess::new(),
-            no_metadata: PerProcess::new(),
-            seen: PerProcess::new(),
-            data: PerProcess::new(),
+            learnt: Arc::default(),
+        }))
+    }
+
+    /// The same client, on the same connections and as wise, but for a part of its configuration.
+    #[cfg(feature = "python")]
+    fn with(&self, config: ClientConfig) -> Self {
+        Self(Arc::new(Inner {
+            config,
+            learnt: self.0.learnt.clone(),
         }))
     }
 
@@ -145,7 +162,7 @@ impl EdFiClient {
     /// The same client, on the same connections, for another API version.
     #[cfg(feature = "python")]
     pub(crate) fn with_api_version(&self, version: &str) -> Self {
-        Self::new(ClientConfig {
+        self.with(ClientConfig {
             api_version: Some(version.to_owned()),
             ..self.0.config.clone()
         })
@@ -160,7 +177,7 @@ impl EdFiClient {
             (_, TokenSource::Missing | TokenSource::Client) => self.auth().clone(),
         };
         let config = self.0.config.clone();
-        Self::new(ClientConfig {
+        self.with(ClientConfig {
             base: Some(access.base),
             api_version: access.api_version.or(config.api_version.clone()),
             auth,
@@ -278,6 +295,7 @@ impl EdFiClient {
         if below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
             let mut data = self
                 .0
+                .learnt
                 .data
                 .get()
                 .lock()
@@ -293,6 +311,7 @@ impl EdFiClient {
         }
         let data = self
             .0
+            .learnt
             .data
             .get()
             .lock()
@@ -302,7 +321,7 @@ impl EdFiClient {
 
     /// Whether the discovery document of an ODS is there.
     pub(super) fn has_discovered(&self, base: &BaseUrl) -> bool {
-        let discoveries = self.0.discoveries.get().lock();
+        let discoveries = self.0.learnt.discoveries.get().lock();
         let flights = discoveries.unwrap_or_else(PoisonError::into_inner);
         let last = flights.get(base).and_then(|flight| flight.peek());
         last.is_some_and(|last| last.is_document())
@@ -313,25 +332,20 @@ impl EdFiClient {
         self.0.config.metadata.as_ref()
     }
 
-    /// Whether this client has asked for the metadata at a URL.
+    /// Whether this client has asked for the metadata at a URL, and not too long ago.
     pub(super) fn knows(&self, url: &Url) -> bool {
-        let seen = self
-            .0
-            .seen
-            .get()
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        seen.contains(url)
+        let seen = lock(self.0.learnt.seen.get());
+        let asked = seen.get(url);
+        asked.is_some_and(|asked| asked.elapsed() < METADATA_MAY_CHANGE)
     }
 
     pub(super) fn has_seen(&self, url: &Url) {
-        let mut seen = self
-            .0
-            .seen
-            .get()
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        seen.insert(url.clone());
+        lock(self.0.learnt.seen.get()).insert(url.clone(), Instant::now());
+    }
+
+    /// Where ODSs have their documents.
+    pub(super) fn usual_places(&self) -> MutexGuard<'_, UsualPlaces> {
+        lock(self.0.learnt.places.get())
     }
 
     /// What the discovery document of an ODS says. A document is fetched once; where there is
@@ -342,7 +356,7 @@ impl EdFiClient {
         control: &Control,
     ) -> Result<Discovery, Failure> {
         let flight = {
-            let discoveries = self.0.discoveries.get();
+            let discoveries = self.0.learnt.discoveries.get();
             let mut flights = discoveries.lock().unwrap_or_else(PoisonError::into_inner);
             flights.entry(base.clone()).or_default().clone()
         };
@@ -368,14 +382,14 @@ impl EdFiClient {
     }
 
     pub(crate) fn lacks_metadata(&self, base: &BaseUrl) -> bool {
-        let bases = self.0.no_metadata.get();
+        let bases = self.0.learnt.no_metadata.get();
         let bases = bases.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = bases.get(base);
         seen.is_some_and(|seen| seen.elapsed() < METADATA_MAY_COME)
     }
 
     pub(crate) fn set_lacks_metadata(&self, base: &BaseUrl, lacks: bool) {
-        let bases = self.0.no_metadata.get();
+        let bases = self.0.learnt.no_metadata.get();
         let mut bases = bases.lock().unwrap_or_else(PoisonError::into_inner);
         match lacks {
             true => bases.insert(base.clone(), Instant::now()),
@@ -401,4 +415,8 @@ impl EdFiClient {
                 .change_queries_root(base)),
         }
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use polars::prelude::DataType;
-use ring::digest;
 use serde_json::{Map, Value};
 
 use super::identity::Identity;
@@ -21,18 +20,6 @@ use super::validate::{Compiler, Schemas, schema_key};
 
 /// What stands below a collection and is none itself.
 const BELOW: [&str; 3] = ["deletes", "keyChanges", "partitions"];
-
-/// What a document says of the ODS that it was asked of, and not of its resources.
-const OWN: [&str; 8] = [
-    "basePath",
-    "externalDocs",
-    "host",
-    "info",
-    "schemes",
-    "security",
-    "securityDefinitions",
-    "servers",
-];
 
 /// The resources of one document, in its order.
 #[derive(Debug, PartialEq)]
@@ -62,48 +49,6 @@ pub(crate) struct Resource {
     pub(crate) filters: Vec<(Box<str>, Box<str>)>,
     /// What its records are made of; `None` where the document does not say.
     pub(crate) record: Option<Record>,
-}
-
-/// A document that is JSON, and not more yet.
-pub(crate) struct Unread {
-    root: Value,
-    data: Option<String>,
-}
-
-impl Unread {
-    /// Reads the JSON; the error says what it is not.
-    pub(crate) fn parse(body: &[u8]) -> Result<Self, String> {
-        let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
-        let mut root: Value =
-            serde_json::from_slice(body).map_err(|error| format!("not JSON: {error}"))?;
-        let data = data_path(&root);
-        if let Some(root) = root.as_object_mut() {
-            root.retain(|name, _| !OWN.contains(&name.as_str()));
-            if let Some(components) = root.get_mut("components").and_then(Value::as_object_mut) {
-                components.shift_remove("securitySchemes");
-            }
-        }
-        Ok(Self { root, data })
-    }
-
-    /// The path of the data, where the document says it.
-    pub(crate) fn data(&self) -> Option<&str> {
-        self.data.as_deref()
-    }
-
-    /// The same for all ODSs of one release, wherever they are.
-    pub(crate) fn digest(&self) -> [u8; 32] {
-        let mut bytes = [0; 32];
-        let text = serde_json::to_vec(&self.root).unwrap_or_default();
-        bytes.copy_from_slice(digest::digest(&digest::SHA256, &text).as_ref());
-        bytes
-    }
-
-    /// Reads what it says; the error says what it is not.
-    pub(crate) fn document(&self) -> Result<Document, String> {
-        let document = Document::of(&self.root);
-        document.ok_or_else(|| "not an OpenAPI document: it has no paths".to_owned())
-    }
 }
 
 impl Document {
@@ -193,20 +138,6 @@ fn collection(path: &str) -> Option<&str> {
     let (namespace, name) = endpoint.split_once('/')?;
     let plain = !namespace.is_empty() && !name.contains(['/', '{']) && !BELOW.contains(&name);
     plain.then_some(endpoint)
-}
-
-/// The path that a document's own paths are below: of its first server in OpenAPI 3. None of a
-/// template that nobody filled in.
-fn data_path(root: &Value) -> Option<String> {
-    let path = match root["servers"][0]["url"].as_str() {
-        Some(url) => match url.split_once("://") {
-            Some((_, rest)) => &rest[rest.find('/')?..],
-            None => url,
-        },
-        None => root["basePath"].as_str()?,
-    };
-    let is_plain = path.starts_with('/') && !path.contains(['{', '?', '#']);
-    is_plain.then(|| path.trim_end_matches('/').to_owned())
 }
 
 /// A document on its way to its resources.

@@ -29,7 +29,7 @@ pub(crate) struct Entry {
 }
 
 /// What a section is about.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Topic {
     name: String,
     prefix: String,

@@ -3,6 +3,7 @@
 //! | file | |
 //! |---|---|
 //! | `listing` | the list of documents: which sections it has, and where to look first |
+//! | `unread` | a document as far as it takes to see that it is known already |
 //! | `document` | a document becomes the resources that it describes |
 //! | `resolve` | references, and schemas that are composed of others |
 //! | `types` | a schema becomes the [`Record`] that its values are |
@@ -28,13 +29,15 @@ mod places;
 mod record;
 mod resolve;
 mod types;
+mod unread;
 pub(crate) mod validate;
 
 pub(crate) use dependencies::{Dependencies, Level};
-pub(crate) use document::{Document, Resource, Unread, is_descriptor};
+pub(crate) use document::{Document, Resource, is_descriptor};
 pub(crate) use identity::{Identity, KeyField};
 pub(crate) use listing::{Entry, Listing, Topic};
 pub(crate) use own_key::NoKey;
 pub(crate) use params::unknown_param;
 pub(crate) use pick::{Picked, Picker};
 pub(crate) use record::{Kind, Record};
+pub(crate) use unread::Unread;

@@ -88,7 +88,7 @@ class ScriptedOds:
     A POST makes an item whose id is a digest of its body.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.records: list[dict[str, Any]] = []
         self.tokens: set[str] = {"token"}
         self.secret = "key:secret"
@@ -143,8 +143,8 @@ class ScriptedOds:
 
             do_GET = do_POST = do_PUT = do_DELETE = handle_any
 
-        self._server = Server(("127.0.0.1", 0), Handler)
-        while self._server.server_address[1] in PORTS:
+        self._server = Server(("127.0.0.1", port), Handler)
+        while not port and self._server.server_address[1] in PORTS:
             self._server.server_close()
             self._server = Server(("127.0.0.1", 0), Handler)
         PORTS.add(self._server.server_address[1])

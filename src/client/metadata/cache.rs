@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
 
 use reqwest::Url;
 use reqwest::header::HeaderValue;
@@ -39,6 +40,8 @@ pub(super) type Slot = tokio::sync::Mutex<Option<Catalog>>;
 pub(super) struct Catalog {
     pub(super) url: Url,
     pub(super) etag: Option<HeaderValue>,
+    /// When the server has last said that this is its list; `None` where nobody has asked it.
+    pub(super) asked: Option<Instant>,
     pub(super) sections: Vec<Section>,
 }
 
@@ -57,6 +60,8 @@ pub(super) struct Cached {
     pub(super) document: Arc<Document>,
     /// The path of the data, as the document says.
     pub(super) data: Option<Arc<str>>,
+    /// When the server has last said that this is its document; `None` where nobody has asked it.
+    pub(super) asked: Option<Instant>,
 }
 
 /// The place of an ODS's catalog.
@@ -67,13 +72,19 @@ pub(super) fn slot(base: &BaseUrl, folder: Option<&MetadataFolder>) -> Arc<Slot>
     catalogs.entry(place).or_default().clone()
 }
 
-/// The documents of an ODS that are at hand, where nobody is fetching any.
-pub(super) fn at_hand(base: &BaseUrl, folder: Option<&MetadataFolder>) -> Vec<Arc<Document>> {
+/// The documents of an ODS that are at hand, where nobody is fetching any, as far as it is known
+/// whether they are those that the ODS has now.
+pub(super) fn at_hand(
+    base: &BaseUrl,
+    folder: Option<&MetadataFolder>,
+    is_known: impl Fn(&Url) -> bool,
+) -> Vec<Arc<Document>> {
     let slot = slot(base, folder);
     let Ok(catalog) = slot.try_lock() else {
         return Vec::new();
     };
     let sections = catalog.iter().flat_map(|catalog| &catalog.sections);
+    let sections = sections.filter(|section| is_known(&section.url));
     let cached = sections.filter_map(|section| section.cached.as_ref());
     cached.map(|cached| cached.document.clone()).collect()
 }
@@ -115,7 +126,7 @@ pub(super) fn read(body: &[u8]) -> Result<(Arc<Document>, Option<Arc<str>>), Str
 }
 
 /// The document that the process has already, if it is the same but for where its ODS is.
-fn shared(unread: &Unread) -> Result<Arc<Document>, String> {
+fn shared(unread: &Unread<'_>) -> Result<Arc<Document>, String> {
     let digest = unread.digest();
     let documents = || {
         DOCUMENTS
@@ -136,7 +147,35 @@ fn shared(unread: &Unread) -> Result<Arc<Document>, String> {
     Ok(new)
 }
 
+impl Cached {
+    /// The same, as the server has just said.
+    pub(super) fn confirmed(self) -> Self {
+        Self {
+            asked: Some(Instant::now()),
+            ..self
+        }
+    }
+}
+
 impl Catalog {
+    /// The same list, as the server has just said, without what was fetched beside it.
+    pub(super) fn unchanged(&self) -> Self {
+        let sections = self.sections.iter().map(|section| Section {
+            topic: section.topic.clone(),
+            url: section.url.clone(),
+            cached: match section.url == self.url {
+                true => section.cached.clone().map(Cached::confirmed),
+                false => None,
+            },
+        });
+        Self {
+            url: self.url.clone(),
+            etag: self.etag.clone(),
+            asked: Some(Instant::now()),
+            sections: sections.collect(),
+        }
+    }
+
     /// Takes over what was fetched of the same documents before.
     pub(super) fn with_cached_of(mut self, before: &mut Self) -> Self {
         for section in &mut self.sections {
@@ -148,6 +187,15 @@ impl Catalog {
             }
         }
         self
+    }
+
+    /// The first section whose document describes an endpoint, as far as documents are at hand.
+    pub(super) fn at_hand(&mut self, endpoint: &str) -> Option<&mut Section> {
+        let describes = |section: &&mut Section| {
+            let cached = section.cached.as_ref();
+            cached.is_some_and(|cached| cached.document.resource(endpoint).is_some())
+        };
+        self.in_order(endpoint).into_iter().find(describes)
     }
 
     /// The sections in the order in which they most likely describe an endpoint.

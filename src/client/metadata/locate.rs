@@ -5,6 +5,7 @@
 //! says: requests stay within the origin of the base URL.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use reqwest::header::{ETAG, HeaderValue};
 use reqwest::{StatusCode, Url};
@@ -77,6 +78,7 @@ fn specifications(fetcher: &Fetcher<'_>, url: &Url) -> Option<Catalog> {
     folder.ends_with("/specifications").then(|| Catalog {
         url: url.clone(),
         etag: None,
+        asked: Some(Instant::now()),
         sections: SPECIFICATIONS
             .map(|(name, file)| Section {
                 topic: Topic::new(name, "", file),
@@ -113,8 +115,9 @@ pub(super) async fn read_list(
         let found = found.await;
         let found = found.map_err(|error| Failure::new(error.to_string()))?;
         let found = found.map_err(|what| fetcher.unusable(&url, &response, &what))?;
+        let asked = Some(Instant::now());
         let sections = match found {
-            Found::Document(document, data) => document_alone(&url, &etag, document, data),
+            Found::Document(document, data) => document_alone(&url, &etag, document, data, asked),
             Found::Listing(Listing::Entries(entries)) => sections(fetcher, &url, &entries),
             Found::Listing(Listing::Nothing) => return Ok(None),
             Found::Listing(Listing::Elsewhere(place)) => {
@@ -133,6 +136,7 @@ pub(super) async fn read_list(
         return Ok(Some(Catalog {
             url,
             etag,
+            asked,
             sections,
         }));
     }
@@ -158,7 +162,7 @@ impl Found {
     }
 }
 
-/// The list that was kept for this ODS, as it is in this release.
+/// The list that was kept for this ODS, as it is in this release; nobody has asked for it yet.
 pub(super) async fn kept(fetcher: &Fetcher<'_>, shelf: &Shelf) -> Result<Option<Catalog>, Failure> {
     let (shelf, list) = (shelf.clone(), list_of(fetcher));
     let read = runtime::compute(move || {
@@ -169,16 +173,36 @@ pub(super) async fn kept(fetcher: &Fetcher<'_>, shelf: &Shelf) -> Result<Option<
     let read = read.map_err(|error| Failure::new(error.to_string()))?;
     Ok(read.and_then(|(found, url, etag)| {
         let sections = match found {
-            Found::Document(document, data) => document_alone(&url, &etag, document, data),
+            Found::Document(document, data) => document_alone(&url, &etag, document, data, None),
             Found::Listing(Listing::Entries(entries)) => sections(fetcher, &url, &entries),
             Found::Listing(_) => return None,
         };
         Some(Catalog {
             url,
             etag,
+            asked: None,
             sections,
         })
     }))
+}
+
+/// A document that no list has told of.
+pub(super) fn unlisted(url: Url) -> Section {
+    Section {
+        topic: Topic::new("", "", url.path()),
+        url,
+        cached: None,
+    }
+}
+
+/// A document, as long as nobody needs the list.
+pub(super) fn without_list(fetcher: &Fetcher<'_>, section: Section) -> Catalog {
+    Catalog {
+        url: list_of(fetcher),
+        etag: None,
+        asked: None,
+        sections: vec![section],
+    }
 }
 
 /// What an ODS's list is kept by, wherever it is.
@@ -191,6 +215,7 @@ fn document_alone(
     etag: &Option<HeaderValue>,
     document: Arc<Document>,
     data: Option<Arc<str>>,
+    asked: Option<Instant>,
 ) -> Vec<Section> {
     vec![Section {
         topic: Topic::new("", "", url.path()),
@@ -199,6 +224,7 @@ fn document_alone(
             etag: etag.clone(),
             document,
             data,
+            asked,
         }),
     }]
 }

@@ -1,18 +1,24 @@
 //! The OpenAPI documents of one ODS: found, fetched when they are needed, cached for the process.
+//!
+//! What the process has may be of another server, or of a release before: each client asks once
+//! whether an ODS still has it.
 
 mod cache;
 mod dependencies;
 mod fetch;
 mod locate;
+mod places;
 mod shelf;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use reqwest::header::{ETAG, HeaderValue};
 use reqwest::{StatusCode, Url};
 
 use self::cache::{Cached, Catalog, Section, Slot};
 use self::fetch::{Fetcher, is_nothing};
+pub(super) use self::places::UsualPlaces;
 pub(super) use self::shelf::MetadataFolder;
 use self::shelf::Shelf;
 use super::edfi_client::EdFiClient;
@@ -29,8 +35,10 @@ use crate::{Failure, runtime};
 pub(crate) struct Metadata<'a> {
     fetcher: Fetcher<'a>,
     api_version: Option<&'a str>,
-    /// Whether what the process has must be what the server has.
+    /// Whether what the client has must be what the server has.
     current: bool,
+    /// What the server has said since then is new enough in any case.
+    since: Instant,
 }
 
 /// What the metadata says of one endpoint.
@@ -60,7 +68,7 @@ impl Described {
 /// The endpoint that a URL most likely means, where the documents at hand do not know the one that
 /// it names: of a collection, of one of its items, or of what stands below it.
 pub(crate) fn meant(client: &EdFiClient, base: &BaseUrl, url: &Url) -> Option<String> {
-    let documents = cache::at_hand(base, client.metadata_folder());
+    let documents = cache::at_hand(base, client.metadata_folder(), |url| client.knows(url));
     let segments: Vec<&str> = url.path().trim_matches('/').split('/').collect();
     let end = segments.len();
     let named = [end.checked_sub(2)?..end, end.saturating_sub(3)..end - 1];
@@ -93,6 +101,7 @@ impl<'a> Metadata<'a> {
             },
             api_version: access.api_version.as_deref(),
             current: false,
+            since: Instant::now(),
         }
     }
 
@@ -108,6 +117,7 @@ impl<'a> Metadata<'a> {
             },
             api_version: None,
             current: false,
+            since: Instant::now(),
         }
     }
 
@@ -122,7 +132,7 @@ impl<'a> Metadata<'a> {
         }
     }
 
-    /// Asks the server whether what the process has is still what there is.
+    /// Asks the server whether what the client has is still what there is.
     pub(crate) fn current(self) -> Self {
         Self {
             current: true,
@@ -155,6 +165,9 @@ impl<'a> Metadata<'a> {
         }
         let slot = self.slot();
         let mut catalog = self.unless_cancelled(slot.lock()).await?;
+        if let Some(resource) = self.without_list(&mut catalog, endpoint).await? {
+            return Ok(Described::Resource(resource));
+        }
         self.refresh(&mut catalog).await?;
         let Some(catalog) = &mut *catalog else {
             return Ok(Described::NoMetadata);
@@ -165,12 +178,60 @@ impl<'a> Metadata<'a> {
                 continue;
             };
             if let Some(resource) = document.resource(endpoint) {
+                let mut places = self.client().usual_places();
+                places.learn(endpoint, self.base(), &section.url);
                 return Ok(Described::Resource(resource.clone()));
             }
             documents.push(document);
         }
         let nearest = nearest_endpoint(endpoint, endpoints(&documents));
         Ok(Described::Unknown(nearest.map(Into::into)))
+    }
+
+    /// What the document of an endpoint says, asked for where the process knows it to be, or where
+    /// all other ODSs of this client have it; `None` where it takes the list to find it.
+    async fn without_list(
+        &self,
+        catalog: &mut Option<Catalog>,
+        endpoint: &str,
+    ) -> Result<Option<Arc<Resource>>, Failure> {
+        if self.current {
+            return Ok(None);
+        }
+        let known = match catalog {
+            Some(known) if self.asks_again(&known.url, known.asked, known.etag.as_ref()) => known,
+            Some(_) => return Ok(None),
+            None => return self.at_the_usual_place(catalog, endpoint).await,
+        };
+        let Some(section) = known.at_hand(endpoint) else {
+            return Ok(None);
+        };
+        // If this is another server, whatever it says there is nobody's failure.
+        let document = self.ask_document(section).await?.ok().flatten();
+        Ok(document.and_then(|document| document.resource(endpoint).cloned()))
+    }
+
+    async fn at_the_usual_place(
+        &self,
+        catalog: &mut Option<Catalog>,
+        endpoint: &str,
+    ) -> Result<Option<Arc<Resource>>, Failure> {
+        // What a folder has is kept by its list.
+        if self.client().metadata_folder().is_some() {
+            return Ok(None);
+        }
+        let guess = self.client().usual_places().guess(endpoint, self.base());
+        let Some(url) = guess else {
+            return Ok(None);
+        };
+        let mut section = locate::unlisted(url);
+        let document = self.ask_document(&mut section).await?.ok().flatten();
+        let resource = document.and_then(|document| document.resource(endpoint).cloned());
+        match resource {
+            Some(_) => *catalog = Some(locate::without_list(&self.fetcher, section)),
+            None => self.client().usual_places().forget(endpoint),
+        }
+        Ok(resource)
     }
 
     /// The natural key of an endpoint; `None` where nobody says what it is.
@@ -218,39 +279,45 @@ impl<'a> Metadata<'a> {
 
     /// Sees to it that the list is there, if the ODS has one.
     async fn refresh(&self, cached: &mut Option<Catalog>) -> Result<(), Failure> {
-        let (mut shelf, mut in_doubt) = (None, false);
-        if cached.is_none() {
-            shelf = self.shelf().await?;
-            if let Some(shelf) = &shelf {
-                *cached = locate::kept(&self.fetcher, shelf).await?;
-                in_doubt = !shelf.knows_release();
-            }
+        if let Some(catalog) = cached
+            && !self.asks_again(&catalog.url, catalog.asked, catalog.etag.as_ref())
+        {
+            return Ok(());
         }
-        if let Some(catalog) = cached {
-            if !in_doubt && !self.asks_again(&catalog.url, catalog.etag.as_ref()) {
-                return Ok(());
-            }
-            if shelf.is_none() {
-                shelf = self.shelf().await?;
-            }
-            let response = self
-                .fetcher
-                .get(&catalog.url, catalog.etag.as_ref())
-                .await?;
-            match response.status {
-                StatusCode::NOT_MODIFIED => return Ok(()),
-                StatusCode::OK => {
-                    let url = catalog.url.clone();
-                    let fresh = locate::read_list(&self.fetcher, url, response, shelf.as_ref());
-                    *cached = fresh.await?.map(|fresh| fresh.with_cached_of(catalog));
-                }
-                status if is_nothing(status) => *cached = None,
-                _ => return Err(self.fetcher.refused(&catalog.url, &response)),
-            }
+        let shelf = self.shelf().await?;
+        let of_others = match cached {
+            Some(catalog) => !self.client().knows(&catalog.url),
+            None => true,
+        };
+        if let Some(shelf) = &shelf
+            && of_others
+            && let Some(mut kept) = locate::kept(&self.fetcher, shelf).await?
+        {
+            // What is of the release that the ODS has now is as good as asked for.
+            kept.asked = (shelf.knows_release() && !self.current).then(Instant::now);
+            *cached = Some(match cached {
+                Some(before) => kept.with_cached_of(before),
+                None => kept,
+            });
+        }
+        let mut before = None;
+        if let Some(catalog) = cached
+            && catalog.asked.is_none_or(|asked| asked < self.since)
+        {
+            let fresh = self.ask_list(catalog, shelf.as_ref()).await?;
+            let fresh = match of_others {
+                // This may be another server, which has its list elsewhere.
+                true => fresh.unwrap_or_default(),
+                false => fresh?,
+            };
+            before = std::mem::replace(cached, fresh);
         }
         if cached.is_none() {
             let has_version = self.version().is_some();
             *cached = locate::find(&self.fetcher, has_version, shelf.as_ref()).await?;
+        }
+        if let Some(mut before) = before {
+            *cached = cached.take().map(|fresh| fresh.with_cached_of(&mut before));
         }
         if let Some(catalog) = cached {
             self.client().has_seen(&catalog.url);
@@ -260,39 +327,68 @@ impl<'a> Metadata<'a> {
         Ok(())
     }
 
+    /// The list as it is now where it was before; `None` if it is no more. The inner failure is that
+    /// of an answer.
+    async fn ask_list(
+        &self,
+        before: &Catalog,
+        shelf: Option<&Shelf>,
+    ) -> Result<Result<Option<Catalog>, Failure>, Failure> {
+        let url = &before.url;
+        let response = self.fetcher.get(url, before.etag.as_ref()).await?;
+        Ok(match response.status {
+            StatusCode::NOT_MODIFIED => Ok(Some(before.unchanged())),
+            StatusCode::OK => locate::read_list(&self.fetcher, url.clone(), response, shelf).await,
+            status if is_nothing(status) => Ok(None),
+            _ => Err(self.fetcher.refused(url, &response)),
+        })
+    }
+
     /// The document of a section, if it is there. That it is not may be an accident, and is asked
     /// again by the next call.
     async fn document(&self, section: &mut Section) -> Result<Option<Arc<Document>>, Failure> {
+        self.ask_document(section).await?
+    }
+
+    /// As above; the inner failure is that of an answer.
+    async fn ask_document(
+        &self,
+        section: &mut Section,
+    ) -> Result<Result<Option<Arc<Document>>, Failure>, Failure> {
         if let Some(cached) = &section.cached
-            && !self.asks_again(&section.url, cached.etag.as_ref())
+            && !self.asks_again(&section.url, cached.asked, cached.etag.as_ref())
         {
-            return Ok(Some(self.used(cached)));
+            return Ok(Ok(Some(self.used(cached))));
         }
         let shelf = self.shelf().await?;
         let kept = match &shelf {
             Some(shelf) => kept_document(shelf, &section.url).await?,
             None => None,
         };
+        // One that was kept without an ETag is of the release that the ODS has now.
         let is_certain = |kept: &Cached| kept.etag.is_none();
         if kept.as_ref().is_some_and(is_certain) {
-            section.cached = kept;
+            section.cached = kept.map(Cached::confirmed);
         } else {
             let cached = section.cached.as_ref().or(kept.as_ref());
             let known = cached.and_then(|cached| cached.etag.as_ref());
             let response = self.fetcher.get(&section.url, known).await?;
             match response.status {
-                StatusCode::NOT_MODIFIED => section.cached = section.cached.take().or(kept),
-                StatusCode::OK => {
-                    let read = self.read_document(&section.url, response, shelf);
-                    section.cached = Some(read.await?);
+                StatusCode::NOT_MODIFIED => {
+                    let cached = section.cached.take().or(kept);
+                    section.cached = cached.map(Cached::confirmed);
                 }
+                StatusCode::OK => match self.read_document(&section.url, response, shelf).await {
+                    Ok(read) => section.cached = Some(read),
+                    Err(failure) => return Ok(Err(failure)),
+                },
                 status if is_nothing(status) => section.cached = None,
-                _ => return Err(self.fetcher.refused(&section.url, &response)),
+                _ => return Ok(Err(self.fetcher.refused(&section.url, &response))),
             }
         }
         self.client().has_seen(&section.url);
         let cached = section.cached.as_ref();
-        Ok(cached.map(|cached| self.used(cached)))
+        Ok(Ok(cached.map(|cached| self.used(cached))))
     }
 
     /// A document that is going to be used; where the data is, it says as well.
@@ -303,10 +399,14 @@ impl<'a> Metadata<'a> {
         cached.document.clone()
     }
 
-    /// Whether the server is to be asked for what is at hand. What it gives no ETag for would come
-    /// as a whole: each client does that once.
-    fn asks_again(&self, url: &Url, etag: Option<&HeaderValue>) -> bool {
-        self.current && (etag.is_some() || !self.client().knows(url))
+    /// Whether the server is to be asked for what is at hand: once by each client, and where it
+    /// must be current each time, but for what would come as a whole, as it has no ETag.
+    fn asks_again(&self, url: &Url, asked: Option<Instant>, etag: Option<&HeaderValue>) -> bool {
+        match asked {
+            None => true,
+            Some(asked) if asked >= self.since => false,
+            Some(_) => self.current && etag.is_some() || !self.client().knows(url),
+        }
     }
 
     async fn shelf(&self) -> Result<Option<Shelf>, Failure> {
@@ -337,6 +437,7 @@ impl<'a> Metadata<'a> {
             etag,
             document,
             data,
+            asked: Some(Instant::now()),
         })
     }
 }
@@ -355,6 +456,7 @@ async fn kept_document(shelf: &Shelf, url: &Url) -> Result<Option<Cached>, Failu
             etag: kept.etag,
             document,
             data,
+            asked: None,
         })
     });
     let read = read.await;
