@@ -221,7 +221,7 @@ class PagingOption(TypedDict, total=False):
     """How pages are asked for. ``"cursor"``: by page token, parts of the resource side by side
     (``/partitions``), as ODS/API 7.3 and later serve it; a server without is an error.
     ``"offset"``: by offset, pages side by side, each of which must continue the one before it; slow
-    far into a large resource. ``"windows"``: by change version, in windows of at most 50,000
+    far into a large resource. ``"windows"``: by change version, in windows of at most 25,000
     records side by side, each by offset; for ODSs that have change queries and no tokens.
     ``"auto"``: by token where the first answer has a ``Next-Page-Token``; by windows where the
     server counts more than 100,000 records and has change queries; else by offset."""
@@ -236,12 +236,12 @@ class SchemaOption(TypedDict, total=False):
     districts have a document, it holds for all; documents that differ are widened (Int32 with Int64
     is Int64, anything else String). ``"openapi"``: the same, but a district without a document that
     knows the resource is an error row. Metadata that fails is an error of its district. The
-    documents are kept for the process. ``"infer"``: from the records, all of them. A Schema, Struct
-    or dict: these columns, named as flattened; a ``pl.String`` takes a list or an object as its
-    JSON text, a ``pl.Datetime`` cuts off decimals beyond its unit. With a document or a given
-    schema, a column ``_unknown`` (String) is always there: null, or a JSON object of what has no
-    place in the others, values that do not fit their type included; with a document, a warning
-    counts these records."""
+    process keeps the documents; each client asks once, by ETag, whether they are still the ODS's.
+    ``"infer"``: from the records, all of them. A Schema, Struct or dict: these columns, named as
+    flattened; a ``pl.String`` takes a list or an object as its JSON text, a ``pl.Datetime`` cuts
+    off decimals beyond its unit. With a document or a given schema, a column ``_unknown`` (String)
+    is always there: null, or a JSON object of what has no place in the others, values that do not
+    fit their type included; with a document, a warning counts these records."""
 
 
 class ShortOption(TypedDict, total=False):

@@ -34,7 +34,7 @@ pub enum Paging {
     Offset,
     /// By token, partitions side by side; an error where the server has neither.
     Cursor,
-    /// By windows of change versions of at most 50,000 records each, side by side, and by offset
+    /// By windows of change versions of at most 25,000 records each, side by side, and by offset
     /// within them: an ODS without tokens skips row by row to a deep offset. Records come in the order
     /// of their windows. An error where the server has no change queries.
     Windows,

@@ -262,7 +262,7 @@ impl CallContext {
     }
 
     /// The natural key of a resource, as the documents of the ODS say; `None` where there are none,
-    /// or where they do not say. Documents are fetched once for the process.
+    /// or where they do not say. Each client asks once for documents that the process has.
     pub(crate) async fn identity(
         &self,
         access: &Access,

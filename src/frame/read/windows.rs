@@ -19,7 +19,7 @@ use crate::client::ChangeVersions;
 use crate::client::paging::Paging;
 
 /// The most records of a window, and the most pages, unless one version has more.
-const MOST_RECORDS: u64 = 50_000;
+const MOST_RECORDS: u64 = 25_000;
 const MOST_PAGES: u64 = 100;
 /// Without being asked for, only larger collections are read by windows.
 const LARGE: u64 = 100_000;
