@@ -1,9 +1,11 @@
 """Measures `send`: beside the same rows posted level by level by hand, and beside lightbeam.
 
-Usage: ``send.py [--rounds N] [--lightbeam PROGRAM] [--limit ROWS]``. Each goes into an empty
-district of a sandbox in a process of its own: all of Grand Bend and the descriptors, or made-up
-students where that folder is not there. ``--lightbeam`` names the program of lightbeam 0.1.12,
-which is given no more than ``--limit`` rows; rates are compared.
+Usage: ``send.py [--rounds N] [--ready] [--lightbeam PROGRAM] [--limit ROWS]``. Each goes into an
+empty district of a sandbox in a process of its own: all of Grand Bend and the descriptors, or
+made-up students where that folder is not there. ``--lightbeam`` names the program of lightbeam
+0.1.12, which is given no more than ``--limit`` rows; rates are compared. With ``--ready`` the
+server is one that has its answers ready and takes whatever is posted (``native/ods.rs``), so that
+it is not what is measured.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+import urllib.request
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +36,9 @@ DOCUMENTS = [
     DATA / "openapi" / name for name in ("resources-ds-5.0.json", "descriptor-api-5.0.json")
 ]
 WORKERS = 16
+DEPENDENCIES = "metadata/data/v3/dependencies"
 Bodies = dict[str, list[str]]
+Server = Callable[[], AbstractContextManager[dict[str, str]]]
 
 
 def serve() -> None:
@@ -55,6 +61,53 @@ def server() -> Iterator[dict[str, str]]:
             yield {"base_url": url, "client_id": key, "client_secret": secret}
         finally:
             process.stdin.close()
+
+
+def record(ods: dict[str, str], answers: Path) -> None:
+    """Write down what an ODS says of itself."""
+    client, url = edfi.EdFiClient(**ods), ods["base_url"]
+
+    def get(path: str) -> str:
+        asked = urllib.request.Request(f"{url}/{path}", headers={"Authorization": token})
+        with urllib.request.urlopen(asked) as answer:
+            return json.dumps(json.load(answer))
+
+    token = f"Bearer {client.fetch_token()}"
+    listing = get("metadata/")
+    paths = [entry["endpointUri"].removeprefix(f"{url}/") for entry in json.loads(listing)]
+    bodies = {"": get(""), "metadata": listing, DEPENDENCIES: get(DEPENDENCIES)}
+    bodies |= {path: get(path) for path in paths}
+    lines = [f"{path}\t0\t{body.replace(url, '{base}')}\n" for path, body in bodies.items()]
+    answers.write_text("".join(lines))
+
+
+@contextmanager
+def ready(program: Path, answers: Path) -> Iterator[dict[str, str]]:
+    """Start a server that has its answers ready, and say how it is reached."""
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([program, answers, "0"], **pipes) as process:
+        assert process.stdin, "a pipe"
+        assert process.stdout, "a pipe"
+        url = process.stdout.readline().strip()
+        try:
+            yield {"base_url": f"{url}/a", "client_id": "k", "client_secret": "s"}
+        finally:
+            process.stdin.close()
+
+
+@contextmanager
+def servers(is_ready: bool) -> Iterator[Server]:
+    """Give what starts a server."""
+    if not is_ready:
+        yield server
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        program, answers = Path(folder, "ods"), Path(folder, "answers")
+        source = Path(__file__).parent / "native" / "ods.rs"
+        subprocess.run(["rustc", "-O", "--edition", "2024", source, "-o", program], check=True)
+        with server() as ods:
+            record(ods, answers)
+        yield lambda: ready(program, answers)
 
 
 def read_bodies() -> Bodies:
@@ -127,29 +180,20 @@ def by_lightbeam(
     return time.perf_counter() - start
 
 
-def main() -> None:
+def measure(start: Server, arguments: argparse.Namespace) -> None:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--lightbeam", help="the program, where it is installed")
-    parser.add_argument("--limit", type=int, default=2_000, help="the rows that lightbeam is given")
-    arguments = parser.parse_args()
-    if arguments.serve:
-        serve()
-        return
     bodies = read_bodies()
     frames = frames_of(bodies)
     rows = sum(frame.height for frame in frames.values())
     took: dict[str, list[float]] = {"send": [], "batches by hand": []}
     for _ in range(arguments.rounds):
         for name, call in [("send", by_send), ("batches by hand", by_hand)]:
-            with server() as ods:
+            with start() as ods:
                 client = edfi.EdFiClient(**ods)
                 client.fetch_token()
-                start = time.perf_counter()
+                begun = time.perf_counter()
                 good = call(client, frames)
-                took[name].append(time.perf_counter() - start)
+                took[name].append(time.perf_counter() - begun)
                 print(f"{name}: {good} of {rows} rows in {took[name][-1]:.2f} s", flush=True)
     medians = {name: statistics.median(seconds) for name, seconds in took.items()}
     print("\n| way | rows/s | time beside batches by hand |\n|---|---|---|")
@@ -162,11 +206,27 @@ def main() -> None:
             if lines[:left]:
                 few[endpoint] = lines[:left]
         count = sum(map(len, few.values()))
-        with server() as ods, tempfile.TemporaryDirectory() as folder:
+        with start() as ods, tempfile.TemporaryDirectory() as folder:
             seconds = by_lightbeam(arguments.lightbeam, ods, few, Path(folder))
         ratio = (rows / medians["send"]) / (count / seconds)
         print(f"| lightbeam ({count} rows) | {count / seconds:.0f} | |")
         print(f"\n`send` has {ratio:.1f} times the rate of lightbeam.")
+
+
+def main() -> None:
+    """Read the arguments, and start what is measured."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ready", action="store_true", help="a server that is not measured")
+    parser.add_argument("--lightbeam", help="the program, where it is installed")
+    parser.add_argument("--limit", type=int, default=2_000, help="the rows that lightbeam is given")
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve()
+        return
+    with servers(arguments.ready) as start:
+        measure(start, arguments)
 
 
 if __name__ == "__main__":

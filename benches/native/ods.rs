@@ -4,10 +4,12 @@
 //! ANSWERS has a path below the district, a `Total-Count` and a body, between tabs; `{base}` stands
 //! for the district's URL. It says where it listens, and ends when its input does. `/busy` tells
 //! how many requests came since the last `/busy`, and the seconds from the first to the last of them.
+//! What is posted to a resource is accepted, and forgotten.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
@@ -21,6 +23,8 @@ struct Server {
     base: String,
     latency: Duration,
     busy: Mutex<Option<Busy>>,
+    /// How many records were posted, ever.
+    posted: AtomicUsize,
 }
 
 struct Busy {
@@ -54,6 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         base: format!("http://{}", listener.local_addr()?),
         latency: Duration::from_micros(latency.parse()?),
         busy: Mutex::default(),
+        posted: AtomicUsize::default(),
     });
     println!("{}", server.base);
     thread::spawn(|| {
@@ -77,6 +82,9 @@ impl Server {
         let mut filled = 0;
         loop {
             let Some(request) = Request::parse(&buffer[..filled]) else {
+                if filled == buffer.len() {
+                    buffer.resize(2 * filled, 0);
+                }
                 match stream.read(&mut buffer[filled..])? {
                     0 => return Ok(()),
                     read => filled += read,
@@ -111,6 +119,11 @@ impl Server {
             busy.requests += 1;
         }
         let (district, path) = path.split_once('/').unwrap_or((path, ""));
+        if request.method == "POST" && path.starts_with("data/") {
+            let number = self.posted.fetch_add(1, Ordering::Relaxed);
+            let location = format!("Location: {}/{district}/{path}/{number:032x}\r\n", self.base);
+            return send(stream, "201 Created", &location, "");
+        }
         if request.method == "POST" {
             return send(stream, "200 OK", "", TOKEN);
         }

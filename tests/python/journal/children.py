@@ -7,6 +7,7 @@ import multiprocessing.connection
 import os
 import resource
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["polars_edfi"])
-TIMEOUT = 60
+TIMEOUT = 100
 
 
 def start(work: Callable[..., None], *arguments: object) -> BaseProcess:
@@ -33,13 +34,14 @@ def start(work: Callable[..., None], *arguments: object) -> BaseProcess:
 def kill(process: BaseProcess) -> None:
     """End a process, and see its end; from any thread, while another one waits for it."""
     assert process.pid, "it has begun"
-    os.kill(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it was quicker
+        os.kill(process.pid, signal.SIGKILL)
     assert multiprocessing.connection.wait([process.sentinel], TIMEOUT)
 
 
-def end(process: BaseProcess) -> bool:
+def end(process: BaseProcess, timeout: float = TIMEOUT) -> bool:
     """Wait for a process: whether it was ended before it was done."""
-    process.join(TIMEOUT)
+    process.join(timeout)
     assert process.exitcode in {0, -signal.SIGKILL, -signal.SIGXFSZ}
     return process.exitcode != 0
 

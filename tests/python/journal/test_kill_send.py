@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
-SEEDS = range(100 if os.environ.get("SOAK") else 4)
+SEEDS = range(40 if os.environ.get("SOAK") else 4)
 WORKERS = 4
 Row = tuple[str, int]
 NOTHING = pl.DataFrame(schema=["endpoint", "key", "state"])
