@@ -21,7 +21,7 @@ def test_the_guide(spark: SparkSession, tmp_path: Path) -> None:
     blocks = re.findall(
         r'^```py title="PySpark"\n(.*?)^```', GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE
     )
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     with edfi.Sandbox(districts=["255901", "255902"], records=40) as ods:
         auth = auth_of(ods)
         client = edfi.EdFiClient(**auth)
@@ -43,8 +43,12 @@ def test_the_guide(spark: SparkSession, tmp_path: Path) -> None:
             "lake": str(tmp_path / "lake"),
             "checkpoint": str(tmp_path / "checkpoint"),
         }
-        for block in blocks:
-            exec(block, names)
+        try:
+            for block in blocks:
+                exec(block, names)
+        finally:
+            spark.conf.unset("spark.sql.python.filterPushdown.enabled")
+            names["edfi_spark"].register(spark)
         assert spark.read.parquet(names["results"]).count() == 4
         assert names["failed"].select("message").collect() == []
         report = names["report"]
