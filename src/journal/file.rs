@@ -79,7 +79,8 @@ fn connect(path: &Path, known: bool) -> Result<Connection, Problem> {
     let db = Connection::open_with_flags(path, flags)?;
     db.busy_timeout(PATIENCE)?;
     pragma(&db, "locking_mode = EXCLUSIVE")?;
-    // Nobody waits for the disk before anything is sent: a power cut finds the file as it was, or new.
+    // Nobody waits for the disk to open a file: a new one is on it once notes are sorted in, or the
+    // journal is closed.
     db.execute_batch("PRAGMA synchronous = OFF")?;
     let number = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_master", (), |row| row.get(0))?;
