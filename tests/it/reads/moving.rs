@@ -80,17 +80,16 @@ impl Case {
             0 => (0..pick(4)).map(|_| pick(3)).collect(),
             _ => Vec::new(),
         };
-        // A count that stands still, beside a short page that ends exactly there, is a lie that nobody
+        // A count that is too low, beside a short page that ends exactly there, is a lie that nobody
         // can see.
         let (page_cap, short_pages) = match miscount {
-            Some(Miscount::AtMost(_)) => (None, Vec::new()),
+            Some(Miscount::AtMost(_) | Miscount::Low(_)) => (None, Vec::new()),
             _ => (page_cap, short_pages),
         };
         let limit = [1, 2, 3, 5, 10, 50][pick(6)];
         // So is a page of one record or none where no count says that there are more.
-        let has_count = matches!(miscount, None | Some(Miscount::High(_))) && !no_total_count;
         let page_size = limit.max(2).min(page_cap.unwrap_or(limit.max(2)));
-        let short_pages = match has_count || page_size >= 4 {
+        let short_pages = match !no_total_count || page_size >= 4 {
             true => short_pages,
             false => Vec::new(),
         };
