@@ -3,10 +3,16 @@
 //! The order of names and of elements plays no part, since a POST goes by neither. Everything else
 //! does: of payloads whose digests differ, only the comparison tells whether a POST changes anything.
 
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::{BuildHasher, Hasher};
+use std::sync::LazyLock;
+
+use polars::prelude::PlRandomState;
 
 use super::json::Json;
 use super::walk::SERVER_FIELDS;
+
+/// Digests are compared within one process only.
+static HALVES: LazyLock<[PlRandomState; 2]> = LazyLock::new(Default::default);
 
 impl Json<'_> {
     /// The digest of a whole payload, without what the server writes itself and without links.
@@ -23,11 +29,10 @@ impl Json<'_> {
 
     /// As a property of this name; nothing where it says nothing.
     fn as_member(&self, name: &str) -> u128 {
-        if self.is_nothing() || self.is_link(name) {
-            return 0;
-        }
         match self {
             Self::Null => 0,
+            Self::List(list) if list.is_empty() => 0,
+            Self::Object(_) if self.is_link(name) => 0,
             Self::Bool(value) => hashed(name, 1, &[u8::from(*value)]),
             Self::Int(number) => hashed(name, 2, &number.to_le_bytes()),
             Self::Float(number) => hashed(name, 3, &number.to_le_bytes()),
@@ -37,8 +42,10 @@ impl Json<'_> {
                 hashed(name, 5, &all.to_le_bytes())
             }
             Self::Object(members) => {
-                let all = sum(members.iter().map(|(name, value)| value.as_member(name)));
-                hashed(name, 6, &all.to_le_bytes())
+                match sum(members.iter().map(|(name, value)| value.as_member(name))) {
+                    0 => 0,
+                    all => hashed(name, 6, &all.to_le_bytes()),
+                }
             }
         }
     }
@@ -49,9 +56,8 @@ fn sum(parts: impl Iterator<Item = u128>) -> u128 {
 }
 
 fn hashed(name: &str, kind: u8, value: &[u8]) -> u128 {
-    let [one, two] = [0, 1].map(|half| {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u8(half);
+    let [one, two] = HALVES.each_ref().map(|half| {
+        let mut hasher = half.build_hasher();
         hasher.write_usize(name.len());
         hasher.write(name.as_bytes());
         hasher.write_u8(kind);
