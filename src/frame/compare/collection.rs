@@ -293,7 +293,6 @@ impl Collection {
     }
 
     fn beside(&self, identity: &Identity, index: &Index, mut theirs: Json<'_>) -> Answer {
-        theirs.drop_links();
         let id = theirs.get("id").and_then(Json::text).map(Into::into);
         let key = identity.values_in(&theirs);
         let rows = key.ok().and_then(|values| {
@@ -308,6 +307,9 @@ impl Collection {
         let walk = model.and_then(|model| Some(model.resource(&self.endpoint)?.1));
         let walk = walk.unwrap_or_else(|| Walk::without_schema(&schemas));
         let theirs_says = theirs.gist();
+        if rows.iter().any(|&(_, says)| says != theirs_says) {
+            theirs.drop_links();
+        }
         let changes = rows.iter().map(|&(row, says)| match says == theirs_says {
             true => (row, Ok(Vec::new())),
             false => (row, self.changes(&walk, row, &theirs)),

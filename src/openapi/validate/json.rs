@@ -21,7 +21,12 @@ pub(crate) enum Json<'a> {
 impl<'a> Json<'a> {
     /// Reads a text that must be an object.
     pub(crate) fn object(text: &'a [u8]) -> Result<Self, String> {
-        match serde_json::from_slice(text) {
+        // Once over all of it takes less than text by text.
+        let read = match str::from_utf8(text) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(text),
+        };
+        match read {
             Ok(object @ Self::Object(_)) => Ok(object),
             Ok(_) => Err("it must be an object".into()),
             // The error names a place, not what stands there.
