@@ -5,12 +5,15 @@ from types import ModuleType
 
 import pytest
 
+import polars_edfi
+
 
 @pytest.fixture(autouse=True)
 def anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget what was imported before."""
     for name in [name for name in sys.modules if name.startswith("polars_edfi.spark")]:
         monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(polars_edfi, "spark", raising=False)
 
 
 def test_a_missing_pyspark_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
