@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
@@ -21,6 +21,7 @@ use super::token_cache::TokenFolder;
 use super::transport::{SendOptions, Transport};
 use super::urls::{self, BaseUrl};
 use crate::per_process::PerProcess;
+use crate::runtime::lock;
 use crate::{Error, Failure, Result};
 
 /// The default endpoint of a client.
@@ -293,14 +294,7 @@ impl EdFiClient {
             .strip_prefix(root)
             .and_then(|path| path.strip_prefix("/data"));
         if below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
-            let mut data = self
-                .0
-                .learnt
-                .data
-                .get()
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            data.insert(base.clone(), path.clone());
+            lock(self.0.learnt.data.get()).insert(base.clone(), path.clone());
         }
     }
 
@@ -309,20 +303,12 @@ impl EdFiClient {
         if self.has_discovered(base) {
             return None;
         }
-        let data = self
-            .0
-            .learnt
-            .data
-            .get()
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        data.get(base).cloned()
+        lock(self.0.learnt.data.get()).get(base).cloned()
     }
 
     /// Whether the discovery document of an ODS is there.
     pub(super) fn has_discovered(&self, base: &BaseUrl) -> bool {
-        let discoveries = self.0.learnt.discoveries.get().lock();
-        let flights = discoveries.unwrap_or_else(PoisonError::into_inner);
+        let flights = lock(self.0.learnt.discoveries.get());
         let last = flights.get(base).and_then(|flight| flight.peek());
         last.is_some_and(|last| last.is_document())
     }
@@ -356,8 +342,7 @@ impl EdFiClient {
         control: &Control,
     ) -> Result<Discovery, Failure> {
         let flight = {
-            let discoveries = self.0.learnt.discoveries.get();
-            let mut flights = discoveries.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut flights = lock(self.0.learnt.discoveries.get());
             flights.entry(base.clone()).or_default().clone()
         };
         let turn = flight.turn(&control.cancellation).await?;
@@ -382,15 +367,13 @@ impl EdFiClient {
     }
 
     pub(crate) fn lacks_metadata(&self, base: &BaseUrl) -> bool {
-        let bases = self.0.learnt.no_metadata.get();
-        let bases = bases.lock().unwrap_or_else(PoisonError::into_inner);
+        let bases = lock(self.0.learnt.no_metadata.get());
         let seen = bases.get(base);
         seen.is_some_and(|seen| seen.elapsed() < METADATA_MAY_COME)
     }
 
     pub(crate) fn set_lacks_metadata(&self, base: &BaseUrl, lacks: bool) {
-        let bases = self.0.learnt.no_metadata.get();
-        let mut bases = bases.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bases = lock(self.0.learnt.no_metadata.get());
         match lacks {
             true => bases.insert(base.clone(), Instant::now()),
             false => bases.remove(base),
@@ -415,8 +398,4 @@ impl EdFiClient {
                 .change_queries_root(base)),
         }
     }
-}
-
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use polars::prelude::{DataType, Field, Schema, Series};
@@ -19,6 +19,7 @@ use super::options::{self, Target};
 use super::registry::{self, CLIENTS};
 use crate::client::{Auth, Limiter, STUDENT_ASSESSMENTS, urls};
 use crate::per_process::PerProcess;
+use crate::runtime::lock;
 use crate::{BatchOptions, Control, EdFiClient, Error, PostOptions, Result, TokenOptions};
 
 /// The arguments of an expression, as a plan holds them.
@@ -207,10 +208,6 @@ impl PluginArguments {
             _ => DataType::String,
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The client of expressions whose rows bring everything; one for each API version, so that its

@@ -117,7 +117,7 @@ impl<T: Send + 'static> Reader<T> {
             ticket.called().await;
             return Ok(self.counted(ticket, total, false));
         }
-        if let Some(alternatives) = self.alternatives.clone() {
+        if let Some(alternatives) = self.sent.alternatives.clone() {
             ticket.called().await;
             first = match self.by_value(out, &alternatives, first).await? {
                 Some(first) => first,

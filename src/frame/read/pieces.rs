@@ -203,7 +203,7 @@ impl Begun {
         let reader = Arc::new(source.reader(district).await?);
         let (reader, page) = reader.begin(true).await?;
         Ok(Self {
-            asked: reader.sent(&page),
+            asked: reader.asked(&page),
             first: FirstPage {
                 records: page.len(),
                 limit: page.limit,

@@ -1,15 +1,16 @@
 //! The reading of one district or of a part of it: what is asked for, and single pages of it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::filter::{Alternatives, Sent};
+use super::filter::Sent;
 use super::keys::{RecordKeys, Repeated, SeenRecords};
 use super::source::{District, Source};
 use crate::client::changes::window_params;
 use crate::client::paging::{Collection, PageError, PageRequest, RawPage};
 use crate::client::urls;
 use crate::columns::Page;
+use crate::runtime::lock;
 use crate::{Failure, runtime};
 
 /// What the parts of a district have in common.
@@ -39,10 +40,6 @@ impl Whole {
     }
 }
 
-fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The reading of one district.
 pub(super) struct Reader<T> {
     pub(super) source: Arc<Source<T>>,
@@ -53,9 +50,8 @@ pub(super) struct Reader<T> {
     pub(super) versions: Versions,
     /// The base without what filters have the server asked for, where they have.
     pub(super) plain: Option<Collection>,
-    pub(super) alternatives: Option<Alternatives>,
-    /// What filters have the server asked for on every page.
-    pub(super) asked: Vec<(String, String)>,
+    /// What filters have the server asked for.
+    pub(super) sent: Sent,
     /// What each page says of itself as a part.
     pub(super) only: Option<(usize, usize)>,
     pub(super) is_part: bool,
@@ -127,8 +123,7 @@ impl<T: Send + 'static> Reader<T> {
             plain: (!sent.params.is_empty()).then_some(collection),
             versions: source.versions,
             base,
-            alternatives: sent.alternatives,
-            asked: sent.params,
+            sent,
             only: None,
             is_part: false,
             seen: Mutex::new(SeenRecords::of(bounded)),
@@ -151,8 +146,7 @@ impl<T: Send + 'static> Reader<T> {
             base,
             versions,
             plain,
-            alternatives: None,
-            asked: Vec::new(),
+            sent: Sent::default(),
             only,
             is_part: true,
             seen: Mutex::new(SeenRecords::of(self.source.window.bounded)),
@@ -162,13 +156,10 @@ impl<T: Send + 'static> Reader<T> {
         }
     }
 
-    /// What filters have the server asked for, in whole or value by value.
-    pub(super) fn sent(&self, first: &FetchedPage) -> Option<Sent> {
-        let worth_it = |alternatives: &Alternatives| alternatives.are_worth_it(first);
-        let sent = Sent {
-            params: self.asked.clone(),
-            alternatives: self.alternatives.clone().filter(worth_it),
-        };
+    /// What filters have the server asked for beyond a first page, in whole or value by value.
+    pub(super) fn asked(&self, first: &FetchedPage) -> Option<Sent> {
+        let mut sent = self.sent.clone();
+        sent.alternatives = sent.alternatives.filter(|all| all.are_worth_it(first));
         (!sent.params.is_empty() || sent.alternatives.is_some()).then_some(sent)
     }
 
