@@ -44,8 +44,11 @@ test-rust: build
 
 # What runs beside a silent server or a full disk can fail where the machine is busy: what failed is
 # tried once more, and both runs stand in the output.
+pytest_twice = $(BIN)/python -m pytest $(1) \
+	|| $(BIN)/python -m pytest $(1) --last-failed --last-failed-no-failures none
+
 test-python: build
-	$(BIN)/python -m pytest || $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+	$(call pytest_twice)
 
 soak: build
 	SOAK=1 cargo test --locked --features $(FEATURES) --test it reads::moving
@@ -73,9 +76,7 @@ $(VENV)-floor/ready: pyproject.toml Makefile
 
 # Beside real Spark, in threads and as a cluster of two executors. Its own start warns of things of its own.
 test-spark: check-java build $(VENV)/spark
-	$(BIN)/python -m pytest tests/spark --timeout 900 -o filterwarnings=default \
-		|| $(BIN)/python -m pytest tests/spark --timeout 900 -o filterwarnings=default --last-failed \
-			--last-failed-no-failures none
+	$(call pytest_twice,tests/spark --timeout 900 -o filterwarnings=default)
 
 check-java:
 	@java -version >/dev/null 2>&1 || test -x "$$JAVA_HOME/bin/java" || { echo "error: Java is missing, which Spark runs on; install OpenJDK 17 (Debian: apt-get install openjdk-17-jre-headless)" >&2; exit 1; }

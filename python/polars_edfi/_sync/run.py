@@ -232,7 +232,9 @@ class Run:
                 jobs, endpoints = None, self.plan.endpoints
                 if self.plan.is_local and endpoints is not None and ods.client is not None:
                     jobs = self._jobs(ods, place, endpoints)
-                    if all(job.key_fields is not None and self._goes_on(job) for job in jobs):
+                    if not any(
+                        job.key_fields is None or self._is_begun_anew(job.state) for job in jobs
+                    ):
                         self._look(watch, place, ods, jobs)
                         continue
                 self._looking.append(self._pool.submit(self._look, watch, place, ods, jobs))
@@ -253,9 +255,6 @@ class Run:
                 self._left -= 1
                 if not self._left:
                     watch.end()
-
-    def _goes_on(self, job: Job) -> bool:
-        return not self._is_begun_anew(job.state)
 
     def _window(self, job: Job) -> tuple[str, int | None, bytes]:
         """Tell what a resource is asked for, and what is known of it."""
