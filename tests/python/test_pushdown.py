@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import polars as pl
 import pytest
-from conftest import Answer, Request, ScriptedOds
+from conftest import Answer, Request, ScriptedOds, district
 from polars.testing import assert_frame_equal
 
 import polars_edfi as edfi
@@ -230,6 +230,77 @@ def test_a_refused_value_is_read_without(make_ods: MakeOds) -> None:
         server.refused = refused.__eq__
         out = lf.filter(predicate).collect()
         assert_frame_equal(out, everything.filter(predicate), check_row_order=False)
+
+
+def test_a_value_that_brings_records_of_others_hides_none_of_them(make_ods: MakeOds) -> None:
+    ods = make_ods(records(900))
+    server = Filtering(ods)
+    lf = edfi.scan(ENDPOINT, client=client_of(ods), limit=20, workers=3)
+    everything = lf.collect()
+
+    def check(predicate: pl.Expr) -> None:
+        out = lf.filter(predicate).collect()
+        assert_frame_equal(out, everything.filter(predicate), check_row_order=False)
+
+    # The server does not tell capitals from small letters.
+    platforms = [f"uri://ed-fi.org/P#{letter} & +1" for letter in "aA"]
+    check(pl.col("platformTypeDescriptor").is_in(platforms))
+    assert {"platformTypeDescriptor": platforms[1]} in server.sent()
+    # It refuses one of the values, of which everything is read then.
+    server.refused = "s9".__eq__
+    check(student.is_in(["s7", "s9", "s11", "s12"]))
+    # It knows no parameters, and that does not show: another record came first meanwhile.
+    server.knows, pages = set(), iter(range(1_000))
+
+    def script(request: Request) -> Answer | None:
+        if "offset" in request.query and next(pages) == 1:
+            ods.records.insert(0, {"id": "new", "score": 1})
+        return server.answer(request)
+
+    ods.script = script
+    check(student.is_in(["s7", "s9", "s11", "s12"]))
+    assert {"studentUniqueId": "s12"} in server.sent()
+
+
+def test_a_record_that_goes_from_one_value_to_another_comes_once(make_ods: MakeOds) -> None:
+    ods = make_ods(records(900))
+    server = Filtering(ods)
+    moved = next(
+        one for one in ods.records if shown(one, "studentReference.studentUniqueId") == "s7"
+    )
+
+    def script(request: Request) -> Answer | None:
+        if request.query.get("studentUniqueId") == "s9":
+            moved["studentReference"] = {"studentUniqueId": "s9"}
+        return server.answer(request)
+
+    ods.script = script
+    lf = edfi.scan(ENDPOINT, client=client_of(ods), limit=20, workers=1)
+    ids = lf.filter(student.is_in(["s7", "s9", "s11"])).collect()["id"]
+    assert moved["id"] in ids
+    assert ids.is_unique().all()
+
+
+def test_a_value_with_fewer_records_than_counted_is_told(make_ods: MakeOds) -> None:
+    ods = make_ods(records(900))
+    server = Filtering(ods)
+
+    def script(request: Request) -> Answer | None:
+        answer = server.answer(request)
+        if answer is not None and "studentUniqueId" in request.query and answer.headers:
+            answer.headers["Total-Count"] = "77"
+        return answer
+
+    ods.script = script
+    df, wanted = district(ods), student.is_in(["s7", "s9"])
+    options: dict[str, Any] = {
+        "key_col": "District BK",
+        "client": edfi.EdFiClient(api_version="v3"),
+    }
+    with pytest.raises(edfi.HttpError, match="where the server counts 77"):
+        edfi.scan_all(df, ENDPOINT, limit=20, **options).filter(wanted).collect()
+    with pytest.warns(UserWarning, match="where the server counts 77"):
+        edfi.scan_all(df, ENDPOINT, limit=20, on_short="warn", **options).filter(wanted).collect()
 
 
 def test_what_is_not_sent(make_ods: MakeOds) -> None:

@@ -243,6 +243,14 @@ impl SeenRecords {
         Self(Remembered::of(bounded))
     }
 
+    /// Adds records with ids; leaves out those that are here already.
+    pub(super) fn take(&mut self, hashes: &[u64], is_kept: &mut [bool]) {
+        self.0.make_room();
+        for (hash, kept) in hashes.iter().zip(is_kept) {
+            *kept = *kept && self.0.insert(*hash);
+        }
+    }
+
     /// Whether any record of a page with ids came before.
     pub(super) fn knows_any(&self, keys: &RecordKeys) -> bool {
         keys.by_id && self.0.has_any(&keys.hashes)

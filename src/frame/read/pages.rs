@@ -225,7 +225,9 @@ impl<T: Send + 'static> Reader<T> {
             repeated,
             arrival: page.arrival,
             district: self.district.number,
-            only: self.only,
+            only: self
+                .only
+                .map(|(filter, value)| (filter, value, self.whole.clone())),
         };
         out.put(match (self.source.convert)(placed) {
             Converted::Ready(result) => Entry::Ready(result, slot),

@@ -113,6 +113,12 @@ impl<T: Send + 'static> Reader<T> {
         let again = self.part(base, self.versions, plain, self.only);
         match Arc::new(again).read_once(out, None).await? {
             Some(missing) if self.source.short_is_error => Err(Failure::new(missing)),
+            // Of windows the district's own count tells it.
+            Some(missing) if self.only.is_some() => {
+                let progress = &self.source.context.control.progress;
+                progress.warn(format!("{}: {missing}", self.source.path));
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

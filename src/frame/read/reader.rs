@@ -14,6 +14,7 @@ use crate::runtime::lock;
 use crate::{Failure, runtime};
 
 /// What the parts of a district have in common.
+#[derive(Debug)]
 pub(super) struct Whole {
     seen: Mutex<SeenRecords>,
     arrivals: AtomicU64,
@@ -32,6 +33,13 @@ impl Whole {
 
     pub(super) fn records(&self) -> u64 {
         self.records.load(Ordering::Relaxed)
+    }
+
+    /// Of the rows of a page that are to be handed on, those that no part has handed on.
+    pub(super) fn hand_on(&self, page: &Page, is_kept: &mut [bool]) {
+        if let Some(hashes) = page.id_hashes() {
+            lock(&self.seen).take(hashes, is_kept);
+        }
     }
 
     /// Forgets no record, however many there are.
@@ -184,14 +192,15 @@ impl<T: Send + 'static> Reader<T> {
     }
 
     /// Takes note of the records of a page: which of them came before, in the chain of this reading
-    /// and in the whole district.
+    /// and in the whole district. Parts that have records of one value each may be given others as
+    /// well, which they leave out: those are not known by that.
     pub(super) fn note(
         &self,
         keys: &RecordKeys,
         before: Option<(&RecordKeys, usize)>,
     ) -> (Repeated, Repeated) {
         let in_chain = self.seen().add(keys, before);
-        let in_all = match self.is_part && keys.are_ids() {
+        let in_all = match self.is_part && keys.are_ids() && self.only.is_none() {
             true => lock(&self.whole.seen).add(keys, None),
             false => in_chain.clone(),
         };

@@ -116,8 +116,9 @@ impl ChosenRows {
         let columns = self.plan.frame(&placed.page)?;
         let mut is_kept = vec![true; placed.page.len()];
         for (number, filter) in self.filters.iter().enumerate() {
-            let only = placed.only.filter(|(filter, _)| *filter == number);
-            let only = only.map(|(_, value)| value);
+            let only = placed.only.as_ref();
+            let only = only.filter(|(filter, ..)| *filter == number);
+            let only = only.map(|(_, value, _)| *value);
             let mask = filter.mask(columns.column(filter.column())?, only)?;
             is_kept
                 .iter_mut()
@@ -125,7 +126,11 @@ impl ChosenRows {
                 .for_each(|(kept, fits)| *kept &= fits);
         }
         let Repeated { leading, others } = &placed.repeated;
+        is_kept[..*leading].fill(false);
         others.iter().for_each(|row| is_kept[*row] = false);
+        if let Some((.., whole)) = &placed.only {
+            whole.hand_on(&placed.page, &mut is_kept);
+        }
         let rows = *leading..is_kept.len();
         Ok(Repeated {
             leading: *leading,

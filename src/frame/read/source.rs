@@ -10,7 +10,7 @@ use super::opening::Openings;
 use super::options::{GetAllOptions, OnShort};
 use super::pieces::Piece;
 use super::prefetch::{Slots, Task};
-use super::reader::{FetchedPage, Versions};
+use super::reader::{FetchedPage, Versions, Whole};
 use crate::client::paging::Paging;
 use crate::client::permits::Permits;
 use crate::client::session::{Access, CallContext};
@@ -41,8 +41,9 @@ pub(super) struct PlacedPage {
     pub(super) arrival: u64,
     /// The district that it is of.
     pub(super) district: usize,
-    /// The numbers of a filter and of the one value of it that this part of the records has.
-    pub(super) only: Option<(usize, usize)>,
+    /// The numbers of a filter and of the one value of it that this part of the records has, and
+    /// what the parts have in common.
+    pub(super) only: Option<(usize, usize, Arc<Whole>)>,
 }
 
 impl PlacedPage {
