@@ -28,8 +28,22 @@ def read(planned: _native.Scan, piece: str) -> list[int]:
     return [n for page in planned.pages(["n"], None, [], None, piece) for n in page["n"]]
 
 
-def record(n: int) -> dict[str, object]:
-    return {"id": f"{n:032x}", "n": n}
+def record(n: int, etag: str | None = None) -> dict[str, object]:
+    return {"id": f"{n:032x}", "n": n} | ({"_etag": etag} if etag else {})
+
+
+def edit(ods: ScriptedOds, *numbers: int) -> None:
+    """Changes records in their places."""
+    for one in ods.records:
+        if one["n"] in numbers:
+            one["_etag"] += "'"
+
+
+def move(ods: ScriptedOds, n: int, place: int) -> None:
+    """Gives a record another key."""
+    one = next(one for one in ods.records if one["n"] == n)
+    ods.records.remove(one)
+    ods.records.insert(place, one | {"_etag": one["_etag"] + "'"})
 
 
 def test_pieces_are_the_collection(make_ods: Callable[..., ScriptedOds]) -> None:
@@ -115,6 +129,76 @@ def test_a_seam_that_is_gone_is_an_error_that_says_what_to_do(
     ods.records = [one for one in ods.records if not 200 <= one["n"] < 250]
     with pytest.raises(edfi.EdFiError, match='paging="cursor"'):
         read(planned, parts[1])
+
+
+@pytest.mark.parametrize("place", [5, 120, 195, 230, 390])
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+@pytest.mark.parametrize("moment", ["before", "between"])
+def test_a_record_of_a_seam_that_gets_another_key_moves_no_seam(
+    make_ods: Callable[..., ScriptedOds], place: int, order: list[int], moment: str
+) -> None:
+    ods = make_ods(0)
+    ods.records = [record(n, "1") for n in range(400)]
+    planned = scan(ods)
+    parts = pieces(planned, 2)
+    if moment == "before":
+        move(ods, 203, place)
+    found = read(planned, parts[order[0]])
+    if moment == "between":
+        move(ods, 203, place)
+    found += read(planned, parts[order[1]])
+    stayed = [n for n in found if n != 203]
+    assert sorted(stayed) == [n for n in range(400) if n != 203]
+
+
+@pytest.mark.parametrize("edited", [[200], [200, 201, 202], [201], [199, 200, 203]])
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+@pytest.mark.parametrize("moment", ["before", "between"])
+def test_records_of_a_seam_that_are_edited_are_read_once(
+    make_ods: Callable[..., ScriptedOds], edited: list[int], order: list[int], moment: str
+) -> None:
+    ods = make_ods(0)
+    ods.records = [record(n, "1") for n in range(400)]
+    planned = scan(ods)
+    parts = pieces(planned, 2)
+    if moment == "before":
+        edit(ods, *edited)
+    found = read(planned, parts[order[0]])
+    if moment == "between":
+        edit(ods, *edited)
+    found += read(planned, parts[order[1]])
+    assert sorted(found) == list(range(400))
+
+
+def test_a_seam_whose_records_all_changed_is_an_error(make_ods: Callable[..., ScriptedOds]) -> None:
+    ods = make_ods(0)
+    ods.records = [record(n, "1") for n in range(400)]
+    planned = scan(ods)
+    parts = pieces(planned, 2)
+    edit(ods, *range(200, 250))
+    with pytest.raises(edfi.EdFiError, match="gone or have changed"):
+        read(planned, parts[1])
+    with pytest.raises(edfi.EdFiError, match="gone or have changed"):
+        read(planned, parts[0])
+
+
+def test_etags_that_change_by_themselves_mark_seams_by_id(
+    make_ods: Callable[..., ScriptedOds],
+) -> None:
+    ods = make_ods(0)
+    ods.records = [record(n, "1") for n in range(400)]
+
+    def change_all(request: Request) -> Answer | None:
+        if request.path.endswith("/students"):
+            for one in ods.records:
+                one["_etag"] += "'"
+        return None
+
+    ods.script = change_all
+    planned = scan(ods, workers=1)
+    parts = pieces(planned, 3)
+    assert len(parts) == 3
+    assert [n for part in parts for n in read(planned, part)] == list(range(400))
 
 
 def test_page_tokens_divide_where_there_are_any() -> None:

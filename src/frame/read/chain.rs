@@ -37,8 +37,6 @@ const IDLE_PAGES: u32 = 2;
 const IDLE_SHORT_PAGES: u32 = 100;
 /// No collection moves by so many records between two requests.
 const FAR: u64 = 1_000;
-/// So many records that are the same by `id`, and all changed: their `_etag` says nothing.
-const ALL_CHANGED: usize = 5;
 
 /// The last page of the chain so far.
 struct Tail {
@@ -133,6 +131,9 @@ impl<T: Send + 'static> Reader<T> {
             if let Some(stretch) = self.stretch() {
                 stretch.check_reach(chain.tail.offset)?;
             }
+        }
+        if let Some(stretch) = self.stretch().filter(|_| chain.is_whole()) {
+            stretch.check_end(&chain.tail.keys)?;
         }
         Ok((chain.smallest, chain.records))
     }
@@ -270,9 +271,7 @@ impl<T: Send + 'static> Chain<'_, T> {
         if self.tail.keys.share_any(&page.keys, self.evidence) || came_before() {
             return true;
         }
-        if self.evidence == Evidence::SameState
-            && self.tail.keys.in_common(&page.keys) >= ALL_CHANGED
-        {
+        if self.evidence == Evidence::SameState && page.keys.have_all_changed(&self.tail.keys) {
             self.evidence = Evidence::SameId;
             return true;
         }

@@ -7,12 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::columns::Page;
 
+/// So many records that are the same by `id`, and all changed: their `_etag` says nothing.
+const ALL_CHANGED: usize = 5;
 /// How many records a stream remembers at least: far more than the pages that can lie about a seam.
 const REMEMBERED: usize = 1 << 18;
 
 /// What shows that a record stands where it stood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Evidence {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Evidence {
     /// Its `id` and its `_etag`: an item whose key changes moves.
     SameState,
     /// Its `id` alone, where the `_etag` changes by itself.
@@ -26,7 +29,7 @@ pub(crate) struct RecordKeys {
     hashes: Vec<u64>,
     /// The same of records as they are now, where those differ: only what did not change meanwhile
     /// stands where it stood, for an item whose key changes moves.
-    #[serde(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     states: Option<Vec<u64>>,
     /// Whether each record has an `id`. Records without one may be equal and yet be different ones.
     by_id: bool,
@@ -94,18 +97,31 @@ impl RecordKeys {
         }
     }
 
-    /// The first row that is one of the others.
-    pub(super) fn first_of(&self, others: &Self) -> Option<usize> {
-        if others.hashes.is_empty() {
-            return None;
-        }
-        let others: Hashes = others.hashes.iter().copied().collect();
-        self.hashes.iter().position(|hash| others.contains(hash))
+    /// Where some neighbours that were seen before stand now, if one of them is as it was.
+    pub(super) fn seam(&self, neighbours: &Self, evidence: Evidence) -> Option<Seam> {
+        let steady: Hashes = neighbours.marks(evidence).iter().copied().collect();
+        let mut marks = self.marks(evidence).iter();
+        let row = marks.position(|mark| steady.contains(mark))?;
+        let place = |row: usize| {
+            let mut hashes = neighbours.hashes.iter();
+            hashes.position(|hash| *hash == self.hashes[row])
+        };
+        let first = place(row)?;
+        let is_before = |other: &usize| place(*other).is_some_and(|place| place < first);
+        Some(Seam {
+            row,
+            changed: (0..row).filter(is_before).collect(),
+        })
     }
 
     /// Whether the first record is the first of the others.
     pub(super) fn begin_as(&self, others: &Self) -> bool {
         self.hashes.first() == others.hashes.first()
+    }
+
+    /// Whether none of those that are here as well is as it was: then it says nothing that one changed.
+    pub(super) fn have_all_changed(&self, since: &Self) -> bool {
+        since.in_common(self) >= ALL_CHANGED && !since.share_any(self, Evidence::SameState)
     }
 
     /// How many of the first records of `next` are the last ones here. `expected` is tried first:
@@ -118,6 +134,46 @@ impl RecordKeys {
             .chain((1..=most).rev())
             .find(fits)
             .unwrap_or(0)
+    }
+}
+
+/// Where neighbours that were seen before stand in a page.
+#[derive(Debug)]
+pub(super) struct Seam {
+    /// The first of them that is as it was.
+    row: usize,
+    /// Those that stood before it, and have changed since: they may have moved.
+    changed: Vec<usize>,
+}
+
+impl Seam {
+    /// The same, of changed ones only those next to what stayed.
+    pub(super) fn adjacent(self) -> Self {
+        let mut begin = self.row;
+        let next = |row: &usize| {
+            let is_next = row + 1 == begin;
+            begin -= usize::from(is_next);
+            is_next
+        };
+        Self {
+            changed: self
+                .changed
+                .iter()
+                .rev()
+                .copied()
+                .take_while(next)
+                .collect(),
+            ..self
+        }
+    }
+
+    pub(super) fn first(&self) -> usize {
+        self.changed.iter().copied().fold(self.row, usize::min)
+    }
+
+    /// Whether a row is one of them, or comes after.
+    pub(super) fn reaches(&self, row: usize) -> bool {
+        row >= self.row || self.changed.contains(&row)
     }
 }
 

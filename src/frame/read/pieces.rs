@@ -5,18 +5,19 @@
 //! one of the few with which the next piece begins, wherever these stand by then; in between it is
 //! a chain ([`super::chain`]). Take a record that was there all the time and kept its key: in the
 //! order of keys it stands before, among or after those few records, whatever came or went, so one
-//! of the two pieces holds it, and only one. (One that was added beside such a record while that
-//! was deleted may come twice.) The last piece has no end.
+//! of the two pieces holds it. Only records that did not change since (by their `_etag`) tell where
+//! that is, for one whose key changes moves; those of the few that changed go with the second
+//! piece as well. (What changes or is added where two pieces meet, while one was read and
+//! the other not yet, may come twice.) The last piece has no end.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::filter::Sent;
-use super::keys::{RecordKeys, Repeated};
+use super::keys::{Evidence, RecordKeys, Repeated, Seam};
 use super::pages::{Counted, PageSender};
 use super::prefetch::Ticket;
 use super::reader::{Ask, FetchedPage, Reader};
@@ -59,6 +60,8 @@ pub(crate) struct Stretch {
     /// The records of the seams; none at the begin of the collection and at its end.
     begin: RecordKeys,
     end: RecordKeys,
+    /// What shows that these stand where they stood.
+    evidence: Evidence,
     size: u64,
 }
 
@@ -84,7 +87,16 @@ impl Stretch {
 
     /// Whether a page reaches the next piece.
     pub(super) fn is_ended_by(&self, keys: &RecordKeys) -> bool {
-        keys.first_of(&self.end).is_some()
+        self.end_in(keys).is_some()
+    }
+
+    fn begin_in(&self, keys: &RecordKeys) -> Option<Seam> {
+        keys.seam(&self.begin, self.evidence)
+    }
+
+    /// Nothing is left to the next stretch for a record that may have moved.
+    fn end_in(&self, keys: &RecordKeys) -> Option<Seam> {
+        keys.seam(&self.end, self.evidence).map(Seam::adjacent)
     }
 
     /// An error where the end should have come long ago.
@@ -99,18 +111,29 @@ impl Stretch {
         }
     }
 
-    /// Its rows of a page.
-    fn rows(&self, keys: &RecordKeys) -> Range<usize> {
-        let start = keys.first_of(&self.begin).unwrap_or(0);
-        start..keys.first_of(&self.end).unwrap_or(keys.len()).max(start)
+    /// An error where the collection ended, and the end was in none of its pages.
+    pub(super) fn check_end(&self, last: &RecordKeys) -> Result<(), Failure> {
+        match self.end_offset {
+            Some(end) if !self.is_ended_by(last) => Err(lost(end)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The rows of a page that belong to other stretches.
+    fn others(&self, keys: &RecordKeys) -> impl Iterator<Item = usize> {
+        let (begin, end) = (self.begin_in(keys), self.end_in(keys));
+        (0..keys.len()).filter(move |row| {
+            !begin.as_ref().is_none_or(|seam| seam.reaches(*row))
+                || end.as_ref().is_some_and(|seam| seam.reaches(*row))
+        })
     }
 }
 
 fn lost(offset: u64) -> Failure {
     Failure::new(format!(
         "the collection changes faster than it can be read: the records about offset {offset} that \
-         mark the begin of a part are gone; read it with paging=\"cursor\", in one part, or from a \
-         snapshot (snapshot=True)"
+         mark the begin of a part are gone or have changed; read it with paging=\"cursor\", in one \
+         part, or from a snapshot (snapshot=True)"
     ))
 }
 
@@ -125,9 +148,9 @@ impl Piece {
     /// Counts the rows of a page that belong to other pieces as rows that came before.
     pub(super) fn cut(&self, keys: &RecordKeys, mut repeated: Repeated) -> Repeated {
         if let Some(stretch) = self.stretch() {
-            let kept = stretch.rows(keys);
-            let cut = (repeated.leading..keys.len()).filter(|row| !kept.contains(row));
-            repeated.others.extend(cut);
+            let leading = repeated.leading;
+            let others = stretch.others(keys).filter(|row| *row >= leading);
+            repeated.others.extend(others);
             repeated.others.sort_unstable();
             repeated.others.dedup();
         }
@@ -170,10 +193,10 @@ impl<T: Send + 'static> Reader<T> {
                 count: stretch.end_offset.is_none(),
             });
             let page = self.fetch(ask).await.map_err(PageError::into_failure)?;
-            match page.keys.first_of(&stretch.begin) {
+            match stretch.begin_in(&page.keys) {
                 _ if !stretch.begins_at_seam() => return Ok(page),
                 // What came first of them at least stands on this page.
-                Some(row) if row > 0 || offset == 0 => return Ok(page),
+                Some(seam) if seam.first() > 0 || offset == 0 => return Ok(page),
                 Some(_) if page.keys.begin_as(&stretch.begin) => return Ok(page),
                 Some(_) => offset = offset.saturating_sub(step),
                 None if number % 2 == 0 => {
@@ -262,24 +285,36 @@ impl Begun {
         }
     }
 
+    async fn seam(&self, offset: u64, limit: u64) -> Result<RecordKeys, Failure> {
+        let ask = Ask::Offset(PageRequest {
+            offset,
+            limit,
+            count: false,
+        });
+        let page = self.reader.fetch(ask).await;
+        Ok(page.map_err(PageError::into_failure)?.keys)
+    }
+
     async fn stretches(&self, number: u64) -> Result<Vec<Piece>, Failure> {
         let (total, size) = (self.total(), self.size());
         let each = total.div_ceil(number);
-        let seams = stream::iter((1..number).map(|seam| seam * each))
+        // The first one twice, to see whether records that nobody changes stay as they are.
+        let seams = (1..number).map(|seam| seam * each).chain([each]);
+        let mut seams: Vec<(u64, RecordKeys)> = stream::iter(seams)
             .map(|offset| async move {
-                let ask = Ask::Offset(PageRequest {
-                    offset,
-                    limit: MARKS.min(size),
-                    count: false,
-                });
-                let page = self.reader.fetch(ask).await;
-                let page = page.map_err(PageError::into_failure)?;
-                Ok::<_, Failure>((offset, page.keys))
+                let keys = self.seam(offset, MARKS.min(size)).await?;
+                Ok::<_, Failure>((offset, keys))
             })
             // The requests themselves wait for their turn.
             .buffered(number as usize)
-            .collect::<Vec<_>>()
-            .await;
+            .try_collect::<Vec<_>>()
+            .await?;
+        let evidence = match (seams.pop(), seams.first()) {
+            (Some((_, again)), Some((_, first))) if again.have_all_changed(first) => {
+                Evidence::SameId
+            }
+            _ => Evidence::SameState,
+        };
         let mut begin = (0, RecordKeys::default());
         let mut pieces = Vec::new();
         let mut push = |begin: (u64, RecordKeys), end: Option<&(u64, RecordKeys)>| {
@@ -288,11 +323,11 @@ impl Begun {
                 end_offset: end.map(|end| end.0),
                 begin: begin.1,
                 end: end.map(|end| end.1.clone()).unwrap_or_default(),
+                evidence,
                 size: size.max(2),
             }));
         };
         for seam in seams {
-            let seam = seam?;
             // Where nothing is any more, or nothing tells the records apart, no piece begins.
             if seam.1.are_ids() && seam.1.len() > 0 {
                 push(begin, Some(&seam));
