@@ -4,10 +4,11 @@
 //! process, and whoever needs a token that is being fetched waits for it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
+use futures_util::FutureExt;
 use reqwest::header::HeaderValue;
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
@@ -18,6 +19,7 @@ use super::token_cache::{TokenFile, TokenFolder, Turn};
 use super::transport::{Request, Response, SendOptions, Transport};
 use crate::Failure;
 use crate::per_process::PerProcess;
+use crate::runtime::lock;
 
 /// A token is renewed this long before its end.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -118,12 +120,12 @@ struct Slot {
 
 impl Slot {
     fn fresh(&self) -> Option<Token> {
-        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = lock(&self.token);
         token.as_ref().filter(|token| token.is_fresh()).cloned()
     }
 
     fn set(&self, token: Option<Token>) {
-        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
+        *lock(&self.token) = token;
     }
 }
 
@@ -140,8 +142,7 @@ impl Credentials {
             secret: secret.sha256(),
             folder,
         });
-        let cache = CACHE.get().lock();
-        let mut cache = cache.unwrap_or_else(PoisonError::into_inner);
+        let mut cache = lock(CACHE.get());
         let slot = cache.entry(owner.clone()).or_default().clone();
         Self {
             owner,
@@ -179,12 +180,7 @@ impl Credentials {
         if let Some(file) = self.owner.file() {
             file.forget(refused);
         }
-        let mut token = self
-            .slot
-            .get()
-            .token
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut token = lock(&self.slot.get().token);
         if token.as_ref().is_some_and(|token| token.token == *refused) {
             *token = None;
         }
@@ -201,8 +197,8 @@ impl Credentials {
         if let Some(failure) = turn.shared_failure() {
             return Err(failure);
         }
-        let shared = self.shared(transport, options, |_| true);
-        turn.fetch(async { Ok(shared.await?.0) }).await
+        let shared = async || Ok(self.shared(transport, options, |_| true).await?.0);
+        turn.fetch(shared().boxed()).await
     }
 
     /// The token of this process if it is usable, that of another process, or a new one, and
@@ -225,12 +221,16 @@ impl Credentials {
             return Err(failure);
         }
         let mut is_new = true;
-        let fetched = turn.fetch(async {
-            let (token, requested) = self.shared(transport, options, &usable).await?;
-            is_new = requested;
-            Ok(token)
-        });
-        let token = fetched.await?;
+        let token = turn
+            .fetch(
+                async {
+                    let (token, requested) = self.shared(transport, options, &usable).await?;
+                    is_new = requested;
+                    Ok(token)
+                }
+                .boxed(),
+            )
+            .await?;
         Ok((token, is_new))
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use reqwest::Url;
 
 use super::auth::{Credentials, Token};
@@ -354,8 +355,8 @@ impl EdFiClient {
         if let Some(failure) = turn.recent_failure() {
             return Err(failure);
         }
-        let fetch = Discovery::fetch(base, self.transport(), self.options(control));
-        turn.fetch(fetch).await
+        let fetch = || Discovery::fetch(base, self.transport(), self.options(control)).boxed();
+        turn.fetch(fetch()).await
     }
 
     /// What discovery says on the way to another request.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::control::Cancellation;
@@ -85,10 +86,10 @@ impl<T: Clone> Turn<'_, T> {
         (landed.at + within >= self.since).then(|| failure.clone())
     }
 
-    /// Fetches, for all who wait.
+    /// Fetches, for all who wait. What is seldom done takes no room in what is done for each row.
     pub(super) async fn fetch(
         mut self,
-        fetch: impl Future<Output = Result<T, Failure>>,
+        fetch: BoxFuture<'_, Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let outcome = fetch.await;
         // Who was interrupted has learnt nothing for others.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 use reqwest::Url;
@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::control::Cancellation;
 use super::permits::{self, Rank};
+use crate::runtime::lock;
 
 /// So many requests in a row without any answer close an origin.
 const UNANSWERED: u32 = 3;
@@ -66,7 +67,7 @@ impl Origins {
     }
 
     fn states(&self) -> MutexGuard<'_, HashMap<String, State>> {
-        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.states)
     }
 }
 

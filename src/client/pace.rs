@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
@@ -15,6 +15,7 @@ use super::control::{Cancellation, Limiter, Permit};
 use super::permits::{self, Rank};
 use super::retry::later;
 use crate::per_process::PerProcess;
+use crate::runtime::lock;
 
 /// So many refusals in a row, each after the pause before it, end the patience with an origin at the
 /// earliest.
@@ -129,13 +130,13 @@ impl Paces {
 
 impl Paced {
     fn paces(&self) -> MutexGuard<'_, HashMap<String, Arc<Pace>>> {
-        self.paces.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.paces)
     }
 }
 
 impl Pace {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// None after a cancellation.

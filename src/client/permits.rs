@@ -5,9 +5,11 @@
 //! its permit to others: nobody stands behind a wait.
 
 use std::cell::Cell;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
+
+use crate::runtime;
 
 tokio::task_local! {
     /// The permit of the task that runs; none while it is lent.
@@ -64,7 +66,7 @@ impl Permits {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        runtime::lock(&self.0.state)
     }
 
     /// Waits for a permit.

@@ -6,7 +6,7 @@
 //! keep a token until it ends. Then the refusal is about the one request.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::auth::{Credentials, Owner, Token};
@@ -15,6 +15,7 @@ use super::retry::later;
 use super::secret::Secret;
 use super::transport::{SendOptions, Transport};
 use crate::Failure;
+use crate::runtime::lock;
 
 /// After this many failures in a row, renewals for a client pause.
 const FAILURES_BEFORE_PAUSE: u32 = 3;
@@ -82,7 +83,7 @@ impl Renewals {
     }
 
     fn client(&self, credentials: &Credentials) -> Arc<tokio::sync::Mutex<Client>> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = lock(&self.clients);
         match clients.get(credentials.owner()) {
             Some(client) => client.clone(),
             None => {

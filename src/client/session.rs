@@ -1,7 +1,7 @@
 //! One call's right to ask one ODS: which token a request carries, and what a 401 leads to.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use reqwest::{Method, StatusCode, Url};
@@ -17,6 +17,7 @@ use super::transport::{Request, Response, SendOptions};
 use super::urls::{self, BaseUrl};
 use crate::Failure;
 use crate::openapi::Identity;
+use crate::runtime::lock;
 
 /// What all requests of one call share.
 #[derive(Debug)]
@@ -160,7 +161,7 @@ impl CallContext {
         if urls::version_segment(version).is_empty() {
             return None;
         }
-        let gaps = || self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let gaps = || lock(&self.gaps);
         if let Some(known) = gaps().get(&access.base) {
             return known.clone();
         }
@@ -272,9 +273,7 @@ impl CallContext {
     }
 
     fn resources(&self) -> MutexGuard<'_, HashMap<BaseUrl, Vec<Resource>>> {
-        self.resources
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.resources)
     }
 
     /// The data URL of an ODS.
@@ -337,7 +336,7 @@ impl CallContext {
     }
 
     async fn own_token(&self) -> Result<Secret, Failure> {
-        let own = || self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = || lock(&self.own);
         if let Some(token) = own().as_ref().filter(|token| token.is_fresh()) {
             return Ok(token.token.clone());
         }

@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use polars::prelude::DataFrame;
 
@@ -12,6 +12,7 @@ use super::options::{BatchOptions, STATUS_COL, TOKEN_COL, URL_COL};
 use crate::client::session::{Access, CallContext, Renewal, TokenSource};
 use crate::client::urls::{self, BaseUrl};
 use crate::client::{Auth, Credentials, EdFiClient, Renewals, Secret};
+use crate::runtime::lock;
 use crate::{Error, Failure, Result};
 
 /// The rows of a frame that take part, and the credentials of each.
@@ -300,7 +301,7 @@ where
     Q: ToOwned<Owned = K> + Eq + Hash + ?Sized,
     T: Clone,
 {
-    let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut memory = lock(memory);
     if let Some(known) = memory.get(key) {
         return known.clone();
     }

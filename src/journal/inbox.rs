@@ -5,10 +5,11 @@
 //! others have said. What waits for the disk goes to a thread that may.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use super::writer::{Message, Writer};
 use crate::runtime;
+use crate::runtime::lock;
 
 /// Messages that nobody has taken yet, and who writes them down; nobody once it is closed.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl Inbox {
     }
 
     fn messages(&self) -> MutexGuard<'_, Vec<Message>> {
-        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.messages)
     }
 
     /// Has writes go to a thread that may wait.
@@ -103,7 +104,7 @@ impl Inbox {
 
     /// Closes the file.
     pub(super) fn close(&self) {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = lock(&self.writer);
         *writer = None;
         drop(writer);
         let left = std::mem::take(&mut *self.messages());

@@ -16,6 +16,7 @@ use super::row::{Answer, Target};
 use super::store::Store;
 use super::writer::{Begun, Ending, Message, Reply, Ticket, Write, Writer};
 use crate::per_process::PerProcess;
+use crate::runtime::lock;
 use crate::{Error, Result, runtime};
 
 static JOURNALS: PerProcess<Mutex<HashMap<PathBuf, Known>>> = PerProcess::new();
@@ -76,8 +77,7 @@ impl Journal {
     fn open_at(given: &Path, may_be_new: bool) -> Result<Self> {
         let wrong = |what: String| Error::Config(format!("journal {}: {what}", given.display()));
         let path = absolute(given).map_err(|error| wrong(format!("cannot be opened: {error}")))?;
-        let journals = JOURNALS.get().lock();
-        let mut journals = journals.unwrap_or_else(PoisonError::into_inner);
+        let mut journals = lock(JOURNALS.get());
         let known = journals.entry(path.clone()).or_default();
         if let Some(open) = known.open.upgrade() {
             return Ok(Self(open));
@@ -194,7 +194,7 @@ impl Drop for Open {
 
 impl File {
     fn state(&self) -> MutexGuard<'_, FileState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

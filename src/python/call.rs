@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use polars::prelude::DataFrame;
@@ -17,6 +17,7 @@ use super::progress::Progress;
 use super::scope;
 use crate::frame::result;
 use crate::runtime::Threads;
+use crate::runtime::lock;
 use crate::{CallStats, Control, Error, Result};
 
 /// How often a wait looks for Python's signals.
@@ -35,7 +36,7 @@ impl Call {
     }
 
     fn rows(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.rows)
     }
 }
 
@@ -200,12 +201,7 @@ pub(super) fn wait<T: Send>(
     let threads = Threads::get().map_err(|error| raise(py, error))?;
     let (sender, receiver) = mpsc::channel();
     let receiver = Mutex::new(receiver);
-    let tick = || {
-        receiver
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .recv_timeout(TICK)
-    };
+    let tick = || lock(&receiver).recv_timeout(TICK);
     let (give_up, given_up) = tokio::sync::oneshot::channel::<()>();
     // What a call keeps may be large, and the stack of a thread is not.
     let future = Box::pin(future);

@@ -9,6 +9,7 @@ mod arguments;
 mod call;
 mod changes;
 mod client;
+mod collections;
 mod errors;
 mod exchange;
 mod expressions;

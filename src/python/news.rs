@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::iter;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -17,6 +17,7 @@ use super::exchange::Frame;
 use super::options;
 use crate::frame::news::{News, WatchOptions, Watched, WatchedResource, Window, watch};
 use crate::frame::stamps::Stamps;
+use crate::runtime::lock;
 use crate::runtime::{AtWork, Threads};
 use crate::{Control, Failure};
 
@@ -195,7 +196,7 @@ impl Watch {
                 .collect(),
             renamed,
         };
-        let asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        let asking = lock(&self.asking);
         if let Some(asking) = &*asking {
             // Nobody asks any more where the call was given up.
             let _ = asking.send((district, watched));
@@ -204,12 +205,7 @@ impl Watch {
 
     /// Tells that no ODS will be added.
     fn end(&self) {
-        drop(
-            self.asking
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
+        drop(lock(&self.asking).take());
     }
 
     fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
@@ -220,7 +216,7 @@ impl Watch {
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Vec<Event>>> {
         let threads = Threads::get().map_err(|error| raise(py, error))?;
         let next = || {
-            let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut news = lock(&self.news);
             let Some((news, _)) = news.as_mut() else {
                 return Some(None);
             };
@@ -251,7 +247,7 @@ impl Watch {
     /// Stops asking.
     fn close(&self) {
         self.end();
-        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut news = lock(&self.news);
         drop(news.take());
     }
 }

@@ -5,8 +5,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::arguments::{Arguments, defaults as of, options};
+use super::collections::KeyCols;
 use super::progress::Progress;
-use super::values::{KeyCols, Timeout};
+use super::values::Timeout;
 use crate::client::EdFiClientBuilder;
 use crate::{
     BatchOptions, ChangeOptions, CompareOptions, DeleteOptions, EdFiClient, FindIdsOptions,

@@ -2,12 +2,13 @@
 //! no frame.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard};
 
 use pyo3::prelude::*;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::errors::raise;
+use crate::runtime::lock;
 use crate::{EdFiClient, Error, Result};
 
 /// The clients of expressions.
@@ -23,7 +24,7 @@ impl<T> Registry<T> {
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<u64, T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// The number of an entry; the same one each time.

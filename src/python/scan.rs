@@ -1,6 +1,6 @@
 //! Lazy scans: their columns, and their pages one after another.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -19,6 +19,7 @@ use super::options;
 use super::progress::{Bar, Progress};
 use super::sigint::{Taker, is_main_thread, taken};
 use crate::frame::View;
+use crate::runtime::lock;
 use crate::runtime::{AtWork, Threads};
 use crate::{Control, EdFiClient, Error, Failure, Filter, Result, Scan as Planned, ScanOptions};
 
@@ -186,11 +187,7 @@ impl Scan {
         let bar = self
             .progress
             .draw(&pages, "scanning records", "districts")?;
-        *pages
-            .get()
-            .bar
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = bar;
+        *lock(&pages.get().bar) = bar;
         Ok(pages)
     }
 }
@@ -212,7 +209,7 @@ impl Scan {
     }
 
     fn planned(&self, py: Python<'_>) -> PyResult<Planned> {
-        let known = || self.planned.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = || lock(&self.planned);
         if let Some(planned) = &*known() {
             return Ok(planned.clone());
         }
@@ -264,7 +261,7 @@ impl Pages {
             self.taker().get_or_insert_with(Taker::new);
         }
         let next = || {
-            let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut stream = lock(&self.stream);
             let Some((pages, _)) = stream.as_mut() else {
                 return Some(None);
             };
@@ -296,11 +293,7 @@ impl Pages {
     /// Stops what is fetched ahead, and the bar.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.stop();
-        let bar = self
-            .bar
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let bar = lock(&self.bar).take();
         bar.map_or(Ok(()), |bar| bar.close(py))
     }
 
@@ -327,11 +320,11 @@ impl Pages {
 
 impl Pages {
     fn taker(&self) -> MutexGuard<'_, Option<Taker>> {
-        self.taker.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.taker)
     }
 
     fn stop(&self) {
-        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stream = lock(&self.stream);
         drop(stream.take());
         drop(self.taker().take());
         self.control.stats.stop();

@@ -1,11 +1,12 @@
 //! Stopping a call from another thread: coroutines run calls in threads, and are cancelled elsewhere.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use pyo3::prelude::*;
 
 use crate::Control;
+use crate::runtime::lock;
 
 thread_local! {
     static SCOPE: RefCell<Option<Arc<Inside>>> = const { RefCell::new(None) };
@@ -45,7 +46,7 @@ impl Scope {
     /// Stops the calls as Ctrl-C does: at first what only reads; the second time, writes in flight
     /// as well.
     fn stop(&self) {
-        let mut state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0.0);
         state.stops += 1;
         for call in &state.calls {
             stop(call, state.stops);
@@ -65,7 +66,7 @@ fn stop(call: &Control, times: u32) {
 pub(super) fn take_in(call: &Control) {
     SCOPE.with_borrow(|scope| {
         if let Some(scope) = scope {
-            let mut state = scope.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = lock(&scope.0);
             state.calls.push(call.clone());
             stop(call, state.stops);
         }

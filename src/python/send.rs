@@ -1,6 +1,6 @@
 //! Many resources at once.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use polars::prelude::DataFrame;
 use pyo3::prelude::*;
@@ -11,6 +11,7 @@ use super::call::{Call, run_batch};
 use super::client::Client;
 use super::exchange::Frame;
 use super::options;
+use crate::runtime::lock;
 use crate::{Error, ResourceFrame, Result};
 
 /// Endpoint, frame, and for a LazyFrame the iterator of its batches: the frame is empty then.
@@ -23,14 +24,14 @@ struct Raised(Arc<Mutex<Option<PyErr>>>);
 impl Raised {
     fn keep(&self, error: PyErr) -> Error {
         let text = error.to_string();
-        let mut raised = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut raised = lock(&self.0);
         raised.get_or_insert(error);
         Error::Config(text)
     }
 
     /// What was raised says more than what became of it.
     fn or(self, outcome: PyResult<Py<PyAny>>) -> PyResult<Py<PyAny>> {
-        let raised = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let raised = lock(&self.0).take();
         match (outcome, raised) {
             (Err(_), Some(raised)) => Err(raised),
             (outcome, _) => outcome,

@@ -5,13 +5,14 @@
 //! calls. It is put there anew each time, since `signal.signal`, which notebooks call for each cell,
 //! replaces it (a handler of the crate `signal-hook` would be lost then).
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::call::TICK;
+use crate::runtime::lock;
 
 /// How many interrupts there were while something watched.
 static INTERRUPTS: AtomicUsize = AtomicUsize::new(0);
@@ -30,7 +31,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new() -> Self {
-        let mut watches = WATCHES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watches = lock(&WATCHES);
         *watches += 1;
         handler::install();
         Self {
@@ -54,7 +55,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         // One since the last look must not pass for one of a later query.
         self.interrupts();
-        let mut watches = WATCHES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watches = lock(&WATCHES);
         *watches -= 1;
         if *watches == 0 {
             handler::restore();

@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyMapping;
 
 use super::arguments::Argument;
+use super::collections::{many, shown};
 use super::exchange::{self, PyDataFrame};
-use super::values::{many, shown};
 use crate::columns::Lists;
 use crate::{How, JournalSync, OnError, OnShort, Paging, Rule, SchemaChoice};
 

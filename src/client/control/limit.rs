@@ -1,9 +1,11 @@
 //! How many requests are in flight at once, where several calls have one limit together.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
+
+use crate::runtime::lock;
 
 /// The requests in flight of all who share this; who waits longest goes first.
 #[derive(Debug)]
@@ -74,7 +76,7 @@ impl Limiter {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     pub(crate) fn in_flight(&self) -> usize {

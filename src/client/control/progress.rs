@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::runtime::lock;
+
 /// What a call has done so far. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Progress(Arc<Counters>);
@@ -39,7 +41,7 @@ impl Progress {
 
     /// Says what the call is at.
     pub(crate) fn set_stage(&self, stage: String) {
-        let mut now = self.0.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = lock(&self.0.stage);
         *now = Some(stage);
     }
 
@@ -60,11 +62,7 @@ impl Progress {
         if !self.0.quiet {
             log::warn!("{text}");
         }
-        self.0
-            .warnings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(text);
+        lock(&self.0.warnings).push(text);
     }
 
     pub(super) fn total(&self) -> u64 {
@@ -80,10 +78,6 @@ impl Progress {
     }
 
     pub(super) fn warnings(&self) -> Vec<String> {
-        self.0
-            .warnings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.0.warnings).clone()
     }
 }

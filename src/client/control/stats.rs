@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use crate::runtime::lock;
 
 /// What a call has cost so far: see [`Control::stats`](super::Control::stats).
 ///
@@ -61,7 +63,7 @@ fn add(counter: &AtomicU64, number: u64) {
 
 impl Stats {
     fn course(&self) -> MutexGuard<'_, Course> {
-        self.0.course.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.course)
     }
 
     /// Notes that a call begins, or another part of one; afresh where a call has ended.

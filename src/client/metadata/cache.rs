@@ -1,7 +1,7 @@
 //! What this process keeps of the metadata of each ODS.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use reqwest::Url;
@@ -11,6 +11,7 @@ use super::shelf::MetadataFolder;
 use crate::client::urls::BaseUrl;
 use crate::openapi::{Document, Topic, Unread};
 use crate::per_process::PerProcess;
+use crate::runtime::lock;
 
 static CATALOGS: PerProcess<Mutex<HashMap<Place, Arc<Slot>>>> = PerProcess::new();
 /// Every document that is in use: districts of the same release have the same one.
@@ -66,8 +67,7 @@ pub(super) struct Cached {
 
 /// The place of an ODS's catalog.
 pub(super) fn slot(base: &BaseUrl, folder: Option<&MetadataFolder>) -> Arc<Slot> {
-    let catalogs = CATALOGS.get().lock();
-    let mut catalogs = catalogs.unwrap_or_else(PoisonError::into_inner);
+    let mut catalogs = lock(CATALOGS.get());
     let place = (base.clone(), folder.cloned());
     catalogs.entry(place).or_default().clone()
 }
@@ -91,10 +91,10 @@ pub(super) fn at_hand(
 
 /// The document that was read from bytes of this digest, as long as it is in use.
 pub(super) fn by_digest(digest: &Digest) -> Option<(Arc<Document>, Option<Arc<str>>)> {
-    let slots = READ.get().lock().unwrap_or_else(PoisonError::into_inner);
+    let slots = lock(READ.get());
     let slot = slots.get(digest)?.clone();
     drop(slots);
-    let known = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = lock(&slot);
     Some((known.document.upgrade()?, known.data.clone()))
 }
 
@@ -103,8 +103,7 @@ pub(super) fn read(body: &[u8]) -> Result<(Arc<Document>, Option<Arc<str>>), Str
     let mut digest = Digest::default();
     digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, body).as_ref());
     let slot = {
-        let slots = READ.get().lock();
-        let mut slots = slots.unwrap_or_else(PoisonError::into_inner);
+        let mut slots = lock(READ.get());
         // One that is being read has nothing in it yet, and is locked.
         slots.retain(|_, slot| match slot.try_lock() {
             Ok(known) => known.document.strong_count() > 0,
@@ -112,7 +111,7 @@ pub(super) fn read(body: &[u8]) -> Result<(Arc<Document>, Option<Arc<str>>), Str
         });
         slots.entry(digest).or_default().clone()
     };
-    let mut known = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = lock(&slot);
     if let Some(document) = known.document.upgrade() {
         return Ok((document, known.data.clone()));
     }
@@ -128,12 +127,7 @@ pub(super) fn read(body: &[u8]) -> Result<(Arc<Document>, Option<Arc<str>>), Str
 /// The document that the process has already, if it is the same but for where its ODS is.
 fn shared(unread: &Unread<'_>) -> Result<Arc<Document>, String> {
     let digest = unread.digest();
-    let documents = || {
-        DOCUMENTS
-            .get()
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    };
+    let documents = || lock(DOCUMENTS.get());
     if let Some(known) = documents().get(&digest).and_then(Weak::upgrade) {
         return Ok(known);
     }

@@ -6,13 +6,14 @@
 //! write waits a moment: by then it shows whether the connection of the last answer is closed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use reqwest::Client;
 use tokio::sync::OwnedMutexGuard;
 
 use super::watch::Watch;
+use crate::runtime::lock;
 
 /// A server that closes a connection after its answer has done so by then.
 const REST: Duration = Duration::from_millis(5);
@@ -95,7 +96,7 @@ impl Host {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn keeps(&self) -> Keeps {

@@ -5,7 +5,7 @@
 //! idle is bounded, however many origins there are: those that were used longest ago go first.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
@@ -18,6 +18,7 @@ use super::tls;
 use super::watch::WatchConnects;
 use crate::client::urls;
 use crate::per_process::PerProcess;
+use crate::runtime::lock;
 use crate::{Result, runtime};
 
 /// How many connections a worker keeps idle, to one origin and to all of them.
@@ -59,15 +60,13 @@ impl Pool {
     /// Forgets all connections.
     #[cfg(feature = "python")]
     pub(super) fn close(&self) {
-        let connections = self.connections.get().lock();
-        let mut connections = connections.unwrap_or_else(PoisonError::into_inner);
+        let mut connections = lock(self.connections.get());
         connections.workers.clear();
     }
 
     /// A connection to the origin of a URL.
     pub(super) fn lease(&self, url: &Url) -> Result<Lease, String> {
-        let connections = self.connections.get().lock();
-        let mut connections = connections.unwrap_or_else(PoisonError::into_inner);
+        let mut connections = lock(self.connections.get());
         let number = runtime::worker().map_or(0, |worker| worker + 1);
         let Connections { workers, tls } = &mut *connections;
         if workers.len() <= number {

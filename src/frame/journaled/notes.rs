@@ -1,7 +1,7 @@
 //! What the journal of a batch is told of each row, and says of it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use polars::prelude::PlHashMap;
@@ -15,6 +15,7 @@ use crate::frame::run::Observer;
 use crate::journal::{
     self, Answer, Begun, Digest, Ending, Item, Journal, JournalOptions, Method, Ticket,
 };
+use crate::runtime::lock;
 use crate::{Control, Failure, Result, runtime};
 
 /// The journal of one batch.
@@ -65,15 +66,15 @@ impl Notes {
     }
 
     fn tickets(&self) -> MutexGuard<'_, PlHashMap<usize, Ticket>> {
-        self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tickets)
     }
 
     fn twins(&self) -> MutexGuard<'_, PlHashMap<usize, Digest>> {
-        self.twins.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.twins)
     }
 
     fn last(&self) -> MutexGuard<'_, PlHashMap<Item, (Digest, Outcome)>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.last)
     }
 
     /// The outcome of the row before, if it is equal and about the same item.

@@ -2,7 +2,7 @@
 //! reading that follows at once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::reader::{Ask, FetchedPage, Reader};
@@ -11,6 +11,7 @@ use crate::Failure;
 use crate::client::paging::{PageRequest, Paging};
 use crate::client::transport;
 use crate::columns::Page;
+use crate::runtime::lock;
 
 /// Later than this, and after any write of this process, a first page is read anew.
 const FRESH: Duration = Duration::from_secs(1);
@@ -85,7 +86,7 @@ impl Kept {
 
     /// What is still fresh, once.
     pub(super) fn take(&self) -> Openings {
-        let stock = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let stock = lock(&self.0).take();
         let stock = stock
             .filter(|stock| stock.since.elapsed() < FRESH && stock.writes == transport::writes());
         stock.map(|stock| stock.openings).unwrap_or_default()

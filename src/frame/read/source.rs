@@ -1,6 +1,6 @@
 //! Where pages come from: one resource of all ODSs of a call, and how far reading goes ahead.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Semaphore;
 
@@ -16,6 +16,7 @@ use crate::client::permits::Permits;
 use crate::client::session::{Access, CallContext};
 use crate::client::transport::Body;
 use crate::columns::{Page, PageDecoder, Plan};
+use crate::runtime::lock;
 use crate::{Failure, Result};
 
 /// How many pages of a partition may wait until it is its turn.
@@ -177,7 +178,7 @@ impl Decoders {
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<PageDecoder>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.idle)
     }
 
     pub(super) fn decode(&self, body: &Body) -> Result<Page> {
@@ -236,7 +237,7 @@ impl<T: Send + 'static> Source<T> {
 
     /// The first page of a district, where it is here already.
     pub(super) fn opening_of(&self, district: usize) -> Option<FetchedPage> {
-        let mut openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut openings = lock(&self.openings);
         openings.remove(&district)
     }
 }

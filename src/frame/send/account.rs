@@ -9,6 +9,7 @@ use super::rows::Verb;
 use crate::frame::input::{Keys, required};
 use crate::frame::outcome::Outcome;
 use crate::frame::result::{self, ROW_ID};
+use crate::runtime::lock;
 use crate::{Failure, Result};
 
 /// One account for each frame.
@@ -37,7 +38,7 @@ impl Account {
     }
 
     fn frame(&self, frame: usize) -> MutexGuard<'_, FrameRows> {
-        self.0[frame].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0[frame])
     }
 
     /// How many rows of a frame take part so far.

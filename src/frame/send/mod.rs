@@ -23,7 +23,7 @@ mod router;
 mod rows;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -45,6 +45,7 @@ use crate::client::EdFiClient;
 use crate::client::metadata::Metadata;
 use crate::client::session::{Access, CallContext};
 use crate::journal::{Journal, JournalOptions};
+use crate::runtime::lock;
 use crate::{Error, Failure, Result, runtime};
 
 /// How often a row is sent at most for what it refers to.
@@ -382,7 +383,7 @@ impl Job {
 
     /// Says once of a frame that no order lists it.
     fn warn_of_unlisted(&self, frame: usize) {
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warned = lock(&self.warned);
         if warned.insert(frame) {
             let endpoint = &self.endpoints[frame];
             let when = match self.verb {

@@ -13,6 +13,7 @@ use super::frames::{ResourceFrame, of_frame};
 use super::rows::Part;
 use crate::client::session::{Access, Renewal, Site, TokenSource};
 use crate::frame::outcome::Outcome;
+use crate::runtime::lock;
 use crate::{Error, Failure, Result, runtime};
 
 /// An ODS that rows are for.
@@ -133,7 +134,7 @@ impl Router {
         let endpoint = &self.job.endpoints[frame];
         self.job
             .stop(format!("not sent: frames[{endpoint:?}] could not be read"));
-        let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut broken = lock(&self.broken);
         broken.get_or_insert(of_frame(endpoint, error));
         false
     }
@@ -182,7 +183,7 @@ impl Router {
     fn ods(&self, part: &Part, row: usize) -> Result<Arc<Ods>, Failure> {
         let base = part.rows.base(row)?;
         let api_version = part.rows.api_version(row).map(str::to_owned);
-        let mut odses = self.odses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut odses = lock(&self.odses);
         let site = (base, api_version);
         if let Some(ods) = odses.get(&site) {
             return Ok(ods.clone());
@@ -242,7 +243,7 @@ impl Router {
 
 impl Ods {
     fn waiting(&self) -> MutexGuard<'_, Vec<VecDeque<Taken>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
     fn take(&self, frame: usize) -> Option<Taken> {

@@ -13,6 +13,7 @@ use super::options::{Rule, ValidateOptions};
 use super::rows::{Batch, Frame, Piece};
 use crate::openapi::validate::{Json, Model, Path, Severity, Target, Visitor};
 use crate::openapi::{Identity, NoKey};
+use crate::runtime::lock;
 
 /// The keys of one target that rows refer to, and how the first of them is written, where that
 /// says more than the key.
@@ -53,9 +54,7 @@ pub(super) fn collect(batch: &Batch) -> Collected {
         .par_iter()
         .map(|piece| {
             let mut part = Part::of(batch, piece);
-            let mut needs = needs[piece.ods]
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut needs = lock(&needs[piece.ods]);
             for (all, new) in needs.iter_mut().zip(std::mem::take(&mut part.needs)) {
                 for (key, written) in new {
                     all.entry(key).or_insert(written);
