@@ -162,6 +162,7 @@ impl EdFiClient {
             skip_same,
         } = options;
         post.check()?;
+        check_etags(post.etag_col.as_deref())?;
         let post = PostOptions {
             // What a problem is called says what it means.
             details: true,
@@ -219,6 +220,7 @@ impl EdFiClient {
             rounds,
             order,
         } = options;
+        check_etags(delete.etag_col.as_deref())?;
         let endpoints = frames::endpoints(&frames)?;
         let context = Arc::new(self.default_context(&delete.batch));
         let verb = Verb::Delete {
@@ -233,6 +235,16 @@ impl EdFiClient {
         let frame = job.run(frames, key_col, (*rounds, order)).await?;
         let control = &delete.batch.control;
         Ok(result::finish(control, result::STATUS_NAME, frame))
+    }
+}
+
+/// Whoever names etags must not find that nobody looked at them.
+fn check_etags(etag_col: Option<&str>) -> Result<()> {
+    match etag_col {
+        None => Ok(()),
+        Some(_) => Err(Error::Config(
+            "etag_col: send and remove take no etags; the batches of one resource do".into(),
+        )),
     }
 }
 

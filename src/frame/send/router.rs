@@ -195,8 +195,11 @@ impl Router {
             token: TokenSource::Missing,
             renewal: Renewal::NotConfigured,
         };
+        let access = part.rows.access(row).ok();
         let ods = Arc::new(Ods {
-            access: part.rows.access(row).unwrap_or(without_token),
+            access: access
+                .or_else(|| another(part, row, &site))
+                .unwrap_or(without_token),
             failure: OnceLock::new(),
             waiting: Mutex::new(self.unread.iter().map(|_| VecDeque::new()).collect()),
         });
@@ -239,6 +242,16 @@ impl Router {
         let rows = self.account.into_frame(&self.job);
         (rows, broken.unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// What another row can show to the ODS of this one, which lacks a token: documents are asked for on
+/// behalf of all.
+fn another(part: &Part, row: usize, site: &Site) -> Option<Access> {
+    let url = part.rows.url(row);
+    let others = part.rows.active.iter().filter(|other| **other > row);
+    let others = others.filter(|other| part.rows.url(**other) == url);
+    let mut accesses = others.filter_map(|other| part.rows.access(*other).ok());
+    accesses.find(|access| access.site() == *site)
 }
 
 impl Ods {
