@@ -140,6 +140,8 @@ fn make(path: &Path, may_be_new: bool) -> io::Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(io::Error::other("is a folder")),
+        // Who opens a pipe waits for its other end.
+        Ok(found) if !found.is_file() => Err(io::Error::other("is no regular file")),
         Err(error) if error.kind() == io::ErrorKind::NotFound && may_be_new => {
             match options.open(path) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
