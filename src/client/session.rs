@@ -9,14 +9,13 @@ use reqwest::{Method, StatusCode, Url};
 use super::auth::{Credentials, Owner, Token};
 use super::control::Control;
 use super::edfi_client::EdFiClient;
-use super::metadata::{self, Metadata};
+use super::metadata;
 use super::renewal::{Renewals, Renewed};
 use super::retry::RetryPolicy;
 use super::secret::Secret;
 use super::transport::{Request, Response, SendOptions};
 use super::urls::{self, BaseUrl};
 use crate::Failure;
-use crate::openapi::Identity;
 use crate::runtime::lock;
 
 /// What all requests of one call share.
@@ -260,16 +259,6 @@ impl CallContext {
             url: url.clone(),
         });
         Ok(url)
-    }
-
-    /// The natural key of a resource, as the documents of the ODS say; `None` where there are none,
-    /// or where they do not say. Each client asks once for documents that the process has.
-    pub(crate) async fn identity(
-        &self,
-        access: &Access,
-        endpoint: &str,
-    ) -> Result<Option<Arc<Identity>>, Failure> {
-        Metadata::of(self, access).identity(endpoint).await
     }
 
     fn resources(&self) -> MutexGuard<'_, HashMap<BaseUrl, Vec<Resource>>> {

@@ -165,6 +165,10 @@ impl Write for Deletes {
         &self.items.endpoint
     }
 
+    fn api_version(&self, row: usize) -> Option<&str> {
+        self.items.rows.api_version(row)
+    }
+
     fn repeats(&self) -> bool {
         true
     }
@@ -216,5 +220,5 @@ pub(super) async fn delete(
         Ok(response) => Outcome::from(response.refusal_of_write()).with_details(details, &response),
         Err(failure) => failure.into(),
     };
-    outcome.after(request.sent)
+    outcome.after(&request)
 }

@@ -1,7 +1,7 @@
 //! What became of one row.
 
 use crate::Failure;
-use crate::client::transport::Response;
+use crate::client::transport::{Request, Response};
 use crate::client::{Details, ProblemError};
 
 /// The status of a row that failed.
@@ -32,6 +32,8 @@ pub struct Outcome {
     pub problem: Option<String>,
     /// The single errors that its error body lists. Only where a call asks for details.
     pub errors: Vec<ProblemError>,
+    /// Whether one of these requests may have been applied although no answer tells it.
+    pub(crate) in_doubt: bool,
 }
 
 impl Outcome {
@@ -66,8 +68,9 @@ impl Outcome {
         self
     }
 
-    pub(crate) fn after(mut self, sent: u32) -> Self {
-        self.attempts = sent;
+    /// The same, at the end of a request.
+    pub(crate) fn after(mut self, request: &Request) -> Self {
+        (self.attempts, self.in_doubt) = (request.sent, request.in_doubt);
         self
     }
 }

@@ -67,6 +67,11 @@ pub(crate) trait Observer<O: RowOperation>: Send + Sync + 'static {
         ready(None)
     }
 
+    /// What the answer to a row that was sent means to who knows what was before.
+    fn answered(&self, _row: usize, outcome: O::Outcome) -> O::Outcome {
+        outcome
+    }
+
     /// A row that was sent ended in a panic: nobody knows what became of it.
     fn lost(&self, _row: usize) {}
 
@@ -292,7 +297,10 @@ impl<O: RowOperation, W: Observer<O>> Queue<O, W> {
         match self.operation.prepare(row) {
             Ok(request) => match self.observer.before(row, &request).await {
                 Some(known) => known,
-                None => self.operation.send(request).await,
+                None => {
+                    let outcome = self.operation.send(request).await;
+                    self.observer.answered(row, outcome)
+                }
             },
             Err(failure) => failure.into(),
         }

@@ -103,3 +103,15 @@ pub(super) struct Row {
     /// Microseconds since 1970.
     pub(super) at: i64,
 }
+
+impl Row {
+    /// Whether it was sent, and nobody knows whether it was applied: there is no answer, or that of
+    /// a gateway that gave up or of a server that failed.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        match self.state {
+            State::Sent => true,
+            State::Confirmed => false,
+            State::Failed => matches!(self.answer.http_status, Some(500 | 502 | 504)),
+        }
+    }
+}

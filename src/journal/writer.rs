@@ -61,10 +61,16 @@ pub(crate) enum Ending {
 pub(crate) struct Ticket {
     number: u64,
     inbox: Arc<Inbox>,
+    was_in_doubt: bool,
     has_ended: bool,
 }
 
 impl Ticket {
+    /// Whether it was sent before, and nobody knows whether it was applied.
+    pub(crate) fn was_in_doubt(&self) -> bool {
+        self.was_in_doubt
+    }
+
     /// The number of a write that the writer is told the end of.
     pub(super) fn end(mut self) -> u64 {
         self.has_ended = true;
@@ -239,6 +245,7 @@ impl Writer {
         match (note, noted) {
             (Note::Begin(_, reply), Noted::Known(known)) => drop(reply.send(Ok(known))),
             (Note::Begin(_, reply), Noted::Sent(flight)) => {
+                let was_in_doubt = flight.before.as_ref().is_some_and(Row::is_in_doubt);
                 let number = self.next;
                 self.next += 1;
                 self.in_flight
@@ -247,6 +254,7 @@ impl Writer {
                 let ticket = Ticket {
                     number,
                     inbox: inbox.clone(),
+                    was_in_doubt,
                     has_ended: false,
                 };
                 // Where nobody waits any more, the ticket is dropped.
@@ -290,8 +298,10 @@ fn begin(group: &mut Group<'_>, write: &Write) -> rusqlite::Result<Noted> {
     }
     if let Some(row) = &row {
         let is_last = items.iter().all(|(_, last)| *last == Some(row.id));
+        // Of what item it is, nobody knows where it has none: another payload may have come after it.
+        let has_item = !items.is_empty();
         match row.state {
-            State::Confirmed if is_last && still_holds(group, write, row)? => {
+            State::Confirmed if has_item && is_last && still_holds(group, write, row)? => {
                 return Ok(Noted::Known(Begun::Confirmed(row.answer.clone())));
             }
             State::Sent if is_last && !write.repeats => {

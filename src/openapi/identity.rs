@@ -7,7 +7,7 @@
 //! [`Identity::key`] gives what two payloads have in common exactly if they are one item:
 //!
 //! ```text
-//! let identity = context.identity(&access, "ed-fi/students").await?;    // Option<Arc<Identity>>
+//! let identity = Metadata::of(&context, &access).identity("ed-fi/students").await?; // Option<Arc<Identity>>
 //! let key: String = identity.key(br#"{"studentUniqueId": "604822"}"#)?; // ["604822"]
 //! ```
 

@@ -9,7 +9,10 @@ use polars::prelude::PlHashMap;
 use rayon::prelude::*;
 
 use super::Write;
+use crate::client::metadata::Metadata;
+use crate::client::permits::Permits;
 use crate::client::session::Access;
+use crate::client::urls;
 use crate::journal::{Digest, Item, Journal, Method, Target};
 use crate::openapi::Identity;
 use crate::{Error, Failure, Result};
@@ -41,37 +44,93 @@ pub(super) struct District {
     identity: Option<Arc<Identity>>,
 }
 
-/// The districts of a batch, by their URLs as the rows have them. What the metadata of one failed
-/// with is what its rows fail with.
-pub(super) async fn districts<O: Write>(
-    journal: &Journal,
-    operation: &Arc<O>,
+/// The districts of a batch, by their URLs and API versions as the rows have them. What the metadata
+/// of one failed with is what its rows fail with.
+#[derive(Default)]
+pub(super) struct Districts(HashMap<String, Vec<Found>>);
+
+type Found = (Option<String>, Result<Arc<District>, Failure>);
+
+impl Districts {
+    pub(super) async fn new<O: Write>(
+        journal: &Journal,
+        operation: &Arc<O>,
+        rows: &[usize],
+        (workers, permits): (usize, Option<&Permits>),
+    ) -> Result<Self> {
+        let mut accesses: HashMap<(&str, Option<&str>), Access> = HashMap::new();
+        for &row in rows {
+            // A row that cannot be sent says nothing of its district.
+            let name = name(&**operation, row);
+            if !accesses.contains_key(&name)
+                && let Ok(request) = operation.prepare(row)
+            {
+                accesses.insert(name, operation.written(&request).0.clone());
+            }
+        }
+        let describe = |((url, version), access): ((&str, Option<&str>), Access)| {
+            let (url, version) = (url.to_owned(), version.map(str::to_owned));
+            async move {
+                let district = District::new(journal, &**operation, &access, permits).await?;
+                Ok((url, (version, district.map(Arc::new))))
+            }
+            .boxed()
+        };
+        let all: Vec<BoxFuture<'_, Result<_>>> = accesses.into_iter().map(describe).collect();
+        let all: Vec<(String, Found)> = stream::iter(all)
+            .buffer_unordered(workers)
+            .try_collect()
+            .await?;
+        let mut districts = Self::default();
+        for (url, found) in all {
+            districts.0.entry(url).or_default().push(found);
+        }
+        Ok(districts)
+    }
+
+    fn of<O: Write>(&self, operation: &O, row: usize) -> Option<&Result<Arc<District>, Failure>> {
+        let (url, version) = name(operation, row);
+        let mut districts = self.0.get(url)?.iter();
+        let (_, district) = districts.find(|(known, _)| known.as_deref() == version)?;
+        Some(district)
+    }
+}
+
+/// What a row calls its district: a URL and an API version.
+pub(super) fn name<O: Write>(operation: &O, row: usize) -> (&str, Option<&str>) {
+    let url = operation.district(row).unwrap_or_default();
+    (url, operation.api_version(row))
+}
+
+/// What the journal calls the districts of rows that can be sent.
+pub(super) fn bases<'o, O: Write>(
+    operation: &'o O,
     rows: &[usize],
-    workers: usize,
-) -> Result<HashMap<String, Result<Arc<District>, Failure>>> {
-    let mut found: HashMap<&str, Access> = HashMap::new();
+) -> HashMap<(&'o str, Option<&'o str>), String> {
+    let mut bases = HashMap::new();
     for &row in rows {
-        // A row that cannot be sent says nothing of its district.
-        let url = operation.district(row).unwrap_or_default();
-        if !found.contains_key(url)
+        let name = name(operation, row);
+        if !bases.contains_key(&name)
             && let Ok(request) = operation.prepare(row)
         {
-            found.insert(url, operation.written(&request).0.clone());
+            bases.insert(name, base(operation, operation.written(&request).0));
         }
     }
-    let describe = |(url, access): (&str, Access)| {
-        let url = url.to_owned();
-        async move {
-            let district = District::new(journal, &**operation, &access).await?;
-            Ok((url, district.map(Arc::new)))
+    bases
+}
+
+/// The base URL of an ODS, or that of its data where this is not at the usual place: another version
+/// may be another school year, with items of its own.
+fn base<O: Write>(operation: &O, access: &Access) -> String {
+    let version = access.api_version.as_deref();
+    let version = version.or_else(|| operation.context().client.api_version());
+    let base = match version.map(urls::version_segment) {
+        Some(segment) if !segment.is_empty() && segment != urls::DEFAULT_VERSION => {
+            access.base.below(&format!("data/{segment}"))
         }
-        .boxed()
+        Some(_) | None => access.base.clone(),
     };
-    let all: Vec<BoxFuture<'_, Result<_>>> = found.into_iter().map(describe).collect();
-    stream::iter(all)
-        .buffer_unordered(workers)
-        .try_collect()
-        .await
+    base.as_url().to_string()
 }
 
 /// What the journal knows of the rows. Rows that fail by themselves have nothing, where their
@@ -79,11 +138,10 @@ pub(super) async fn districts<O: Write>(
 pub(super) fn marks<O: Write>(
     operation: &O,
     rows: &[usize],
-    districts: &HashMap<String, Result<Arc<District>, Failure>>,
+    districts: &Districts,
 ) -> Result<PlHashMap<usize, Result<Mark, Failure>>> {
     let mark = |&row: &usize| {
-        let district = districts.get(operation.district(row).unwrap_or_default())?;
-        let mark = match district {
+        let mark = match districts.of(operation, row)? {
             Ok(district) => District::mark(district, operation, row)?,
             Err(failure) => Err(failure.clone()),
         };
@@ -137,13 +195,18 @@ impl District {
         journal: &Journal,
         operation: &O,
         access: &Access,
+        permits: Option<&Permits>,
     ) -> Result<Result<Self, Failure>> {
         let identity = match operation.method() {
             // Its rows name their items by id.
             Method::Delete => Ok(None),
             _ => {
-                let context = operation.context();
-                context.identity(access, operation.endpoint()).await
+                let metadata = Metadata::of(operation.context(), access);
+                let metadata = match permits {
+                    Some(permits) => metadata.limited(permits),
+                    None => metadata,
+                };
+                metadata.identity(operation.endpoint()).await
             }
         };
         let identity = match identity {
@@ -160,7 +223,7 @@ impl District {
             (_, Some(identity)) => Some(params(identity)),
             (_, None) => Some("key_col".to_owned()),
         };
-        let base = access.base.as_url().to_string();
+        let base = base(operation, access);
         let target = journal.target(&base, operation.endpoint(), told_by).await;
         Ok(Ok(Self {
             target: target.map_err(|what| Error::Config(journal.say(&what)))?,

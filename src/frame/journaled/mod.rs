@@ -8,6 +8,9 @@ mod notes;
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
+use self::marks::{bases, name};
 use self::notes::Notes;
 use super::input::Keys;
 use super::options::BatchOptions;
@@ -15,7 +18,7 @@ use super::outcome::Outcome;
 use super::run::{Chain, RowOperation, Workers, chains, for_each_chain, for_each_row};
 use crate::client::session::{Access, CallContext};
 use crate::journal::{Journal, JournalOptions, Method};
-use crate::{Result, runtime};
+use crate::{Failure, Result, runtime};
 
 /// An operation on rows that a journal can follow.
 pub(crate) trait Write: RowOperation<Outcome = Outcome> {
@@ -25,6 +28,9 @@ pub(crate) trait Write: RowOperation<Outcome = Outcome> {
 
     /// The resource that is written.
     fn endpoint(&self) -> &str;
+
+    /// The API version that a row says.
+    fn api_version(&self, row: usize) -> Option<&str>;
 
     /// Whether a row of which nobody knows what became of it may be sent again.
     fn repeats(&self) -> bool;
@@ -56,15 +62,89 @@ pub(crate) async fn send_rows<O: Write>(
     let Some(journal) = open(journaling).await? else {
         return Ok(for_each_row(operation, rows, order_by, workers, control, ()).await);
     };
-    let notes = Notes::new(journal.clone(), operation, rows, journaling, batch).await?;
-    let chains = chains(rows, order_by, |row| notes.mark(row)?.item());
-    let observer = (notes, operation.clone());
     control.progress.begin(rows.len());
-    let workers = Workers::new(workers);
-    let outcomes = for_each_chain(operation, chains, &workers, control, observer).await;
+    let mut districts = districts(operation, rows, order_by).await?;
+    let mut outcomes = if districts.len() < 2 {
+        let (rows, workers) = (districts.pop().unwrap_or_default(), Workers::new(workers));
+        send_district(
+            operation, rows, order_by, &workers, &journal, journaling, batch,
+        )
+        .await?
+    } else {
+        let workers = &Workers::shared(workers);
+        let journal = &journal;
+        let sends = districts.into_iter().map(|rows| async move {
+            let all: Vec<usize> = rows.iter().map(|(place, _)| *place).collect();
+            let sent = send_district(
+                operation, rows, order_by, workers, journal, journaling, batch,
+            );
+            // What is wrong with one district is no reason for the others.
+            sent.await.unwrap_or_else(|error| {
+                let failure = Failure::new(format!("not sent: {error}"));
+                all.iter().for_each(|_| control.progress.one_done());
+                let outcome = |place| (place, failure.clone().into());
+                all.into_iter().map(outcome).collect()
+            })
+        });
+        // On the heap: what many districts keep is large.
+        let sent: Vec<Vec<_>> = join_all(sends.map(Box::pin)).await;
+        sent.into_iter().flatten().collect()
+    };
+    outcomes.sort_unstable_by_key(|(place, _)| *place);
     // The file is to be closed when the call comes back.
     let _ = runtime::compute(move || drop(journal)).await;
     Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+}
+
+/// The rows of each district, which waits for no other's documents; those together that must go one
+/// after another.
+async fn districts<O: Write>(
+    operation: &Arc<O>,
+    rows: &[usize],
+    order_by: Option<&Keys>,
+) -> Result<Vec<Chain>> {
+    let (operation, rows) = (operation.clone(), rows.to_vec());
+    let order_by = order_by.cloned();
+    let divide = move || {
+        let operation = &*operation;
+        let bases = bases(operation, &rows);
+        let district = |row| {
+            let name = name(operation, row);
+            // Whoever writes a URL in two ways means one ODS.
+            Some(bases.get(&name).ok_or(name))
+        };
+        chains(&rows, order_by.as_ref(), district)
+    };
+    runtime::compute(divide).await
+}
+
+/// Sends the rows of one district, each with its place in the result of the call.
+async fn send_district<O: Write>(
+    operation: &Arc<O>,
+    rows: Chain,
+    order_by: Option<&Keys>,
+    workers: &Workers,
+    journal: &Journal,
+    journaling: &JournalOptions,
+    batch: &BatchOptions,
+) -> Result<Vec<(usize, Outcome)>> {
+    let (places, rows): (Vec<usize>, Vec<usize>) = rows.into_iter().unzip();
+    let permits = workers.permits();
+    let notes = Notes::new(
+        journal.clone(),
+        operation,
+        &rows,
+        journaling,
+        batch,
+        permits,
+    )
+    .await?;
+    let mut chains = chains(&rows, order_by, |row| notes.mark(row)?.item());
+    for (place, _) in chains.iter_mut().flatten() {
+        *place = places[*place];
+    }
+    let observer = (notes, operation.clone());
+    Ok(for_each_chain(operation, chains, workers, &batch.control, observer).await)
 }
 
 /// The journal that a call is given, if it is given one.
@@ -92,7 +172,16 @@ pub(crate) async fn send_chains<O: Write>(
         return Ok(for_each_chain(operation, chains, workers, control, ()).await);
     };
     let rows: Vec<usize> = chains.iter().flatten().map(|(_, row)| *row).collect();
-    let notes = Notes::new(journal.clone(), operation, &rows, journaling, batch).await?;
+    let permits = workers.permits();
+    let notes = Notes::new(
+        journal.clone(),
+        operation,
+        &rows,
+        journaling,
+        batch,
+        permits,
+    )
+    .await?;
     let observer = (notes, operation.clone());
     Ok(for_each_chain(operation, chains, workers, control, observer).await)
 }

@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use polars::prelude::PlHashMap;
 
 use super::Write;
-use super::marks::{Mark, districts, marks};
-use crate::client::permits::{self, Rank};
+use super::marks::{Districts, Mark, marks};
+use crate::client::permits::{self, Permits, Rank};
 use crate::frame::options::BatchOptions;
 use crate::frame::outcome::{DELETED, Outcome};
 use crate::frame::run::Observer;
@@ -40,9 +40,10 @@ impl Notes {
         rows: &[usize],
         journaling: &JournalOptions,
         batch: &BatchOptions,
+        permits: Option<&Permits>,
     ) -> Result<Self> {
         let (workers, control) = (batch.workers, &batch.control);
-        let districts = districts(&journal, operation, rows, workers).await?;
+        let districts = Districts::new(&journal, operation, rows, (workers, permits)).await?;
         let (operation, rows) = (operation.clone(), rows.to_vec());
         let mark = move || marks(&*operation, &rows, &districts);
         Ok(Self {
@@ -93,14 +94,15 @@ impl Notes {
 impl<O: Write> Observer<O> for (Notes, Arc<O>) {
     async fn before(&self, row: usize, request: &O::Request) -> Option<Outcome> {
         let (notes, operation) = self;
-        let mark = match notes.marks.get(&row)? {
-            Ok(mark) => mark,
-            Err(failure) => return Some(failure.clone().into()),
-        };
+        let mark = notes.marks.get(&row)?;
         // Nothing is sent any more: there is nothing to note.
         if notes.control.is_cancelled() {
             return Some(Failure::not_sent().into());
         }
+        let mark = match mark {
+            Ok(mark) => mark,
+            Err(failure) => return Some(failure.clone().into()),
+        };
         let digest = mark.district.digest(&**operation, row, request);
         if let Some(outcome) = notes.of_twin(row, mark, digest) {
             return Some(outcome);
@@ -133,6 +135,15 @@ impl<O: Write> Observer<O> for (Notes, Arc<O>) {
                     Some(Failure::new(format!("not sent: {}", notes.journal.say(&what))).into())
                 }
             };
+        }
+    }
+
+    fn answered(&self, row: usize, outcome: Outcome) -> Outcome {
+        let (notes, operation) = self;
+        let was_in_doubt = notes.tickets().get(&row).is_some_and(Ticket::was_in_doubt);
+        match was_in_doubt {
+            true => repeated(operation.method(), outcome),
+            false => outcome,
         }
     }
 
@@ -175,6 +186,28 @@ impl<O: Write> Observer<O> for (Notes, Arc<O>) {
 const IN_DOUBT: &str = "it was sent before, and the journal has no answer to it; it may have been \
     applied (retry_broken=True sends it again)";
 
+/// What the answer to a write means of which nobody knows whether it was applied before: as where a
+/// connection breaks.
+fn repeated(method: Method, outcome: Outcome) -> Outcome {
+    match (method, outcome.http_status) {
+        (Method::Delete, Some(404)) => Outcome {
+            status: Some(DELETED.to_owned()),
+            http_status: outcome.http_status,
+            attempts: outcome.attempts,
+            ..Outcome::default()
+        },
+        // The etag may be another one because of it.
+        (_, Some(412)) => Outcome {
+            message: outcome
+                .message
+                .map(|message| format!("{message}; it may have been applied")),
+            in_doubt: true,
+            ..outcome
+        },
+        _ => outcome,
+    }
+}
+
 /// What a row that was confirmed before comes back as.
 fn confirmed(method: Method, answer: Answer) -> Outcome {
     Outcome {
@@ -202,13 +235,17 @@ fn answer(outcome: &Outcome) -> Answer {
 /// What an outcome tells of the item.
 fn ending(method: Method, outcome: &Outcome) -> Ending {
     match (outcome.status.as_deref(), outcome.http_status) {
-        (Some(DELETED), _) | (None, Some(200..=299)) => Ending::Confirmed,
+        // Of a post, a caller may call any answer so.
+        (Some(DELETED), _) if method == Method::Delete => Ending::Confirmed,
+        (None, Some(200..=299)) => Ending::Confirmed,
         _ if outcome.attempts == 0 => Ending::NotSent,
         (_, None) => Ending::InDoubt,
-        // A gateway that gave up, or that answered in place of the ODS.
-        (_, Some(200..=299 | 502 | 504)) => Ending::Unclear,
+        // A gateway that gave up, or that answered in place of the ODS; a server that failed.
+        (_, Some(200..=299 | 500..=599)) => Ending::Unclear,
         // The item that it names is not there any more.
         (_, Some(404 | 410)) if method != Method::Post => Ending::Unclear,
+        // The one that was refused repeats another one.
+        _ if outcome.in_doubt => Ending::Unclear,
         _ => Ending::Refused,
     }
 }

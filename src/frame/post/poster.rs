@@ -84,7 +84,7 @@ impl Poster {
                         Some(refused) if request.sent == sent => refused,
                         _ => self.noted(failure.into(), retries),
                     };
-                    return outcome.after(request.sent);
+                    return outcome.after(&request);
                 }
             };
             if response.is_written() {
@@ -92,7 +92,7 @@ impl Poster {
                     resource_id: resource_id(&response),
                     ..Outcome::success(&response)
                 };
-                return outcome.after(request.sent);
+                return outcome.after(&request);
             }
             let mut failure = response.refusal_of_write();
             if request.in_doubt && response.status == StatusCode::PRECONDITION_FAILED {
@@ -119,7 +119,7 @@ impl Poster {
                     continue;
                 }
             }
-            return outcome.after(request.sent);
+            return outcome.after(&request);
         }
     }
 

@@ -142,6 +142,10 @@ impl Write for Posts {
         &self.poster.endpoint
     }
 
+    fn api_version(&self, row: usize) -> Option<&str> {
+        self.rows.api_version(row)
+    }
+
     fn repeats(&self) -> bool {
         self.ids.is_some() || self.poster.options.retry_broken
     }

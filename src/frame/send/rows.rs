@@ -192,17 +192,16 @@ impl RowOperation for Pass {
                 outcome
             }
             (_, Content::Id(id)) => {
-                let mut sent = 0;
+                let (mut sent, mut retries) = (0, 0);
                 loop {
-                    let outcome = delete(context, &access, endpoint, (&id, None), true).await;
-                    let retries = sent;
-                    sent += 1;
-                    let attempts = outcome.attempts + retries;
-                    let outcome = outcome.after(attempts);
+                    let mut outcome = delete(context, &access, endpoint, (&id, None), true).await;
+                    sent += outcome.attempts;
+                    outcome.attempts = sent;
                     let again = self.meaning(&outcome) == Meaning::Passing;
                     if !again || !self.job.pause(retries).await {
                         return outcome;
                     }
+                    retries += 1;
                 }
             }
             (Verb::Delete { .. }, Content::Payload(_)) => Failure::new("no id").into(),
@@ -224,6 +223,11 @@ impl Write for Pass {
 
     fn endpoint(&self) -> &str {
         &self.job.endpoints[self.frame]
+    }
+
+    fn api_version(&self, row: usize) -> Option<&str> {
+        let PassRow { part, row, .. } = &self.rows[row];
+        part.rows.api_version(*row)
     }
 
     fn repeats(&self) -> bool {
