@@ -178,7 +178,11 @@ impl Keys {
                     "column {name:?} ({argument}) holds {dtype}; a key is a text or a number"
                 )));
             }
-            _ => column.cast(&DataType::String)?,
+            dtype => column.cast(&DataType::String).map_err(|_| {
+                Error::ColumnType(format!(
+                    "column {name:?} ({argument}) holds {dtype}; a key is a text or a number"
+                ))
+            })?,
         };
         Ok(Self {
             column: column.clone(),

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import ScriptedOds
+from conftest import ScriptedOds, rows
 from polars.exceptions import ColumnNotFoundError, SchemaError
 
 import polars_edfi as edfi
@@ -97,3 +97,12 @@ def test_no_argument_sizes_anything(ods: ScriptedOds, arguments: dict[str, Any])
     runner = edfi.StudentAssessment(api_version="v3", timeout=1e19, connect_timeout=1e19)
     out = post(runner, frame(ods, numbered(3)), **arguments)
     assert out["status"].null_count() == 3
+
+
+def test_a_key_that_is_no_text_is_a_schema_error(
+    ods: ScriptedOds, runner: edfi.StudentAssessment
+) -> None:
+    df = rows(ods, pl.Series("payload", ["{}"])).with_columns(key=pl.duration(days=1))
+    with pytest.raises(SchemaError, match=r"key.* holds duration.*; a key is a text"):
+        runner.batch_post_payload(df, payload_col="payload", key_col="key", commit=True)
+    assert ods.requests == []
