@@ -16,7 +16,7 @@ use crate::frame::read::records_of;
 use crate::frame::validate::known::pages_of;
 use crate::frame::validate::rows::Batch;
 use crate::frame::validate::{Keys, digest, values_of, written};
-use crate::openapi::validate::{Change, Json, Schemas, Walk};
+use crate::openapi::validate::{Change, Gist, Json, Paths, Schemas, Walk};
 use crate::openapi::{Identity, NoKey};
 use crate::{Failure, Result, runtime};
 
@@ -31,6 +31,8 @@ pub(super) struct Collection {
     /// What these columns are called as parts of the key.
     names: Vec<String>,
     identity: Option<Arc<Identity>>,
+    /// Where the parts of the key stand, and the id.
+    paths: Paths,
     extra: bool,
 }
 
@@ -70,14 +72,17 @@ pub(super) fn collections(
             let given = (!paths.is_empty())
                 .then(|| Arc::new(Identity::of_paths(paths.iter().map(AsRef::as_ref))));
             let name = |path: &String| path.rsplit('.').next().unwrap_or_default().to_owned();
+            let identity = given.or(documented);
+            let key = identity.iter().flat_map(|identity| identity.paths());
             all.push(Collection {
+                paths: Paths::of(key.chain(["id"])),
                 names: paths.iter().map(name).collect(),
                 batch: batch.clone(),
                 ods,
                 endpoint: frame.endpoint.clone(),
                 frames: vec![number],
                 key_cols: key_cols.clone(),
-                identity: given.or(documented),
+                identity,
                 extra: options.extra,
             });
         }
@@ -188,10 +193,10 @@ impl Collection {
     fn key(&self, identity: &Identity, number: usize, place: u32) -> Result<Keyed, String> {
         let frame = &self.batch.frames[number];
         let text = frame.payload(place).map_err(|failure| failure.message)?;
-        let json = Json::object(&text).map_err(|what| format!("invalid JSON: {what}"))?;
+        let gist = Gist::of(&text, &self.paths).map_err(|what| format!("invalid JSON: {what}"))?;
         let columns = &self.key_cols[number];
         let values = match columns.is_empty() {
-            true => identity.values_in(&json).map_err(|why| match why {
+            true => identity.values_in(&gist.kept).map_err(|why| match why {
                 NoKey::Missing(paths) => {
                     format!("no value at $.{}, a part of the natural key", paths[0])
                 }
@@ -216,7 +221,7 @@ impl Collection {
         };
         let key = identity.canonical(&values);
         let written = written(&key, &values);
-        Ok((key, written, json.gist()))
+        Ok((key, written, gist.digest))
     }
 
     /// Whether to ask for each key takes fewer requests than to read the collection.
@@ -278,23 +283,29 @@ impl Collection {
 
     /// Compares a record with the rows of its key.
     fn answer(&self, identity: &Identity, index: &Index, record: &[u8]) -> Answer {
-        if let Ok(theirs) = Json::object(record) {
-            return self.beside(identity, index, theirs);
+        if let Ok(theirs) = Gist::of(record, &self.paths) {
+            return self.beside(identity, index, &theirs, record);
         }
         // Such as half a character, which pages are read with.
         let mut text = Vec::new();
         if let Ok(page) = PageDecoder::new(false).decode_object(record) {
             page.write_json(0, &mut text);
         }
-        match Json::object(&text) {
-            Ok(theirs) => self.beside(identity, index, theirs),
+        match Gist::of(&text, &self.paths) {
+            Ok(theirs) => self.beside(identity, index, &theirs, &text),
             Err(_) => (Vec::new(), None),
         }
     }
 
-    fn beside(&self, identity: &Identity, index: &Index, mut theirs: Json<'_>) -> Answer {
-        let id = theirs.get("id").and_then(Json::text).map(Into::into);
-        let key = identity.values_in(&theirs);
+    fn beside(
+        &self,
+        identity: &Identity,
+        index: &Index,
+        theirs: &Gist<'_>,
+        record: &[u8],
+    ) -> Answer {
+        let id = theirs.kept.get("id").and_then(Json::text).map(Into::into);
+        let key = identity.values_in(&theirs.kept);
         let rows = key.ok().and_then(|values| {
             let digest = digest(&identity.canonical(&values));
             index.rows.get(&digest)
@@ -306,13 +317,18 @@ impl Collection {
         let model = self.batch.sources[self.ods].model.as_deref();
         let walk = model.and_then(|model| Some(model.resource(&self.endpoint)?.1));
         let walk = walk.unwrap_or_else(|| Walk::without_schema(&schemas));
-        let theirs_says = theirs.gist();
-        if rows.iter().any(|&(_, says)| says != theirs_says) {
-            theirs.drop_links();
-        }
-        let changes = rows.iter().map(|&(row, says)| match says == theirs_says {
-            true => (row, Ok(Vec::new())),
-            false => (row, self.changes(&walk, row, &theirs)),
+        let is_same = |&(_, says): &(usize, u128)| says == theirs.digest;
+        let whole = match rows.iter().all(is_same) {
+            true => Ok(Json::Null),
+            false => Json::object(record).map(|mut whole| {
+                whole.drop_links();
+                whole
+            }),
+        };
+        let changes = rows.iter().map(|row| match (is_same(row), &whole) {
+            (true, _) => (row.0, Ok(Vec::new())),
+            (false, Ok(whole)) => (row.0, self.changes(&walk, row.0, whole)),
+            (false, Err(why)) => (row.0, Err(why.clone())),
         });
         let changes: Vec<_> = changes.collect();
         let is_none =

@@ -3,56 +3,204 @@
 //! The order of names and of elements plays no part, since a POST goes by neither. Everything else
 //! does: of payloads whose digests differ, only the comparison tells whether a POST changes anything.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::LazyLock;
 
 use polars::prelude::PlRandomState;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::de::Read;
 
-use super::json::Json;
+use super::json::{Json, Name};
 use super::walk::SERVER_FIELDS;
 
 /// Digests are compared within one process only.
 static HALVES: LazyLock<[PlRandomState; 2]> = LazyLock::new(Default::default);
 
-impl Json<'_> {
-    /// The digest of a whole payload, without what the server writes itself and without links.
-    pub(crate) fn gist(&self) -> u128 {
-        match self {
-            Self::Object(members) => {
-                let own = members.iter();
-                let own = own.filter(|(name, _)| !SERVER_FIELDS.contains(&&**name));
-                sum(own.map(|(name, value)| value.as_member(name)))
-            }
-            other => other.as_member(""),
+/// What a look at a payload shows, without a tree of all of it.
+#[derive(Debug)]
+pub(crate) struct Gist<'a> {
+    /// Of the whole payload, without what the server writes itself and without links.
+    pub(crate) digest: u128,
+    /// The values at some paths.
+    pub(crate) kept: Json<'a>,
+}
+
+impl<'a> Gist<'a> {
+    /// Reads a text that must be an object.
+    pub(crate) fn of(text: &'a [u8], paths: &Paths) -> Result<Self, String> {
+        // Once over all of it takes less than text by text.
+        let read = match str::from_utf8(text) {
+            Ok(text) => read(serde_json::Deserializer::from_str(text), paths),
+            Err(_) => read(serde_json::Deserializer::from_slice(text), paths),
+        };
+        match read {
+            Ok((digest, Some(kept @ Json::Object(_)))) => Ok(Self { digest, kept }),
+            Ok(_) => Err("it must be an object".into()),
+            // The error names a place, not what stands there.
+            Err(error) => Err(error.to_string()),
         }
     }
+}
 
-    /// As a property of this name; nothing where it says nothing.
-    fn as_member(&self, name: &str) -> u128 {
-        match self {
-            Self::Null => 0,
-            Self::List(list) if list.is_empty() => 0,
-            Self::Object(_) if self.is_link(name) => 0,
-            Self::Bool(value) => hashed(name, 1, &[u8::from(*value)]),
-            Self::Int(number) => hashed(name, 2, &number.to_le_bytes()),
-            Self::Float(number) => hashed(name, 3, &number.to_le_bytes()),
-            Self::Text(text) => hashed(name, 4, text.as_bytes()),
-            Self::List(list) => {
-                let all = sum(list.iter().map(|element| element.as_member("")));
-                hashed(name, 5, &all.to_le_bytes())
+fn read<'a, R: Read<'a>>(
+    mut deserializer: serde_json::Deserializer<R>,
+    paths: &Paths,
+) -> serde_json::Result<Told<'a>> {
+    let root = Value {
+        name: None,
+        kept: Some(paths),
+    };
+    let told = root.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(told)
+}
+
+/// Where values stand that are kept.
+#[derive(Debug, Default)]
+pub(crate) struct Paths {
+    all: bool,
+    below: Vec<(Box<str>, Self)>,
+}
+
+impl Paths {
+    /// Paths whose names are joined by dots.
+    pub(crate) fn of<'p>(paths: impl IntoIterator<Item = &'p str>) -> Self {
+        let mut root = Self::default();
+        for path in paths {
+            let mut place = &mut root;
+            for name in path.split('.') {
+                let known = place.below.iter().position(|(own, _)| **own == *name);
+                let number = known.unwrap_or_else(|| {
+                    place.below.push((name.into(), Self::default()));
+                    place.below.len() - 1
+                });
+                place = &mut place.below[number].1;
             }
-            Self::Object(members) => {
-                match sum(members.iter().map(|(name, value)| value.as_member(name))) {
-                    0 => 0,
-                    all => hashed(name, 6, &all.to_le_bytes()),
-                }
+            place.all = true;
+        }
+        root
+    }
+
+    fn at(&self, name: &str) -> Option<&Self> {
+        match self.all {
+            true => Some(self),
+            false => {
+                let mut below = self.below.iter();
+                below.find(|(own, _)| **own == *name).map(|(_, one)| one)
             }
         }
     }
 }
 
-fn sum(parts: impl Iterator<Item = u128>) -> u128 {
-    parts.fold(0, u128::wrapping_add)
+/// The digest of a value, and the value where it is kept.
+type Told<'a> = (u128, Option<Json<'a>>);
+
+/// A value that is read: the whole payload, or what stands at a name.
+struct Value<'p> {
+    name: Option<&'p str>,
+    kept: Option<&'p Paths>,
+}
+
+impl Value<'_> {
+    fn name(&self) -> &str {
+        self.name.unwrap_or_default()
+    }
+
+    fn told<'a>(&self, kind: u8, value: &[u8], json: impl FnOnce() -> Json<'a>) -> Told<'a> {
+        (hashed(self.name(), kind, value), self.kept.map(|_| json()))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Value<'_> {
+    type Value = Told<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Told<'de>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+/// What says nothing adds nothing.
+impl<'de> Visitor<'de> for Value<'_> {
+    type Value = Told<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Told<'de>, E> {
+        Ok((0, self.kept.map(|_| Json::Null)))
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Told<'de>, E> {
+        Ok(self.told(1, &[u8::from(value)], || Json::Bool(value)))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Told<'de>, E> {
+        Ok(self.told(2, &value.to_le_bytes(), || Json::Int(value)))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Told<'de>, E> {
+        match i64::try_from(value) {
+            Ok(value) => self.visit_i64(value),
+            Err(_) => self.visit_f64(value as f64),
+        }
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Told<'de>, E> {
+        Ok(self.told(3, &value.to_le_bytes(), || Json::Float(value)))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Told<'de>, E> {
+        let json = || Json::Text(Cow::Owned(value.to_owned()));
+        Ok(self.told(4, value.as_bytes(), json))
+    }
+
+    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Told<'de>, E> {
+        Ok(self.told(4, value.as_bytes(), || Json::Text(Cow::Borrowed(value))))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Told<'de>, A::Error> {
+        let (mut sum, mut is_empty) = (0_u128, true);
+        let mut list = Vec::new();
+        let element = || Value {
+            name: Some(""),
+            kept: self.kept.filter(|paths| paths.all),
+        };
+        while let Some((digest, value)) = values.next_element_seed(element())? {
+            is_empty = false;
+            sum = sum.wrapping_add(digest);
+            list.extend(value);
+        }
+        let digest = match is_empty {
+            true => 0,
+            false => hashed(self.name(), 5, &sum.to_le_bytes()),
+        };
+        Ok((digest, self.kept.map(|_| Json::List(list))))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Told<'de>, A::Error> {
+        let (mut sum, mut members) = (0_u128, Vec::new());
+        while let Some(Name(name)) = entries.next_key()? {
+            let value = Value {
+                name: Some(&name),
+                kept: self.kept.and_then(|paths| paths.at(&name)),
+            };
+            let (digest, value) = entries.next_value_seed(value)?;
+            if self.name.is_some() || !SERVER_FIELDS.contains(&&*name) {
+                sum = sum.wrapping_add(digest);
+            }
+            members.extend(value.map(|value| (name, value)));
+        }
+        let digest = match (self.name, sum) {
+            (None, sum) => sum,
+            // One that servers add to references.
+            (Some("link"), _) | (_, 0) => 0,
+            (Some(name), sum) => hashed(name, 6, &sum.to_le_bytes()),
+        };
+        Ok((digest, self.kept.map(|_| Json::Object(members))))
+    }
 }
 
 fn hashed(name: &str, kind: u8, value: &[u8]) -> u128 {
@@ -72,7 +220,21 @@ mod tests {
     use super::*;
 
     fn gist(text: &str) -> u128 {
-        Json::object(text.as_bytes()).unwrap().gist()
+        Gist::of(text.as_bytes(), &Paths::default()).unwrap().digest
+    }
+
+    #[test]
+    fn only_what_stands_at_the_paths_is_kept() {
+        let text =
+            r#"{"id":"7","r":{"link":{"rel":"R"},"s":"1","t":[1,{"u":null}]},"l":[{"s":2}]}"#;
+        let paths = Paths::of(["id", "r.t", "r.t.u", "l.s", "x"]);
+        let kept = Gist::of(text.as_bytes(), &paths).unwrap().kept;
+        let expected = r#"{"id":"7","r":{"t":[1,{"u":null}]},"l":[]}"#;
+        assert_eq!(kept, Json::object(expected.as_bytes()).unwrap());
+        for wrong in ["[1]", "7", r#"{"a":1}x"#, r#"{"a":}"#] {
+            let error = Gist::of(wrong.as_bytes(), &paths).unwrap_err();
+            assert_eq!(error, Json::object(wrong.as_bytes()).unwrap_err());
+        }
     }
 
     #[test]

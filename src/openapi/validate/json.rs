@@ -171,7 +171,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
 }
 
 /// A name, borrowed where nothing in it is escaped.
-struct Name<'a>(Cow<'a, str>);
+pub(super) struct Name<'a>(pub(super) Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -19,6 +19,7 @@ mod schemas;
 mod walk;
 
 pub(crate) use compare::Change;
+pub(crate) use gist::{Gist, Paths};
 pub(crate) use json::{Json, Path};
 pub(crate) use model::{Model, Target};
 pub(crate) use schemas::Schemas;
