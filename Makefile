@@ -4,6 +4,7 @@
 # make quick-python T=name   the same for Python tests
 # make soak           reads moving collections by 10,000 random schedules; all operations beside all faults; kills
 # make test-spark     runs the tests beside real Spark; needs Java 17
+# make test-lazy      runs the tests of lazy frames in Rust, which take much more of Polars
 # make lint           runs all lints, clippy included
 # make test-floor     runs the Python tests with the oldest Polars that is supported
 # make docs           builds the documentation site into site/, runs what is on it, checks its links
@@ -27,7 +28,7 @@ LIBRARY := libpolars_edfi.so
 endif
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: demo test test-rust test-python soak quick quick-python test-floor test-spark fmt-check lint lint-rust lint-python \
+.PHONY: demo test test-rust test-python soak quick quick-python test-floor test-lazy test-spark fmt-check lint lint-rust lint-python \
 	build check-java check-tools wheel fmt bench docs
 
 demo: build
@@ -77,6 +78,12 @@ $(VENV)-floor/ready: pyproject.toml Makefile
 # Beside real Spark, in threads and as a cluster of two executors. Its own start warns of things of its own.
 test-spark: check-java build $(VENV)/spark
 	$(call pytest_twice,tests/spark --timeout 900 -o filterwarnings=default)
+
+# With a profile of its own, and so with artefacts of its own: what all others share stays small.
+test-lazy: LAZY = cargo test --locked --profile lazy --features lazy,sandbox
+test-lazy: check-tools
+	$(LAZY) --test lazy
+	$(LAZY) --doc lazy
 
 check-java:
 	@java -version >/dev/null 2>&1 || test -x "$$JAVA_HOME/bin/java" || { echo "error: Java is missing, which Spark runs on; install OpenJDK 17 (Debian: apt-get install openjdk-17-jre-headless)" >&2; exit 1; }

@@ -414,6 +414,13 @@ impl Scan {
         self.0.schema()
     }
 
+    /// See [`crate::Scan::lazy`].
+    #[cfg(feature = "lazy")]
+    #[must_use]
+    pub fn lazy(&self) -> polars::prelude::LazyFrame {
+        self.0.lazy()
+    }
+
     /// See [`crate::Scan::pages`].
     ///
     /// # Errors

@@ -32,7 +32,8 @@
 //! ```
 //!
 //! The same without `await` is in [`blocking`]; JSON pages that are at hand already become frames
-//! with [`columns`]; the feature `sandbox` brings a small ODS to try all of this on.
+//! with [`columns`]; the feature `sandbox` brings a small ODS to try all of this on, and the feature
+//! `lazy` makes lazy frames of scans.
 //!
 //! Options are structs with a [`Default`]: name the fields that differ, and end with
 //! `..Default::default()`, since more may come. A call that is dropped sends nothing more; the

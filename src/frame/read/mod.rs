@@ -10,6 +10,8 @@ mod filter;
 mod frames;
 mod get_all;
 mod keys;
+#[cfg(feature = "lazy")]
+mod lazy;
 #[cfg(feature = "python")]
 mod nested;
 #[cfg(feature = "python")]
@@ -21,6 +23,8 @@ mod pages;
 mod parts;
 #[cfg_attr(not(feature = "python"), allow(dead_code))]
 mod pieces;
+#[cfg(feature = "lazy")]
+mod predicate;
 mod prefetch;
 mod reader;
 mod resource;

@@ -39,7 +39,7 @@ pub(super) struct Reading {
 
 impl Scan {
     /// The keys of all districts, one row for each; `None` for a scan of one ODS.
-    #[cfg(feature = "python")]
+    #[cfg(any(feature = "python", feature = "lazy"))]
     pub(crate) fn keys(&self) -> Result<Option<Column>> {
         let sources = self.sources(Control::new())?;
         let mut keys = sources.keys.into_iter().flatten();
@@ -53,7 +53,7 @@ impl Scan {
     }
 
     /// Whether rows or districts can be chosen by a filter.
-    #[cfg(feature = "python")]
+    #[cfg(any(feature = "python", feature = "lazy"))]
     pub(crate) fn takes(&self, filter: &Filter) -> bool {
         let key_col = self.0.districts.as_ref().map(|(_, key_col)| key_col);
         let schema = match key_col == Some(&filter.column) {
