@@ -87,7 +87,9 @@ fn each_query_gives_what_it_gives_on_the_collected_frame() {
         ("by the others", |lf| {
             lf.filter(len().over([col(ASSESSMENT)]).expect("a window").gt(lit(9)))
         }),
-        ("by all", |lf| lf.filter(col(MINUTES).gt(col(MINUTES).mean()))),
+        ("by all", |lf| {
+            lf.filter(col(MINUTES).gt(col(MINUTES).mean()))
+        }),
         ("by nothing", |lf| lf.filter(lit(false))),
         ("by null", |lf| {
             lf.filter(col(MINUTES).eq(lit(NULL).cast(DataType::Int32)))
@@ -201,7 +203,9 @@ fn the_rows_are_right_whatever_the_server_makes_of_a_filter() {
     let students = words(&all, STUDENT);
     let listed = Series::new("students".into(), &students[..3]);
     let minutes = col(MINUTES).gt(lit(30));
-    let wanted = col(STUDENT).is_in(lit(listed).implode(true), false).and(minutes);
+    let wanted = col(STUDENT)
+        .is_in(lit(listed).implode(true), false)
+        .and(minutes);
     let expected = by_id(collected(all.lazy().filter(wanted.clone())));
     assert!(expected.height() > 0);
     for faults in [
@@ -228,16 +232,27 @@ fn the_scan_s_own_options_hold() {
     let ods = start();
     let all = all(&ods);
     let student = words(&all, STUDENT).remove(4);
-    let of_one = collected(all.clone().lazy().filter(col(STUDENT).eq(lit(student.as_str()))));
+    let of_one = collected(
+        all.clone()
+            .lazy()
+            .filter(col(STUDENT).eq(lit(student.as_str()))),
+    );
     let columns = [STUDENT, ID];
     let options = ScanOptions {
         columns: Some(columns.map(str::to_owned).to_vec()),
         ..paged(10)
     };
     let lf = scanned(&ods, &options);
-    assert_equal("columns", &collected(lf), &all.select(columns).expect("them"));
+    assert_equal(
+        "columns",
+        &collected(lf),
+        &all.select(columns).expect("them"),
+    );
     let filtered = ScanOptions {
-        filters: vec![Filter::is_in(STUDENT, Series::new("".into(), [student.as_str()]))],
+        filters: vec![Filter::is_in(
+            STUDENT,
+            Series::new("".into(), [student.as_str()]),
+        )],
         ..options.clone()
     };
     let expected = of_one.select(columns).expect("them");
@@ -249,11 +264,22 @@ fn the_scan_s_own_options_hold() {
         ..options
     };
     let first = all.head(Some(12));
-    assert_equal("rows", &collected(scanned(&ods, &few)), &first.select(columns).expect("them"));
+    assert_equal(
+        "rows",
+        &collected(scanned(&ods, &few)),
+        &first.select(columns).expect("them"),
+    );
     // It is the rows of the scan that are filtered.
-    let query = |lf: LazyFrame| lf.filter(col(STUDENT).eq(lit(student.as_str()))).select([col(ID)]);
+    let query = |lf: LazyFrame| {
+        lf.filter(col(STUDENT).eq(lit(student.as_str())))
+            .select([col(ID)])
+    };
     let expected = collected(query(first.lazy()));
-    assert_equal("of the first", &collected(query(scanned(&ods, &few))), &expected);
+    assert_equal(
+        "of the first",
+        &collected(query(scanned(&ods, &few))),
+        &expected,
+    );
     let fewer = collected(scanned(&ods, &few).limit(5));
     assert_eq!(fewer.height(), 5);
 }
@@ -286,6 +312,10 @@ fn many_districts_are_one_lazy_frame() {
     ];
     for (number, query) in queries.into_iter().enumerate() {
         let expected = collected(query(all.clone().lazy()));
-        assert_equal(&format!("query {number}"), &collected(query(lf.clone())), &expected);
+        assert_equal(
+            &format!("query {number}"),
+            &collected(query(lf.clone())),
+            &expected,
+        );
     }
 }

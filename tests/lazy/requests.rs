@@ -52,7 +52,10 @@ fn the_first_rows_cost_no_more_than_their_pages() {
             assert_eq!(asked[0].query, "offset=0&limit=10");
         }
     }
-    let (df, asked) = asked(&ods, lf.limit(10).filter(col(MINUTES).is_null()).select([len()]));
+    let (df, asked) = asked(
+        &ods,
+        lf.limit(10).filter(col(MINUTES).is_null()).select([len()]),
+    );
     assert_eq!((df.height(), asked.len()), (1, 1));
 }
 
@@ -69,14 +72,26 @@ fn what_can_be_read_of_a_filter_is_sent() {
         of_student.clone().limit(2),
         of_student.clone().filter(col(MINUTES).gt(lit(5))),
         lf.clone().filter(lit(student.as_str()).eq(col(STUDENT))),
-        lf.clone().filter(is_student().and(col(MINUTES).gt(lit(5)).or(col(ID).eq(lit("x"))))),
-        lf.clone().select([col(STUDENT), col(ID)]).filter(is_student()),
-        lf.clone().sort([ID], SortMultipleOptions::default()).filter(is_student()),
-        of_student.clone().sort([ID], SortMultipleOptions::default()).limit(3),
+        lf.clone()
+            .filter(is_student().and(col(MINUTES).gt(lit(5)).or(col(ID).eq(lit("x"))))),
+        lf.clone()
+            .select([col(STUDENT), col(ID)])
+            .filter(is_student()),
+        lf.clone()
+            .sort([ID], SortMultipleOptions::default())
+            .filter(is_student()),
+        of_student
+            .clone()
+            .sort([ID], SortMultipleOptions::default())
+            .limit(3),
     ] {
         let plan = query.explain(true).expect("a plan");
         let (_, asked) = asked(&ods, query);
-        assert_eq!(sent(&asked, "studentUniqueId"), [student.as_str()], "{plan}");
+        assert_eq!(
+            sent(&asked, "studentUniqueId"),
+            [student.as_str()],
+            "{plan}"
+        );
         assert!(asked.len() <= 3, "{plan}: {asked:?}");
     }
     let both = of_student.filter(col(YEAR).eq(lit(2025)));
@@ -124,8 +139,11 @@ fn what_cannot_be_read_or_means_other_rows_is_not_sent() {
         lf.clone().filter(is_student().or(col(MINUTES).gt(lit(60)))),
         lf.clone().filter(is_student().not()),
         lf.clone().filter(col(STUDENT).gt(lit(student.as_str()))),
-        lf.clone().filter(col(STUDENT).is_in(lit(nulls).implode(true), true)),
-        lf.clone().filter(is_student()).with_predicate_pushdown(false),
+        lf.clone()
+            .filter(col(STUDENT).is_in(lit(nulls).implode(true), true)),
+        lf.clone()
+            .filter(is_student())
+            .with_predicate_pushdown(false),
         scanned(&ods, &stays).filter(is_student()),
     ] {
         let plan = query.explain(true).expect("a plan");

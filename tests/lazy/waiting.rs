@@ -49,7 +49,10 @@ fn fewer_records_than_counted_are_an_error() {
     );
     let error = tried(lf).expect_err("an error");
     let text = error.to_string();
-    assert!(text.contains("38 records came where the server counts 40"), "{text}");
+    assert!(
+        text.contains("38 records came where the server counts 40"),
+        "{text}"
+    );
     assert!(matches!(Error::of_query(&error), Some(Error::Http(_))));
 }
 
@@ -70,7 +73,10 @@ fn a_query_can_be_stopped() {
     let lf = scanned(&ods, &options);
     control.cancel();
     let error = tried(lf).expect_err("an error");
-    assert!(matches!(Error::of_query(&error), Some(Error::Interrupted)), "{error}");
+    assert!(
+        matches!(Error::of_query(&error), Some(Error::Interrupted)),
+        "{error}"
+    );
 }
 
 /// More scans at once than Polars has threads: none of them keeps the others' pages from being made.

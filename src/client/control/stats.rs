@@ -116,6 +116,7 @@ impl Stats {
     }
 
     /// Notes the end of a call that is no batch.
+    #[cfg(feature = "python")]
     pub(crate) fn stop(&self) {
         self.course().ended.get_or_insert_with(Instant::now);
     }

@@ -77,7 +77,11 @@ impl Predicate {
         let passes = frame.lazy().select([self.whole()?]).collect().ok()?;
         let passes = passes.columns().first()?.bool().ok()?.clone();
         let passes = passes.iter().enumerate();
-        Some(passes.filter_map(|(row, passes)| (passes == Some(true)).then_some(row)).collect())
+        Some(
+            passes
+                .filter_map(|(row, passes)| (passes == Some(true)).then_some(row))
+                .collect(),
+        )
     }
 }
 
@@ -182,7 +186,12 @@ fn constant(value: &Expr) -> Option<Series> {
         return None;
     }
     let value = DataFrame::empty().lazy().select([value.clone()]).collect();
-    let value = value.ok()?.columns().first()?.as_materialized_series().clone();
+    let value = value
+        .ok()?
+        .columns()
+        .first()?
+        .as_materialized_series()
+        .clone();
     Some(value)
 }
 

@@ -156,6 +156,7 @@ impl<'a> Resource<'a> {
     }
 
     /// Reads the records of one ODS; parameters that its document does not know are its failure.
+    #[cfg(feature = "python")]
     pub(super) async fn read_alone(&self, access: &Access) -> Result<Records, Failure> {
         let described = self.describe(access).await?;
         match self.unknown_param(&described) {
