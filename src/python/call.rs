@@ -206,7 +206,9 @@ pub(super) fn wait<T: Send>(
     // What a call keeps may be large, and the stack of a thread is not.
     let future = Box::pin(future);
     let (outcome, mut raised) = std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let driving = scope.spawn(|| {
+            // Its own, so that a panic drops it, which the receiver hears of.
+            let sender = sender;
             let outcome = threads.block_on(async {
                 tokio::select! {
                     outcome = future => outcome,
@@ -220,7 +222,7 @@ pub(super) fn wait<T: Send>(
         let mut give_up = Some(give_up);
         let mut raised: Option<PyErr> = None;
         let mut times = 0;
-        loop {
+        let ended = loop {
             match py.detach(tick) {
                 Ok(outcome) => break (outcome, raised),
                 Err(RecvTimeoutError::Disconnected) => {
@@ -239,7 +241,10 @@ pub(super) fn wait<T: Send>(
                     _ => drop(give_up.take()),
                 }
             }
-        }
+        };
+        // A panic is told by now.
+        let _ = driving.join();
+        ended
     });
     // A signal since the last look must not hit Python before it has the result.
     if let Err(exception) = py.check_signals() {
