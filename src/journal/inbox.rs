@@ -4,6 +4,7 @@
 //! thread for it costs more. So the thread that has something to say writes, and takes along what
 //! others have said. What waits for the disk goes to a thread that may.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
@@ -60,18 +61,28 @@ impl Inbox {
         // the pen is free.
         while !self.messages().is_empty() {
             let mut writer = match self.writer.try_lock() {
-                Ok(writer) => Some(writer),
+                Ok(writer) => writer,
                 Err(TryLockError::WouldBlock) => return,
-                Err(TryLockError::Poisoned(_)) => None,
+                Err(TryLockError::Poisoned(ended)) => {
+                    let mut writer = ended.into_inner();
+                    *writer = None;
+                    writer
+                }
             };
             let messages = std::mem::take(&mut *self.messages());
             // Where nobody writes any more they are dropped, which who waits for an answer notices.
-            let Some(writer) = writer.as_mut().and_then(|writer| writer.as_mut()) else {
+            let Some(at_work) = writer.as_mut() else {
                 continue;
             };
-            writer.take(messages, self);
-            if writer.is_full() {
-                self.call();
+            let written = catch_unwind(AssertUnwindSafe(|| {
+                at_work.take(messages, self);
+                at_work.is_full()
+            }));
+            match written {
+                Ok(true) => self.call(),
+                Ok(false) => {}
+                // What other rows were answered must not be lost with it.
+                Err(_) => *writer = None,
             }
         }
     }

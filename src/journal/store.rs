@@ -13,6 +13,8 @@ use super::group::{Changes, Group, Known};
 use super::notes::Change;
 use super::row::{Row, Target};
 
+/// No journal has more rows.
+const MOST_ROWS: i64 = 1 << 48;
 /// How many writes are kept in memory.
 const MOST_UNSORTED: usize = 16_384;
 
@@ -30,6 +32,7 @@ impl Store {
         let last: rusqlite::Result<Option<i64>> =
             db.query_row("SELECT max(id) FROM rows", (), |row| row.get(0));
         let last_row = last.map_err(|error| told(&error))?.unwrap_or_default();
+        let has_sorted = last_row > 0;
         let mut unsorted = Changes::default();
         for note in notes(&db).map_err(|error| told(&error))? {
             let changes = Change::read_all(&note).ok_or_else(|| damaged("a note is torn"))?;
@@ -38,12 +41,16 @@ impl Store {
             }
         }
         let last_unsorted = unsorted.rows.keys().max().copied();
+        let last_row = last_unsorted.unwrap_or_default().max(last_row);
+        if last_row > MOST_ROWS {
+            return Err(damaged(&format!("a row has the number {last_row}")));
+        }
         Ok(Self {
             db,
             known: Known {
                 unsorted,
-                has_sorted: last_row > 0,
-                last_row: last_unsorted.unwrap_or_default().max(last_row),
+                has_sorted,
+                last_row,
             },
             most_unsorted: MOST_UNSORTED,
         })

@@ -90,6 +90,19 @@ def test_a_file_that_is_no_journal(
     assert before is None or journal.read_bytes() == before
 
 
+def test_rows_that_are_numbered_to_the_end(ods: ScriptedOds, tmp_path: Path) -> None:
+    journal = tmp_path / "run.edfi"
+    post(ods, journal)
+    edfi.read_journal(journal)
+    with sqlite3.connect(journal) as db:
+        db.execute("UPDATE rows SET id = 9223372036854775807 WHERE id = 3")
+    db.close()
+    ods.requests.clear()
+    with pytest.raises(edfi.EdFiError, match="is damaged"):
+        post(ods, journal, payloads(ods, 9))
+    assert ods.requests == []
+
+
 def test_a_place_that_is_none(ods: ScriptedOds, tmp_path: Path) -> None:
     with pytest.raises(edfi.EdFiError, match="cannot be opened: No such file or directory"):
         post(ods, tmp_path / "nowhere" / "run.edfi")
