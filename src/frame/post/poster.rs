@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
 use reqwest::Method;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderValue, IF_MATCH, LOCATION};
@@ -13,7 +14,11 @@ use crate::client::session::{Access, CallContext};
 use crate::client::transport::{Request, Response};
 use crate::client::{profile, retry};
 use crate::frame::outcome::Outcome;
+use crate::frame::request::check_id;
 use crate::{Failure, Result};
+
+/// No ODS gives longer ids.
+const LONGEST_ID: usize = 200;
 
 /// What is written: any item, or the one with an id; and the etag that it must still have.
 #[derive(Default)]
@@ -183,10 +188,13 @@ impl Poster {
     }
 }
 
-/// The last segment of `Location`, absolute or relative; the host in it may be wrong.
+/// The last segment of `Location`, absolute or relative; the host in it may be wrong. What is too
+/// long, or cannot stand in a URL, is no id.
 fn resource_id(response: &Response) -> Option<String> {
     let location = response.headers.get(LOCATION)?.to_str().ok()?;
     let path = location.split(['?', '#']).next()?;
     let id = path.trim_end_matches('/').rsplit('/').next()?;
-    (!id.is_empty()).then(|| id.to_owned())
+    let is_short = id.len() <= LONGEST_ID;
+    let id = is_short.then(|| percent_decode_str(id).decode_utf8().ok())??;
+    check_id(&id).is_ok().then(|| id.into_owned())
 }

@@ -194,6 +194,11 @@ def test_a_redirect_is_an_error_and_not_followed(
         ("http://x/y/abc?z=1/2#d/e", "abc"),
         ("", None),
         ("/", None),
+        ("/x/a%20b", "a b"),
+        ("/x/..", None),
+        ("/x/%2e", None),
+        ("/x/%ff", None),
+        (f"/x/{'a' * 201}", None),
         (None, None),
     ],
 )
