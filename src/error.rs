@@ -163,6 +163,11 @@ impl Failure {
         Self::new("not sent: interrupted")
     }
 
+    /// Whether a server does not take who asks: it may take another account.
+    pub(crate) fn is_of_account(&self) -> bool {
+        self.http_status == Some(401) || self.message.contains("auth refresh failed")
+    }
+
     /// The failure of a step on the way to the request that was wanted: its status is not that
     /// request's. A refused secret stays a 401.
     pub(crate) fn on_the_way(mut self, step: &str) -> Self {

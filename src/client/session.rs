@@ -71,6 +71,10 @@ pub(crate) enum Renewal {
     Possible(Credentials),
 }
 
+/// So many accounts ask for the documents of one ODS, where each is refused: one row's token that is
+/// wrong is no reason for others.
+pub(crate) const MOST_ACCOUNTS: usize = 3;
+
 /// What tells ODSs apart.
 pub(crate) type Site = (BaseUrl, Option<String>);
 

@@ -1,6 +1,7 @@
 //! What a journal knows of one write: how it was sent, and what became of it.
 
 use super::digest::{Digest, Item};
+use super::store::hex;
 
 /// What is known of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +74,11 @@ impl Target {
     /// The item that has this id.
     pub(crate) fn item_of_id(self, id: &str) -> Item {
         Item::of(self.id, "id", id)
+    }
+
+    /// What stands for the item of a write of which nobody can tell it.
+    pub(crate) fn item_of_digest(self, digest: Digest) -> Item {
+        Item::of(self.id, "digest", &hex(&digest.0))
     }
 
     pub(super) fn is_of(self, row: &Row) -> bool {

@@ -22,8 +22,11 @@ pub(crate) struct Write {
     pub(crate) key: Option<String>,
     /// The id of the item, where the write names it.
     pub(crate) id: Option<String>,
-    /// The item that it changes, by its key, by its id, or by both.
+    /// The item that it changes, by its key, by its id, or by both; by what it says, where nobody
+    /// can tell it.
     pub(crate) items: Vec<Item>,
+    /// Whether they are the item: other payloads of it are known by them, too.
+    pub(crate) is_told: bool,
     /// What was confirmed before is sent again (microseconds since 1970).
     pub(crate) resend_before: Option<i64>,
     /// Whether it may be sent again where nobody knows what became of it.
@@ -298,10 +301,8 @@ fn begin(group: &mut Group<'_>, write: &Write) -> rusqlite::Result<Noted> {
     }
     if let Some(row) = &row {
         let is_last = items.iter().all(|(_, last)| *last == Some(row.id));
-        // Of what item it is, nobody knows where it has none: another payload may have come after it.
-        let has_item = !items.is_empty();
         match row.state {
-            State::Confirmed if has_item && is_last && still_holds(group, write, row)? => {
+            State::Confirmed if write.is_told && is_last && still_holds(group, write, row)? => {
                 return Ok(Noted::Known(Begun::Confirmed(row.answer.clone())));
             }
             State::Sent if is_last && !write.repeats => {

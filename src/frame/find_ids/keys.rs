@@ -13,7 +13,7 @@ use super::FindIdsOptions;
 use super::lookup::Found;
 use crate::client::metadata::Metadata;
 use crate::client::permits::Permits;
-use crate::client::session::{Access, CallContext, Site};
+use crate::client::session::{Access, CallContext, MOST_ACCOUNTS, Site};
 use crate::openapi::{Identity, KeyField};
 use crate::{Error, Failure, Result, runtime};
 
@@ -196,20 +196,31 @@ pub(super) async fn ask(
         active.map(|row| (*row, rows.access(*row))).collect()
     })
     .await?;
-    let mut sites: HashMap<Site, Access> = HashMap::new();
+    let mut sites: HashMap<Site, Vec<Access>> = HashMap::new();
     for access in accesses
         .iter()
         .filter_map(|(_, access)| access.as_ref().ok())
     {
-        sites.entry(access.site()).or_insert_with(|| access.clone());
+        let known = sites.entry(access.site()).or_default();
+        let is_known = |known: &Access| known.account() == access.account();
+        if known.len() < MOST_ACCOUNTS && !known.iter().any(is_known) {
+            known.push(access.clone());
+        }
     }
     let paths: Vec<&str> = options.key_cols.iter().map(|(part, _)| &**part).collect();
     let identities: Vec<(Site, Result<Arc<Identity>, Failure>)> = stream::iter(sites)
-        .map(|(site, access)| {
+        .map(|(site, accesses)| {
             let paths = &paths;
             async move {
-                let metadata = Metadata::of(context, &access).limited(requests);
-                (site, identity(metadata, endpoint, paths).await)
+                let mut found = Err(Failure::not_sent());
+                for access in &accesses {
+                    let metadata = Metadata::of(context, access).limited(requests);
+                    found = identity(metadata, endpoint, paths).await;
+                    if !found.as_ref().is_err_and(Failure::is_of_account) {
+                        break;
+                    }
+                }
+                (site, found)
             }
         })
         .buffer_unordered(options.batch.workers)

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::Write;
 use crate::client::metadata::Metadata;
 use crate::client::permits::Permits;
-use crate::client::session::Access;
+use crate::client::session::{Access, Account, MOST_ACCOUNTS};
 use crate::client::urls;
 use crate::journal::{Digest, Item, Journal, Method, Target};
 use crate::openapi::Identity;
@@ -22,6 +22,8 @@ use crate::{Error, Failure, Result};
 pub(super) struct Mark {
     pub(super) district: Arc<District>,
     pub(super) items: Vec<Item>,
+    /// Whether these are the item, and not what stands for one that nobody can tell.
+    pub(super) is_told: bool,
     /// Whether `key_col` tells which item it is.
     told_by_key: bool,
     /// Whether other rows of the batch are about the same item.
@@ -58,25 +60,27 @@ impl Districts {
         rows: &[usize],
         (workers, permits): (usize, Option<&Permits>),
     ) -> Result<Self> {
-        let mut accesses: HashMap<(&str, Option<&str>), Access> = HashMap::new();
-        for &row in rows {
+        let operation = &**operation;
+        let mut accesses: HashMap<Name<'_>, (Access, &[usize])> = HashMap::new();
+        for (place, &row) in rows.iter().enumerate() {
             // A row that cannot be sent says nothing of its district.
-            let name = name(&**operation, row);
+            let name = name(operation, row);
             if !accesses.contains_key(&name)
                 && let Ok(request) = operation.prepare(row)
             {
-                accesses.insert(name, operation.written(&request).0.clone());
+                let access = operation.written(&request).0.clone();
+                accesses.insert(name, (access, &rows[place..]));
             }
         }
-        let describe = |((url, version), access): ((&str, Option<&str>), Access)| {
-            let (url, version) = (url.to_owned(), version.map(str::to_owned));
+        let all = accesses.into_iter().map(|(name, (access, rows))| {
+            let (url, version) = (name.0.to_owned(), name.1.map(str::to_owned));
             async move {
-                let district = District::new(journal, &**operation, &access, permits).await?;
+                let district = District::of(journal, operation, access, rows, permits).await?;
                 Ok((url, (version, district.map(Arc::new))))
             }
             .boxed()
-        };
-        let all: Vec<BoxFuture<'_, Result<_>>> = accesses.into_iter().map(describe).collect();
+        });
+        let all: Vec<BoxFuture<'_, Result<_>>> = all.collect();
         let all: Vec<(String, Found)> = stream::iter(all)
             .buffer_unordered(workers)
             .try_collect()
@@ -96,17 +100,29 @@ impl Districts {
     }
 }
 
+/// Another account in the district of the first of these rows.
+fn another<O: Write>(operation: &O, rows: &[usize], tried: &[Account]) -> Option<Access> {
+    let of = name(operation, *rows.first()?);
+    let mut others = rows.iter().filter(|row| name(operation, **row) == of);
+    let other = |row: &usize| {
+        let request = operation.prepare(*row).ok()?;
+        let access = operation.written(&request).0;
+        (!tried.contains(&access.account())).then(|| access.clone())
+    };
+    let has_more = tried.len() < MOST_ACCOUNTS;
+    has_more.then(|| others.find_map(other)).flatten()
+}
+
 /// What a row calls its district: a URL and an API version.
-pub(super) fn name<O: Write>(operation: &O, row: usize) -> (&str, Option<&str>) {
+type Name<'o> = (&'o str, Option<&'o str>);
+
+pub(super) fn name<O: Write>(operation: &O, row: usize) -> Name<'_> {
     let url = operation.district(row).unwrap_or_default();
     (url, operation.api_version(row))
 }
 
 /// What the journal calls the districts of rows that can be sent.
-pub(super) fn bases<'o, O: Write>(
-    operation: &'o O,
-    rows: &[usize],
-) -> HashMap<(&'o str, Option<&'o str>), String> {
+pub(super) fn bases<'o, O: Write>(operation: &'o O, rows: &[usize]) -> HashMap<Name<'o>, String> {
     let mut bases = HashMap::new();
     for &row in rows {
         let name = name(operation, row);
@@ -191,6 +207,27 @@ fn not_unique(one: usize, other: usize) -> Error {
 }
 
 impl District {
+    /// What an ODS says of itself to the account of one of these rows, of which the first has
+    /// `access`.
+    async fn of<O: Write>(
+        journal: &Journal,
+        operation: &O,
+        access: Access,
+        rows: &[usize],
+        permits: Option<&Permits>,
+    ) -> Result<Result<Self, Failure>> {
+        let mut district = Self::new(journal, operation, &access, permits).await?;
+        let mut tried = vec![access.account()];
+        while let Err(failure) = &district
+            && failure.is_of_account()
+            && let Some(access) = another(operation, rows, &tried)
+        {
+            district = Self::new(journal, operation, &access, permits).await?;
+            tried.push(access.account());
+        }
+        Ok(district)
+    }
+
     async fn new<O: Write>(
         journal: &Journal,
         operation: &O,
@@ -258,13 +295,20 @@ impl District {
     ) -> Option<Result<Mark, Failure>> {
         let target = district.target;
         let by_id = operation.id(row).map(|id| target.item_of_id(id));
+        let mut is_told = true;
         let by_key = match (&district.identity, &by_id) {
             (Some(identity), _) => {
                 let request = operation.prepare(row).ok()?;
                 let (_, payload) = operation.written(&request);
-                // A payload that has no natural key is one that the ODS refuses.
-                let natural = identity.key(payload).ok();
-                natural.map(|natural| target.item(&natural))
+                match (identity.key(payload), by_id) {
+                    (Ok(natural), _) => Some(target.item(&natural)),
+                    (Err(_), Some(_)) => None,
+                    // As a rule one that the ODS refuses; it may see a key in it all the same.
+                    (Err(_), None) => {
+                        is_told = false;
+                        Some(target.item_of_digest(district.digest(operation, row, &request)))
+                    }
+                }
             }
             (None, Some(_)) => None,
             (None, None) => match operation.key(row) {
@@ -281,6 +325,7 @@ impl District {
             told_by_key: district.identity.is_none() && by_id.is_none(),
             district: district.clone(),
             items: by_id.into_iter().chain(by_key).collect(),
+            is_told,
             has_twins: false,
         }))
     }

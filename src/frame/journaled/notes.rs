@@ -114,6 +114,7 @@ impl<O: Write> Observer<O> for (Notes, Arc<O>) {
             key: operation.key(row).map(str::to_owned),
             id: operation.id(row).map(str::to_owned),
             items: mark.items.clone(),
+            is_told: mark.is_told,
             resend_before: notes.resend_before,
             repeats: operation.repeats(),
         });

@@ -12,6 +12,7 @@ use super::chains::{Chain, Entry, Waiting};
 use super::levels::{Order, Plan, Step};
 use super::router::{Ods, Router, Taken};
 use super::rows::{Pass, PassRow, Verb};
+use crate::client::session::Access;
 use crate::frame::journaled::send_chains;
 use crate::frame::metadata::no_dependencies;
 use crate::frame::outcome::Outcome;
@@ -25,20 +26,24 @@ struct Sending<'a> {
     job: &'a Arc<Job>,
     ods: &'a Ods,
     plan: &'a Plan,
-    /// What tells the items of each frame apart; `None` where no document says it.
-    identities: Vec<Option<Arc<Identity>>>,
+    identities: Identities,
     /// How many rows were accepted so far.
     accepted: AtomicUsize,
 }
 
 /// Sends the rows of one ODS.
 pub(super) async fn send(router: &Router, job: &Arc<Job>, ods: &Ods) {
-    let plan = match plan(job, ods).await {
-        Ok(plan) => plan,
-        Err(failure) => return router.fail(ods, failure),
-    };
-    let identities = match identities(job, ods).await {
-        Ok(identities) => identities,
+    let mut documents = documents(job, &ods.access).await;
+    let mut tried = vec![ods.access.account()];
+    while let Err(failure) = &documents
+        && failure.is_of_account()
+        && let Some(access) = ods.another(&tried)
+    {
+        documents = self::documents(job, &access).await;
+        tried.push(access.account());
+    }
+    let (plan, identities) = match documents {
+        Ok(documents) => documents,
         Err(failure) => return router.fail(ods, failure),
     };
     for frame in &plan.unlisted {
@@ -58,8 +63,17 @@ pub(super) async fn send(router: &Router, job: &Arc<Job>, ods: &Ods) {
     }
 }
 
-async fn plan(job: &Job, ods: &Ods) -> Result<Plan, Failure> {
-    let document = job.metadata(&ods.access).dependencies().await?;
+/// What tells the items of each frame apart; `None` where no document says it.
+type Identities = Vec<Option<Arc<Identity>>>;
+
+/// What the documents of an ODS say.
+async fn documents(job: &Job, access: &Access) -> Result<(Plan, Identities), Failure> {
+    let plan = plan(job, access).await?;
+    Ok((plan, identities(job, access).await?))
+}
+
+async fn plan(job: &Job, access: &Access) -> Result<Plan, Failure> {
+    let document = job.metadata(access).dependencies().await?;
     let order = match document {
         Some(document) => {
             Order::of(&document).map_err(|what| Failure::new(format!("dependencies: {what}")))?
@@ -81,7 +95,7 @@ async fn plan(job: &Job, ods: &Ods) -> Result<Plan, Failure> {
 
 /// What tells the items of each frame apart. A journal cannot do without it, where there should be
 /// a document.
-async fn identities(job: &Job, ods: &Ods) -> Result<Vec<Option<Arc<Identity>>>, Failure> {
+async fn identities(job: &Job, access: &Access) -> Result<Identities, Failure> {
     let mut identities = vec![None; job.endpoints.len()];
     let is_asked = match &job.verb {
         Verb::Post { options, .. } => job.commit && options.order_by_col.is_none(),
@@ -93,7 +107,7 @@ async fn identities(job: &Job, ods: &Ods) -> Result<Vec<Option<Arc<Identity>>>, 
         if !is_asked || !(is_told || is_descriptor(endpoint)) {
             continue;
         }
-        match job.metadata(&ods.access).identity(endpoint).await {
+        match job.metadata(access).identity(endpoint).await {
             Ok(found) => *identity = found,
             Err(failure) if job.journal.is_some() => return Err(failure),
             Err(failure) => {

@@ -11,7 +11,7 @@ use super::Job;
 use super::account::Account;
 use super::frames::{ResourceFrame, of_frame};
 use super::rows::Part;
-use crate::client::session::{Access, Renewal, Site, TokenSource};
+use crate::client::session::{self, Access, MOST_ACCOUNTS, Renewal, Site, TokenSource};
 use crate::frame::outcome::Outcome;
 use crate::runtime::lock;
 use crate::{Error, Failure, Result, runtime};
@@ -255,6 +255,19 @@ fn another(part: &Part, row: usize, site: &Site) -> Option<Access> {
 }
 
 impl Ods {
+    /// Another account of those whose rows were read.
+    pub(super) fn another(&self, tried: &[session::Account]) -> Option<Access> {
+        let waiting = self.waiting();
+        let parts = waiting.iter().flatten();
+        let rows = parts.flat_map(|Taken { part, rows }| rows.iter().map(|row| (&**part, *row)));
+        let mut others = rows.filter_map(|(part, row)| {
+            let access = part.rows.access(row).ok()?;
+            (!tried.contains(&access.account())).then_some(access)
+        });
+        let has_more = tried.len() < MOST_ACCOUNTS;
+        has_more.then(|| others.next()).flatten()
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Vec<VecDeque<Taken>>> {
         lock(&self.waiting)
     }

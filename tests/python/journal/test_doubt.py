@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 from conftest import Answer, Request, ScriptedOds, rows
-from send.support import LEVELS, STUDENTS, serve, strict
+from send.support import LEVELS, SCHOOLS, STUDENTS, serve, strict
 
 import polars_edfi as edfi
 
@@ -163,28 +163,53 @@ def test_payloads_whose_item_nobody_can_tell_are_not_left_out(
         told = post(ods, runner, tmp_path / "j", payload)
         assert told.select("status", "attempts").row(0) == (None, 1)
         assert [body for _, body in posted(ods)] == [payload]
+    same = rows(ods, pl.Series("payload", [two, two])).with_columns(key=pl.lit("x"))
+    told = runner.batch_post_payload(
+        same, payload_col="payload", key_col="key", commit=True, journal=tmp_path / "j"
+    )
+    assert told.select("status", "attempts").rows() == [(None, 1), (None, 0)]
+    # Nor are those that nobody knows about sent again without leave.
+    serve(ods, LEVELS, lambda _request: Answer(close=True), keys={STUDENTS: ("studentUniqueId",)})
+    other = one.replace("1", "7")
+    assert post(ods, runner, tmp_path / "j", other)["attempts"].to_list() == [1]
+    again = post(ods, runner, tmp_path / "j", other)
+    assert again["attempts"].to_list() == [0]
+    assert "may have been applied" in again["message"][0]
 
 
-def test_a_row_without_a_token_does_not_cost_its_district(ods: ScriptedOds) -> None:
+@pytest.mark.parametrize("first", [None, "wrong"])
+def test_a_row_with_a_wrong_token_does_not_cost_its_district(
+    ods: ScriptedOds, journal: Path, first: str | None
+) -> None:
     of_strict = strict()
-    serve(ods, LEVELS, of_strict.post)
+    serve(ods, LEVELS, of_strict.post, keys={SCHOOLS: ("schoolId",)})
     script = ods.script
     assert script
 
     def secluded(request: Request) -> Answer | None:
-        if request.path.endswith("dependencies") and request.token != "token":
+        if request.token != "token":
             return Answer(401)
+        if request.method == "GET" and request.path.startswith("/data"):
+            number = int(request.query["schoolId"])
+            return Answer(200, [{"id": f"id-{number}", "schoolId": number}])
         return script(request)
 
     ods.script = secluded
-    payloads = [json.dumps({"studentUniqueId": name}) for name in "abc"]
-    tokens = [None, "token", "token"]
+    payloads = [json.dumps({"schoolId": number}) for number in range(3)]
     df = rows(ods, pl.Series("payload", payloads)).with_columns(
-        pl.Series("EdFi Token", tokens, pl.String)
+        pl.Series("EdFi Token", [first, "token", "token"], pl.String)
     )
-    sent = edfi.EdFiClient(api_version="v3").send({STUDENTS: df}, commit=True)
-    assert sent["status"].to_list() == ["error", None, None]
-    assert sent["message"][0] == "missing 'EdFi Token'"
+    message = "auth error: HTTP 401" if first else "missing 'EdFi Token'"
+    client = edfi.EdFiClient(api_version="v3")
+    for sent in (
+        client.send({SCHOOLS: df}, commit=True),
+        edfi.Resource(SCHOOLS, api_version="v3").batch_post_payload(
+            df, payload_col="payload", key_col="key", commit=True, journal=journal
+        ),
+        client.batch_find_ids(df, payload_col="payload", endpoint=SCHOOLS),
+    ):
+        assert sent["status"].to_list() == ["error", None, None]
+        assert sent["message"][0] == message
 
 
 def test_a_pipe_is_no_journal(
