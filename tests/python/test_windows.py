@@ -131,6 +131,50 @@ def test_a_late_commit_is_not_lost(make_ods: MakeOds, how: str) -> None:
     assert out["id"].n_unique() == out.height == 1600
 
 
+@pytest.mark.parametrize("how", READERS)
+def test_a_late_commit_does_not_hide_behind_others(make_ods: MakeOds, how: str) -> None:
+    ods = make_ods()
+    versions = [*range(1, 481), *range(4000, 4480), *range(8990, 8995)]
+    server = Versioned(ods, versions, newest=9000)
+    stay = set(range(len(versions)))
+    moved = []
+
+    def script(request: Request) -> Answer | None:
+        answer = server.answer(request)
+        in_last = int(request.query.get("minChangeVersion", "0")) > 4500
+        if in_last and request.query["limit"] != "0" and not moved:
+            # The last window is read: now the last record of the first one goes there, and as many
+            # others are committed as go by that. The newest version stays.
+            moved.append(True)
+            server.versions[479] = 8999
+            for at, version in ((470, 8998), (950, 4300)):
+                server.records.insert(at, {"id": f"late{at}", "n": -1})
+                server.versions.insert(at, version)
+        return answer
+
+    ods.script = script
+    out = read(ods, how, workers=8)
+    assert moved
+    assert stay <= set(out["n"])
+
+
+@pytest.mark.parametrize("how", READERS)
+def test_a_window_of_the_caller_in_a_busy_ods(make_ods: MakeOds, how: str) -> None:
+    ods = make_ods()
+    server = Versioned(ods, list(range(1, 4001)))
+
+    def script(request: Request) -> Answer | None:
+        server.newest += 1
+        low, high = (request.query.get(f"{name}ChangeVersion") for name in ("min", "max"))
+        if low is not None and high is not None and int(low) > int(high):
+            return Answer(400, {"detail": "minChangeVersion is greater than maxChangeVersion."})
+        return server.answer(request)
+
+    ods.script = script
+    out = read(ods, how, min_change_version=101, max_change_version=2000)
+    assert sorted(out["n"]) == list(range(100, 2000))
+
+
 def test_records_that_come_and_go(make_ods: MakeOds) -> None:
     for how in READERS:
         ods = make_ods()

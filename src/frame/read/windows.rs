@@ -1,11 +1,11 @@
 //! Windows of change versions: a large collection in parts that a database finds without skipping
 //! row by row to a deep offset.
 //!
-//! Windows go side by side, each by the chain rule. A record that is edited meanwhile has a version
-//! beyond them all, and one that was begun before and is committed late has one of the last: what
-//! has moved is read by one more window, which has no end, so that nothing leaves it. A record
-//! that was there all the time and kept its key was in its window until it moved, and from then on
-//! in that last one, which is read when all others are.
+//! Windows go side by side, each by the chain rule, but for the last, which has no end and is read
+//! when all others are. A record that is edited meanwhile has a version beyond them all, and one
+//! that was begun before and is committed late has one of the last thousand: both stand in that
+//! window. A record that was there all the time and kept its key was in its window until it
+//! moved, and from then on in the last one.
 
 use std::sync::Arc;
 
@@ -73,14 +73,19 @@ impl<T: Send + 'static> Reader<T> {
         if low > high {
             return Ok(false);
         }
+        let tail = self.tail((low, newest), max).await?;
+        let (high, count) = match tail {
+            Some((begin, few)) => (begin - 1, total.saturating_sub(few)),
+            None => (high, total),
+        };
+        let count = match count {
+            0 => self.count_of(low, Some(high)).await?.unwrap_or(total),
+            count => count,
+        };
         self.whole.remember_all();
         let slots = self.part_slots();
         let mut done = Vec::new();
-        let mut spans = vec![Span {
-            low,
-            high,
-            count: total,
-        }];
+        let mut spans = vec![Span { low, high, count }];
         while let Some(span) = spans.pop() {
             let Span { low, high, count } = span;
             if count == 0 {
@@ -123,19 +128,30 @@ impl<T: Send + 'static> Reader<T> {
                 return Ok(true);
             }
         }
-        if self.versions().await?.newest > newest || self.whole.records() < total {
-            let overlap = (newest - Since::OVERLAP + 1).max(low);
-            let moved = self.count_of(overlap, max).await?;
-            // So many are no late commits, but a whole database of one version.
-            let begin = match moved {
-                Some(moved) if moved > self.most_records() => newest + 1,
-                _ => overlap,
-            };
-            if moved != Some(0) && max.is_none_or(|max| begin <= max) {
-                drop(self.put_window(out, &slots, begin, max).await);
-            }
+        if let Some((begin, _)) = tail {
+            drop(self.put_window(out, &slots, begin, max).await);
+        } else if max.is_none_or(|max| max > newest)
+            && (self.versions().await?.newest > newest || self.whole.records() < total)
+        {
+            drop(self.put_window(out, &slots, newest + 1, max).await);
         }
         Ok(true)
+    }
+
+    /// Where the versions begin that late commits may still have, and how many records there are of
+    /// them; none where these are too many for one window: no late commits, but a whole database of
+    /// one version.
+    async fn tail(
+        &self,
+        (low, newest): (i64, i64),
+        max: Option<i64>,
+    ) -> Result<Option<(i64, u64)>, Failure> {
+        let begin = newest - Since::OVERLAP + 1;
+        if begin <= low || max.is_some_and(|max| max < begin) {
+            return Ok(None);
+        }
+        let count = self.count_of(begin, max).await?.unwrap_or(0);
+        Ok((count <= self.most_records()).then_some((begin, count)))
     }
 
     async fn put_window(
