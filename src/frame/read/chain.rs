@@ -16,7 +16,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::keys::{Evidence, RecordKeys, SeenStates};
+use super::keys::{Evidence, Join, RecordKeys, SeenStates};
 use super::pages::PageSender;
 use super::pieces::Stretch;
 use super::prefetch::{Slot, Task, Ticket};
@@ -376,9 +376,11 @@ impl<T: Send + 'static> Chain<'_, T> {
         self.states.add(&page.keys);
         self.ended |= self.reader.ends_stretch(&page);
         let before = std::mem::replace(&mut self.tail, tail);
-        let shared = before.end.saturating_sub(page.offset) as usize;
-        let seam = Some((&before.keys, shared));
-        let new = self.reader.place(self.out, page, seam, slot);
+        let join = Join {
+            before: &before.keys,
+            shared: before.end.saturating_sub(page.offset) as usize,
+        };
+        let new = self.reader.place(self.out, page, Some(join), slot);
         self.is_cut |= before.is_short && new > 0;
         self.records += new as u64;
         new

@@ -124,17 +124,19 @@ impl RecordKeys {
         since.in_common(self) >= ALL_CHANGED && !since.share_any(self, Evidence::SameState)
     }
 
-    /// How many of the first records of `next` are the last ones here. `expected` is tried first:
-    /// among equal records the true number cannot be seen.
-    fn overlap(&self, next: &Self, expected: usize) -> usize {
-        let most = self.len().min(next.len());
-        let fits = |count: &usize| self.hashes[self.len() - count..] == next.hashes[..*count];
-        std::iter::once(expected)
-            .filter(|expected| *expected <= most)
-            .chain((1..=most).rev())
-            .find(fits)
-            .unwrap_or(0)
+    /// Whether this many of the first records of `next` are the last ones here.
+    fn ends_as_begins(&self, next: &Self, count: usize) -> bool {
+        let start = self.len().checked_sub(count);
+        start.is_some_and(|start| next.hashes.get(..count) == Some(&self.hashes[start..]))
     }
+}
+
+/// Where a page stands to the one that it continues.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Join<'a> {
+    pub(super) before: &'a RecordKeys,
+    /// How many records they share by their offsets.
+    pub(super) shared: usize,
 }
 
 /// Where neighbours that were seen before stand in a page.
@@ -258,9 +260,12 @@ impl Remembered {
         self.recent.insert(hash) && !self.older.contains(&hash)
     }
 
+    fn has(&self, hash: u64) -> bool {
+        self.recent.contains(&hash) || self.older.contains(&hash)
+    }
+
     fn has_any(&self, hashes: &[u64]) -> bool {
-        let mut hashes = hashes.iter();
-        hashes.any(|hash| self.recent.contains(hash) || self.older.contains(hash))
+        hashes.iter().any(|hash| self.has(*hash))
     }
 }
 
@@ -275,69 +280,73 @@ impl SeenStates {
         states
     }
 
-    /// Adds a page with ids.
     pub(super) fn add(&mut self, keys: &RecordKeys) {
-        if keys.by_id {
-            self.0.make_room();
-            self.0.recent.extend(keys.states());
-        }
+        self.0.make_room();
+        self.0.recent.extend(keys.states());
     }
 
-    /// Whether any record of a page with ids came before, as it is now.
+    /// Whether any record of a page came before, as it is now.
     pub(super) fn have_any(&self, keys: &RecordKeys) -> bool {
-        keys.by_id && self.0.has_any(keys.states())
+        self.0.has_any(keys.states())
     }
 }
 
 /// The records of one collection that came so far.
 #[derive(Debug, Default)]
-pub(super) struct SeenRecords(Remembered);
+pub(super) struct SeenRecords {
+    hashes: Remembered,
+    /// Whether a page did not begin as its offset says.
+    has_moved: bool,
+}
 
 impl SeenRecords {
     /// Remembers all records, or the last ones in bounded memory.
     pub(super) fn of(bounded: bool) -> Self {
-        Self(Remembered::of(bounded))
+        Self {
+            hashes: Remembered::of(bounded),
+            has_moved: false,
+        }
     }
 
     /// Adds records with ids; leaves out those that are here already.
     pub(super) fn take(&mut self, hashes: &[u64], is_kept: &mut [bool]) {
-        self.0.make_room();
+        self.hashes.make_room();
         for (hash, kept) in hashes.iter().zip(is_kept) {
-            *kept = *kept && self.0.insert(*hash);
+            *kept = *kept && self.hashes.insert(*hash);
         }
     }
 
     /// Whether any record of a page with ids came before.
     pub(super) fn knows_any(&self, keys: &RecordKeys) -> bool {
-        keys.by_id && self.0.has_any(&keys.hashes)
+        keys.by_id && self.hashes.has_any(&keys.hashes)
     }
 
-    /// Adds a page; `before` is the page whose seam with this one is known, with the number of
-    /// records that they should share by their offsets.
-    pub(super) fn add(
-        &mut self,
-        keys: &RecordKeys,
-        before: Option<(&RecordKeys, usize)>,
-    ) -> Repeated {
+    /// Adds a page, with where it stands to the one that it continues.
+    pub(super) fn add(&mut self, keys: &RecordKeys, join: Option<Join<'_>>) -> Repeated {
         let mut repeated = Repeated::default();
+        self.hashes.make_room();
         if keys.by_id {
-            self.0.make_room();
             for (row, hash) in keys.hashes.iter().enumerate() {
-                match self.0.insert(*hash) {
+                match self.hashes.insert(*hash) {
                     true => {}
                     false if row == repeated.leading => repeated.leading += 1,
                     false => repeated.others.push(row),
                 }
             }
-        } else if let Some((before, expected)) = before {
-            repeated.leading = before.overlap(keys, expected);
-            if repeated.leading == 0 {
-                let all: Hashes = before.hashes.iter().copied().collect();
+            return repeated;
+        }
+        if let Some(Join { before, shared }) = join {
+            self.has_moved |= shared == 0 || !before.ends_as_begins(keys, shared);
+            // Where nothing has moved, equal records count each for itself.
+            if self.has_moved {
                 let rows = keys.hashes.iter().enumerate();
-                let again = rows.filter(|(_, hash)| all.contains(hash));
+                let again = rows.filter(|(_, hash)| self.hashes.has(**hash));
                 repeated.others = again.map(|(row, _)| row).collect();
+            } else {
+                repeated.leading = shared;
             }
         }
+        self.hashes.recent.extend(&keys.hashes);
         repeated
     }
 }

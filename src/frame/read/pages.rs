@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::filter::Sent;
-use super::keys::RecordKeys;
+use super::keys::Join;
 use super::pieces::Piece;
 use super::prefetch::{Entry, Queue, Sender, Slot, Slots, Ticket};
 use super::reader::{Ask, FetchedPage, Reader};
@@ -205,16 +205,15 @@ impl<T: Send + 'static> Reader<T> {
         }
     }
 
-    /// Hands a page on; says how many of its records are new. `before` is the page that it
-    /// continues, with the number of records that they should share.
+    /// Hands a page on; says how many of its records are new.
     pub(super) fn place(
         &self,
         out: &PageSender<T>,
         page: FetchedPage,
-        before: Option<(&RecordKeys, usize)>,
+        join: Option<Join<'_>>,
         slot: Option<Slot>,
     ) -> usize {
-        let (in_chain, repeated) = self.note(&page.keys, before);
+        let (in_chain, repeated) = self.note(&page.keys, join);
         let new = page.page.len() - in_chain.count();
         let repeated = match &self.source.piece {
             Some(piece) => piece.cut(&page.keys, repeated),

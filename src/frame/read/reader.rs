@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::filter::Sent;
-use super::keys::{RecordKeys, Repeated, SeenRecords};
+use super::keys::{Join, RecordKeys, Repeated, SeenRecords};
 use super::source::{District, Source};
 use crate::client::changes::window_params;
 use crate::client::paging::{Collection, PageError, PageRequest, RawPage};
@@ -194,12 +194,8 @@ impl<T: Send + 'static> Reader<T> {
     /// Takes note of the records of a page: which of them came before, in the chain of this reading
     /// and in the whole district. Parts that have records of one value each may be given others as
     /// well, which they leave out: those are not known by that.
-    pub(super) fn note(
-        &self,
-        keys: &RecordKeys,
-        before: Option<(&RecordKeys, usize)>,
-    ) -> (Repeated, Repeated) {
-        let in_chain = self.seen().add(keys, before);
+    pub(super) fn note(&self, keys: &RecordKeys, join: Option<Join<'_>>) -> (Repeated, Repeated) {
+        let in_chain = self.seen().add(keys, join);
         let in_all = match self.is_part && keys.are_ids() && self.only.is_none() {
             true => lock(&self.whole.seen).add(keys, None),
             false => in_chain.clone(),
