@@ -42,7 +42,7 @@ fn a_scan_is_the_collected_frame() {
 #[test]
 fn each_query_gives_what_it_gives_on_the_collected_frame() {
     type Query = (&'static str, fn(LazyFrame) -> LazyFrame);
-    const QUERIES: [Query; 24] = [
+    const QUERIES: [Query; 25] = [
         ("two columns", |lf| lf.select([col(STUDENT), col(ID)])),
         ("a computed column", |lf| {
             lf.select([col(ID), (col(MINUTES) * lit(2)).alias("twice")])
@@ -89,6 +89,9 @@ fn each_query_gives_what_it_gives_on_the_collected_frame() {
         }),
         ("by all", |lf| {
             lf.filter(col(MINUTES).gt(col(MINUTES).mean()))
+        }),
+        ("by a function", |lf| {
+            lf.filter(col(MINUTES).fill_null(lit(0)).lt(lit(50)))
         }),
         ("by nothing", |lf| lf.filter(lit(false))),
         ("by null", |lf| {
