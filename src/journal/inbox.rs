@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
+use super::forks::Within;
 use super::writer::{Message, Writer};
 use crate::runtime;
 use crate::runtime::lock;
@@ -69,6 +70,7 @@ impl Inbox {
                     writer
                 }
             };
+            let _within = Within::enter();
             let messages = std::mem::take(&mut *self.messages());
             // Where nobody writes any more they are dropped, which who waits for an answer notices.
             let Some(at_work) = writer.as_mut() else {
@@ -110,14 +112,16 @@ impl Inbox {
     /// Does something with the writer, whom this waits for; nothing where it is closed.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Writer) -> T) -> Option<T> {
         let mut writer = self.writer.lock().ok()?;
+        let _within = Within::enter();
         writer.as_mut().map(work)
     }
 
     /// Closes the file.
     pub(super) fn close(&self) {
         let mut writer = lock(&self.writer);
+        let within = Within::enter();
         *writer = None;
-        drop(writer);
+        drop((within, writer));
         let left = std::mem::take(&mut *self.messages());
         // What is dropped may have something to say itself.
         drop(left);

@@ -3,6 +3,8 @@
 
 mod digest;
 mod file;
+#[cfg_attr(not(feature = "python"), allow(dead_code, reason = "Python forks"))]
+pub(crate) mod forks;
 mod group;
 mod inbox;
 mod notes;

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::JournalSync;
 use super::file::{self, told};
+use super::forks::Within;
 use super::inbox::Inbox;
 use super::read::rows_of;
 use super::row::{Answer, Target};
@@ -169,7 +170,10 @@ impl Open {
         let mut state = state.unwrap_or_else(PoisonError::into_inner);
         let last = state.last.take();
         let is_known = last.is_some_and(|last| stamp(&path) == Some(last));
-        let store = Store::new(file::open(&path, may_be_new, is_known)?)?;
+        let store = {
+            let _within = Within::enter();
+            Store::new(file::open(&path, may_be_new, is_known)?)?
+        };
         state.is_open = true;
         drop(state);
         Ok(Self {

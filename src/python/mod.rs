@@ -13,6 +13,8 @@ mod collections;
 mod errors;
 mod exchange;
 mod expressions;
+#[cfg(unix)]
+mod forks;
 mod frames;
 mod items;
 mod journal;
@@ -86,6 +88,8 @@ fn _native(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     // Nobody imports all of it, and the stub would have to list it once more.
     module.delattr("__all__")?;
     logging::start(py);
+    #[cfg(unix)]
+    forks::watch();
     let index = py.import("polars")?.call_method0("get_index_type")?;
     let is_wide = index.eq(py.import("polars")?.getattr("UInt64")?)?;
     crate::frame::result::WIDE_INDEX.store(is_wide, std::sync::atomic::Ordering::Relaxed);

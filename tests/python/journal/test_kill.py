@@ -169,6 +169,50 @@ def test_many_threads_share_a_journal(ods: ScriptedOds, tmp_path: Path) -> None:
     assert sum(request.method == "POST" for request in ods.requests) == 50
 
 
+def test_forks_while_another_thread_writes(
+    ods: ScriptedOds, runner: edfi.StudentAssessment, tmp_path: Path
+) -> None:
+    def frame(name: str, count: int) -> pl.DataFrame:
+        payloads = [json.dumps({"n": n, "of": name}) for n in range(count)]
+        cells = {"targetUrl": [ods.url] * count, "EdFi Token": ["token"] * count}
+        return pl.DataFrame({"k": list(range(count)), "payload": payloads} | cells)
+
+    def post(df: pl.DataFrame, journal: str) -> pl.DataFrame:
+        return runner.batch_post_payload(
+            df, payload_col="payload", key_col="k", commit=True, journal=tmp_path / journal
+        )
+
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            post(frame(f"{stop}", 1), f"{chance.random()}")
+
+    chance = random.Random(0)
+    # What Polars makes at its first use is not to be half made at a fork.
+    assert post(frame("first", 1), "first")["attempts"].to_list() == [1]
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    ends = []
+    for number in range(20):
+        df = frame(f"child {number}", 3)
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.alarm(15)
+                os._exit(0 if post(df, f"child-{number}")["attempts"].to_list() == [1] * 3 else 1)
+            finally:
+                os._exit(2)
+        ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        if ends[-1]:
+            break
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+    assert ends == [0] * 20
+
+
 def test_a_forked_child_has_journals_of_its_own(
     ods: ScriptedOds, runner: edfi.StudentAssessment, tmp_path: Path
 ) -> None:
