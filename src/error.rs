@@ -57,6 +57,7 @@ impl Error {
     pub(crate) fn from_failure(failure: Failure) -> Self {
         match failure.http_status {
             Some(401) => Self::Auth(failure),
+            None if failure.is_refused_secret => Self::Auth(failure),
             _ => Self::Http(failure),
         }
     }
@@ -115,6 +116,8 @@ pub struct Failure {
     /// What the server calls this request in its own log.
     pub correlation_id: Option<String>,
     pub(crate) cause: Cause,
+    /// Whether the token endpoint refused the credentials, which a request of its own told.
+    pub(crate) is_refused_secret: bool,
 }
 
 /// The error of HTTP library or system that a failure comes from, which does not make it another

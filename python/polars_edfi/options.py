@@ -34,9 +34,9 @@ class ClientOptions(TypedDict, total=False):
     base_url: str
     """The ODS's base URL. Data is read from ``{base_url}/data/{version}/{endpoint}``."""
     api_version: str | None
-    """``"v3"``, or an ODS/API release such as ``"7.1"``. ``""`` means that the base URL is the data
-    URL. By default the discovery document at the base URL says; only paths are taken from it. Where
-    there is none, ``v3``."""
+    """``"v3"``, an ODS/API release such as ``"7.1"``, or up to release 6 a year as well:
+    ``"v3/2025"``. ``""`` means that the base URL is the data URL. By default the discovery document
+    at the base URL says; only paths are taken from it. Where there is none, ``v3``."""
     client_id: str | None
     """The key of OAuth2 client credentials."""
     client_secret: str | None
@@ -299,14 +299,15 @@ class ScanSchemaOption(TypedDict, total=False):
 
     schema: SchemaArgument
     """``"openapi"``: the columns of the ODS's own OpenAPI document. A Schema, Struct or dict: these
-    columns, named as flattened. ``"infer"``: the columns of the first page of each ODS, which is
-    read for it; String columns hold anything, texts as they are and other values as JSON.
-    ``"auto"``: as ``"openapi"``, and inferred only where the ODS has no document. In all of them
-    the column ``_unknown`` (String) has one JSON object of what there is no place for: properties
-    that come up later, values that do not fit a document or a given schema. A warning counts these
-    at the end, if the query uses ``_unknown`` and the columns were not given. A later value that
-    does not fit a column that was inferred is an error. :meth:`EdFiClient.get_all` infers from all
-    records, so that its columns may be more and of wider types."""
+    columns, named as flattened. ``"infer"``: the columns of the first page of each ODS and of one
+    far from it, which are read for it; String columns hold anything, texts as they are and other
+    values as JSON. ``"auto"``: as ``"openapi"``, and inferred only where the ODS has no document.
+    In all of them the column ``_unknown`` (String) has one JSON object of what there is no place
+    for: properties that come up later, values that do not fit a document or a given schema. A
+    warning counts these at the end, if the query uses ``_unknown`` and the columns were not given.
+    A later value that does not fit a column that was inferred is an error.
+    :meth:`EdFiClient.get_all` infers from all records, so that its columns may be more and of wider
+    types."""
 
 
 class ScanPagingOptions(PageOptions, PagingOption, ChangeWindowOptions, total=False):
@@ -320,8 +321,9 @@ class PushdownOption(TypedDict, total=False):
     """Equalities and ``is_in`` on fields that the ODS's OpenAPI document lists as query parameters,
     joined by ``&``, are sent as parameters, those on ``key_col`` leave out districts. The whole
     filter is applied here as well. ``False`` reads everything. An ``is_in`` is one request for each
-    value while that takes fewer requests than pages; its records come in the order of its values. A
-    join is never sent: filter by ``pl.col(...).is_in(small["id"].implode())`` before it."""
+    value while that takes fewer requests than the pages after the first one; its records come in
+    the order of its values. A join is never sent: filter by
+    ``pl.col(...).is_in(small["id"].implode())`` before it."""
 
 
 class ScanOptions(
@@ -438,7 +440,7 @@ class RetryOptions(TypedDict, total=False):
 
     retry_statuses: Collection[int] | None
     """Statuses that are posted again, up to ``max_retries`` times, after ``retry_backoff * 2**n``
-    seconds, or as long as ``Retry-After`` says. 401 is none of them: see ``auth_key_col``."""
+    seconds, or longer where ``Retry-After`` says so. 401 is none of them: see ``auth_key_col``."""
     retry_messages: str | Collection[str] | None
     """Only where the message holds one of these texts, whatever the case."""
     max_retries: int

@@ -101,7 +101,7 @@ impl CallContext {
             .await?;
         if answer.status.as_u16() != 200 {
             let mut failure = snapshot.refusal(&answer);
-            if answer.status.as_u16() == 404 {
+            if answer.status.as_u16() == 404 && *snapshot == Snapshot::No {
                 failure.message = format!(
                     "{} (change queries are turned off in this ODS, or it has none)",
                     failure.message

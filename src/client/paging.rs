@@ -357,6 +357,9 @@ impl PageError {
     pub(crate) fn into_failure(self) -> Failure {
         match self {
             Self::Failed(failure) => failure,
+            Self::LimitTooLarge(..2) => Failure::new(
+                "the server allows pages of one record only, which cannot be read by offset",
+            ),
             Self::LimitTooLarge(allowed) => {
                 Failure::new(format!("the server now allows pages of {allowed} at most"))
             }

@@ -300,7 +300,10 @@ impl CallContext {
             // What the row says of its time is wrong.
             Ok(None) => own.ok_or_else(|| Failure::new("missing token")),
             Err(_) if self.control.is_cancelled() => Err(Failure::not_sent()),
-            Err(reason) => Err(Failure::new(format!("auth refresh failed: {reason}"))),
+            Err(reason) => Err(Failure {
+                is_refused_secret: reason.starts_with("auth error: "),
+                ..Failure::new(format!("auth refresh failed: {reason}"))
+            }),
         }
     }
 

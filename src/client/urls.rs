@@ -36,18 +36,22 @@ impl BaseUrl {
     /// Refuses a data URL: `/data/v3` is put to the root by each call.
     pub(crate) fn check_root(&self) -> Result<(), String> {
         let path = self.0.path().trim_end_matches('/');
-        let data = path.rsplit_once('/').and_then(|(before, version)| {
-            let root = before.strip_suffix("/data")?;
-            is_segment(version).then_some((root, version))
-        });
-        match data {
-            None => Ok(()),
-            Some((root, version)) => Err(format!(
-                "give the root of the ODS, {}, without /data/{version}; or api_version=\"\" where \
-                 this is all there is",
-                shown(self.with_path(root).as_url()).trim_end_matches('/')
-            )),
+        let Some((root, segment)) = path.rsplit_once("/data/") else {
+            return Ok(());
+        };
+        let mut parts = segment.split('/');
+        if !parts.next().is_some_and(is_segment) {
+            return Ok(());
         }
+        let is_year = |part: &str| part.len() == 4 && part.bytes().all(|b| b.is_ascii_digit());
+        let instead = match parts.next_back() {
+            Some(last) if is_year(last) => format!("and api_version=\"{segment}\""),
+            _ => format!("without /data/{segment}"),
+        };
+        Err(format!(
+            "give the root of the ODS, {}, {instead}; or api_version=\"\" where this is all there is",
+            shown(self.with_path(root).as_url()).trim_end_matches('/')
+        ))
     }
 
     /// `{base}/{path}`, whatever slashes stand between them.

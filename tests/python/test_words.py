@@ -5,10 +5,12 @@ import logging
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
+from conftest import Answer, Request, ScriptedOds, district, rows
 
 import polars_edfi as edfi
 
@@ -84,6 +86,135 @@ def test_a_scan_logs_requests_once_that_is_asked_for(caplog: pytest.LogCaptureFi
         with caplog.at_level(logging.DEBUG, "polars_edfi"):
             students.collect()
     assert any("/ed-fi/students?" in line for line in caplog.messages)
+
+
+def test_a_year_stands_in_the_version(ods: ScriptedOds) -> None:
+    """Up to release 6, as the page of releases says; a data URL with a year leads there."""
+    year = 'api_version="v3/2025"'
+    assert year in page("releases.md")
+    with pytest.raises(edfi.EdFiError, match=rf"give the root of the ODS, {ods.url}, and {year}"):
+        edfi.EdFiClient(base_url=f"{ods.url}/data/v3/2025")
+    ods.script = lambda request: (
+        Answer(200, ods.records, {"Total-Count": "3"})
+        if request.path == "/data/v3/2025/ed-fi/students" and request.token in ods.tokens
+        else None
+    )
+    client = edfi.EdFiClient(
+        base_url=ods.url, api_version="v3/2025", client_id="key", client_secret="secret"
+    )
+    assert client.get_all(endpoint="ed-fi/students", key=1)["data"].height == 3
+
+
+def test_a_secret_that_is_refused_is_an_auth_error_of_every_scan() -> None:
+    with edfi.Sandbox(["255901"], 5) as ods:
+        districts = ods.districts().with_columns(oAuthSecret=pl.lit("mistyped"))
+        lf = edfi.scan_all(
+            districts,
+            key_col="District BK",
+            schema={"id": pl.String},
+            auth_key_col="oAuthKey",
+            auth_secret_col="oAuthSecret",
+            oauth_endpoint="oauth/token",
+        )
+        with pytest.raises(edfi.AuthError, match="auth refresh failed: auth error: HTTP 401"):
+            lf.collect()
+
+
+def test_an_is_in_goes_by_value_where_that_is_less(caplog: pytest.LogCaptureFixture) -> None:
+    assert "fewer requests than the pages after the first one" in page("scans.md")
+    field = pl.col("studentReference.studentUniqueId")
+    with edfi.Sandbox(["255901"], 1200) as ods:
+        client = one(ods)
+        scores = edfi.scan(SCORES, client=client)
+        students = scores.select(field).collect().to_series().unique().sort().to_list()
+        asked = []
+        for limit, count in ((500, 2), (300, 3), (300, 4)):
+            caplog.clear()
+            some = edfi.scan(SCORES, client=client, limit=limit).filter(
+                field.is_in(students[:count])
+            )
+            with caplog.at_level(logging.DEBUG, "polars_edfi"):
+                some.collect()
+            asked.append(sum("studentUniqueId=" in line for line in caplog.messages))
+    # Two, four and four pages come after the first one: pages by offset share a record.
+    assert asked == [0, 3, 0]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_what_may_have_been_applied_is_repeated_where_twice_is_as_once(
+    ods: ScriptedOds, runner: edfi.StudentAssessment, method: str
+) -> None:
+    security = " ".join((ROOT / "SECURITY.md").read_text("utf-8").split())
+    assert "a post that may have been applied is never repeated unless you ask" in security
+    assert "Puts and deletes are repeated" in security
+    seen: list[Request] = []
+
+    def script(request: Request) -> Answer | None:
+        if request.method == method:
+            seen.append(request)
+            return Answer(close=True) if len(seen) == 1 else Answer(204)
+        return None
+
+    ods.script = script
+    df = rows(ods, pl.Series("payload", ["{}"]), id="5a")
+    calls: dict[str, Callable[[], pl.DataFrame]] = {
+        "POST": lambda: runner.batch_post_payload(
+            df, payload_col="payload", key_col="key", commit=True
+        ),
+        "PUT": lambda: runner.batch_put_payload(
+            df, payload_col="payload", id_col="id", key_col="key", commit=True
+        ),
+        "DELETE": lambda: runner.batch_delete_by_id(df, id_col="id", key_col="key", commit=True),
+    }
+    status = calls[method]()["status"].item()
+    assert (status, len(seen)) == {
+        "POST": ("error", 1),
+        "PUT": (None, 2),
+        "DELETE": ("deleted", 2),
+    }[method]
+
+
+def test_a_resource_in_which_nothing_changed_costs_two_requests(tmp_path: Path) -> None:
+    assert "two requests (with the default `verify`)" in page("copies.md")
+    with edfi.Sandbox(["255901"], 20) as ods:
+        client = one(ods)
+        for _ in range(2):
+            report = edfi.sync(client, ["ed-fi/students", SCORES], into=tmp_path)
+    told = report.select("mode", "requests", "seconds").unique().rows()
+    assert told == [("unchanged", 2, 0.0)]
+
+
+def test_a_snapshot_that_is_not_there_is_told_once(tmp_path: Path) -> None:
+    with edfi.Sandbox(["255901"], 5) as ods:
+        report = edfi.sync(one(ods), ["ed-fi/students"], into=tmp_path, snapshot=True)
+    message = report["message"].item()
+    assert message.endswith("(snapshot: the ODS has none, or no such resource)")
+    assert "change queries" not in message
+
+
+def test_pages_of_one_record_cannot_be_read_by_offset(
+    ods: ScriptedOds, runner: edfi.StudentAssessment
+) -> None:
+    assert "A server that allows pages of one record only" in page("guarantees.md")
+    ods.max_limit = 1
+    out = runner.batch_get_all(district(ods), key_col="District BK")
+    assert out["message"].to_list() == [
+        "the server allows pages of one record only, which cannot be read by offset"
+    ]
+
+
+def test_a_scan_without_a_document_looks_at_two_pages(make_ods: Callable[..., ScriptedOds]) -> None:
+    """What a later page alone has is in a column; what does not fit one ends the query."""
+    assert "the first page and one far from it" in page("scans.md")
+    ods = make_ods(1600)
+    ods.records[1599]["late"] = 1
+    client = edfi.EdFiClient(base_url=ods.url, bearer_token="token", api_version="v3")
+    lf = edfi.scan("ed-fi/students", client=client)
+    assert lf.collect()["late"].to_list()[-1] == 1
+    ods.records[800]["n"] = "a text"
+    lf = edfi.scan("ed-fi/students", client=client)
+    with pytest.raises(pl.exceptions.SchemaError, match="'n' has another type here"):
+        lf.collect()
 
 
 def test_the_readme_of_the_packages_is_that_of_the_project() -> None:

@@ -48,8 +48,9 @@ def sync(
     """Copy whole ODSs into files or tables, and keep the copies equal to them.
 
     The first time everything is read, as a stream. Then each run reads what changed since: changed
-    keys, new and changed records, deletes. A resource in which nothing changed costs two requests.
-    See ``docs/copies.md`` for what is guaranteed, and how to run it every night.
+    keys, new and changed records, deletes. A resource in which nothing changed costs two requests
+    (with the default ``verify``). See ``docs/copies.md`` for what is guaranteed, and how to run it
+    every night.
 
     Parameters
     ----------
@@ -95,7 +96,8 @@ def sync(
         overlap, and at which the next one begins; null where an ODS has no change queries, where
         everything is read each time), ``rows`` (of the copy), ``written`` (rows that are new or
         changed), ``deleted``, ``repaired`` (rows that the comparison added, changed or removed),
-        ``requests`` (those for this resource, Int64) and ``seconds`` (Float64).
+        ``requests`` (those for this resource, Int64) and ``seconds`` (Float64; 0 where nothing
+        changed, since all such resources are asked for together).
 
     Raises
     ------
