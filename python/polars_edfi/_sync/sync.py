@@ -96,8 +96,9 @@ def sync(
         overlap, and at which the next one begins; null where an ODS has no change queries, where
         everything is read each time), ``rows`` (of the copy), ``written`` (rows that are new or
         changed), ``deleted``, ``repaired`` (rows that the comparison added, changed or removed),
-        ``requests`` (those for this resource, Int64) and ``seconds`` (Float64; 0 where nothing
-        changed, since all such resources are asked for together).
+        ``requests`` (Int64: those for this resource, but for pages that only tell its columns where
+        no document does) and ``seconds`` (Float64: 0 where nothing changed, since all such
+        resources are asked for together).
 
     Raises
     ------
