@@ -19,7 +19,7 @@ use crate::{
 /// [`EdFiClient`](crate::EdFiClient), each call waited for.
 ///
 /// A call inside an async runtime, which waiting would block, is an
-/// [`Error::Internal`](crate::Error::Internal). Another thread can stop a call by the
+/// [`Error::Internal`]. Another thread can stop a call by the
 /// [`Control`](crate::Control) in its options.
 ///
 /// ```
@@ -416,7 +416,6 @@ impl Scan {
 
     /// See [`crate::Scan::lazy`].
     #[cfg(feature = "lazy")]
-    #[must_use]
     pub fn lazy(&self) -> polars::prelude::LazyFrame {
         self.0.lazy()
     }

@@ -139,11 +139,13 @@ fn condition(random: &mut Rng, all: &DataFrame, depth: usize) -> Expr {
     }
 }
 
+type Step = Box<dyn Fn(LazyFrame) -> LazyFrame>;
+
 /// A query of some steps, and what it is.
-fn query(seed: u64, all: &DataFrame) -> (String, Vec<Box<dyn Fn(LazyFrame) -> LazyFrame>>) {
+fn query(seed: u64, all: &DataFrame) -> (String, Vec<Step>) {
     let mut random = Rng::with_seed(seed);
     let mut told = format!("seed {seed}");
-    let mut steps: Vec<Box<dyn Fn(LazyFrame) -> LazyFrame>> = Vec::new();
+    let mut steps: Vec<Step> = Vec::new();
     for number in 0..random.usize(1..5) {
         let (from, rows) = (random.i64(0..15), random.u32(0..40));
         steps.push(match random.usize(..10) {

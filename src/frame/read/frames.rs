@@ -20,7 +20,7 @@ use crate::frame::result;
 use crate::{Error, Result, runtime};
 
 impl Scan {
-    /// The records, a frame for each page, in order: see [`EdFiClient::pages`].
+    /// The records, a frame for each page, in order: see [`EdFiClient::pages`](crate::EdFiClient::pages).
     ///
     /// # Errors
     /// A frame of districts that has become wrong for its client; filters of columns that are not
@@ -102,7 +102,8 @@ impl Scan {
         }))
     }
 
-    /// The records of one ODS as Arrow record batches: see [`EdFiClient::record_batches`].
+    /// The records of one ODS as Arrow record batches: see
+    /// [`EdFiClient::record_batches`](crate::EdFiClient::record_batches).
     ///
     /// # Errors
     /// [`Error::Config`] for a scan of many districts and for one that explodes lists.

@@ -78,7 +78,6 @@ impl Scan {
     /// [`ScanOptions::filters`]: crate::ScanOptions::filters
     /// [`ScanOptions::pushdown`]: crate::ScanOptions::pushdown
     /// [`ScanOptions::n_rows`]: crate::ScanOptions::n_rows
-    #[must_use]
     pub fn lazy(&self) -> LazyFrame {
         let schema = self.schema_of(self.0.options.columns.as_deref());
         let args = ScanArgsAnonymous {

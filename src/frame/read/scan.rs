@@ -55,7 +55,7 @@ impl EdFiClient {
     ///
     /// With a given schema nothing is sent, unless there are `params`, whose names are checked
     /// against the ODS's own OpenAPI document. Otherwise the columns are those of that document.
-    /// Where there is none, and with [`SchemaChoice::Infer`], they are those of the first page and of
+    /// Where there is none, and with [`SchemaChoice::Infer`](crate::SchemaChoice::Infer), they are those of the first page and of
     /// one more far from it, which are read for it (of many districts, of their first pages): strings
     /// stand for anything. The first page serves a reading that begins within a second. In all of
     /// them `_unknown` (String) has one JSON object for each record with something that the columns
@@ -73,7 +73,7 @@ impl EdFiClient {
     ///
     /// A frame of districts is read as [`EdFiClient::batch_get_all`] reads it. There is no
     /// `status`: a district that fails ends the stream with an error that names its key, and so
-    /// does, at once, a row that cannot be visited. With [`OnError::Row`] `status`, `message`,
+    /// does, at once, a row that cannot be visited. With [`OnError::Row`](crate::OnError::Row) `status`, `message`,
     /// `http_status` and `correlation_id` stand after the key, and such a district is one row more. Without a given schema the columns are those
     /// of the first pages of all districts together. A property named as the key column is kept
     /// as `<name>_record`. The first pages of as many districts as there are workers are fetched
