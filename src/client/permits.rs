@@ -150,9 +150,9 @@ impl Drop for WaitingFirst<'_> {
 }
 
 impl Permit {
-    /// Does a piece of work with this permit.
-    pub(crate) async fn hold<T>(self, work: impl Future<Output = T>) -> T {
-        HELD.scope(Cell::new(Some(self)), work).await
+    /// Does a piece of work with this permit. No `async fn`: that would have room for the work twice.
+    pub(crate) fn hold<F: Future>(self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        HELD.scope(Cell::new(Some(self)), work)
     }
 }
 

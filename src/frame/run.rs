@@ -230,7 +230,7 @@ impl<O: RowOperation, W: Observer<O>> Queue<O, W> {
                     match order.next(|| queue.take()) {
                         Some((district, chain)) => {
                             let rows = permit.hold(queue.chain(chain));
-                            under_way.push(async move { (district, rows.await) });
+                            under_way.push(rows.map(move |rows| (district, rows)));
                         }
                         None => has_more = false,
                     }
