@@ -107,7 +107,8 @@ class Items(ClientBase):
             One row per row that took part, in input order: ``id`` (as in ``df``, trimmed),
             ``status`` (String: null or ``"error"``), ``message`` (String), ``http_status`` (Int32),
             ``correlation_id`` (String), ``row_index`` (the position in ``df``), ``row_id``, and
-            ``data`` (Struct, null where there is no item) or its flattened columns.
+            ``data`` (Struct, null where there is no item; without a ``schema`` Null where no row
+            has one) or its flattened columns.
 
         Raises
         ------

@@ -97,7 +97,8 @@ class Tokens(ClientBase):
 
         Notes
         -----
-        The tokens are kept for the other calls of this process, and renewed 60 s before their end.
+        The tokens are kept for the other calls of this process, and renewed 60 s before their end;
+        one that lives for less than two minutes, after half of its life.
         """
         return self._batch(
             _native.batch_fetch_tokens,

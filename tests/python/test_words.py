@@ -5,6 +5,7 @@ import logging
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,10 +24,14 @@ def page(name: str) -> str:
     return " ".join((ROOT / "docs" / name).read_text("utf-8").split())
 
 
+def _auth(ods: edfi.Sandbox) -> dict[str, str]:
+    url, key, secret = ods.districts().row(0)[1:]
+    return {"base_url": url, "client_id": key, "client_secret": secret}
+
+
 def one(ods: edfi.Sandbox) -> edfi.EdFiClient:
     """A client of a sandbox's first district."""
-    url, key, secret = ods.districts().row(0)[1:]
-    return edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
+    return edfi.EdFiClient(**_auth(ods))
 
 
 def test_the_overlap_of_changes_is_as_written() -> None:
@@ -215,6 +220,27 @@ def test_a_scan_without_a_document_looks_at_two_pages(make_ods: Callable[..., Sc
     lf = edfi.scan("ed-fi/students", client=client)
     with pytest.raises(pl.exceptions.SchemaError, match="'n' has another type here"):
         lf.collect()
+
+
+@pytest.mark.parametrize(("lifetime", "renewed"), [(61.0, 0), (2.0, 1)])
+def test_a_token_of_a_short_life_is_used_for_half_of_it(lifetime: float, renewed: int) -> None:
+    assert "after half of its life" in str(edfi.EdFiClient.batch_fetch_tokens.__doc__)
+    with edfi.Sandbox(["255901"], 5, token_lifetime=lifetime) as ods:
+        client = one(ods)
+        client.count("ed-fi/students")
+        time.sleep(1.1)  # the clock is what this is about
+        client.count("ed-fi/students")
+    assert client.stats is not None
+    assert client.stats["token_requests"] == renewed
+
+
+def test_items_have_a_dtype_of_their_own_where_there_is_a_schema() -> None:
+    with edfi.Sandbox(["255901"], 5) as ods:
+        students = edfi.Resource("ed-fi/students", **_auth(ods))
+        none = pl.DataFrame({"id": ["nobody"]})
+        assert students.batch_get_by_id(none, id_col="id").schema["data"] == pl.Null
+        found = students.batch_get_by_id(none, id_col="id", schema={"lastSurname": pl.String})
+    assert found.schema["data"] == pl.Struct({"lastSurname": pl.String, "_unknown": pl.String})
 
 
 def test_the_readme_of_the_packages_is_that_of_the_project() -> None:
