@@ -119,6 +119,23 @@ def test_pieces_in_any_order_lose_nothing_while_others_delete(
     assert len(found) == len(set(found))
 
 
+def test_changed_records_of_a_seam_before_a_new_one_are_not_lost(
+    make_ods: Callable[..., ScriptedOds],
+) -> None:
+    ods = make_ods([record(n) | {"_etag": "1"} for n in range(400)])
+    planned = scan(ods)
+    parts = pieces(planned, 2)
+    for one in ods.records[200:205]:
+        one["_etag"] = "2"
+    found = read(planned, parts[0])
+    del ods.records[:6]
+    # It stands at the begin of the page that is asked for, and hides that others stand before it.
+    ods.records.insert(199, record(1000))
+    found += read(planned, parts[1])
+    assert len(found) == len(set(found))
+    assert set(range(6, 400)) <= set(found)
+
+
 def test_a_seam_that_is_gone_is_an_error_that_says_what_to_do(
     make_ods: Callable[..., ScriptedOds],
 ) -> None:

@@ -114,9 +114,17 @@ impl RecordKeys {
         })
     }
 
-    /// Whether the first record is the first of the others.
-    pub(super) fn begin_as(&self, others: &Self) -> bool {
-        self.hashes.first() == others.hashes.first()
+    /// Whether the first of the others is one of the records.
+    pub(super) fn have_first_of(&self, others: &Self) -> bool {
+        let first = others.hashes.first();
+        first.is_some_and(|first| self.hashes.contains(first))
+    }
+
+    /// Which rows are some of the others, whatever their state.
+    fn are_among(&self, others: &Self) -> impl Iterator<Item = bool> {
+        let others: Hashes = others.hashes.iter().copied().collect();
+        let rows = self.hashes.iter();
+        rows.map(move |hash| others.contains(hash))
     }
 
     /// Whether none of those that are here as well is as it was: then it says nothing that one changed.
@@ -128,6 +136,38 @@ impl RecordKeys {
     fn ends_as_begins(&self, next: &Self, count: usize) -> bool {
         let start = self.len().checked_sub(count);
         start.is_some_and(|start| next.hashes.get(..count) == Some(&self.hashes[start..]))
+    }
+}
+
+/// Where a stretch begins, as far as its pages showed it.
+#[derive(Debug, Default)]
+pub(super) struct Begin {
+    is_shown: bool,
+    /// The records that stand before it, as they are.
+    before: Hashes,
+}
+
+impl Begin {
+    /// Which rows of a page stand after the begin, or are some of the neighbours that stand there;
+    /// `seam` is where these show themselves.
+    pub(super) fn rows(
+        &mut self,
+        keys: &RecordKeys,
+        neighbours: &RecordKeys,
+        seam: Option<&Seam>,
+    ) -> Vec<bool> {
+        let start = match seam {
+            Some(seam) => seam.row,
+            None if self.is_shown || neighbours.len() == 0 => 0,
+            None => keys.len(),
+        };
+        self.is_shown |= seam.is_some();
+        let states = keys.states();
+        let known = states.iter().rposition(|state| self.before.contains(state));
+        let start = start.max(known.map_or(0, |row| row + 1));
+        self.before.extend(&states[..start]);
+        let rows = keys.are_among(neighbours).enumerate();
+        rows.map(|(row, is_one)| is_one || row >= start).collect()
     }
 }
 
@@ -167,10 +207,6 @@ impl Seam {
                 .collect(),
             ..self
         }
-    }
-
-    pub(super) fn first(&self) -> usize {
-        self.changed.iter().copied().fold(self.row, usize::min)
     }
 
     /// Whether a row is one of them, or comes after.

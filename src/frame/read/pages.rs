@@ -13,6 +13,7 @@ use super::reader::{Ask, FetchedPage, Reader};
 use super::source::{Converted, District, PlacedPage, Source};
 use crate::Failure;
 use crate::client::paging::{Collection, Continuation, FirstPage, PageError, PageTokens, Paging};
+use crate::runtime::lock;
 
 /// How many records a district must have, as far as its server said.
 pub(super) struct Counted<T> {
@@ -216,7 +217,7 @@ impl<T: Send + 'static> Reader<T> {
         let (in_chain, repeated) = self.note(&page.keys, join);
         let new = page.page.len() - in_chain.count();
         let repeated = match &self.source.piece {
-            Some(piece) => piece.cut(&page.keys, repeated),
+            Some(piece) => piece.cut(&page.keys, repeated, &mut lock(&self.begin)),
             None => repeated,
         };
         let placed = PlacedPage {

@@ -17,7 +17,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::filter::Sent;
-use super::keys::{Evidence, RecordKeys, Repeated, Seam};
+use super::keys::{Begin, Evidence, RecordKeys, Repeated, Seam};
 use super::pages::{Counted, PageSender};
 use super::prefetch::Ticket;
 use super::reader::{Ask, FetchedPage, Reader};
@@ -120,12 +120,11 @@ impl Stretch {
     }
 
     /// The rows of a page that belong to other stretches.
-    fn others(&self, keys: &RecordKeys) -> impl Iterator<Item = usize> {
-        let (begin, end) = (self.begin_in(keys), self.end_in(keys));
-        (0..keys.len()).filter(move |row| {
-            !begin.as_ref().is_none_or(|seam| seam.reaches(*row))
-                || end.as_ref().is_some_and(|seam| seam.reaches(*row))
-        })
+    fn others(&self, keys: &RecordKeys, begin: &mut Begin) -> impl Iterator<Item = usize> {
+        let follow = begin.rows(keys, &self.begin, self.begin_in(keys).as_ref());
+        let end = self.end_in(keys);
+        (0..keys.len())
+            .filter(move |row| !follow[*row] || end.as_ref().is_some_and(|end| end.reaches(*row)))
     }
 }
 
@@ -146,10 +145,15 @@ impl Piece {
     }
 
     /// Counts the rows of a page that belong to other pieces as rows that came before.
-    pub(super) fn cut(&self, keys: &RecordKeys, mut repeated: Repeated) -> Repeated {
+    pub(super) fn cut(
+        &self,
+        keys: &RecordKeys,
+        mut repeated: Repeated,
+        begin: &mut Begin,
+    ) -> Repeated {
         if let Some(stretch) = self.stretch() {
             let leading = repeated.leading;
-            let others = stretch.others(keys).filter(|row| *row >= leading);
+            let others = stretch.others(keys, begin).filter(|row| *row >= leading);
             repeated.others.extend(others);
             repeated.others.sort_unstable();
             repeated.others.dedup();
@@ -186,6 +190,7 @@ impl<T: Send + 'static> Reader<T> {
         let step = stretch.size.saturating_sub(1).max(1);
         let (mut before, mut after) = (stretch.offset.saturating_sub(1), stretch.offset);
         let mut offset = before;
+        let mut is_shown = false;
         for number in 0..MOST_TRIES {
             let ask = Ask::Offset(PageRequest {
                 offset,
@@ -193,12 +198,16 @@ impl<T: Send + 'static> Reader<T> {
                 count: stretch.end_offset.is_none(),
             });
             let page = self.fetch(ask).await.map_err(PageError::into_failure)?;
+            let has_first = page.keys.have_first_of(&stretch.begin);
             match stretch.begin_in(&page.keys) {
                 _ if !stretch.begins_at_seam() => return Ok(page),
-                // What came first of them at least stands on this page.
-                Some(seam) if seam.first() > 0 || offset == 0 => return Ok(page),
-                Some(_) if page.keys.begin_as(&stretch.begin) => return Ok(page),
-                Some(_) => offset = offset.saturating_sub(step),
+                Some(_) if has_first || is_shown || offset == 0 => return Ok(page),
+                // Others of them may stand before this page, and do not show where.
+                Some(_) => {
+                    is_shown = true;
+                    offset = offset.saturating_sub(step);
+                }
+                None if is_shown => return Ok(page),
                 None if number % 2 == 0 => {
                     before = before.saturating_sub(step);
                     offset = before;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::filter::Sent;
-use super::keys::{Join, RecordKeys, Repeated, SeenRecords};
+use super::keys::{Begin, Join, RecordKeys, Repeated, SeenRecords};
 use super::source::{District, Source};
 use crate::client::changes::window_params;
 use crate::client::paging::{Collection, PageError, PageRequest, RawPage};
@@ -63,6 +63,8 @@ pub(super) struct Reader<T> {
     /// What each page says of itself as a part.
     pub(super) only: Option<(usize, usize)>,
     pub(super) is_part: bool,
+    /// Where a piece begins.
+    pub(super) begin: Mutex<Begin>,
     seen: Mutex<SeenRecords>,
     pub(super) whole: Arc<Whole>,
 }
@@ -134,6 +136,7 @@ impl<T: Send + 'static> Reader<T> {
             sent,
             only: None,
             is_part: false,
+            begin: Mutex::default(),
             seen: Mutex::new(SeenRecords::of(bounded)),
             whole: Whole::new(bounded),
             source,
@@ -157,6 +160,7 @@ impl<T: Send + 'static> Reader<T> {
             sent: Sent::default(),
             only,
             is_part: true,
+            begin: Mutex::default(),
             seen: Mutex::new(SeenRecords::of(self.source.window.bounded)),
             whole: self.whole.clone(),
             source: self.source.clone(),
