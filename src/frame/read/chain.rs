@@ -22,7 +22,7 @@ use super::pieces::Stretch;
 use super::prefetch::{Slot, Task, Ticket};
 use super::reader::{Ask, FetchedPage, Reader};
 use crate::Failure;
-use crate::client::paging::{PageError, PageRequest};
+use crate::client::paging::{PageError, PageRequest, pages_by_offset};
 
 /// Pages that share a record have two records at least.
 const SMALLEST_PAGE: u64 = 2;
@@ -30,6 +30,9 @@ const SMALLEST_PAGE: u64 = 2;
 const MENDS_PER_PAGE: u64 = 3;
 /// The first page may be followed by as many mends as if this many had come.
 const PAGES_AT_LEAST: u64 = 5;
+/// The same where the server counts more: one burst of deletes at the begin has much read again. No
+/// count is good for more than this.
+const PAGES_COUNTED: u64 = 20;
 /// How many full pages in a row may hold nothing new. More than that is a server that gives the
 /// same page again and again, whatever the offset.
 const IDLE_PAGES: u32 = 2;
@@ -342,7 +345,9 @@ impl<T: Send + 'static> Chain<'_, T> {
     /// A page that mends a seam.
     async fn again(&mut self, offset: u64) -> Result<FetchedPage, Failure> {
         self.mends += 1;
-        if self.mends > MENDS_PER_PAGE * self.pages.max(PAGES_AT_LEAST) {
+        let counted = pages_by_offset(self.total.unwrap_or(0), self.size);
+        let pages = counted.clamp(PAGES_AT_LEAST, PAGES_COUNTED);
+        if self.mends > MENDS_PER_PAGE * self.pages.max(pages) {
             return Err(self.moves_too_fast());
         }
         let page = self.reader.fetch(self.ask(offset, true)).await;
