@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from random import Random
 
 import polars as pl
 import pytest
@@ -122,8 +123,8 @@ def test_pieces_in_any_order_lose_nothing_while_others_delete(
 def test_changed_records_of_a_seam_before_a_new_one_are_not_lost(
     make_ods: Callable[..., ScriptedOds],
 ) -> None:
-    ods = make_ods([record(n) | {"_etag": "1"} for n in range(400)])
-    planned = scan(ods)
+    ods = make_ods([record(n, "1") for n in range(400)])
+    planned = scan(ods, limit=20)
     parts = pieces(planned, 2)
     for one in ods.records[200:205]:
         one["_etag"] = "2"
@@ -185,6 +186,44 @@ def test_records_of_a_seam_that_are_edited_are_read_once(
         edit(ods, *edited)
     found += read(planned, parts[order[1]])
     assert sorted(found) == list(range(400))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_stays_and_keeps_its_key_is_in_one_piece(
+    make_ods: Callable[..., ScriptedOds], seed: int
+) -> None:
+    random = Random(seed)
+    ods = make_ods(0)
+    ods.records = [record(n, "1") for n in range(400)]
+    planned = scan(ods)
+    parts = pieces(planned, 3)
+    unsteady, added = set(), iter(range(1_000, 2_000))
+
+    def change() -> None:
+        for _ in range(random.randrange(12)):
+            seam = random.choice([134, 268])
+            one = random.choice(ods.records[max(seam - 12, 0) : seam + 20])
+            match random.choice(["edit", "edit", "edit", "delete", "insert", "move", "shift"]):
+                case "edit":
+                    one["_etag"] += "'"
+                case "delete":
+                    unsteady.add(one["n"])
+                    ods.records.remove(one)
+                case "insert":
+                    ods.records.insert(ods.records.index(one), record(next(added), "1"))
+                case "move":
+                    unsteady.add(one["n"])
+                    move(ods, one["n"], random.randrange(len(ods.records)))
+                case "shift":
+                    unsteady.update(gone["n"] for gone in ods.records[:3])
+                    del ods.records[:3]
+
+    found = []
+    for part in random.sample(parts, len(parts)):
+        change()
+        found += read(planned, part)
+    steady = sorted(n for n in range(400) if n not in unsteady)
+    assert sorted(n for n in found if n < 400 and n not in unsteady) == steady
 
 
 def test_a_seam_whose_records_all_changed_is_an_error(make_ods: Callable[..., ScriptedOds]) -> None:

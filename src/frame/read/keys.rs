@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -97,31 +98,25 @@ impl RecordKeys {
         }
     }
 
-    /// Where some neighbours that were seen before stand now, if one of them is as it was.
-    pub(super) fn seam(&self, neighbours: &Self, evidence: Evidence) -> Option<Seam> {
+    /// The first row that is one of some neighbours that were seen before, as it was.
+    pub(super) fn seam(&self, neighbours: &Self, evidence: Evidence) -> Option<usize> {
         let steady: Hashes = neighbours.marks(evidence).iter().copied().collect();
         let mut marks = self.marks(evidence).iter();
-        let row = marks.position(|mark| steady.contains(mark))?;
-        let place = |row: usize| {
-            let mut hashes = neighbours.hashes.iter();
-            hashes.position(|hash| *hash == self.hashes[row])
-        };
-        let first = place(row)?;
-        let is_before = |other: &usize| place(*other).is_some_and(|place| place < first);
-        Some(Seam {
-            row,
-            changed: (0..row).filter(is_before).collect(),
-        })
+        marks.position(|mark| steady.contains(mark))
     }
 
-    /// Whether the first of the others is one of the records.
-    pub(super) fn have_first_of(&self, others: &Self) -> bool {
-        let first = others.hashes.first();
-        first.is_some_and(|first| self.hashes.contains(first))
+    /// Some of the records.
+    pub(super) fn slice(&self, rows: Range<usize>) -> Self {
+        let some = |hashes: &[u64]| hashes[rows.clone()].to_vec();
+        Self {
+            hashes: some(&self.hashes),
+            states: self.states.as_deref().map(some),
+            by_id: self.by_id,
+        }
     }
 
     /// Which rows are some of the others, whatever their state.
-    fn are_among(&self, others: &Self) -> impl Iterator<Item = bool> {
+    pub(super) fn are_among(&self, others: &Self) -> impl Iterator<Item = bool> {
         let others: Hashes = others.hashes.iter().copied().collect();
         let rows = self.hashes.iter();
         rows.map(move |hash| others.contains(hash))
@@ -154,10 +149,10 @@ impl Begin {
         &mut self,
         keys: &RecordKeys,
         neighbours: &RecordKeys,
-        seam: Option<&Seam>,
+        seam: Option<usize>,
     ) -> Vec<bool> {
         let start = match seam {
-            Some(seam) => seam.row,
+            Some(row) => row,
             None if self.is_shown || neighbours.len() == 0 => 0,
             None => keys.len(),
         };
@@ -177,42 +172,6 @@ pub(super) struct Join<'a> {
     pub(super) before: &'a RecordKeys,
     /// How many records they share by their offsets.
     pub(super) shared: usize,
-}
-
-/// Where neighbours that were seen before stand in a page.
-#[derive(Debug)]
-pub(super) struct Seam {
-    /// The first of them that is as it was.
-    row: usize,
-    /// Those that stood before it, and have changed since: they may have moved.
-    changed: Vec<usize>,
-}
-
-impl Seam {
-    /// The same, of changed ones only those next to what stayed.
-    pub(super) fn adjacent(self) -> Self {
-        let mut begin = self.row;
-        let next = |row: &usize| {
-            let is_next = row + 1 == begin;
-            begin -= usize::from(is_next);
-            is_next
-        };
-        Self {
-            changed: self
-                .changed
-                .iter()
-                .rev()
-                .copied()
-                .take_while(next)
-                .collect(),
-            ..self
-        }
-    }
-
-    /// Whether a row is one of them, or comes after.
-    pub(super) fn reaches(&self, row: usize) -> bool {
-        row >= self.row || self.changed.contains(&row)
-    }
 }
 
 fn record_hash(page: &Page, row: usize, by_version: bool) -> u64 {

@@ -6,9 +6,9 @@
 //! a chain ([`super::chain`]). Take a record that was there all the time and kept its key: in the
 //! order of keys it stands before, among or after those few records, whatever came or went, so one
 //! of the two pieces holds it. Only records that did not change since (by their `_etag`) tell where
-//! that is, for one whose key changes moves; those of the few that changed go with the second
-//! piece as well. (What changes or is added where two pieces meet, while one was read and
-//! the other not yet, may come twice.) The last piece has no end.
+//! that is, for one whose key changes moves. The few themselves go with the second piece, wherever
+//! they stand: it begins to look for them at records that stood before them. (What moves or is
+//! added where two pieces meet may come twice, or not at all.) The last piece has no end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::filter::Sent;
-use super::keys::{Begin, Evidence, RecordKeys, Repeated, Seam};
+use super::keys::{Begin, Evidence, RecordKeys, Repeated};
 use super::pages::{Counted, PageSender};
 use super::prefetch::Ticket;
 use super::reader::{Ask, FetchedPage, Reader};
@@ -31,6 +31,8 @@ use crate::{Failure, Result};
 
 /// How many neighbouring records mark a seam: all of them must go before it is lost.
 const MARKS: u64 = 50;
+/// So many records before it show that nothing of it stands before them.
+const LEAD: u64 = 5;
 /// A piece has at least so many pages.
 const FEWEST_PAGES: u64 = 5;
 /// So many pages are read to find where a piece begins.
@@ -60,6 +62,8 @@ pub(crate) struct Stretch {
     /// The records of the seams; none at the begin of the collection and at its end.
     begin: RecordKeys,
     end: RecordKeys,
+    /// The records right before the begin, and the first one of it.
+    lead: RecordKeys,
     /// What shows that these stand where they stood.
     evidence: Evidence,
     size: u64,
@@ -90,13 +94,17 @@ impl Stretch {
         self.end_in(keys).is_some()
     }
 
-    fn begin_in(&self, keys: &RecordKeys) -> Option<Seam> {
+    fn begin_in(&self, keys: &RecordKeys) -> Option<usize> {
         keys.seam(&self.begin, self.evidence)
     }
 
-    /// Nothing is left to the next stretch for a record that may have moved.
-    fn end_in(&self, keys: &RecordKeys) -> Option<Seam> {
-        keys.seam(&self.end, self.evidence).map(Seam::adjacent)
+    /// Whether none of the records with which it begins stands before a page.
+    fn is_led_by(&self, keys: &RecordKeys) -> bool {
+        keys.seam(&self.lead, self.evidence).is_some()
+    }
+
+    fn end_in(&self, keys: &RecordKeys) -> Option<usize> {
+        keys.seam(&self.end, self.evidence)
     }
 
     /// An error where the end should have come long ago.
@@ -119,12 +127,14 @@ impl Stretch {
         }
     }
 
-    /// The rows of a page that belong to other stretches.
+    /// The rows of a page that belong to other stretches: to the next one all those with which it
+    /// begins, wherever they stand.
     fn others(&self, keys: &RecordKeys, begin: &mut Begin) -> impl Iterator<Item = usize> {
-        let follow = begin.rows(keys, &self.begin, self.begin_in(keys).as_ref());
-        let end = self.end_in(keys);
-        (0..keys.len())
-            .filter(move |row| !follow[*row] || end.as_ref().is_some_and(|end| end.reaches(*row)))
+        let follow = begin.rows(keys, &self.begin, self.begin_in(keys));
+        let end = self.end_in(keys).unwrap_or(keys.len());
+        let ends = keys.are_among(&self.end).enumerate();
+        let ends: Vec<bool> = ends.map(|(row, is_one)| is_one || row >= end).collect();
+        (0..keys.len()).filter(move |row| !follow[*row] || ends[*row])
     }
 }
 
@@ -198,28 +208,32 @@ impl<T: Send + 'static> Reader<T> {
                 count: stretch.end_offset.is_none(),
             });
             let page = self.fetch(ask).await.map_err(PageError::into_failure)?;
-            let has_first = page.keys.have_first_of(&stretch.begin);
-            match stretch.begin_in(&page.keys) {
-                _ if !stretch.begins_at_seam() => return Ok(page),
-                Some(_) if has_first || is_shown || offset == 0 => return Ok(page),
-                // Others of them may stand before this page, and do not show where.
-                Some(_) => {
-                    is_shown = true;
-                    offset = offset.saturating_sub(step);
-                }
-                None if is_shown => return Ok(page),
-                None if number % 2 == 0 => {
-                    before = before.saturating_sub(step);
-                    offset = before;
-                }
-                None => {
-                    after = after.saturating_add(step);
-                    offset = after;
-                }
+            is_shown |= stretch.begin_in(&page.keys).is_some();
+            let is_led = offset == 0 || stretch.is_led_by(&page.keys);
+            if !stretch.begins_at_seam() || is_shown && is_led {
+                return Ok(page);
+            }
+            if is_shown {
+                // Others of them may stand before this page, changed.
+                offset = offset.saturating_sub(step);
+            } else if number % 2 == 0 {
+                before = before.saturating_sub(step);
+                offset = before;
+            } else {
+                after = after.saturating_add(step);
+                offset = after;
             }
         }
         Err(lost(stretch.offset))
     }
+}
+
+/// Where a stretch begins, as it was when it was planned.
+#[derive(Default)]
+struct Mark {
+    offset: u64,
+    lead: RecordKeys,
+    begin: RecordKeys,
 }
 
 /// A district whose first page came.
@@ -294,14 +308,21 @@ impl Begun {
         }
     }
 
-    async fn seam(&self, offset: u64, limit: u64) -> Result<RecordKeys, Failure> {
+    async fn seam(&self, offset: u64, limit: u64) -> Result<Mark, Failure> {
+        let lead = LEAD.min(limit / 2);
         let ask = Ask::Offset(PageRequest {
-            offset,
+            offset: offset.saturating_sub(lead),
             limit,
             count: false,
         });
         let page = self.reader.fetch(ask).await;
-        Ok(page.map_err(PageError::into_failure)?.keys)
+        let keys = page.map_err(PageError::into_failure)?.keys;
+        let (lead, end) = (lead as usize, keys.len());
+        Ok(Mark {
+            offset,
+            lead: keys.slice(0..end.min(lead + 1)),
+            begin: keys.slice(end.min(lead)..end),
+        })
     }
 
     async fn stretches(&self, number: u64) -> Result<Vec<Piece>, Failure> {
@@ -309,36 +330,34 @@ impl Begun {
         let each = total.div_ceil(number);
         // The first one twice, to see whether records that nobody changes stay as they are.
         let seams = (1..number).map(|seam| seam * each).chain([each]);
-        let mut seams: Vec<(u64, RecordKeys)> = stream::iter(seams)
-            .map(|offset| async move {
-                let keys = self.seam(offset, MARKS.min(size)).await?;
-                Ok::<_, Failure>((offset, keys))
-            })
+        let mut seams: Vec<Mark> = stream::iter(seams)
+            .map(|offset| self.seam(offset, (LEAD + MARKS).min(size)))
             // The requests themselves wait for their turn.
             .buffered(number as usize)
-            .try_collect::<Vec<_>>()
+            .try_collect()
             .await?;
         let evidence = match (seams.pop(), seams.first()) {
-            (Some((_, again)), Some((_, first))) if again.have_all_changed(first) => {
+            (Some(again), Some(first)) if again.begin.have_all_changed(&first.begin) => {
                 Evidence::SameId
             }
             _ => Evidence::SameState,
         };
-        let mut begin = (0, RecordKeys::default());
+        let mut begin = Mark::default();
         let mut pieces = Vec::new();
-        let mut push = |begin: (u64, RecordKeys), end: Option<&(u64, RecordKeys)>| {
+        let mut push = |begin: Mark, end: Option<&Mark>| {
             pieces.push(Piece::Stretch(Stretch {
-                offset: begin.0,
-                end_offset: end.map(|end| end.0),
-                begin: begin.1,
-                end: end.map(|end| end.1.clone()).unwrap_or_default(),
+                offset: begin.offset,
+                end_offset: end.map(|end| end.offset),
+                begin: begin.begin,
+                end: end.map(|end| end.begin.clone()).unwrap_or_default(),
+                lead: begin.lead,
                 evidence,
                 size: size.max(2),
             }));
         };
         for seam in seams {
             // Where nothing is any more, or nothing tells the records apart, no piece begins.
-            if seam.1.are_ids() && seam.1.len() > 0 {
+            if seam.begin.are_ids() && seam.begin.len() > 0 {
                 push(begin, Some(&seam));
                 begin = seam;
             }
