@@ -131,7 +131,11 @@ def test_districts_like_two_others_need_no_list(like_others: Callable[..., Docum
     assert out["n"].to_list() == [1] * 5
     assert out["n"].dtype == pl.Int32
     listed, unlisted = [("2025", 200), ("Resources.json", 200)], [("Resources.json", 200)]
-    assert [one.asked for one in alike] == [listed] * 2 + [unlisted] * 3
+    # The third may be asked before the second has answered.
+    first, second, third, *others = [one.asked for one in alike]
+    assert [first, second] == [listed] * 2
+    assert third in (listed, unlisted)
+    assert others == [unlisted] * 2
     # What that document does not describe takes the list.
     last = alike[-1]
     last.documents["Descriptors"] = document({"codeValue": TEXT}, endpoint="ed-fi/xDescriptors")
