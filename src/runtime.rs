@@ -75,8 +75,7 @@ struct Jobs {
 impl Threads {
     /// Those of this process, made at the first use.
     pub(crate) fn get() -> Result<Arc<Self>> {
-        let threads = THREADS.get().lock();
-        let mut threads = threads.unwrap_or_else(PoisonError::into_inner);
+        let mut threads = lock(THREADS.get());
         if let Some(threads) = &*threads {
             return Ok(threads.clone());
         }
@@ -121,7 +120,7 @@ impl Threads {
 
     /// The first workers beside worker 0; fewer where the system gives no more threads.
     fn workers(&self, count: usize) -> Vec<Handle> {
-        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut workers = lock(&self.workers);
         while workers.len() < count {
             let Ok(worker) = start_worker(workers.len() + 1) else {
                 break;

@@ -37,7 +37,7 @@ impl Drop for Within {
 }
 
 /// Waits until nobody is within SQLite, and keeps everybody out.
-pub(crate) fn before_fork() {
+pub(crate) extern "C" fn before_fork() {
     FORKING.store(true, Ordering::SeqCst);
     let end = Instant::now() + PATIENCE;
     while WITHIN.load(Ordering::SeqCst) > 0 && Instant::now() < end {
@@ -45,11 +45,11 @@ pub(crate) fn before_fork() {
     }
 }
 
-pub(crate) fn after_fork_in_parent() {
+pub(crate) extern "C" fn after_fork_in_parent() {
     FORKING.store(false, Ordering::SeqCst);
 }
 
-pub(crate) fn after_fork_in_child() {
+pub(crate) extern "C" fn after_fork_in_child() {
     // Who was within is not there any more.
     WITHIN.store(0, Ordering::SeqCst);
     FORKING.store(false, Ordering::SeqCst);

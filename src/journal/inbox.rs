@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use super::forks::Within;
 use super::writer::{Message, Writer};
-use crate::runtime;
-use crate::runtime::lock;
+use crate::runtime::{self, lock};
 
 /// Messages that nobody has taken yet, and who writes them down; nobody once it is closed.
 #[derive(Debug)]

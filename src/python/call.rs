@@ -16,8 +16,7 @@ use super::news::Limiter;
 use super::progress::Progress;
 use super::scope;
 use crate::frame::result;
-use crate::runtime::Threads;
-use crate::runtime::lock;
+use crate::runtime::{Threads, lock};
 use crate::{CallStats, Control, Error, Result};
 
 /// How often a wait looks for Python's signals.

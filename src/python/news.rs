@@ -17,8 +17,7 @@ use super::exchange::Frame;
 use super::options;
 use crate::frame::news::{News, WatchOptions, Watched, WatchedResource, Window, watch};
 use crate::frame::stamps::Stamps;
-use crate::runtime::lock;
-use crate::runtime::{AtWork, Threads};
+use crate::runtime::{AtWork, Threads, lock};
 use crate::{Control, Failure};
 
 /// How many requests several calls may have in flight together.

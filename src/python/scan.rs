@@ -19,8 +19,7 @@ use super::options;
 use super::progress::{Bar, Progress};
 use super::sigint::{Taker, is_main_thread, taken};
 use crate::frame::View;
-use crate::runtime::lock;
-use crate::runtime::{AtWork, Threads};
+use crate::runtime::{AtWork, Threads, lock};
 use crate::{Control, EdFiClient, Error, Failure, Filter, Result, Scan as Planned, ScanOptions};
 
 /// The row of a district, how many records a piece of it may have, the piece, and why there is none.

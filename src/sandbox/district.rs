@@ -1,7 +1,7 @@
 //! A district: its credentials, its tokens, its records and its faults.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -9,6 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::claims::ClaimSet;
 use super::faults::{FaultState, Faults};
 use super::store::{State, digest_of};
+use crate::runtime::lock;
 
 /// What a path segment may hold as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -104,8 +105,4 @@ impl District {
 /// Random numbers that depend on nothing but these three.
 pub(super) fn random(seed: u64, district: &str, what: &str) -> fastrand::Rng {
     fastrand::Rng::with_seed(digest_of(district, what, &seed.to_string()) as u64)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,9 @@
 //! A limit on requests: so many in a window of time, as a gateway or an ODS/API 8 has it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use crate::runtime::lock;
 
 /// How many requests are taken.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +33,7 @@ impl Limiter {
         let Some(limit) = self.limit else {
             return Ok(());
         };
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut window = lock(&self.window);
         let (start, taken) = &mut *window;
         if start.elapsed() >= limit.window {
             (*start, *taken) = (Instant::now(), 0);

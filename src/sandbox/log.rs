@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
+
+use crate::runtime::lock;
 
 /// So many requests are remembered; older ones are forgotten.
 const REMEMBERED: usize = 100_000;
@@ -58,7 +60,7 @@ struct Entries {
 impl Log {
     /// Remembers a request and gives back its number.
     pub(super) fn push(&self, request: LoggedRequest) -> usize {
-        let mut log = self.lock();
+        let mut log = self.entries();
         if log.entries.len() == REMEMBERED {
             log.entries.pop_front();
             log.forgotten += 1;
@@ -69,7 +71,7 @@ impl Log {
 
     /// Changes the entry of this number, if it is still there.
     pub(super) fn update(&self, number: usize, change: impl FnOnce(&mut LoggedRequest)) {
-        let mut log = self.lock();
+        let mut log = self.entries();
         if let Some(at) = number.checked_sub(log.forgotten)
             && let Some(entry) = log.entries.get_mut(at)
         {
@@ -78,16 +80,16 @@ impl Log {
     }
 
     pub(super) fn all(&self) -> Vec<LoggedRequest> {
-        self.lock().entries.iter().cloned().collect()
+        self.entries().entries.iter().cloned().collect()
     }
 
     pub(super) fn clear(&self) {
-        let mut log = self.lock();
+        let mut log = self.entries();
         log.forgotten += log.entries.len();
         log.entries.clear();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        lock(&self.0)
     }
 }

@@ -63,7 +63,7 @@ mod write;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -79,6 +79,7 @@ pub use self::log::LoggedRequest;
 pub use self::mutation::Mutation;
 pub use self::schedule::Schedule;
 use self::server::Shared;
+use crate::runtime::lock;
 use crate::{Error, Result};
 
 /// A running ODS. Dropping it stops the server and closes its connections.
@@ -220,11 +221,7 @@ impl Sandbox {
 
     /// How long tokens live that are given from now on.
     pub fn set_token_lifetime(&self, lifetime: Duration) {
-        self.shared
-            .token_rules
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .lifetime = lifetime;
+        lock(&self.shared.token_rules).lifetime = lifetime;
     }
 
     /// Ends the life of all the district's tokens.

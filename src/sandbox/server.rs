@@ -1,7 +1,7 @@
 //! The server: connections, and the way of a request from the socket and back.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +25,7 @@ use super::problem::{CORRELATION_ID, Problem};
 use super::query::Query;
 use super::release::Release;
 use super::store::{dashed, id_text};
+use crate::runtime::lock;
 
 /// The largest body that is read.
 const BODY_LIMIT: usize = 64 << 20;
@@ -104,10 +105,7 @@ impl Shared {
     }
 
     pub(super) fn token_rules(&self) -> TokenRules {
-        *self
-            .token_rules
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.token_rules)
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Closed> {

@@ -47,6 +47,21 @@ def move(ods: ScriptedOds, n: int, place: int) -> None:
     ods.records.insert(place, one | {"_etag": one["_etag"] + "'"})
 
 
+def read_around(
+    ods: ScriptedOds, order: list[int], moment: str, change: Callable[[ScriptedOds], None]
+) -> list[int]:
+    """Read two pieces of 400 records, with a change before both or between them."""
+    ods.records = [record(n, "1") for n in range(400)]
+    planned = scan(ods)
+    parts = pieces(planned, 2)
+    if moment == "before":
+        change(ods)
+    found = read(planned, parts[order[0]])
+    if moment == "between":
+        change(ods)
+    return found + read(planned, parts[order[1]])
+
+
 def test_pieces_are_the_collection(make_ods: Callable[..., ScriptedOds]) -> None:
     ods = make_ods(230)
     planned = scan(ods)
@@ -155,16 +170,7 @@ def test_a_seam_that_is_gone_is_an_error_that_says_what_to_do(
 def test_a_record_of_a_seam_that_gets_another_key_moves_no_seam(
     make_ods: Callable[..., ScriptedOds], place: int, order: list[int], moment: str
 ) -> None:
-    ods = make_ods(0)
-    ods.records = [record(n, "1") for n in range(400)]
-    planned = scan(ods)
-    parts = pieces(planned, 2)
-    if moment == "before":
-        move(ods, 203, place)
-    found = read(planned, parts[order[0]])
-    if moment == "between":
-        move(ods, 203, place)
-    found += read(planned, parts[order[1]])
+    found = read_around(make_ods([]), order, moment, lambda ods: move(ods, 203, place))
     stayed = [n for n in found if n != 203]
     assert sorted(stayed) == [n for n in range(400) if n != 203]
 
@@ -175,16 +181,7 @@ def test_a_record_of_a_seam_that_gets_another_key_moves_no_seam(
 def test_records_of_a_seam_that_are_edited_are_read_once(
     make_ods: Callable[..., ScriptedOds], edited: list[int], order: list[int], moment: str
 ) -> None:
-    ods = make_ods(0)
-    ods.records = [record(n, "1") for n in range(400)]
-    planned = scan(ods)
-    parts = pieces(planned, 2)
-    if moment == "before":
-        edit(ods, *edited)
-    found = read(planned, parts[order[0]])
-    if moment == "between":
-        edit(ods, *edited)
-    found += read(planned, parts[order[1]])
+    found = read_around(make_ods([]), order, moment, lambda ods: edit(ods, *edited))
     assert sorted(found) == list(range(400))
 
 

@@ -64,20 +64,23 @@ pub(crate) async fn send_rows<O: Write>(
     };
     control.progress.begin(rows.len());
     let mut districts = districts(operation, rows, order_by).await?;
-    let mut outcomes = if districts.len() < 2 {
-        let (rows, workers) = (districts.pop().unwrap_or_default(), Workers::new(workers));
-        send_district(
-            operation, rows, order_by, &workers, &journal, journaling, batch,
-        )
-        .await?
+    let is_one = districts.len() < 2;
+    let sending = Sending {
+        journal: &journal,
+        journaling,
+        batch,
+        workers: &match is_one {
+            true => Workers::new(workers),
+            false => Workers::shared(workers),
+        },
+    };
+    let mut outcomes = if is_one {
+        let rows = districts.pop().unwrap_or_default();
+        sending.district(operation, rows, order_by).await?
     } else {
-        let workers = &Workers::shared(workers);
-        let journal = &journal;
         let sends = districts.into_iter().map(|rows| async move {
             let all: Vec<usize> = rows.iter().map(|(place, _)| *place).collect();
-            let sent = send_district(
-                operation, rows, order_by, workers, journal, journaling, batch,
-            );
+            let sent = sending.district(operation, rows, order_by);
             // What is wrong with one district is no reason for the others.
             sent.await.unwrap_or_else(|error| {
                 let failure = Failure::new(format!("not sent: {error}"));
@@ -118,33 +121,61 @@ async fn districts<O: Write>(
     runtime::compute(divide).await
 }
 
-/// Sends the rows of one district, each with its place in the result of the call.
-async fn send_district<O: Write>(
-    operation: &Arc<O>,
-    rows: Chain,
-    order_by: Option<&Keys>,
-    workers: &Workers,
-    journal: &Journal,
-    journaling: &JournalOptions,
-    batch: &BatchOptions,
-) -> Result<Vec<(usize, Outcome)>> {
-    let (places, rows): (Vec<usize>, Vec<usize>) = rows.into_iter().unzip();
-    let permits = workers.permits();
-    let notes = Notes::new(
-        journal.clone(),
-        operation,
-        &rows,
-        journaling,
-        batch,
-        permits,
-    )
-    .await?;
-    let mut chains = chains(&rows, order_by, |row| notes.mark(row)?.item());
-    for (place, _) in chains.iter_mut().flatten() {
-        *place = places[*place];
+/// What rows are sent with, and noted in.
+#[derive(Clone, Copy)]
+struct Sending<'a> {
+    journal: &'a Journal,
+    journaling: &'a JournalOptions,
+    batch: &'a BatchOptions,
+    workers: &'a Workers,
+}
+
+impl Sending<'_> {
+    /// Sends the rows of one district, each with its place in the result of the call.
+    async fn district<O: Write>(
+        self,
+        operation: &Arc<O>,
+        rows: Chain,
+        order_by: Option<&Keys>,
+    ) -> Result<Vec<(usize, Outcome)>> {
+        let (places, rows): (Vec<usize>, Vec<usize>) = rows.into_iter().unzip();
+        let notes = self.notes(operation, &rows).await?;
+        let mut chains = chains(&rows, order_by, |row| notes.mark(row)?.item());
+        for (place, _) in chains.iter_mut().flatten() {
+            *place = places[*place];
+        }
+        Ok(self.chains(operation, chains, notes).await)
     }
-    let observer = (notes, operation.clone());
-    Ok(for_each_chain(operation, chains, workers, &batch.control, observer).await)
+
+    async fn notes<O: Write>(self, operation: &Arc<O>, rows: &[usize]) -> Result<Notes> {
+        let (journal, permits) = (self.journal.clone(), self.workers.permits());
+        Notes::new(
+            journal,
+            operation,
+            rows,
+            self.journaling,
+            self.batch,
+            permits,
+        )
+        .await
+    }
+
+    async fn chains<O: Write>(
+        self,
+        operation: &Arc<O>,
+        chains: Vec<Chain>,
+        notes: Notes,
+    ) -> Vec<(usize, Outcome)> {
+        let observer = (notes, operation.clone());
+        for_each_chain(
+            operation,
+            chains,
+            self.workers,
+            &self.batch.control,
+            observer,
+        )
+        .await
+    }
 }
 
 /// The journal that a call is given, if it is given one.
@@ -167,21 +198,16 @@ pub(crate) async fn send_chains<O: Write>(
     journaling: &JournalOptions,
     batch: &BatchOptions,
 ) -> Result<Vec<(usize, Outcome)>> {
-    let control = &batch.control;
     let Some(journal) = journal else {
-        return Ok(for_each_chain(operation, chains, workers, control, ()).await);
+        return Ok(for_each_chain(operation, chains, workers, &batch.control, ()).await);
     };
-    let rows: Vec<usize> = chains.iter().flatten().map(|(_, row)| *row).collect();
-    let permits = workers.permits();
-    let notes = Notes::new(
-        journal.clone(),
-        operation,
-        &rows,
+    let sending = Sending {
+        journal,
         journaling,
         batch,
-        permits,
-    )
-    .await?;
-    let observer = (notes, operation.clone());
-    Ok(for_each_chain(operation, chains, workers, control, observer).await)
+        workers,
+    };
+    let rows: Vec<usize> = chains.iter().flatten().map(|(_, row)| *row).collect();
+    let notes = sending.notes(operation, &rows).await?;
+    Ok(sending.chains(operation, chains, notes).await)
 }
