@@ -22,7 +22,7 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 pub struct PageDecoder {
     links: bool,
     projection: Option<Projection>,
-    keeps_texts: bool,
+    keeps_text: bool,
     /// The bytes and the hints of the last body.
     length: usize,
     hints: CapacityHints,
@@ -64,7 +64,7 @@ impl PageDecoder {
         projection.member("id");
         projection.member("_etag");
         Self {
-            keeps_texts: true,
+            keeps_text: true,
             ..Self::of(true, Some(projection))
         }
     }
@@ -73,7 +73,7 @@ impl PageDecoder {
         Self {
             links,
             projection,
-            keeps_texts: false,
+            keeps_text: false,
             length: 0,
             hints: CapacityHints::default(),
             whole: Vec::new(),
@@ -93,7 +93,7 @@ impl PageDecoder {
     /// # Errors
     /// [`Error::Json`] if the body is anything else.
     pub fn decode_parts(&mut self, parts: &[impl AsRef<[u8]>]) -> Result<Page> {
-        if let [whole] = parts {
+        if let ([whole], false) = (parts, self.keeps_text) {
             return self.decode(whole.as_ref());
         }
         let mut whole = std::mem::take(&mut self.whole);
@@ -102,9 +102,24 @@ impl PageDecoder {
         for part in parts {
             whole.extend_from_slice(part.as_ref());
         }
+        if self.keeps_text {
+            return self.decode_kept(whole);
+        }
         let page = self.decode(&whole);
         self.whole = whole;
         page
+    }
+
+    /// Reads a body that the page keeps.
+    fn decode_kept(&mut self, mut body: Vec<u8>) -> Result<Page> {
+        if body.starts_with(BOM) {
+            body.drain(..BOM.len());
+        }
+        expect(&body, Body::Array)?;
+        let text = String::from_utf8(body).map_err(|_| not_text())?;
+        let mut page = self.read_text(&text, Body::Array)?;
+        page.keep_text(text)?;
+        Ok(page)
     }
 
     /// Reads the body of a single item: one JSON object, as a page of one record.
@@ -118,27 +133,31 @@ impl PageDecoder {
     fn read(&mut self, body: &[u8], expected: Body) -> Result<Page> {
         let body = body.strip_prefix(BOM).unwrap_or(body);
         expect(body, expected)?;
-        if body.len() > LARGEST {
+        let text = str::from_utf8(body).map_err(|_| not_text())?;
+        self.read_text(text, expected)
+    }
+
+    fn read_text(&mut self, text: &str, expected: Body) -> Result<Page> {
+        if text.len() > LARGEST {
             return Err(Error::Json("a body of more than 2 GiB".to_owned()));
         }
-        let Ok(text) = std::str::from_utf8(body) else {
-            return Err(Error::Json("not JSON: text that is not UTF-8".to_owned()));
-        };
-        if body.len() < self.length / 2 {
+        if text.len() < self.length / 2 {
             self.hints = CapacityHints::default();
         }
         let selection = Selection {
             links: self.links,
             projection: self.projection.as_ref(),
+            places: self.keeps_text,
         };
-        let mut page = parse(text, expected, selection, &self.hints)?;
-        if self.keeps_texts {
-            page.keep_texts(text)?;
-        }
-        self.length = body.len();
+        let page = parse(text, expected, selection, &self.hints)?;
+        self.length = text.len();
         self.hints = CapacityHints::of(&page, std::mem::take(&mut self.hints));
         Ok(page)
     }
+}
+
+fn not_text() -> Error {
+    Error::Json("not JSON: text that is not UTF-8".to_owned())
 }
 
 impl Default for PageDecoder {
@@ -167,4 +186,53 @@ fn expect(text: &[u8], expected: Body) -> Result<()> {
         "expected {}, got {got}",
         expected.words()
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_kept_as_it_was_written() {
+        let bodies = [
+            ("[]", vec![]),
+            (
+                "\u{feff} [ {\"id\" : \"1\", \"a\": {\"b\": [{}, {\"c\": 1}]} } ,\n{ \"b\":2}\t] ",
+                vec![
+                    "{\"id\" : \"1\", \"a\": {\"b\": [{}, {\"c\": 1}]} }",
+                    "{ \"b\":2}",
+                ],
+            ),
+            // None of these is placed in passing: no key, one with an escape, one that stands twice.
+            ("[{}, {\"a\": 1}, { }]", vec!["{}", "{\"a\": 1}", "{ }"]),
+            (
+                "[{\"\\u0061\": \"{\", \"b\": \"}\"},{\"{\\\"\": 1, \"b\": 2}]",
+                vec![
+                    "{\"\\u0061\": \"{\", \"b\": \"}\"}",
+                    "{\"{\\\"\": 1, \"b\": 2}",
+                ],
+            ),
+            (
+                "[{\"id\": 1, \"id\": 2},{\"é\": 1.5}]",
+                vec!["{\"id\": 1, \"id\": 2}", "{\"é\": 1.5}"],
+            ),
+        ];
+        for (body, expected) in bodies {
+            let bytes = body.as_bytes();
+            for parts in [vec![bytes], vec![&bytes[..2], &bytes[2..]]] {
+                let page = PageDecoder::of_texts().decode_parts(&parts).unwrap();
+                let records: Vec<_> = (0..page.len()).map(|row| page.record(row)).collect();
+                let expected: Vec<_> = expected.iter().map(|text| Some(*text)).collect();
+                assert_eq!(records, expected, "{body}");
+            }
+        }
+        for body in [&b"[{\"a\":1}"[..], b"{}", b"[{\"a\":\"\xff\"}]", b"[1]"] {
+            let page = PageDecoder::of_texts().decode_parts(&[body]);
+            let plain = PageDecoder::new(true).decode(body);
+            assert_eq!(
+                page.unwrap_err().to_string(),
+                plain.unwrap_err().to_string()
+            );
+        }
+    }
 }

@@ -22,8 +22,9 @@ pub struct Page {
     id: Option<usize>,
     id_hashes: Option<Vec<u64>>,
     state_hashes: Option<Vec<u64>>,
-    /// The text of the whole page, and where each record stands in it.
-    texts: Option<(Box<str>, Vec<Range<usize>>)>,
+    /// The text of the whole page, where it was kept, and where each record stands in it.
+    text: String,
+    places: Vec<Range<usize>>,
 }
 
 impl Page {
@@ -34,7 +35,8 @@ impl Page {
             root,
             id_hashes: None,
             state_hashes: None,
-            texts: None,
+            text: String::new(),
+            places: Vec::new(),
         };
         page.id_hashes = (0..len).map(|row| Some(hash(&[page.id(row)?]))).collect();
         if let Some(etag) = page.root.names.find("_etag", 0) {
@@ -75,24 +77,30 @@ impl Page {
 }
 
 impl Page {
+    pub(super) fn with_places(mut self, places: Vec<Range<usize>>) -> Self {
+        self.places = places;
+        self
+    }
+
     /// Keeps the text that the page was read from.
-    pub(super) fn keep_texts(&mut self, text: &str) -> Result<()> {
-        let records: Vec<&RawValue> = serde_json::from_str(text)
-            .map_err(|error| Error::Json(format!("not JSON: {error}")))?;
-        let start = text.as_ptr().addr();
-        let place = |record: &&RawValue| {
-            let first = record.get().as_ptr().addr() - start;
-            first..first + record.get().len()
-        };
-        let places = records.iter().map(place).collect();
-        self.texts = Some((text.into(), places));
+    pub(super) fn keep_text(&mut self, text: String) -> Result<()> {
+        if self.places.len() != self.len {
+            let records: Vec<&RawValue> = serde_json::from_str(&text)
+                .map_err(|error| Error::Json(format!("not JSON: {error}")))?;
+            let start = text.as_ptr().addr();
+            let place = |record: &&RawValue| {
+                let first = record.get().as_ptr().addr() - start;
+                first..first + record.get().len()
+            };
+            self.places = records.iter().map(place).collect();
+        }
+        self.text = text;
         Ok(())
     }
 
     /// The text of a record, where it was kept.
     pub(crate) fn record(&self, row: usize) -> Option<&str> {
-        let (text, places) = self.texts.as_ref()?;
-        text.get(places.get(row)?.clone())
+        self.text.get(self.places.get(row)?.clone())
     }
 
     /// A hash of the `id` of each record, if all have one that is a string.

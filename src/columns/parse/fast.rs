@@ -6,6 +6,7 @@
 //! key that stands twice in an object, bad JSON. Such bodies are rare; [`super::exact`] reads them.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -42,6 +43,7 @@ fn pass(
         links: selection.links,
         raw_numbers,
         created: 0,
+        first_keys: Vec::new(),
     };
     let mut json = serde_json::Deserializer::from_str(text);
     let rows = match body {
@@ -57,7 +59,32 @@ fn pass(
     };
     let rows = rows.ok()?;
     json.end().ok()?;
-    Some(Page::new(rows, objects.finish(rows)))
+    let places = match selection.places {
+        true => places(text, &parser.first_keys),
+        false => Vec::new(),
+    };
+    Some(Page::new(rows, objects.finish(rows)).with_places(places))
+}
+
+/// Where records stand whose first keys begin at these addresses, if each has one: between records
+/// there is nothing but blanks and a comma.
+fn places(text: &str, first_keys: &[usize]) -> Vec<Range<usize>> {
+    let start = |key: &usize| {
+        let before = text.get(..key.checked_sub(text.as_ptr().addr())?)?;
+        let brace = before.strip_suffix('"')?.trim_ascii_end();
+        brace.strip_suffix('{').map(str::len)
+    };
+    let Some(starts) = first_keys.iter().map(start).collect::<Option<Vec<_>>>() else {
+        return Vec::new();
+    };
+    let ends = starts.iter().skip(1).map(|next| (*next, ','));
+    let places = starts.iter().zip(ends.chain([(text.len(), ']')]));
+    let place = |(start, (end, sign)): (&usize, (usize, char))| {
+        let record = text.get(*start..end)?.trim_ascii_end();
+        let record = record.strip_suffix(sign)?.trim_ascii_end();
+        Some(*start..start + record.len())
+    };
+    places.map(place).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// Ends a pass. Nobody reads the words.
@@ -71,6 +98,8 @@ struct Parser {
     raw_numbers: bool,
     /// The number of nodes up to here.
     created: u32,
+    /// The address of the first key of each record, as far as it is written without escapes.
+    first_keys: Vec<usize>,
 }
 
 /// An array of records; gives their number.
@@ -178,6 +207,9 @@ impl<'de> Visitor<'de> for Object<'_, '_, '_> {
             }
         }
         self.objects.close(self.row, state.shape);
+        if self.depth == 1 {
+            self.parser.first_keys.push(state.first_key);
+        }
         Ok(())
     }
 }
@@ -188,6 +220,8 @@ struct State {
     shape: u32,
     /// Which of the projected properties the next one may be.
     guess: usize,
+    /// The address of the first key.
+    first_key: usize,
 }
 
 /// The key of a member.
@@ -238,11 +272,19 @@ impl<'de, 'n, 's, 'p> DeserializeSeed<'de> for Key<'_, 'n, 's, 'p> {
     }
 }
 
-impl<'n, 's, 'p> Visitor<'_> for Key<'_, 'n, 's, 'p> {
+impl<'de, 'n, 's, 'p> Visitor<'de> for Key<'_, 'n, 's, 'p> {
     type Value = Member<'n, 's, 'p>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
+    }
+
+    #[inline]
+    fn visit_borrowed_str<E: Error>(self, key: &'de str) -> Result<Self::Value, E> {
+        if self.state.first_key == 0 {
+            self.state.first_key = key.as_ptr().addr();
+        }
+        self.visit_str(key)
     }
 
     #[inline]

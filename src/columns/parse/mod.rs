@@ -40,6 +40,8 @@ pub(super) struct Selection<'a> {
     pub(super) links: bool,
     /// The properties that are; `None` is all.
     pub(super) projection: Option<&'a Projection>,
+    /// Whether the page is told where its records stand in the text, where that is known in passing.
+    pub(super) places: bool,
 }
 
 /// Takes the records of a body apart. The page is expected to be as large as `hints`.

@@ -94,12 +94,12 @@ pub(super) fn collections(
 #[derive(Default)]
 struct Index {
     /// By key, the rows and what they say.
-    rows: HashMap<u128, Vec<(usize, u128)>>,
+    rows: HashMap<u128, Vec<(usize, u64)>>,
     keys: Keys,
 }
 
 /// The key of a row as texts, and what the row says.
-type Keyed = (String, Option<Box<str>>, u128);
+type Keyed = (String, Option<Box<str>>, u64);
 
 /// What a record is beside the rows of its key.
 type Answer = (Vec<(usize, Compared)>, Option<Option<String>>);
@@ -254,7 +254,7 @@ impl Collection {
         while let Some(one) = found.next().await {
             match one.map_err(|failure| failure.message)? {
                 Proof::Item(_, record) => {
-                    answers.push(self.answer(identity, index, record.get().as_bytes()));
+                    answers.push(self.answer(identity, index, record.get()));
                 }
                 Proof::Nothing | Proof::OtherCase(_) => {}
                 Proof::Several | Proof::Unfiltered => return Ok(None),
@@ -272,7 +272,7 @@ impl Collection {
         let access = self.batch.sources[self.ods].access.clone();
         let (context, workers) = (self.batch.context.clone(), self.batch.options.batch.workers);
         let (this, identity, index) = (self.clone(), identity.clone(), index.clone());
-        let become_of = move |record: &[u8]| {
+        let become_of = move |record: &str| {
             let (rows, other) = this.answer(&identity, &index, record);
             (!rows.is_empty() || other.is_some()).then_some((rows, other))
         };
@@ -282,13 +282,13 @@ impl Collection {
     }
 
     /// Compares a record with the rows of its key.
-    fn answer(&self, identity: &Identity, index: &Index, record: &[u8]) -> Answer {
-        if let Ok(theirs) = Gist::of(record, &self.paths) {
-            return self.beside(identity, index, &theirs, record);
+    fn answer(&self, identity: &Identity, index: &Index, record: &str) -> Answer {
+        if let Ok(theirs) = Gist::of_text(record, &self.paths) {
+            return self.beside(identity, index, &theirs, record.as_bytes());
         }
         // Such as half a character, which pages are read with.
         let mut text = Vec::new();
-        if let Ok(page) = PageDecoder::new(false).decode_object(record) {
+        if let Ok(page) = PageDecoder::new(false).decode_object(record.as_bytes()) {
             page.write_json(0, &mut text);
         }
         match Gist::of(&text, &self.paths) {
@@ -317,7 +317,7 @@ impl Collection {
         let model = self.batch.sources[self.ods].model.as_deref();
         let walk = model.and_then(|model| Some(model.resource(&self.endpoint)?.1));
         let walk = walk.unwrap_or_else(|| Walk::without_schema(&schemas));
-        let is_same = |&(_, says): &(usize, u128)| says == theirs.digest;
+        let is_same = |&(_, says): &(usize, u64)| says == theirs.digest;
         let whole = match rows.iter().all(is_same) {
             true => Ok(Json::Null),
             false => Json::object(record).map(|mut whole| {

@@ -50,7 +50,7 @@ pub(crate) fn records_of<T: Send + 'static>(
     access: Access,
     endpoint: &str,
     workers: usize,
-    become_of: impl Fn(&[u8]) -> Option<T> + Send + Sync + 'static,
+    become_of: impl Fn(&str) -> Option<T> + Send + Sync + 'static,
 ) -> BoxStream<'static, Result<Vec<T>>> {
     let mut read = GetAllOptions::default();
     read.batch.workers = workers;
@@ -58,7 +58,7 @@ pub(crate) fn records_of<T: Send + 'static>(
         let (page, repeated) = (&placed.page, &placed.repeated);
         let rows = repeated.leading..page.len();
         let rows = rows.filter(|row| repeated.others.binary_search(row).is_err());
-        let all = rows.filter_map(|row| become_of(page.record(row)?.as_bytes()));
+        let all = rows.filter_map(|row| become_of(page.record(row)?));
         Ok((all.collect(), placed.new_records()))
     };
     let decoders = Some(Decoders::of_texts());

@@ -16,13 +16,13 @@ use super::json::{Json, Name};
 use super::walk::SERVER_FIELDS;
 
 /// Digests are compared within one process only.
-static HALVES: LazyLock<[PlRandomState; 2]> = LazyLock::new(Default::default);
+static SEED: LazyLock<PlRandomState> = LazyLock::new(Default::default);
 
 /// What a look at a payload shows, without a tree of all of it.
 #[derive(Debug)]
 pub(crate) struct Gist<'a> {
     /// Of the whole payload, without what the server writes itself and without links.
-    pub(crate) digest: u128,
+    pub(crate) digest: u64,
     /// The values at some paths.
     pub(crate) kept: Json<'a>,
 }
@@ -30,31 +30,35 @@ pub(crate) struct Gist<'a> {
 impl<'a> Gist<'a> {
     /// Reads a text that must be an object.
     pub(crate) fn of(text: &'a [u8], paths: &Paths) -> Result<Self, String> {
-        // Once over all of it takes less than text by text.
-        let read = match str::from_utf8(text) {
-            Ok(text) => read(serde_json::Deserializer::from_str(text), paths),
-            Err(_) => read(serde_json::Deserializer::from_slice(text), paths),
+        match str::from_utf8(text) {
+            Ok(text) => Self::of_text(text, paths),
+            // The error says where.
+            Err(_) => Self::read(serde_json::Deserializer::from_slice(text), paths),
+        }
+    }
+
+    /// The same of what is known to be UTF-8: text by text that takes longer.
+    pub(crate) fn of_text(text: &'a str, paths: &Paths) -> Result<Self, String> {
+        Self::read(serde_json::Deserializer::from_str(text), paths)
+    }
+
+    fn read<R: Read<'a>>(
+        mut json: serde_json::Deserializer<R>,
+        paths: &Paths,
+    ) -> Result<Self, String> {
+        let mut kept = Json::Null;
+        let root = Value {
+            name: None,
+            kept: Some((paths, &mut kept)),
         };
-        match read {
-            Ok((digest, Some(kept @ Json::Object(_)))) => Ok(Self { digest, kept }),
+        let digest = root.deserialize(&mut json);
+        match digest.and_then(|digest| json.end().map(|()| digest)) {
+            Ok(digest) if matches!(kept, Json::Object(_)) => Ok(Self { digest, kept }),
             Ok(_) => Err("it must be an object".into()),
             // The error names a place, not what stands there.
             Err(error) => Err(error.to_string()),
         }
     }
-}
-
-fn read<'a, R: Read<'a>>(
-    mut deserializer: serde_json::Deserializer<R>,
-    paths: &Paths,
-) -> serde_json::Result<Told<'a>> {
-    let root = Value {
-        name: None,
-        kept: Some(paths),
-    };
-    let told = root.deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(told)
 }
 
 /// Where values stand that are kept.
@@ -94,132 +98,141 @@ impl Paths {
     }
 }
 
-/// The digest of a value, and the value where it is kept.
-type Told<'a> = (u128, Option<Json<'a>>);
-
-/// A value that is read: the whole payload, or what stands at a name.
-struct Value<'p> {
+/// A value that is read: the whole payload, or what stands at a name. Gives its digest.
+struct Value<'p, 'k, 'a> {
     name: Option<&'p str>,
-    kept: Option<&'p Paths>,
+    /// Which of the values below are kept, and where this one is.
+    kept: Option<(&'p Paths, &'k mut Json<'a>)>,
 }
 
-impl Value<'_> {
-    fn name(&self) -> &str {
-        self.name.unwrap_or_default()
-    }
-
-    fn told<'a>(&self, kind: u8, value: &[u8], json: impl FnOnce() -> Json<'a>) -> Told<'a> {
-        (hashed(self.name(), kind, value), self.kept.map(|_| json()))
+impl<'a> Value<'_, '_, 'a> {
+    fn scalar(self, kind: u8, value: &[u8], json: impl FnOnce() -> Json<'a>) -> u64 {
+        if let Some((_, kept)) = self.kept {
+            *kept = json();
+        }
+        hashed(self.name.unwrap_or_default(), kind, value)
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Value<'_> {
-    type Value = Told<'de>;
+impl<'de> DeserializeSeed<'de> for Value<'_, '_, 'de> {
+    type Value = u64;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Told<'de>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u64, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 /// What says nothing adds nothing.
-impl<'de> Visitor<'de> for Value<'_> {
-    type Value = Told<'de>;
+impl<'de> Visitor<'de> for Value<'_, '_, 'de> {
+    type Value = u64;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Told<'de>, E> {
-        Ok((0, self.kept.map(|_| Json::Null)))
+    fn visit_unit<E: Error>(self) -> Result<u64, E> {
+        Ok(0)
     }
 
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Told<'de>, E> {
-        Ok(self.told(1, &[u8::from(value)], || Json::Bool(value)))
+    fn visit_bool<E: Error>(self, value: bool) -> Result<u64, E> {
+        Ok(self.scalar(1, &[u8::from(value)], || Json::Bool(value)))
     }
 
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Told<'de>, E> {
-        Ok(self.told(2, &value.to_le_bytes(), || Json::Int(value)))
+    fn visit_i64<E: Error>(self, value: i64) -> Result<u64, E> {
+        Ok(self.scalar(2, &value.to_le_bytes(), || Json::Int(value)))
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Told<'de>, E> {
+    fn visit_u64<E: Error>(self, value: u64) -> Result<u64, E> {
         match i64::try_from(value) {
             Ok(value) => self.visit_i64(value),
             Err(_) => self.visit_f64(value as f64),
         }
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Told<'de>, E> {
-        Ok(self.told(3, &value.to_le_bytes(), || Json::Float(value)))
+    fn visit_f64<E: Error>(self, value: f64) -> Result<u64, E> {
+        Ok(self.scalar(3, &value.to_le_bytes(), || Json::Float(value)))
     }
 
-    fn visit_str<E: Error>(self, value: &str) -> Result<Told<'de>, E> {
+    fn visit_str<E: Error>(self, value: &str) -> Result<u64, E> {
         let json = || Json::Text(Cow::Owned(value.to_owned()));
-        Ok(self.told(4, value.as_bytes(), json))
+        Ok(self.scalar(4, value.as_bytes(), json))
     }
 
-    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Told<'de>, E> {
-        Ok(self.told(4, value.as_bytes(), || Json::Text(Cow::Borrowed(value))))
+    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<u64, E> {
+        Ok(self.scalar(4, value.as_bytes(), || Json::Text(Cow::Borrowed(value))))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Told<'de>, A::Error> {
-        let (mut sum, mut is_empty) = (0_u128, true);
-        let mut list = Vec::new();
-        let element = || Value {
-            name: Some(""),
-            kept: self.kept.filter(|paths| paths.all),
-        };
-        while let Some((digest, value)) = values.next_element_seed(element())? {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<u64, A::Error> {
+        let (mut sum, mut is_empty) = (0_u64, true);
+        let (mut list, mut value) = (Vec::new(), Json::Null);
+        let all = self.kept.as_ref().map(|(paths, _)| *paths);
+        let all = all.filter(|paths| paths.all);
+        loop {
+            let element = Value {
+                name: Some(""),
+                kept: all.map(|paths| (paths, &mut value)),
+            };
+            let Some(digest) = values.next_element_seed(element)? else {
+                break;
+            };
             is_empty = false;
             sum = sum.wrapping_add(digest);
-            list.extend(value);
+            if all.is_some() {
+                list.push(std::mem::replace(&mut value, Json::Null));
+            }
         }
-        let digest = match is_empty {
+        if let Some((_, kept)) = self.kept {
+            *kept = Json::List(list);
+        }
+        Ok(match is_empty {
             true => 0,
-            false => hashed(self.name(), 5, &sum.to_le_bytes()),
-        };
-        Ok((digest, self.kept.map(|_| Json::List(list))))
+            false => hashed(self.name.unwrap_or_default(), 5, &sum.to_le_bytes()),
+        })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Told<'de>, A::Error> {
-        let (mut sum, mut members) = (0_u128, Vec::new());
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<u64, A::Error> {
+        let (mut sum, mut members) = (0_u64, Vec::new());
+        let below = self.kept.as_ref().map(|(paths, _)| *paths);
         while let Some(Name(name)) = entries.next_key()? {
-            let value = Value {
+            let mut value = Json::Null;
+            let paths = below.and_then(|paths| paths.at(&name));
+            let digest = entries.next_value_seed(Value {
                 name: Some(&name),
-                kept: self.kept.and_then(|paths| paths.at(&name)),
-            };
-            let (digest, value) = entries.next_value_seed(value)?;
+                kept: paths.map(|paths| (paths, &mut value)),
+            })?;
             if self.name.is_some() || !SERVER_FIELDS.contains(&&*name) {
                 sum = sum.wrapping_add(digest);
             }
-            members.extend(value.map(|value| (name, value)));
+            if paths.is_some() {
+                members.push((name, value));
+            }
         }
-        let digest = match (self.name, sum) {
+        if let Some((_, kept)) = self.kept {
+            *kept = Json::Object(members);
+        }
+        Ok(match (self.name, sum) {
             (None, sum) => sum,
             // One that servers add to references.
             (Some("link"), _) | (_, 0) => 0,
             (Some(name), sum) => hashed(name, 6, &sum.to_le_bytes()),
-        };
-        Ok((digest, self.kept.map(|_| Json::Object(members))))
+        })
     }
 }
 
-fn hashed(name: &str, kind: u8, value: &[u8]) -> u128 {
-    let [one, two] = HALVES.each_ref().map(|half| {
-        let mut hasher = half.build_hasher();
-        hasher.write_usize(name.len());
-        hasher.write(name.as_bytes());
-        hasher.write_u8(kind);
-        hasher.write(value);
-        hasher.finish()
-    });
-    u128::from(one) << 64 | u128::from(two)
+fn hashed(name: &str, kind: u8, value: &[u8]) -> u64 {
+    let mut hasher = SEED.build_hasher();
+    hasher.write(name.as_bytes());
+    // No name goes over into a value.
+    hasher.write_u64((name.len() as u64) << 8 | u64::from(kind));
+    hasher.write(value);
+    hasher.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn gist(text: &str) -> u128 {
+    fn gist(text: &str) -> u64 {
         Gist::of(text.as_bytes(), &Paths::default()).unwrap().digest
     }
 
