@@ -8,7 +8,17 @@ import functools
 import inspect
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from polars_edfi import _native
 from polars_edfi._changes import ChangeQueries
@@ -27,9 +37,22 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 THREADS = 256
 """Calls that run at once in a process; others wait for their turn."""
+
+
+class Awaited(Protocol[P, T_co]):
+    """A call of the client, to be awaited; a plain dict can be unpacked into it."""
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T_co]: ...
+
+    @overload
+    def __call__(
+        self, *args: Any, _unpacked: object, **kwargs: Any
+    ) -> Coroutine[Any, Any, T_co]: ...
 
 
 class Awaitable(Generic[P, T]):
@@ -41,9 +64,7 @@ class Awaitable(Generic[P, T]):
     def __set_name__(self, owner: type, name: str) -> None:
         self.__doc__ = self._call.__doc__
 
-    def __get__(
-        self, aio: Aio, owner: type[Aio] | None = None
-    ) -> Callable[P, Coroutine[Any, Any, T]]:
+    def __get__(self, aio: Aio, owner: type[Aio] | None = None) -> Awaited[P, T]:
         call = getattr(aio._client, self._call.__name__)  # noqa: SLF001 - a subclass may have its own
 
         @functools.wraps(call)
@@ -51,7 +72,7 @@ class Awaitable(Generic[P, T]):
             return await _run(functools.partial(call, *args, **kwargs))
 
         awaited.__signature__ = inspect.signature(call)  # type: ignore[attr-defined]
-        return awaited
+        return cast("Awaited[P, T]", awaited)
 
 
 class Aio:

@@ -73,21 +73,13 @@ class EdFiClient(Tokens, Reads, Items, Writes, Sends, ChangeQueries, Metadata, P
 
     _endpoint: str | None = None
 
-    # What a plain dict of URL and credentials can be unpacked into.
-    @overload
-    def __init__(
-        self,
-        *,
-        base_url: str = ...,
-        api_version: str = ...,
-        client_id: str = ...,
-        client_secret: str = ...,
-        token_url: str = ...,
-        bearer_token: str = ...,
-    ) -> None: ...
-
     @overload
     def __init__(self, **options: Unpack[ClientOptions]) -> None: ...
+
+    # What a plain dict is unpacked into, of which no type checker knows the names: `_unpacked` can
+    # come from nowhere else, so that all other calls are checked by the first overload.
+    @overload
+    def __init__(self, *, _unpacked: object, **options: Any) -> None: ...
 
     def __init__(self, **options: Any) -> None:
         self._native = _native.Client(self._endpoint, **options)
@@ -169,20 +161,10 @@ class Resource(EdFiClient):
     """
 
     @overload
-    def __init__(
-        self,
-        endpoint: str,
-        *,
-        base_url: str = ...,
-        api_version: str = ...,
-        client_id: str = ...,
-        client_secret: str = ...,
-        token_url: str = ...,
-        bearer_token: str = ...,
-    ) -> None: ...
+    def __init__(self, endpoint: str, **options: Unpack[ClientOptions]) -> None: ...
 
     @overload
-    def __init__(self, endpoint: str, **options: Unpack[ClientOptions]) -> None: ...
+    def __init__(self, endpoint: str, *, _unpacked: object, **options: Any) -> None: ...
 
     def __init__(self, endpoint: str, **options: Any) -> None:
         if not isinstance(endpoint, str):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import polars as pl
 from polars.plugins import register_plugin_function
@@ -32,6 +32,21 @@ _LIBRARY = Path(_native.__file__)
 Column = str | pl.Expr
 
 
+@overload
+def post_payload(
+    payload: Column,
+    *,
+    url: Column | None = ...,
+    token: Column | None = ...,
+    client: EdFiClient | None = ...,
+    **options: Unpack[PostExpressionOptions],
+) -> pl.Expr: ...
+
+
+@overload
+def post_payload(payload: Column, *, _unpacked: object, **options: Any) -> pl.Expr: ...
+
+
 @with_options("expression.post_payload", PostExpressionOptions)
 def post_payload(
     payload: Column,
@@ -39,7 +54,7 @@ def post_payload(
     url: Column | None = None,
     token: Column | None = None,
     client: EdFiClient | None = None,
-    **options: Unpack[PostExpressionOptions],
+    **options: Any,
 ) -> pl.Expr:
     """Post each row's payload: :meth:`EdFiClient.batch_post_payload` as an expression.
 
@@ -98,6 +113,21 @@ def post_payload(
     return _call("post_payload", columns, (client, url, token), None, options)
 
 
+@overload
+def delete_by_id(
+    id: Column,
+    *,
+    url: Column | None = ...,
+    token: Column | None = ...,
+    client: EdFiClient | None = ...,
+    **options: Unpack[DeleteExpressionOptions],
+) -> pl.Expr: ...
+
+
+@overload
+def delete_by_id(id: Column, *, _unpacked: object, **options: Any) -> pl.Expr: ...
+
+
 @with_options("expression.delete_by_id", DeleteExpressionOptions)
 def delete_by_id(
     id: Column,  # noqa: A002
@@ -105,7 +135,7 @@ def delete_by_id(
     url: Column | None = None,
     token: Column | None = None,
     client: EdFiClient | None = None,
-    **options: Unpack[DeleteExpressionOptions],
+    **options: Any,
 ) -> pl.Expr:
     """Delete each row's item: :meth:`EdFiClient.batch_delete_by_id` as an expression.
 
@@ -147,6 +177,22 @@ def delete_by_id(
     return _call("delete_by_id", columns, (client, url, token), None, options)
 
 
+@overload
+def get_by_id(
+    id: Column,
+    *,
+    url: Column | None = ...,
+    token: Column | None = ...,
+    client: EdFiClient | None = ...,
+    schema: SchemaDict | None = ...,
+    **options: Unpack[ExpressionOptions],
+) -> pl.Expr: ...
+
+
+@overload
+def get_by_id(id: Column, *, _unpacked: object, **options: Any) -> pl.Expr: ...
+
+
 @with_options("expression.get_by_id", ExpressionOptions)
 def get_by_id(
     id: Column,  # noqa: A002
@@ -155,7 +201,7 @@ def get_by_id(
     token: Column | None = None,
     client: EdFiClient | None = None,
     schema: SchemaDict | None = None,
-    **options: Unpack[ExpressionOptions],
+    **options: Any,
 ) -> pl.Expr:
     """Read each row's item: :meth:`EdFiClient.batch_get_by_id` as an expression.
 
@@ -215,6 +261,21 @@ def get_by_id(
     return _call("get_by_id", columns, (client, url, token), schema, options)
 
 
+@overload
+def get_all(
+    url: Column | None = ...,
+    *,
+    token: Column | None = ...,
+    client: EdFiClient | None = ...,
+    schema: SchemaDict | None = ...,
+    **options: Unpack[GetAllExpressionOptions],
+) -> pl.Expr: ...
+
+
+@overload
+def get_all(url: Any = ..., *, _unpacked: object, **options: Any) -> pl.Expr: ...
+
+
 @with_options("expression.get_all", GetAllExpressionOptions)
 def get_all(
     url: Column | None = None,
@@ -222,7 +283,7 @@ def get_all(
     token: Column | None = None,
     client: EdFiClient | None = None,
     schema: SchemaDict | None = None,
-    **options: Unpack[GetAllExpressionOptions],
+    **options: Any,
 ) -> pl.Expr:
     """Read every record of one resource from each row's ODS, into one cell.
 
@@ -287,13 +348,29 @@ def get_all(
     return call.alias("get_all") if url is None else call
 
 
-@with_options("expression.fetch_token", FetchTokenExpressionOptions)
+@overload
 def fetch_token(
     url: Column,
     *,
     client_id: Column,
     client_secret: Column,
     **options: Unpack[FetchTokenExpressionOptions],
+) -> pl.Expr: ...
+
+
+@overload
+def fetch_token(
+    url: Column, *, client_id: Any, client_secret: Any, _unpacked: object, **options: Any
+) -> pl.Expr: ...
+
+
+@with_options("expression.fetch_token", FetchTokenExpressionOptions)
+def fetch_token(
+    url: Column,
+    *,
+    client_id: Column,
+    client_secret: Column,
+    **options: Any,
 ) -> pl.Expr:
     """Fetch a token for each row: :meth:`EdFiClient.batch_fetch_tokens` as an expression.
 

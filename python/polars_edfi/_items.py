@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast, overload
 
 from polars_edfi import _native
 from polars_edfi._base import ClientBase
@@ -86,10 +86,18 @@ class Items(ClientBase):
             "correlation_id": correlation_id,
         }
 
-    @with_options("batch_get_by_id", BatchGetByIdOptions)
+    @overload
     def batch_get_by_id(
         self, df: pl.DataFrame, *, id_col: str, **options: Unpack[BatchGetByIdOptions]
-    ) -> pl.DataFrame:
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def batch_get_by_id(
+        self, df: pl.DataFrame, *, id_col: Any, _unpacked: object, **options: Any
+    ) -> pl.DataFrame: ...
+
+    @with_options("batch_get_by_id", BatchGetByIdOptions)
+    def batch_get_by_id(self, df: pl.DataFrame, *, id_col: str, **options: Any) -> pl.DataFrame:
         """Read the item of each row.
 
         Parameters
@@ -166,6 +174,16 @@ class Items(ClientBase):
             "correlation_id": answer["correlation_id"],
         }
 
+    @overload
+    def batch_delete_by_id(
+        self, df: pl.DataFrame, *, id_col: str, key_col: str, **options: Unpack[BatchDeleteOptions]
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def batch_delete_by_id(
+        self, df: pl.DataFrame, *, id_col: Any, key_col: Any, _unpacked: object, **options: Any
+    ) -> pl.DataFrame: ...
+
     @with_options("batch_delete_by_id", BatchDeleteOptions)
     def batch_delete_by_id(
         self,
@@ -173,7 +191,7 @@ class Items(ClientBase):
         *,
         id_col: str,
         key_col: str,
-        **options: Unpack[BatchDeleteOptions],
+        **options: Any,
     ) -> pl.DataFrame:
         """Delete the item of each row.
 
@@ -212,10 +230,18 @@ class Items(ClientBase):
             _native.batch_delete_by_id, df, id_col=id_col, key_col=key_col, **options
         )
 
-    @with_options("batch_find_ids", BatchFindIdsOptions)
+    @overload
     def batch_find_ids(
         self, df: pl.DataFrame, **options: Unpack[BatchFindIdsOptions]
-    ) -> pl.DataFrame:
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def batch_find_ids(
+        self, df: pl.DataFrame, *, _unpacked: object, **options: Any
+    ) -> pl.DataFrame: ...
+
+    @with_options("batch_find_ids", BatchFindIdsOptions)
+    def batch_find_ids(self, df: pl.DataFrame, **options: Any) -> pl.DataFrame:
         """Find the id of each row's item by its natural key.
 
         The key of a resource is what the ODS's own OpenAPI document says: the query parameters that

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Unpack, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Unpack, cast, overload
 
 import polars as pl
 
@@ -145,6 +145,21 @@ class LazyFrameNamespace:
         """
         return unflatten(self._lf, into, separator, columns)
 
+    @overload
+    def sink_post_payload(
+        self,
+        *,
+        payload_col: str,
+        key_col: str,
+        client: EdFiClient | None = ...,
+        **options: Unpack[BatchPostOptions],
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def sink_post_payload(
+        self, *, payload_col: Any, key_col: Any, _unpacked: object, **options: Any
+    ) -> pl.DataFrame: ...
+
     @with_options("batch_post_payload", BatchPostOptions)
     def sink_post_payload(
         self,
@@ -152,7 +167,7 @@ class LazyFrameNamespace:
         payload_col: str,
         key_col: str,
         client: EdFiClient | None = None,
-        **options: Unpack[BatchPostOptions],
+        **options: Any,
     ) -> pl.DataFrame:
         """Run the query, and post the payload of each of its rows, once.
 
@@ -198,6 +213,21 @@ class LazyFrameNamespace:
             {"payload_col": payload_col, "key_col": key_col, **options},
         )
 
+    @overload
+    def sink_delete_by_id(
+        self,
+        *,
+        id_col: str,
+        key_col: str,
+        client: EdFiClient | None = ...,
+        **options: Unpack[BatchDeleteOptions],
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def sink_delete_by_id(
+        self, *, id_col: Any, key_col: Any, _unpacked: object, **options: Any
+    ) -> pl.DataFrame: ...
+
     @with_options("batch_delete_by_id", BatchDeleteOptions)
     def sink_delete_by_id(
         self,
@@ -205,7 +235,7 @@ class LazyFrameNamespace:
         id_col: str,
         key_col: str,
         client: EdFiClient | None = None,
-        **options: Unpack[BatchDeleteOptions],
+        **options: Any,
     ) -> pl.DataFrame:
         """Run the query, and delete the item of each of its rows, once.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Unpack
+from typing import Any, Unpack, overload
 
 import polars as pl
 
@@ -50,10 +50,18 @@ class Preflight(ClientBase):
         """
         return _native.permissions(self._native, self._call())
 
-    @with_options("batch_permissions", RowOptions)
+    @overload
     def batch_permissions(
         self, df: pl.DataFrame, *, key_col: str, **options: Unpack[RowOptions]
-    ) -> pl.DataFrame:
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def batch_permissions(
+        self, df: pl.DataFrame, *, key_col: Any, _unpacked: object, **options: Any
+    ) -> pl.DataFrame: ...
+
+    @with_options("batch_permissions", RowOptions)
+    def batch_permissions(self, df: pl.DataFrame, *, key_col: str, **options: Any) -> pl.DataFrame:
         """Tell what the credentials of each district may do, for whom, through which profiles.
 
         Parameters
@@ -102,9 +110,17 @@ class Preflight(ClientBase):
         """
         return self._batch(_native.batch_permissions, df, key_col=key_col, **options)
 
+    @overload
+    def validate(
+        self, frames: Frames, *, endpoint: str | None = ..., **options: Unpack[ValidateOptions]
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def validate(self, frames: Frames, *, _unpacked: object, **options: Any) -> pl.DataFrame: ...
+
     @with_options("validate", ValidateOptions)
     def validate(
-        self, frames: Frames, *, endpoint: str | None = None, **options: Unpack[ValidateOptions]
+        self, frames: Frames, *, endpoint: str | None = None, **options: Any
     ) -> pl.DataFrame:
         """Check payloads before they are sent: all findings of all rows.
 
@@ -163,9 +179,17 @@ class Preflight(ClientBase):
         named = _named(frames, endpoint)
         return self._batch(_native.validate, named, **options)
 
+    @overload
+    def compare(
+        self, frames: Frames, *, endpoint: str | None = ..., **options: Unpack[CompareOptions]
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def compare(self, frames: Frames, *, _unpacked: object, **options: Any) -> pl.DataFrame: ...
+
     @with_options("compare", CompareOptions)
     def compare(
-        self, frames: Frames, *, endpoint: str | None = None, **options: Unpack[CompareOptions]
+        self, frames: Frames, *, endpoint: str | None = None, **options: Any
     ) -> pl.DataFrame:
         """Compare payloads with what the ODS has: what a :meth:`send` would do.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast, overload
 
 from polars_edfi import _native
 from polars_edfi._base import ClientBase, warn
@@ -77,10 +77,18 @@ class Reads(ClientBase):
             "correlation_id": correlation_id,
         }
 
-    @with_options("batch_get_all", BatchGetAllOptions)
+    @overload
     def batch_get_all(
         self, df: pl.DataFrame, *, key_col: str, **options: Unpack[BatchGetAllOptions]
-    ) -> pl.DataFrame:
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def batch_get_all(
+        self, df: pl.DataFrame, *, key_col: Any, _unpacked: object, **options: Any
+    ) -> pl.DataFrame: ...
+
+    @with_options("batch_get_all", BatchGetAllOptions)
+    def batch_get_all(self, df: pl.DataFrame, *, key_col: str, **options: Any) -> pl.DataFrame:
         """Read every record of one resource from each district of a frame.
 
         Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from polars.io.plugins import register_io_source
 
@@ -89,8 +89,16 @@ def _registered(number: int) -> Source:
     return source
 
 
+@overload
+def scan(endpoint: str, *, client: EdFiClient, **options: Unpack[ScanOptions]) -> pl.LazyFrame: ...
+
+
+@overload
+def scan(endpoint: str, *, client: Any, _unpacked: object, **options: Any) -> pl.LazyFrame: ...
+
+
 @with_options("scan", ScanOptions)
-def scan(endpoint: str, *, client: EdFiClient, **options: Unpack[ScanOptions]) -> pl.LazyFrame:
+def scan(endpoint: str, *, client: EdFiClient, **options: Any) -> pl.LazyFrame:
     """Scan a resource of one ODS lazily.
 
     Nothing is sent before the query is run or its columns are asked for. Then only the columns that
@@ -160,6 +168,23 @@ def scan(endpoint: str, *, client: EdFiClient, **options: Unpack[ScanOptions]) -
     return Source(native, endpoint, client).lazy()
 
 
+@overload
+def scan_all(
+    districts: pl.DataFrame,
+    endpoint: str = ...,
+    *,
+    key_col: str,
+    client: EdFiClient | None = ...,
+    **options: Unpack[ScanAllOptions],
+) -> pl.LazyFrame: ...
+
+
+@overload
+def scan_all(
+    districts: pl.DataFrame, endpoint: Any = ..., *, key_col: Any, _unpacked: object, **options: Any
+) -> pl.LazyFrame: ...
+
+
 @with_options("scan_all", ScanAllOptions)
 def scan_all(
     districts: pl.DataFrame,
@@ -167,7 +192,7 @@ def scan_all(
     *,
     key_col: str,
     client: EdFiClient | None = None,
-    **options: Unpack[ScanAllOptions],
+    **options: Any,
 ) -> pl.LazyFrame:
     """Scan a resource of many districts lazily, one district after another.
 

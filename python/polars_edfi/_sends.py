@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack, overload
 
 import polars as pl
 
@@ -26,6 +26,19 @@ BATCH = 20_000
 class Sends(ClientBase):
     """The calls that take many resources."""
 
+    @overload
+    def send(
+        self,
+        frames: Frames,
+        *,
+        payload_col: str = ...,
+        key_col: str | None = ...,
+        **options: Unpack[SendOptions],
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def send(self, frames: Frames, *, _unpacked: object, **options: Any) -> pl.DataFrame: ...
+
     @with_options("send", SendOptions)
     def send(
         self,
@@ -33,7 +46,7 @@ class Sends(ClientBase):
         *,
         payload_col: str = "payload",
         key_col: str | None = None,
-        **options: Unpack[SendOptions],
+        **options: Any,
     ) -> pl.DataFrame:
         """Post the rows of many resources in the order in which their ODSs want them.
 
@@ -99,6 +112,19 @@ class Sends(ClientBase):
         """
         return self._send(_native.send, frames, payload_col=payload_col, key_col=key_col, **options)
 
+    @overload
+    def remove(
+        self,
+        frames: Frames,
+        *,
+        id_col: str = ...,
+        key_col: str | None = ...,
+        **options: Unpack[RemoveOptions],
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def remove(self, frames: Frames, *, _unpacked: object, **options: Any) -> pl.DataFrame: ...
+
     @with_options("remove", RemoveOptions)
     def remove(
         self,
@@ -106,7 +132,7 @@ class Sends(ClientBase):
         *,
         id_col: str = "id",
         key_col: str | None = None,
-        **options: Unpack[RemoveOptions],
+        **options: Any,
     ) -> pl.DataFrame:
         """Delete the items of many resources in the reverse of the order of :meth:`send`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 from polars_edfi import _native
 from polars_edfi._base import ClientBase
@@ -52,7 +52,7 @@ class Tokens(ClientBase):
             "message": message,
         }
 
-    @with_options("batch_fetch_tokens", BatchFetchTokensOptions)
+    @overload
     def batch_fetch_tokens(
         self,
         df: pl.DataFrame,
@@ -60,6 +60,27 @@ class Tokens(ClientBase):
         oauth_endpoint: str,
         account_col: str,
         **options: Unpack[BatchFetchTokensOptions],
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def batch_fetch_tokens(
+        self,
+        df: pl.DataFrame,
+        *,
+        oauth_endpoint: Any,
+        account_col: Any,
+        _unpacked: object,
+        **options: Any,
+    ) -> pl.DataFrame: ...
+
+    @with_options("batch_fetch_tokens", BatchFetchTokensOptions)
+    def batch_fetch_tokens(
+        self,
+        df: pl.DataFrame,
+        *,
+        oauth_endpoint: str,
+        account_col: str,
+        **options: Any,
     ) -> pl.DataFrame:
         """Fetch a token for each account of a frame.
 

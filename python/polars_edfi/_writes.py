@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 from polars_edfi import _native
 from polars_edfi._base import ClientBase
@@ -68,7 +68,7 @@ class Writes(ClientBase):
         answer = _native.post_payload(self._native, self._call(), text, **options)
         return {"key": key, **answer}
 
-    @with_options("batch_post_payload", BatchPostOptions)
+    @overload
     def batch_post_payload(
         self,
         df: pl.DataFrame,
@@ -76,6 +76,21 @@ class Writes(ClientBase):
         payload_col: str,
         key_col: str,
         **options: Unpack[BatchPostOptions],
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def batch_post_payload(
+        self, df: pl.DataFrame, *, payload_col: Any, key_col: Any, _unpacked: object, **options: Any
+    ) -> pl.DataFrame: ...
+
+    @with_options("batch_post_payload", BatchPostOptions)
+    def batch_post_payload(
+        self,
+        df: pl.DataFrame,
+        *,
+        payload_col: str,
+        key_col: str,
+        **options: Any,
     ) -> pl.DataFrame:
         """Post each row's payload to its ODS, which inserts or updates the item.
 
@@ -125,7 +140,7 @@ class Writes(ClientBase):
             _native.batch_post_payload, df, payload_col=payload_col, key_col=key_col, **options
         )
 
-    @with_options("batch_put_payload", BatchPostOptions)
+    @overload
     def batch_put_payload(
         self,
         df: pl.DataFrame,
@@ -134,6 +149,29 @@ class Writes(ClientBase):
         id_col: str,
         key_col: str,
         **options: Unpack[BatchPostOptions],
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def batch_put_payload(
+        self,
+        df: pl.DataFrame,
+        *,
+        payload_col: Any,
+        id_col: Any,
+        key_col: Any,
+        _unpacked: object,
+        **options: Any,
+    ) -> pl.DataFrame: ...
+
+    @with_options("batch_put_payload", BatchPostOptions)
+    def batch_put_payload(
+        self,
+        df: pl.DataFrame,
+        *,
+        payload_col: str,
+        id_col: str,
+        key_col: str,
+        **options: Any,
     ) -> pl.DataFrame:
         """Replace the item of each row by its payload (``PUT``).
 

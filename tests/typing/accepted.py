@@ -92,3 +92,50 @@ def failing(client: edfi.EdFiClient) -> str | None:
     except edfi.EdFiError as error:
         return error.correlation_id
     return None
+
+
+def unpacked(districts: pl.DataFrame, client: edfi.EdFiClient, url: str, key: str) -> None:
+    own = {"base_url": url, "client_id": key, "client_secret": key}
+    edfi.EdFiClient(max_retries=0, **own)
+    edfi.Resource("ed-fi/students", timeout=5, **own)
+    auth = {
+        "auth_key_col": "oAuthKey",
+        "auth_secret_col": "oAuthSecret",
+        "oauth_endpoint": "oauth/token",
+    }
+    runner = edfi.StudentAssessment()
+    frames = {"ed-fi/students": districts}
+    names = {"url_col": "url", "key_col": "key", "secret_col": "secret"}
+    runner.batch_fetch_tokens(districts, oauth_endpoint="oauth/token", account_col="k", **names)
+    assert_type(runner.batch_get_all(districts, key_col="k", limit=100, **auth), pl.DataFrame)
+    runner.batch_get_by_id(districts, id_col="id", flatten=True, **auth)
+    runner.batch_delete_by_id(districts, id_col="id", key_col="id", commit=True, **auth)
+    runner.batch_find_ids(districts, how="lookup", **auth)
+    runner.batch_post_payload(districts, payload_col="p", key_col="k", commit=True, **auth)
+    runner.batch_put_payload(districts, payload_col="p", id_col="id", key_col="k", **auth)
+    runner.batch_permissions(districts, key_col="k", workers=2, **auth)
+    runner.validate(frames, rules=["schema"], **auth)
+    runner.compare(districts, endpoint="ed-fi/students", extra=True, **auth)
+    assert_type(client.send(frames, key_col="k", commit=True, **auth), pl.DataFrame)
+    client.remove(frames, commit=True, **auth)
+    lf = edfi.scan_all(districts, key_col="k", on_error="row", client=client, **auth)
+    assert_type(lf, pl.LazyFrame)
+    edfi.sync(districts, ["ed-fi/students"], into="lake", key_col="k", verify=None, **auth)
+    pages = {"limit": 100, "workers": 2}
+    edfi.scan("ed-fi/students", client=client, **pages)
+    reach = {"url": "targetUrl", "token": "EdFi Token"}
+    assert_type(edfi.post_payload("payload", commit=True, **reach), pl.Expr)
+    assert_type(edfi.get_all(schema={"id": pl.String}, **reach), pl.Expr)
+    edfi.get_by_id("id", workers=2, **reach)
+    edfi.delete_by_id("id", **reach)
+    lf.edfi.sink_post_payload(payload_col="p", key_col="k", commit=True, **auth)
+    lf.edfi.sink_delete_by_id(id_col="id", key_col="k", client=client, **auth)
+    mixed = {"auth_key_col": "oAuthKey", "workers": 3, "show_progress": True}
+    runner.batch_get_all(districts, key_col="k", **mixed)
+    edfi.sync(districts, into="lake", key_col="k", **mixed)
+
+
+async def unpacked_at_once(client: edfi.EdFiClient, df: pl.DataFrame, url: str) -> None:
+    auth = {"auth_key_col": "oAuthKey", "url_col": url}
+    read = client.aio.batch_get_all(df, key_col="k", limit=100, **auth)
+    assert_type(await read, pl.DataFrame)

@@ -26,7 +26,7 @@ edfi.EdFiClient(base_ulr="https://ods.example.org")  # refused
 edfi.Resource()  # refused
 DF.edfi.flatten(explode=3)  # refused
 DF.lazy().edfi.sink_post_payload(payload_col="p", key_col="k", comit=True)  # refused
-pl.col("p").edfi.post_payload(url="u", token="t", retries=3)  # refused by pyright
+pl.col("p").edfi.post_payload(url="u", token="t", retries=3)  # refused
 STUDENTS.batch_find_ids(DF, how="guess")  # refused
 STUDENTS.validate(DF, rules=["schemas"])  # refused
 STUDENTS.send({"ed-fi/students": "students.csv"})  # refused
@@ -38,3 +38,7 @@ edfi.sync(STUDENTS)  # refused
 edfi.summary(DF, DF, "k")  # refused
 STUDENTS.aio.batch_get_all(DF, key_col="k", limits=3)  # refused
 print(STUDENTS.stats["requests"])  # refused
+edfi.sync(DF, into="lake", key_col="id", worker=3)  # refused
+edfi.scan_all(DF, key_col="id", auth_key_col="k", auth_secret_col="s", worker=3)  # refused
+STUDENTS.send({"ed-fi/students": DF}, auth_key_col="k", comit=True)  # refused
+STUDENTS.batch_fetch_tokens(DF, oauth_endpoint="oauth/token")  # refused

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import polars as pl
 
@@ -30,6 +30,34 @@ OVERLAP = 400
 which nothing changed costs one request for its window."""
 
 
+@overload
+def sync(
+    source: EdFiClient | pl.DataFrame,
+    endpoints: str | Sequence[str] | None = ...,
+    *,
+    into: str | os.PathLike[str],
+    format: Literal["parquet", "delta"] = ...,
+    key_col: str | None = ...,
+    verify: Literal["count", "full"] | None = ...,
+    full: bool = ...,
+    overlap: int | None = ...,
+    storage_options: Mapping[str, str] | None = ...,
+    client: EdFiClient | None = ...,
+    **options: Unpack[SyncOptions],
+) -> pl.DataFrame: ...
+
+
+@overload
+def sync(
+    source: EdFiClient | pl.DataFrame,
+    endpoints: Any = ...,
+    *,
+    into: Any,
+    _unpacked: object,
+    **options: Any,
+) -> pl.DataFrame: ...
+
+
 @with_options("sync", SyncOptions)
 def sync(
     source: EdFiClient | pl.DataFrame,
@@ -43,7 +71,7 @@ def sync(
     overlap: int | None = None,
     storage_options: Mapping[str, str] | None = None,
     client: EdFiClient | None = None,
-    **options: Unpack[SyncOptions],
+    **options: Any,
 ) -> pl.DataFrame:
     """Copy whole ODSs into files or tables, and keep the copies equal to them.
 
