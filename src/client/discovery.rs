@@ -73,7 +73,7 @@ impl Discovery {
             .filter(|part| part.starts_with('{'))
             .collect();
         let filled = root.replace(['{', '}'], "");
-        let origin = base.as_url().origin().ascii_serialization();
+        let origin = urls::origin(base.as_url());
         Err(Failure::new(format!(
             "the base URL lacks {}; one that would do is {origin}{filled}, with the ODS's own \
              values in place of these names",

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::control::Cancellation;
 use super::permits::{self, Rank};
+use super::urls;
 use crate::runtime::lock;
 
 /// So many requests in a row without any answer close an origin.
@@ -103,8 +104,8 @@ impl Passage<'_> {
     /// Whether a try may go now.
     fn is_open(&mut self, began: Instant) -> Result<bool, String> {
         let mut states = self.origins.states();
-        let origin = name(self.url);
-        let Some(state) = states.get_mut(&origin).filter(|state| state.is_closed()) else {
+        let origin = urls::origin(self.url);
+        let Some(state) = states.get_mut(origin).filter(|state| state.is_closed()) else {
             return Ok(true);
         };
         if state.given_up.is_some_and(|at| at >= began) {
@@ -122,7 +123,7 @@ impl Passage<'_> {
             return;
         }
         let mut states = self.origins.states();
-        states.remove(&name(self.url));
+        states.remove(urls::origin(self.url));
         self.origins
             .any
             .store(!states.is_empty(), Ordering::Release);
@@ -133,7 +134,7 @@ impl Passage<'_> {
     pub(crate) fn unanswered(&mut self, what: &str) {
         self.is_unanswered = true;
         let mut states = self.origins.states();
-        let state = states.entry(name(self.url)).or_default();
+        let state = states.entry(urls::origin(self.url).to_owned()).or_default();
         state.unanswered = state.unanswered.saturating_add(1);
         what.clone_into(&mut state.what);
         self.origins.any.store(true, Ordering::Release);
@@ -152,7 +153,7 @@ impl Drop for Passage<'_> {
         if !self.is_trial {
             return;
         }
-        if let Some(state) = self.origins.states().get_mut(&name(self.url)) {
+        if let Some(state) = self.origins.states().get_mut(urls::origin(self.url)) {
             state.tried = false;
             if self.is_unanswered {
                 state.given_up = Some(Instant::now());
@@ -160,8 +161,4 @@ impl Drop for Passage<'_> {
         }
         self.origins.changed.notify_waiters();
     }
-}
-
-fn name(url: &Url) -> String {
-    url.origin().ascii_serialization()
 }

@@ -14,6 +14,7 @@ use reqwest::Url;
 use super::control::{Cancellation, Limiter, Permit};
 use super::permits::{self, Rank};
 use super::retry::later;
+use super::urls;
 use crate::per_process::PerProcess;
 use crate::runtime::lock;
 
@@ -66,7 +67,8 @@ struct State {
 
 /// The right to send one request to an origin now, until it is dropped.
 pub(crate) struct Departure<'a> {
-    paces: &'a Paces,
+    interval: Option<Duration>,
+    origins: &'a Paced,
     url: &'a Url,
     sent: Instant,
     pace: Option<(Arc<Pace>, Permit)>,
@@ -82,22 +84,6 @@ impl Paces {
         }
     }
 
-    fn known(&self, url: &Url) -> Option<Arc<Pace>> {
-        let paced = self.origins.get();
-        match self.interval {
-            Some(_) => Some(self.pace(url)),
-            None if !paced.any.load(Ordering::Acquire) => None,
-            None => paced.paces().get(&name(url)).cloned(),
-        }
-    }
-
-    fn pace(&self, url: &Url) -> Arc<Pace> {
-        let paced = self.origins.get();
-        paced.any.store(true, Ordering::Release);
-        let mut paces = paced.paces();
-        paces.entry(name(url)).or_default().clone()
-    }
-
     /// Waits until a request may go; others use the permit of this task in the meantime. A
     /// cancellation ends the wait.
     ///
@@ -109,7 +95,12 @@ impl Paces {
         began: Instant,
         cancellation: &Cancellation,
     ) -> Result<Departure<'a>, String> {
-        let pace = match self.known(url) {
+        let origins = self.origins.get();
+        let pace = match self.interval {
+            Some(_) => Some(origins.pace(url)),
+            None => origins.known(url),
+        };
+        let pace = match pace {
             None => None,
             Some(pace) => {
                 let permit = pace.permit(cancellation).await;
@@ -117,10 +108,10 @@ impl Paces {
                 permit.map(|permit| (pace, permit))
             }
         };
-        let in_flight = &self.origins.get().in_flight;
-        in_flight.fetch_add(1, Ordering::Relaxed);
+        origins.in_flight.fetch_add(1, Ordering::Relaxed);
         Ok(Departure {
-            paces: self,
+            interval: self.interval,
+            origins,
             url,
             sent: Instant::now(),
             pace,
@@ -129,6 +120,22 @@ impl Paces {
 }
 
 impl Paced {
+    fn known(&self, url: &Url) -> Option<Arc<Pace>> {
+        match self.any.load(Ordering::Acquire) {
+            true => self.paces().get(urls::origin(url)).cloned(),
+            false => None,
+        }
+    }
+
+    fn pace(&self, url: &Url) -> Arc<Pace> {
+        self.any.store(true, Ordering::Release);
+        let mut paces = self.paces();
+        paces
+            .entry(urls::origin(url).to_owned())
+            .or_default()
+            .clone()
+    }
+
     fn paces(&self) -> MutexGuard<'_, HashMap<String, Arc<Pace>>> {
         lock(&self.paces)
     }
@@ -213,14 +220,13 @@ impl Departure<'_> {
     /// Notes that the origin refused the request, and gives the number of refusals in a row.
     /// Requests that were sent before the last refusal tell nothing new.
     pub(crate) fn refused(&self) -> u32 {
-        let paces = self.paces;
         let pace = match &self.pace {
             Some((pace, _)) => pace.clone(),
-            None => paces.pace(self.url),
+            None => self.origins.pace(self.url),
         };
         let in_flight = match &self.pace {
             Some(_) => pace.limiter.in_flight(),
-            None => paces.origins.get().in_flight.load(Ordering::Relaxed),
+            None => self.origins.in_flight.load(Ordering::Relaxed),
         };
         let mut state = pace.state();
         if state.refused_at.is_some_and(|at| at > self.sent) {
@@ -230,7 +236,7 @@ impl Departure<'_> {
         state.refusals = state.refusals.saturating_add(1);
         let refusals = state.refusals;
         // By `max_rate`, a single refusal is one request that came early.
-        if paces.interval.is_none() || refusals > 1 {
+        if self.interval.is_none() || refusals > 1 {
             let before = state.window.unwrap_or(f64::INFINITY).min(in_flight as f64);
             let window = (before / 2.0).max(1.0);
             state.window = Some(window);
@@ -243,12 +249,12 @@ impl Departure<'_> {
     /// Leaves the origin alone for a time; whether it was not left alone before. By `max_rate` what
     /// is sent is slow enough already: then a time that nobody asked for is a tenth.
     pub(crate) fn pause(&self, back_off: Duration, asked: Option<Duration>) -> bool {
-        let own = match self.paces.interval {
+        let own = match self.interval {
             Some(_) => back_off / 10,
             None => back_off,
         };
         let time = asked.unwrap_or_default().max(own);
-        let pace = self.paces.pace(self.url);
+        let pace = self.origins.pace(self.url);
         let mut state = pace.state();
         let is_new = state
             .paused_until
@@ -262,8 +268,8 @@ impl Departure<'_> {
     pub(crate) fn gives_up(&self, refusals: u32, max_retries: u32, what: &str) -> bool {
         let is_over = refusals >= FEWEST_REFUSALS.max(max_retries.saturating_add(1));
         if is_over {
-            let why = format!("{} takes no more requests ({what})", name(self.url));
-            let pace = self.paces.pace(self.url);
+            let why = format!("{} takes no more requests ({what})", urls::origin(self.url));
+            let pace = self.origins.pace(self.url);
             let mut state = pace.state();
             (state.given_up, state.refusals) = (Some((Instant::now(), why)), 0);
         }
@@ -273,12 +279,6 @@ impl Departure<'_> {
 
 impl Drop for Departure<'_> {
     fn drop(&mut self) {
-        let in_flight = &self.paces.origins.get().in_flight;
-        // A process that was forked meanwhile counts its own.
-        let _ = in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        self.origins.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-fn name(url: &Url) -> String {
-    url.origin().ascii_serialization()
 }

@@ -1,5 +1,7 @@
 //! Where an ODS lives: base URLs, origins, API versions, and what may be sent where.
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 
@@ -101,6 +103,15 @@ pub(crate) fn parse_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+/// Scheme, host and port, as texts show them: of an http or https URL without credentials, the only
+/// ones that are asked for.
+pub(crate) fn origin(url: &Url) -> &str {
+    let text = url.as_str();
+    let host = url.scheme().len() + "://".len();
+    let end = text[host..].find('/').map_or(text.len(), |end| host + end);
+    &text[..end]
+}
+
 /// Whether credentials and tokens may go to this URL.
 pub(crate) fn may_carry_secrets(url: &Url, allow_http: bool) -> Result<(), String> {
     if url.scheme() == "https" || allow_http || is_loopback(url) {
@@ -129,7 +140,7 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 
 /// A URL as it may be shown: without query, fragment and credentials.
 pub(crate) fn shown(url: &Url) -> String {
-    format!("{}{}", url.origin().ascii_serialization(), url.path())
+    format!("{}{}", origin(url), url.path())
 }
 
 /// The path segment for an `api_version`: `v3` stays, an ODS/API release becomes the segment that
@@ -169,14 +180,14 @@ pub(crate) fn endpoint(text: &str) -> Result<String, String> {
 }
 
 /// One id as one path segment; `.` and `..` cannot be one (RFC 3986, section 3.3).
-pub(crate) fn id_segment(id: &str) -> Result<String, String> {
+pub(crate) fn id_segment(id: &str) -> Result<Cow<'_, str>, String> {
     if id.trim().is_empty() {
         return Err("missing 'id'".into());
     }
     if matches!(id, "." | "..") {
         return Err(format!("id {id:?} cannot stand in a URL"));
     }
-    Ok(utf8_percent_encode(id, SEGMENT).to_string())
+    Ok(utf8_percent_encode(id, SEGMENT).into())
 }
 
 #[cfg(test)]
@@ -196,6 +207,19 @@ mod tests {
             ("custom", "custom"),
         ] {
             assert_eq!(version_segment(given), segment, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_what_stands_before_the_path() {
+        for text in [
+            "http://127.0.0.1:8001",
+            "https://ods.example.org:443/a/b?c=/d",
+            "http://[::1]:8/",
+            "https://b\u{fc}cher.example/x#y/z",
+        ] {
+            let url = Url::parse(text).unwrap();
+            assert_eq!(origin(&url), url.origin().ascii_serialization());
         }
     }
 

@@ -23,12 +23,19 @@ pub(super) fn stack(
     frames: impl Iterator<Item = Result<DataFrame>>,
     plan: &Plan,
 ) -> Result<DataFrame> {
+    let empty = || DataFrame::empty_with_schema(plan.schema());
+    Ok(stack_frames(frames)?.unwrap_or_else(empty))
+}
+
+/// Frames of the same columns below each other, if there are any.
+pub(crate) fn stack_frames(
+    frames: impl IntoIterator<Item = Result<DataFrame>>,
+) -> Result<Option<DataFrame>> {
     let mut stack = Stack::default();
     for frame in frames {
         stack.push(frame?)?;
     }
-    let empty = || DataFrame::empty_with_schema(plan.schema());
-    Ok(stack.finish()?.unwrap_or_else(empty))
+    stack.finish()
 }
 
 /// The same of the frames that `make` makes of items, on all cores of the rayon pool that this is

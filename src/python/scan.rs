@@ -1,12 +1,14 @@
 //! Lazy scans: their columns, and their pages one after another.
 
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, Fuse};
 use polars::prelude::DataFrame;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::arguments::read;
 use super::call::{self, TICK, wait};
@@ -18,6 +20,7 @@ use super::news::Limiter;
 use super::options;
 use super::progress::{Bar, Progress};
 use super::sigint::{Taker, is_main_thread, taken};
+use crate::columns::stack_frames;
 use crate::frame::View;
 use crate::runtime::{AtWork, Threads, lock};
 use crate::{Control, EdFiClient, Error, Failure, Filter, Result, Scan as Planned, ScanOptions};
@@ -177,7 +180,14 @@ impl Scan {
             .and_then(Threads::keep_at_work)
             .map_err(|error| raise(py, error))?;
         let pages = Pages {
-            stream: Mutex::new(Some((stream, at_work))),
+            stream: Mutex::new(Some(Stream {
+                pages: stream.fuse(),
+                // A search ends between two pages, the earlier the better.
+                gathers: filters.is_none(),
+                gathered: Vec::new(),
+                late: None,
+                _at_work: at_work,
+            })),
             control,
             taker: Mutex::default(),
             bar: Mutex::default(),
@@ -235,10 +245,56 @@ impl Scan {
     }
 }
 
+/// Pages of fewer rows cross to Python together: each frame costs Python and Polars' engine some time
+/// for each of its columns.
+const SMALL: usize = 500;
+/// So long a small page waits for the next one.
+const WAIT: Duration = Duration::from_millis(2);
+
+/// Pages as they come.
+struct Stream {
+    pages: Fuse<BoxStream<'static, Result<DataFrame>>>,
+    /// Whether small pages cross together.
+    gathers: bool,
+    gathered: Vec<DataFrame>,
+    /// What came after them.
+    late: Option<Error>,
+    _at_work: AtWork,
+}
+
+impl Stream {
+    /// The next page, or several small ones. Whoever drops this on the way loses none of them.
+    async fn next(&mut self) -> Option<Result<DataFrame>> {
+        if self.gathered.is_empty() {
+            if let Some(error) = self.late.take() {
+                return Some(Err(error));
+            }
+            match self.pages.next().await? {
+                Ok(page) => self.gathered.push(page),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        let until = Instant::now() + WAIT;
+        let mut rows: usize = self.gathered.iter().map(DataFrame::height).sum();
+        while self.gathers && rows < SMALL && self.late.is_none() {
+            match timeout_at(until, self.pages.next()).await {
+                Ok(Some(Ok(page))) => {
+                    rows += page.height();
+                    self.gathered.push(page);
+                }
+                Ok(Some(Err(error))) => self.late = Some(error),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        let pages = std::mem::take(&mut self.gathered);
+        stack_frames(pages.into_iter().map(Ok)).transpose()
+    }
+}
+
 /// An iterator over pages. Dropping it stops what is fetched ahead.
 #[pyclass(frozen, module = "polars_edfi._native")]
 pub(crate) struct Pages {
-    stream: Mutex<Option<(BoxStream<'static, Result<DataFrame>>, AtWork)>>,
+    stream: Mutex<Option<Stream>>,
     control: Control,
     /// Takes interrupts where a thread of Polars reads, from the first page to the last: one that comes
     /// between two pages must not reach Python as well, which would raise once more.
@@ -252,7 +308,7 @@ impl Pages {
         slf
     }
 
-    /// Waits for one page, without the GIL; Ctrl-C ends the wait and the reading, in the threads of
+    /// Waits for a page, without the GIL; Ctrl-C ends the wait and the reading, in the threads of
     /// Polars, too, which Python does not tell of it.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyDataFrame>> {
         let threads = Threads::get().map_err(|error| raise(py, error))?;
@@ -261,10 +317,10 @@ impl Pages {
         }
         let next = || {
             let mut stream = lock(&self.stream);
-            let Some((pages, _)) = stream.as_mut() else {
+            let Some(stream) = stream.as_mut() else {
                 return Some(None);
             };
-            let page = async { tokio::time::timeout(TICK, pages.next()).await };
+            let page = async { timeout(TICK, stream.next()).await };
             threads.block_on(page).ok()
         };
         loop {

@@ -12,6 +12,7 @@ use crate::Failure;
 use crate::client::problem;
 use crate::client::problem_errors::Details;
 use crate::client::secret::Redaction;
+use crate::client::urls;
 
 /// One request that can be sent more than once.
 #[derive(Debug, Clone)]
@@ -88,7 +89,7 @@ impl Request {
             Some(parts) => parts,
             None => (url.path(), ""),
         };
-        let mut text = format!("{}{known}", url.origin().ascii_serialization());
+        let mut text = format!("{}{known}", urls::origin(url));
         for segment in rest.split('/').filter(|segment| !segment.is_empty()) {
             let is_shown = SHOWN_SEGMENTS.contains(&segment);
             text.push('/');

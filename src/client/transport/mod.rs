@@ -30,6 +30,7 @@ use super::permits::{self, Rank};
 use super::problem;
 use super::retry::{self, NoMoreTries, Repeats, RetryPolicy, Trouble};
 use super::secret::Redaction;
+use super::urls;
 use crate::per_process::PerProcess;
 use crate::{Failure, Result};
 
@@ -406,7 +407,7 @@ fn log_repetition(request: &Request, outcome: &Result<Response, TransportError>,
     log::info!(
         "{} {}: {what}; trying again in {:.1} s",
         request.method,
-        request.url.origin().ascii_serialization(),
+        urls::origin(&request.url),
         pause.as_secs_f64()
     );
 }
@@ -418,5 +419,6 @@ fn redirect(request: &Request, from: &Url, response: &Response) -> Option<Url> {
     }
     let location = response.headers.get(LOCATION)?.to_str().ok()?;
     let next = from.join(location).ok()?;
-    (next.origin() == from.origin()).then_some(next)
+    let is_plain = next.username().is_empty() && next.password().is_none();
+    (is_plain && next.origin() == from.origin()).then_some(next)
 }

@@ -73,12 +73,12 @@ impl Pool {
             workers.resize_with(number + 1, HashMap::default);
         }
         let hosts = &mut workers[number];
-        let origin = url.origin().ascii_serialization();
-        let host = match hosts.get(&origin) {
+        let origin = urls::origin(url);
+        let host = match hosts.get(origin) {
             Some(host) => host.clone(),
             None => {
                 let host = Arc::new(self.host(url, tls)?);
-                hosts.insert(origin, host.clone());
+                hosts.insert(origin.to_owned(), host.clone());
                 host
             }
         };

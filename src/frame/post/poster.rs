@@ -192,8 +192,13 @@ impl Poster {
 /// long, or cannot stand in a URL, is no id.
 fn resource_id(response: &Response) -> Option<String> {
     let location = response.headers.get(LOCATION)?.to_str().ok()?;
-    let path = location.split(['?', '#']).next()?;
-    let id = path.trim_end_matches('/').rsplit('/').next()?;
+    let end = location
+        .bytes()
+        .position(|byte| matches!(byte, b'?' | b'#'));
+    let path = &location[..end.unwrap_or(location.len())];
+    let path = path.trim_end_matches('/');
+    let start = path.bytes().rposition(|byte| byte == b'/');
+    let id = &path[start.map_or(0, |slash| slash + 1)..];
     let is_short = id.len() <= LONGEST_ID;
     let id = is_short.then(|| percent_decode_str(id).decode_utf8().ok())??;
     check_id(&id).is_ok().then(|| id.into_owned())
