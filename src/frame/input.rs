@@ -196,6 +196,11 @@ impl Keys {
         (!text.is_empty()).then_some(text)
     }
 
+    /// The same with the spaces around it: part of a natural key is what an item has, spaces and all.
+    pub(crate) fn get_untrimmed(&self, row: usize) -> Option<&str> {
+        self.get(row).and_then(|_| self.texts.get(row))
+    }
+
     /// The key of a row, or what is said of a row without one: `missing 'id'`.
     pub(crate) fn need(&self, row: usize) -> Result<&str, Failure> {
         let missing = || Failure::new(format!("missing '{}'", self.column.name()));

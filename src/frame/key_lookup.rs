@@ -26,7 +26,8 @@ pub(super) enum Proof {
     Several,
     /// No item has it.
     Nothing,
-    /// None has it, but one whose key, which this is, differs in case only.
+    /// None has it, but one whose key, which this is, differs in case or in the spaces at its end
+    /// only.
     OtherCase(String),
     /// Nothing at all: the server does not look at the parameters.
     Unfiltered,
@@ -50,11 +51,12 @@ pub(super) async fn ask(
     let collection = collection.with_params(&params);
     let fetched = collection.fetch(context, access, page).await;
     let answer = fetched.map_err(PageError::into_failure)?.answer;
-    judge(identity, key, &answer.body).map_err(|what| answer.unusable(&what))
+    let folded = identity.folded(values);
+    judge(identity, (key, &folded), &answer.body).map_err(|what| answer.unusable(&what))
 }
 
 /// What the body of an answer says; the error is what it is not.
-fn judge(identity: &Identity, key: &str, body: &[u8]) -> Result<Proof, String> {
+fn judge(identity: &Identity, (key, folded): (&str, &str), body: &[u8]) -> Result<Proof, String> {
     let records: Vec<Box<RawValue>> =
         serde_json::from_slice(body).map_err(|error| error.to_string())?;
     let id_of = Picker::new([ID]);
@@ -65,14 +67,18 @@ fn judge(identity: &Identity, key: &str, body: &[u8]) -> Result<Proof, String> {
         let id = id_of
             .of_object(json)
             .map_err(|what| format!("an element is {what}"))?;
-        match identity.key(json) {
-            Ok(own) if own == key => {
+        let Ok(values) = identity.values(json) else {
+            has_others = true;
+            continue;
+        };
+        match identity.canonical(&values) {
+            own if own == key => {
                 let id = id.into_iter().next().flatten().and_then(text);
                 ids.insert(id.clone());
                 item = Some((id, record));
             }
-            Ok(own) if own.to_lowercase() == key.to_lowercase() => other_case = Some(own),
-            Ok(_) | Err(_) => has_others = true,
+            own if identity.folded(&values) == folded => other_case = Some(own),
+            _ => has_others = true,
         }
     }
     Ok(match (item, other_case) {
@@ -99,7 +105,7 @@ mod tests {
     #[test]
     fn what_an_answer_proves() {
         let identity = Identity::of_paths(["a.name"]);
-        let key = identity.canonical(&["x"]);
+        let keys = (&*identity.canonical(&["x"]), &*identity.folded(&["x"]));
         let one = r#"{"id": "1", "a": {"name": "x"}}"#;
         let upper = r#"{"id": "2", "a": {"name": "X"}}"#;
         let other = r#"{"id": "3", "a": {"name": "y"}}"#;
@@ -111,12 +117,17 @@ mod tests {
             (vec![one, upper], "Item 1"),
             (vec![one, again], "Several"),
             (vec![upper], r#"OtherCase ["X"]"#),
+            (
+                vec![r#"{"id": "5", "a": {"name": "x "}}"#],
+                r#"OtherCase ["x "]"#,
+            ),
+            (vec![r#"{"id": "5", "a": {"name": " x"}}"#], "Unfiltered"),
             (vec![other], "Unfiltered"),
             (vec![one, other], "Unfiltered"),
             (vec!["{}"], "Unfiltered"),
         ] {
             let body = format!("[{}]", records.join(","));
-            let proof = judge(&identity, &key, body.as_bytes()).expect("records");
+            let proof = judge(&identity, keys, body.as_bytes()).expect("records");
             let told = match proof {
                 Proof::Item(id, _) => format!("Item {}", id.expect("an id")),
                 Proof::OtherCase(own) => format!("OtherCase {own}"),
@@ -126,7 +137,7 @@ mod tests {
         }
         for wrong in ["{}", "[null]", "[1", ""] {
             assert!(
-                judge(&identity, &key, wrong.as_bytes()).is_err(),
+                judge(&identity, keys, wrong.as_bytes()).is_err(),
                 "{wrong:?}"
             );
         }

@@ -5,7 +5,7 @@
 //! item lies anywhere in the file, and each of them would be a page to write: what changes at once
 //! is appended to `notes` as one piece, kept in memory, and sorted in now and then.
 
-use rusqlite::{Connection, Row as SqlRow, params};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::JournalSync;
 use super::file::{damaged, pragma, told};
@@ -150,13 +150,18 @@ impl Store {
         Ok(())
     }
 
-    /// The target of this name, noted where it is new.
+    /// The target of this name in any case, noted where it is new: ODSs take an endpoint in any.
     pub(super) fn target(
         &self,
         base: &str,
         endpoint: &str,
         told_by: Option<&str>,
     ) -> rusqlite::Result<Target> {
+        let known = "SELECT endpoint FROM targets WHERE base = ? AND endpoint = ? COLLATE NOCASE \
+             ORDER BY id LIMIT 1";
+        let known = self.db.query_row(known, [base, endpoint], |row| row.get(0));
+        let known: Option<String> = known.optional()?;
+        let endpoint = known.as_deref().unwrap_or(endpoint);
         let note = "INSERT INTO targets (base, endpoint, told_by, generation) VALUES (?, ?, ?, 0) \
              ON CONFLICT DO UPDATE SET told_by = excluded.told_by, \
              generation = generation + (told_by IS NOT NULL) \

@@ -375,9 +375,10 @@ fn end(
         (Ending::InDoubt, _) => group.set(flight.row, State::Sent, answer, now())?,
         (Ending::Confirmed, _) => {
             group.set(flight.row, State::Confirmed, answer, now())?;
-            // What deleted the item before under this id, or put it, is not the last any more.
+            // What deleted the item before under this id, or put it, is not the last any more; nor
+            // is what posted it by a key that this ODS takes for the same.
             if let (Method::Post, Some(id)) = (flight.method, &answer.resource_id) {
-                group.set_last_if_known(flight.target.item_of_id(id), flight.row)?;
+                group.set_last(flight.target.item_of_id(id), Some(flight.row));
             }
         }
     }

@@ -47,12 +47,13 @@ impl Dependencies {
         &self.0
     }
 
-    /// When each resource is written. An order in which something would have to be before itself
-    /// is an error.
-    pub(crate) fn levels(&self) -> Result<HashMap<&str, Level>, String> {
-        let mut created: HashMap<&str, i32> = HashMap::new();
-        let mut updated: HashMap<&str, i32> = HashMap::new();
+    /// When each resource is written, by its endpoint in small letters: ODSs take any. An order in
+    /// which something would have to be before itself is an error.
+    pub(crate) fn levels(&self) -> Result<HashMap<String, Level>, String> {
+        let mut created: HashMap<String, i32> = HashMap::new();
+        let mut updated: HashMap<String, i32> = HashMap::new();
         for entry in &self.0 {
+            let endpoint = entry.endpoint.to_lowercase();
             let does = |operation: &str| {
                 let mut operations = entry.operations.iter();
                 operations.any(|one| one.eq_ignore_ascii_case(operation))
@@ -63,7 +64,7 @@ impl Dependencies {
                 (&mut updated, updates || !creates),
             ] {
                 if is_meant
-                    && let Some(before) = found.insert(&entry.endpoint, entry.order)
+                    && let Some(before) = found.insert(endpoint.clone(), entry.order)
                     && before != entry.order
                 {
                     return Err(format!(
@@ -75,13 +76,14 @@ impl Dependencies {
         }
         let mut levels = HashMap::new();
         for entry in &self.0 {
-            let endpoint = &*entry.endpoint;
-            let update = updated.get(endpoint).copied();
-            let create = created.get(endpoint).copied().or(update);
+            let endpoint = entry.endpoint.to_lowercase();
+            let update = updated.get(&endpoint).copied();
+            let create = created.get(&endpoint).copied().or(update);
             let Some(create) = create else { continue };
             if update.is_some_and(|update| update < create) {
                 return Err(format!(
-                    "a circle: {endpoint} is updated before it is created"
+                    "a circle: {} is updated before it is created",
+                    entry.endpoint
                 ));
             }
             let update = update.filter(|update| *update > create);
@@ -123,12 +125,7 @@ mod tests {
     use super::*;
 
     fn levels(text: &str) -> Result<HashMap<String, Level>, String> {
-        let document = Dependencies::parse(text.as_bytes())?;
-        let levels = document.levels()?;
-        let owned = levels.into_iter();
-        Ok(owned
-            .map(|(name, level)| (name.to_owned(), level))
-            .collect())
+        Dependencies::parse(text.as_bytes())?.levels()
     }
 
     #[test]
@@ -165,6 +162,15 @@ mod tests {
             ),
             (
                 r#"[{"resource": "/a/b", "order": 1}, {"resource": "/a/b", "order": 2}]"#,
+                "a circle",
+            ),
+            (
+                r#"[{"resource": "/a/bs", "order": 1}, {"resource": "A/Bs/", "order": 2}]"#,
+                "a circle",
+            ),
+            (
+                r#"[{"resource": "/a/b", "order": 3, "operations": ["Create"]},
+                    {"resource": "a/B", "order": 2, "operations": ["Update"]}]"#,
                 "a circle",
             ),
             (

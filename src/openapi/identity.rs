@@ -146,6 +146,17 @@ impl Identity {
         let texts = fields.map(|(field, value)| field.comparison.canonical(value.as_ref()));
         Value::from_iter(texts).to_string()
     }
+
+    /// What values have in common that some ODS takes for one key: SQL Server compares texts in any
+    /// case, and without the spaces at their end.
+    pub(crate) fn folded<T: AsRef<str>>(&self, values: &[T]) -> String {
+        let fields = self.fields.iter().zip(values);
+        let texts = fields.map(|(field, value)| {
+            let text = field.comparison.canonical(value.as_ref());
+            text.trim_end_matches(' ').to_lowercase()
+        });
+        Value::from_iter(texts).to_string()
+    }
 }
 
 impl KeyField {
@@ -202,6 +213,18 @@ fn number(text: &str) -> String {
         }
         _ => text.to_owned(),
     }
+}
+
+/// A point in time as its shortest text, in whatever way it is written; nothing where it is none.
+pub(crate) fn time(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let is_time = bytes.len() > 18
+        && bytes[..4].iter().all(u8::is_ascii_digit)
+        && (bytes[4], bytes[7], bytes[13], bytes[16]) == (b'-', b'-', b':', b':');
+    is_time.then(|| match date(text) {
+        day if day.len() < text.len() => day.to_owned(),
+        _ => datetime(text),
+    })
 }
 
 fn date(text: &str) -> &str {

@@ -65,7 +65,7 @@ type Resource = (
     usize,
     usize,
     bool,
-    Option<Vec<(String, String)>>,
+    Option<Vec<(String, u64)>>,
     Option<u64>,
     u32,
     Option<Told>,

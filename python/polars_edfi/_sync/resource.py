@@ -30,7 +30,8 @@ SMALL = 20_000
 READINGS = 3
 """How often everything is read where records went missing on the way."""
 
-Window = list[tuple[str, str]]
+Window = list[tuple[str, int]]
+"""The records of a window, each by its id and its stamp."""
 
 
 class Copy(Protocol):
@@ -144,16 +145,14 @@ class Resource:
         """Tell whether the copy has all records of a window already."""
         if not window:
             return window is not None
-        stamps = self.copy.scan().select(ID, "_etag")
-        try:
-            if self._known.rows <= SMALL:
-                known = stamps.collect(engine="in-memory")
-            else:
-                rows = pl.col(ID).is_in([id_ for id_, _ in window])
-                known = stamps.filter(rows).collect(engine="streaming")
-        except pl.exceptions.ColumnNotFoundError:
+        copy = self.copy.scan()
+        names = stamps.columns(copy.collect_schema())
+        if not names:
             return False
-        return set(window) <= set(known.iter_rows())
+        rows = copy.select(names).filter(pl.col(ID).is_in([id_ for id_, _ in window]))
+        is_small = self._known.rows <= SMALL
+        known = stamps.of_each(rows.collect(engine="in-memory" if is_small else "streaming"))
+        return known.issuperset(stamp for _, stamp in window)
 
     def _holders(self, renamed: list[Renamed]) -> list[str] | None:
         """Give the rows that may hold an old key of somebody; none if all must be read."""

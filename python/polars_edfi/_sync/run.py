@@ -294,7 +294,7 @@ class Run:
         district: District,
         job: Job,
         is_known: bool,
-        window: list[tuple[str, str]] | None,
+        window: list[tuple[str, int]] | None,
         count: int | None,
         requests: int,
         failure: tuple[str, int | None] | None,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import struct
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from polars_edfi import _native
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 ID = "id"
 ETAG = "_etag"
 MODIFIED = "_lastModifiedDate"
+REFERENCE = "Reference"
+UNKNOWN = "_unknown"
 NEWEST = 512
 """Of so many rows; a window of the default overlap holds fewer."""
 AT_ONCE = 8_192
@@ -23,9 +26,9 @@ AT_ONCE = 8_192
 class Newest:
     """The newest rows of a copy that passes by."""
 
-    def __init__(self, schema: Mapping[str, object]) -> None:
-        self._columns = [name for name in (ID, ETAG, MODIFIED) if name in schema]
-        self._is_told = all(schema.get(name) == pl.String for name in (ID, ETAG))
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self._columns = columns(schema)
+        self._is_told = bool(self._columns)
         self._parts: list[pl.DataFrame] = []
         self._height = 0
 
@@ -61,6 +64,25 @@ class Newest:
         return _native.stamps(rows)
 
 
+def columns(schema: Mapping[str, Any]) -> list[str]:
+    """Give the columns that tell whether a row is as it was; none where they cannot tell it."""
+    if any(schema.get(name) != pl.String for name in (ID, ETAG)):
+        return []
+    return [
+        name
+        for name, dtype in schema.items()
+        if name in (ID, ETAG, MODIFIED, UNKNOWN) or REFERENCE in name or _has_reference(dtype)
+    ]
+
+
+def _has_reference(dtype: Any) -> bool:
+    if isinstance(dtype, pl.List):
+        return _has_reference(dtype.inner)
+    return isinstance(dtype, pl.Struct) and any(
+        REFERENCE in part.name or _has_reference(part.dtype) for part in dtype.fields
+    )
+
+
 def of(rows: pl.DataFrame) -> bytes:
     """Give what the newest of some rows are known by."""
     newest = Newest(rows.schema)
@@ -68,6 +90,13 @@ def of(rows: pl.DataFrame) -> bytes:
     return newest.stamps()
 
 
-def of_window(window: list[tuple[str, str]]) -> bytes:
+def of_each(rows: pl.DataFrame) -> set[int]:
+    """Give the stamp of each of some rows."""
+    known = _native.stamps(rows)
+    return set(struct.unpack(f"<{len(known) // 8}Q", known))
+
+
+def of_window(window: Iterable[tuple[str, int]]) -> bytes:
     """Give what the records of a window are known by."""
-    return of(pl.DataFrame(window, {ID: pl.String, ETAG: pl.String}, orient="row"))
+    known = sorted(stamp for _, stamp in window)
+    return struct.pack(f"<{len(known)}Q", *known) if len(known) <= NEWEST else b""

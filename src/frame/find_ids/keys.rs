@@ -37,6 +37,34 @@ pub(super) struct WantedKey {
     pub(super) group: usize,
     pub(super) values: Vec<String>,
     pub(super) canonical: String,
+    /// What is meant where no item has the spaces around a cell.
+    pub(super) trimmed: Option<Box<WantedKey>>,
+}
+
+impl WantedKey {
+    fn new(group: usize, identity: &Identity, values: Vec<String>) -> Self {
+        Self {
+            group,
+            canonical: identity.canonical(&values),
+            values,
+            trimmed: None,
+        }
+    }
+
+    /// A key of cells: spaces around them belong to it where an item has them.
+    fn of_cells(group: usize, identity: &Identity, values: Vec<String>) -> Self {
+        let plain: Vec<String> = values.iter().map(|value| value.trim().to_owned()).collect();
+        let is_plain = plain == values;
+        Self {
+            trimmed: (!is_plain).then(|| Box::new(Self::new(group, identity, plain))),
+            ..Self::new(group, identity, values)
+        }
+    }
+
+    /// It, and what is meant otherwise.
+    pub(super) fn readings(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |key| key.trimmed.as_deref())
+    }
 }
 
 /// The distinct keys of a frame, and whose they are.
@@ -169,7 +197,9 @@ impl Reader {
 
 /// The value of one part of a row's key: of several columns one is enough, and several must agree.
 fn one_value(field: &KeyField, columns: &[Keys], row: usize) -> Result<String, Failure> {
-    let mut values = columns.iter().filter_map(|column| column.get(row));
+    let mut values = columns
+        .iter()
+        .filter_map(|column| column.get_untrimmed(row));
     let Some(value) = values.next() else {
         return columns[0].need(row).map(str::to_owned);
     };
@@ -288,15 +318,14 @@ fn group(
                 });
                 groups.len() - 1
             });
-            let canonical = reader.identity().canonical(&values);
+            let key = match reader {
+                Reader::Payload(identity) => WantedKey::new(group, identity, values),
+                Reader::Columns(identity, _) => WantedKey::of_cells(group, identity, values),
+            };
             let place = places
-                .entry((group, canonical))
-                .or_insert_with_key(|(_, canonical)| {
-                    keys.push(WantedKey {
-                        group,
-                        values,
-                        canonical: canonical.clone(),
-                    });
+                .entry((group, key.canonical.clone()))
+                .or_insert_with(|| {
+                    keys.push(key);
                     keys.len() - 1
                 });
             Ok(*place)

@@ -54,7 +54,10 @@ impl Found {
     }
 
     pub(super) fn other_case() -> Self {
-        Self::wrong("an item has this key in another case: ODSs differ in whether that is the same")
+        Self::wrong(
+            "an item has this key in another case, or with other spaces at its end: ODSs differ in \
+             whether that is the same",
+        )
     }
 
     /// What the server answered, and why it is of no use.
@@ -107,18 +110,22 @@ impl Lookups {
 
     async fn look_up(&self, access: &Access, key: &WantedKey) -> Result<Found, Failure> {
         let identity = &self.groups[key.group].identity;
-        let wanted = (&*key.canonical, &*key.values);
-        let asked = key_lookup::ask(&self.context, access, &self.endpoint, identity, wanted);
-        Ok(match asked.await? {
-            Proof::Item(id, _) => Found::item(id),
-            Proof::Several => Found::many(),
-            Proof::Nothing => Found::missing(),
-            Proof::OtherCase(_) => Found::other_case(),
-            Proof::Unfiltered => {
-                self.ignoring[key.group].store(true, Ordering::Relaxed);
-                self.ignored()
+        let mut found = Found::missing();
+        for key in key.readings() {
+            let wanted = (&*key.canonical, &*key.values);
+            let asked = key_lookup::ask(&self.context, access, &self.endpoint, identity, wanted);
+            match asked.await? {
+                Proof::Item(id, _) => return Ok(Found::item(id)),
+                Proof::Several => return Ok(Found::many()),
+                Proof::Nothing => {}
+                Proof::OtherCase(_) => found = Found::other_case(),
+                Proof::Unfiltered => {
+                    self.ignoring[key.group].store(true, Ordering::Relaxed);
+                    return Ok(self.ignored());
+                }
             }
-        })
+        }
+        Ok(found)
     }
 
     fn ignored(&self) -> Found {

@@ -105,8 +105,10 @@ fn find_all(
     let (ids, parts) = texts
         .split_first()
         .ok_or_else(|| Failure::new("no columns"))?;
-    let asked: HashSet<&str> = wanted.iter().map(|key| &*key.canonical).collect();
-    let lower: HashSet<String> = asked.iter().map(|key| key.to_lowercase()).collect();
+    let readings = wanted.iter().flat_map(WantedKey::readings);
+    let asked: HashSet<&str> = readings.map(|key| &*key.canonical).collect();
+    let readings = wanted.iter().flat_map(WantedKey::readings);
+    let folded: HashSet<String> = readings.map(|key| identity.folded(&key.values)).collect();
     let mut found: HashMap<String, Found> = HashMap::with_capacity(asked.len());
     let mut in_other_case: HashSet<String> = HashSet::new();
     let mut unknown: Option<(usize, String)> = None;
@@ -115,28 +117,34 @@ fn find_all(
             let text = part.get(row)?;
             Some(Picked::Scalar(text.to_owned()))
         });
-        let key = match identity.values_of(picked) {
-            Ok(values) => identity.canonical(&values),
+        let values = match identity.values_of(picked) {
+            Ok(values) => values,
             Err(why) => {
                 let (count, _) = unknown.get_or_insert((0, why.to_string()));
                 *count += 1;
                 continue;
             }
         };
+        let key = identity.canonical(&values);
         if asked.contains(&*key) {
             let item = Found::item(ids.get(row).map(str::to_owned));
             let known = found.get(&key).map(|_| Found::many());
             found.insert(key, known.unwrap_or(item));
         } else {
-            let key = key.to_lowercase();
-            if lower.contains(&key) {
+            let key = identity.folded(&values);
+            if folded.contains(&key) {
                 in_other_case.insert(key);
             }
         }
     }
-    let answer = |key: &WantedKey| match (found.get(&key.canonical), &unknown) {
+    let is_in_other_case = |key: &WantedKey| {
+        let mut readings = key.readings();
+        readings.any(|key| in_other_case.contains(&identity.folded(&key.values)))
+    };
+    let first = |key: &WantedKey| key.readings().find_map(|key| found.get(&key.canonical));
+    let answer = |key: &WantedKey| match (first(key), &unknown) {
         (Some(found), _) => found.clone(),
-        (None, _) if in_other_case.contains(&key.canonical.to_lowercase()) => Found::other_case(),
+        (None, _) if is_in_other_case(key) => Found::other_case(),
         (None, Some((count, what))) => Found::wrong(&format!(
             "no record has this key, but {count} do not show theirs: {what}"
         )),

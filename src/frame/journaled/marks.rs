@@ -1,7 +1,7 @@
 //! What a journal knows the rows of a batch by, before any of them is sent.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -15,6 +15,7 @@ use crate::client::session::{Access, Account, MOST_ACCOUNTS};
 use crate::client::urls;
 use crate::journal::{Digest, Item, Journal, Method, Target};
 use crate::openapi::Identity;
+use crate::runtime::lock;
 use crate::{Error, Failure, Result};
 
 /// What the journal knows of a row before it is sent.
@@ -22,6 +23,8 @@ use crate::{Error, Failure, Result};
 pub(super) struct Mark {
     pub(super) district: Arc<District>,
     pub(super) items: Vec<Item>,
+    /// What rows have in common that wait for each other: the item, or what some ODS takes for it.
+    chain: Option<Item>,
     /// Whether these are the item, and not what stands for one that nobody can tell.
     pub(super) is_told: bool,
     /// Whether `key_col` tells which item it is.
@@ -33,7 +36,7 @@ pub(super) struct Mark {
 impl Mark {
     /// The item by which rows wait for each other.
     pub(super) fn item(&self) -> Option<Item> {
-        self.items.first().copied()
+        self.chain
     }
 }
 
@@ -195,8 +198,41 @@ pub(super) fn marks<O: Write>(
         }
         marks.insert(row, mark);
     }
+    if let Some(told) = operation.told() {
+        refuse_repeated(told, rows, &mut marks, digest);
+    }
     Ok(marks)
 }
+
+/// Keys that earlier pieces of a frame had with other payloads.
+fn refuse_repeated(
+    told: &Told,
+    rows: &[usize],
+    marks: &mut PlHashMap<usize, Result<Mark, Failure>>,
+    digest: impl Fn(&Mark, usize) -> Option<Digest>,
+) {
+    let mut told = lock(&told.0);
+    for &row in rows {
+        let Some(Ok(mark)) = marks.get(&row) else {
+            continue;
+        };
+        if mark.told_by_key
+            && let Some(item) = mark.item()
+            && let Some(digest) = digest(mark, row)
+            && *told.entry(item).or_insert(digest) != digest
+        {
+            let failure = format!("not sent: an earlier row has {NOT_UNIQUE}");
+            marks.insert(row, Err(Failure::new(failure)));
+        }
+    }
+}
+
+/// What the pieces of a frame wrote, where `key_col` tells their items apart.
+#[derive(Debug, Default)]
+pub(crate) struct Told(Mutex<PlHashMap<Item, Digest>>);
+
+const NOT_UNIQUE: &str = "the same key_col and another payload: where no OpenAPI document tells the \
+    natural key of a resource, a journal tells its items apart by key_col, which must be unique";
 
 fn not_unique(one: usize, other: usize) -> Error {
     Error::Config(format!(
@@ -277,14 +313,21 @@ impl District {
         request: &O::Request,
     ) -> Digest {
         let (_, payload) = operation.written(request);
-        Digest::of(&[
+        let mut parts = vec![
             self.base.as_bytes(),
             operation.endpoint().as_bytes(),
             operation.method().word().as_bytes(),
             operation.key(row).unwrap_or_default().as_bytes(),
             operation.id(row).unwrap_or_default().as_bytes(),
             payload,
-        ])
+        ];
+        // Through another profile an ODS takes other parts of the same payload.
+        let profile = operation.context().client.profile();
+        let profile = profile.map(|profile| profile.name().to_lowercase());
+        if operation.method() != Method::Delete {
+            parts.extend(profile.as_ref().map(String::as_bytes));
+        }
+        Digest::of(&parts)
     }
 
     /// What a row is about; nothing where the row fails by itself.
@@ -296,12 +339,16 @@ impl District {
         let target = district.target;
         let by_id = operation.id(row).map(|id| target.item_of_id(id));
         let mut is_told = true;
+        let mut chain = by_id;
         let by_key = match (&district.identity, &by_id) {
             (Some(identity), _) => {
                 let request = operation.prepare(row).ok()?;
                 let (_, payload) = operation.written(&request);
-                match (identity.key(payload), by_id) {
-                    (Ok(natural), _) => Some(target.item(&natural)),
+                match (identity.values(payload), by_id) {
+                    (Ok(values), _) => {
+                        chain = by_id.or_else(|| Some(target.item(&identity.folded(&values))));
+                        Some(target.item(&identity.canonical(&values)))
+                    }
                     (Err(_), Some(_)) => None,
                     // As a rule one that the ODS refuses; it may see a key in it all the same.
                     (Err(_), None) => {
@@ -321,10 +368,12 @@ impl District {
                 }
             },
         };
+        let items: Vec<Item> = by_id.into_iter().chain(by_key).collect();
         Some(Ok(Mark {
             told_by_key: district.identity.is_none() && by_id.is_none(),
             district: district.clone(),
-            items: by_id.into_iter().chain(by_key).collect(),
+            chain: chain.or_else(|| items.first().copied()),
+            items,
             is_told,
             has_twins: false,
         }))

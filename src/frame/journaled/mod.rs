@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
+pub(crate) use self::marks::Told;
 use self::marks::{bases, name};
 use self::notes::Notes;
 use super::input::Keys;
@@ -43,6 +44,11 @@ pub(crate) trait Write: RowOperation<Outcome = Outcome> {
 
     /// What a request writes, and where.
     fn written<'a>(&self, request: &'a Self::Request) -> (&'a Access, &'a [u8]);
+
+    /// What was written before, where the rows are a piece of a frame.
+    fn told(&self) -> Option<&Told> {
+        None
+    }
 
     /// Whether a refusal says that the item is there as it should be.
     fn is_there(&self, _outcome: &Outcome) -> bool {

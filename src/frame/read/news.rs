@@ -3,17 +3,15 @@
 //! Most resources do not change from one night to the next. Whoever keeps copies asks here first,
 //! and reads in full only where something is new.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use polars::prelude::DataType;
-use serde::Deserialize;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::options::{GetAllOptions, SchemaChoice};
-use super::stamps::Stamps;
+use super::stamps::{self, Stamps};
 use super::tracked::ID;
 use crate::client::changes::{Snapshot, window_params};
 use crate::client::paging::{Collection, PageError, PageRequest, RawPage};
@@ -102,20 +100,11 @@ pub(crate) struct Found {
 pub(crate) enum Window {
     /// The copy has all of them, as they are.
     Known,
-    /// Each by its `id` and `_etag`.
-    Told(Vec<(String, String)>),
+    /// Each by its `id`, and what it is known by as it is now.
+    Told(Vec<(String, u64)>),
     /// There are more of them than were told, or they cannot be told apart so.
     #[default]
     Unclear,
-}
-
-/// What a record of a window is told by.
-#[derive(Deserialize)]
-struct Stamp<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(borrow, rename = "_etag")]
-    etag: Cow<'a, str>,
 }
 
 /// Asks ODSs as they come, each with its number, and tells what is found. Nobody waits for an ODS
@@ -280,16 +269,14 @@ impl Watcher<'_> {
             requests: asked,
             ..Found::default()
         };
-        let stamps: Option<Vec<Stamp<'_>>> = serde_json::from_slice(&page.answer.body).ok();
-        if let Some(stamps) = stamps
+        if let Some(stamps) = stamps::of_page(&page.answer.body)
             && page.total.is_none_or(|total| total == stamps.len() as u64)
             && (stamps.len() as u64) < limit
         {
-            let pair = |stamp: Stamp<'_>| (stamp.id.into_owned(), stamp.etag.into_owned());
             let mut all = stamps.iter();
-            found.window = match all.all(|stamp| watched.known.has(&stamp.id, &stamp.etag)) {
+            found.window = match all.all(|(_, stamp)| watched.known.has(*stamp)) {
                 true => Window::Known,
-                false => Window::Told(stamps.into_iter().map(pair).collect()),
+                false => Window::Told(stamps),
             };
         }
         if self.options.count {

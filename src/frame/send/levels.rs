@@ -57,9 +57,7 @@ impl Order {
 
     /// That of a document; the error says what is wrong with it.
     pub(super) fn of(document: &Dependencies) -> Result<Self, String> {
-        let levels = document.levels()?.into_iter();
-        let lower = levels.map(|(endpoint, level)| (endpoint.to_lowercase(), level));
-        Ok(Self(lower.collect()))
+        Ok(Self(document.levels()?))
     }
 
     /// The level of each frame; `None` where the order does not list it.

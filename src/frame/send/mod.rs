@@ -35,7 +35,7 @@ use self::levels::Order;
 use self::router::{Ods, Router};
 use self::rows::{Part, Verb};
 use super::delete::DeleteOptions;
-use super::journaled::open;
+use super::journaled::{Told, open};
 use super::options::BatchOptions;
 use super::outcome::Outcome;
 use super::post::{PostOptions, Poster};
@@ -269,6 +269,8 @@ struct Job {
     journaling: JournalOptions,
     /// What was done before, and is noted now.
     journal: Option<Journal>,
+    /// What was written of frames that come in pieces.
+    told: Told,
     /// The frames that a warning was given of.
     warned: Mutex<HashSet<usize>>,
     /// Why nothing is sent any more.
@@ -299,6 +301,7 @@ impl Job {
             workers: Workers::shared(batch.workers),
             journaling: JournalOptions::default(),
             journal: None,
+            told: Told::default(),
             warned: Mutex::default(),
             stopped: OnceLock::new(),
         }

@@ -10,7 +10,7 @@ use super::answers::{self, Meaning};
 use crate::client::session::{Access, CallContext};
 use crate::frame::delete::delete;
 use crate::frame::input::Keys;
-use crate::frame::journaled::Write;
+use crate::frame::journaled::{Told, Write};
 use crate::frame::outcome::Outcome;
 use crate::frame::payloads::Payloads;
 use crate::frame::post::{PostOptions, Poster};
@@ -255,6 +255,10 @@ impl Write for Pass {
             Content::Payload(payload) => (access, payload),
             Content::Id(_) => (access, &[]),
         }
+    }
+
+    fn told(&self) -> Option<&Told> {
+        Some(&self.job.told)
     }
 
     fn is_there(&self, outcome: &Outcome) -> bool {

@@ -300,3 +300,38 @@ def test_the_key_of_a_district_keeps_its_dtype(ods: Ods, tmp_path: Path) -> None
     assert copy.columns[:2] == ["lea", "id"]
     assert copy.schema["lea"] == pl.Int32
     assert pl.read_delta(str(tmp_path / "delta" / ENROLLMENTS)).schema["lea"] == pl.Int32
+
+
+def test_a_key_that_cascades_with_a_version_and_without_an_etag_is_copied(
+    ods: Ods, client: edfi.EdFiClient, tmp_path: Path
+) -> None:
+    """An etag follows the last modification, and no key of something else."""
+    first, last = next(iter(ods.enrollments)), list(ods.enrollments)[-1]
+    etags = dict.fromkeys(ods.enrollments, "1")
+    sections = dict.fromkeys(ods.enrollments, "A")
+    plain = ods.records
+
+    def records() -> list[dict[str, Any]]:
+        return [
+            row
+            | {
+                "_etag": etags[row["id"]],
+                "classes": [{"sectionReference": {"sectionName": sections[row["id"]]}}],
+            }
+            for row in plain()
+        ]
+
+    ods.records = records  # type: ignore[method-assign]
+    for id_ in ods.enrollments:
+        ods.enrollments[id_] = 900
+    sync(client, tmp_path)
+    assert sync(client, tmp_path)["requests"] == 2
+    for id_ in (first, last, first):
+        ods.version += 1
+        ods.enrollments[id_], sections[id_] = ods.version, f"B {ods.version}"
+        assert sync(client, tmp_path)["written"] == 1
+        rows = pl.read_parquet(tmp_path / ENROLLMENTS / "data.parquet")
+        names = [row[0]["sectionReference"]["sectionName"] for row in rows["classes"]]
+        assert dict(zip(rows["id"], names, strict=True)) == sections
+        report = sync(client, tmp_path)
+        assert (report["mode"], report["requests"]) == ("unchanged", 2)

@@ -121,7 +121,7 @@ def test_each_row_has_its_id_or_is_missing(visits: Visits, runner: edfi.Resource
     assert out.equals(runner.rows)
     queries = [request.query for request in visits.asked()]
     if how != "scan":
-        assert len(queries) == 3, "equal keys are asked for once"
+        assert len(queries) == 4, "equal keys are asked for once, those in spaces also without"
 
 
 @pytest.mark.parametrize(
@@ -396,3 +396,27 @@ def test_random_keys_on_random_servers(make_ods: MakeOds, seed: int) -> None:
     expected = [items.get((name, kind.lower(), school)) for name, kind, school in all_keys]
     assert out["id"].to_list() == [item and item["id"] for item in expected]
     assert out["status"].to_list() == [None if item else "missing" for item in expected]
+
+
+@pytest.mark.parametrize("how", ["lookup", "scan", "auto"])
+@pytest.mark.parametrize("blank", [" ", "\u00a0", "\t"])
+def test_spaces_around_a_key_belong_to_it_where_an_item_has_them(
+    ods: ScriptedOds, runner: edfi.StudentAssessment, how: Any, blank: str
+) -> None:
+    Visits(ods)
+    names = ["visit 3", f"{blank}visit 3", f"visit 4{blank}", blank]
+    ods.records.append(visit(30, name=names[1]))
+    cells = {"name": names, "kindDescriptor": "uri://x/Kind#A", SCHOOL: 255901}
+    df = rows(ods, pl.Series("name", names), **{n: v for n, v in cells.items() if n != "name"})
+    found = runner.batch_find_ids(df, endpoint=ENDPOINT, how=how)
+    assert found["status"].to_list() == [None, None, None, "error"]
+    assert found["id"].to_list() == [f"{3:032x}", f"{30:032x}", f"{4:032x}", None]
+    assert found["message"][3] == "missing 'name'"
+    payload = json.dumps(visit(0, name=f"{blank}visit 4"))
+    found = runner.batch_find_ids(
+        rows(ods, pl.Series("payload", [payload])),
+        endpoint=ENDPOINT,
+        how=how,
+        payload_col="payload",
+    )
+    assert found["status"].to_list() == ["missing"], "a payload's key is what it says"

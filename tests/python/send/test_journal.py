@@ -1,5 +1,8 @@
 """A journal under `send`: a killed run goes on, and the second night sends nothing."""
 
+import json
+import threading
+import time
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +15,7 @@ from send.support import (
     LEVELS,
     SCHOOLS,
     STUDENTS,
+    Json,
     Strict,
     frame,
     school,
@@ -153,3 +157,91 @@ def test_a_journal_that_is_none_is_said_before_anything_is_sent(
         with pytest.raises(edfi.EdFiError, match=f"journal {path}: {what}"):
             send(ods, frames, journal=path)
     assert ods.requests == []
+
+
+def test_a_key_must_not_come_again_in_a_later_piece(
+    ods: ScriptedOds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polars_edfi._sends.BATCH", 2)
+    server = Strict(KEYS)
+    serve(ods, LEVELS, server.post)
+    keys = pl.Series("k", [1, 2, 3, 1, 2, 2])
+    pieces = frame([student(name) for name in "abcabd"]).with_columns(keys)
+    for _ in range(2):
+        sent = send(ods, {STUDENTS: pieces.lazy()}, journal=tmp_path / "run.edfi")
+        assert sent["status"].to_list() == [None] * 4 + ["error"] * 2
+        assert "must be unique" in sent["message"][5]
+    students = [student(name) for name in "abcd"[:3]]
+    assert server.sent(STUDENTS) == students
+
+
+def test_a_key_must_not_come_again_in_another_piece(
+    ods: ScriptedOds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polars_edfi._sends.BATCH", 2)
+    server = Strict(KEYS)
+    serve(ods, LEVELS, server.post)
+    pieces = frame([student(name) for name in "abca"])
+    pieces = pieces.with_columns(k=pl.Series([1, 2, 3, 2]))
+    for _ in range(2):
+        sent = send(ods, {STUDENTS: pieces.lazy()}, journal=tmp_path / "run.edfi")
+        assert sent["status"].to_list() == [None] * 3 + ["error"]
+        assert "an earlier row has the same key_col and another payload" in sent["message"][3]
+    assert server.sent(STUDENTS) == [student(name) for name in "abc"]
+
+
+def test_spellings_of_one_key_wait_for_each_other(ods: ScriptedOds, tmp_path: Path) -> None:
+    """SQL Server takes texts for one in any case, and without the spaces at their end."""
+    items: dict[str, Json] = {}
+    under_way: list[str] = []
+    lock = threading.Lock()
+
+    def write(request: Request) -> Answer:
+        body = json.loads(request.body)
+        name = body["studentUniqueId"].rstrip(" ").upper()
+        with lock:
+            assert name not in under_way
+            under_way.append(name)
+        time.sleep(0.02)
+        with lock:
+            under_way.remove(name)
+            known, items[name] = name in items, body
+        location = {"location": f"/x/{name.encode().hex()}"}
+        return Answer(200 if known else 201, headers=location)
+
+    serve(ods, LEVELS, write, keys=KEYS)
+    spellings = ["ab", "AB", "ab ", "Ab"]
+    journal = tmp_path / "run.edfi"
+    for wanted in (spellings, spellings[:1], spellings[1:2], spellings[:1], spellings):
+        bodies = [student(name) | {"n": name} for name in wanted]
+        sent = send(ods, {STUDENTS: frame(bodies)}, journal=journal, workers=8)
+        assert sent["status"].to_list() == [None] * len(wanted)
+        assert items["AB"]["n"] == wanted[-1]
+
+
+def test_one_resource_in_two_spellings(ods: ScriptedOds, tmp_path: Path) -> None:
+    server = Strict(KEYS)
+
+    def write(request: Request) -> Answer:
+        request.path = request.path.replace("Students", "students")
+        return server.post(request)
+
+    serve(ods, LEVELS, write, keys=KEYS)
+    journal = tmp_path / "run.edfi"
+    for endpoint, n in [(STUDENTS, 1), ("ed-fi/Students", 2), (STUDENTS, 1)]:
+        send(ods, {endpoint: frame([student("a") | {"n": n}])}, journal=journal)
+        assert server.items[STUDENTS]["a",]["n"] == n
+
+
+def test_another_profile_writes_other_parts(ods: ScriptedOds, tmp_path: Path) -> None:
+    server = Strict(KEYS)
+    serve(ods, LEVELS, server.post, keys=KEYS)
+    frames = {STUDENTS: frame([student("a")])}
+    attempts = []
+    for profile in (None, "Small", "small", "Large", None, None):
+        client = edfi.EdFiClient(
+            base_url=ods.url, bearer_token="token", api_version="v3", profile=profile
+        )
+        sent = client.send(frames, commit=True, journal=tmp_path / "run.edfi")
+        attempts.append(sent["attempts"].item())
+    assert attempts == [1, 1, 0, 1, 1, 0]
