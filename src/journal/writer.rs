@@ -112,6 +112,14 @@ struct Flight {
     before: Option<Row>,
 }
 
+impl Flight {
+    /// Whether no other write of the item is known.
+    fn is_first(&self) -> bool {
+        let mut before = self.items.iter().filter_map(|(_, last)| *last);
+        before.all(|last| last == self.row)
+    }
+}
+
 /// What is to be noted.
 enum Note {
     Begin(Box<Write>, Reply<Begun>),
@@ -376,9 +384,14 @@ fn end(
         (Ending::Confirmed, _) => {
             group.set(flight.row, State::Confirmed, answer, now())?;
             // What deleted the item before under this id, or put it, is not the last any more; nor
-            // is what posted it by a key that this ODS takes for the same.
+            // is what posted it by a key that this ODS takes for the same, as where an item was
+            // there of which nothing is known.
             if let (Method::Post, Some(id)) = (flight.method, &answer.resource_id) {
-                group.set_last(flight.target.item_of_id(id), Some(flight.row));
+                let item = flight.target.item_of_id(id);
+                match answer.http_status == Some(200) && flight.is_first() {
+                    true => group.set_last(item, Some(flight.row)),
+                    false => group.set_last_if_known(item, flight.row)?,
+                }
             }
         }
     }
