@@ -168,10 +168,10 @@ def test_a_key_must_not_come_again_in_a_later_piece(
     keys = pl.Series("k", [1, 2, 3, 1, 2, 2])
     pieces = frame([student(name) for name in "abcabd"]).with_columns(keys)
     for _ in range(2):
-        sent = send(ods, {STUDENTS: pieces.lazy()}, journal=tmp_path / "run.edfi")
+        sent = send(ods, {STUDENTS: pieces.lazy()}, journal=tmp_path / "run.edfi", workers=1)
         assert sent["status"].to_list() == [None] * 4 + ["error"] * 2
         assert "must be unique" in sent["message"][5]
-    students = [student(name) for name in "abcd"[:3]]
+    students = [student(name) for name in "abc"]
     assert server.sent(STUDENTS) == students
 
 
@@ -184,7 +184,7 @@ def test_a_key_must_not_come_again_in_another_piece(
     pieces = frame([student(name) for name in "abca"])
     pieces = pieces.with_columns(k=pl.Series([1, 2, 3, 2]))
     for _ in range(2):
-        sent = send(ods, {STUDENTS: pieces.lazy()}, journal=tmp_path / "run.edfi")
+        sent = send(ods, {STUDENTS: pieces.lazy()}, journal=tmp_path / "run.edfi", workers=1)
         assert sent["status"].to_list() == [None] * 3 + ["error"]
         assert "an earlier row has the same key_col and another payload" in sent["message"][3]
     assert server.sent(STUDENTS) == [student(name) for name in "abc"]
