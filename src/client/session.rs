@@ -126,7 +126,7 @@ impl CallContext {
         request.shown = self.shown(access, &request.url);
         let mut response = self.authorized(access, request, policy).await?;
         if response.status == StatusCode::NOT_FOUND {
-            response.meant = metadata::meant(&self.client, &access.base, &request.url);
+            response.meant = metadata::meant(&self.client, &access.base, &request.url).await;
             let is_of_collection = request.page || request.method == Method::POST;
             if is_of_collection && let Some(gap) = Box::pin(self.gap(access)).await {
                 let mut failure = response.failure();

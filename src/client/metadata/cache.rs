@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reqwest::Url;
 use reqwest::header::HeaderValue;
@@ -72,15 +72,18 @@ pub(super) fn slot(base: &BaseUrl, folder: Option<&MetadataFolder>) -> Arc<Slot>
     catalogs.entry(place).or_default().clone()
 }
 
-/// The documents of an ODS that are at hand, where nobody is fetching any, as far as it is known
-/// whether they are those that the ODS has now.
-pub(super) fn at_hand(
+/// How long a hint waits for the documents that somebody is fetching.
+const WORTH_A_HINT: Duration = Duration::from_secs(1);
+
+/// The documents of an ODS that are at hand, as far as it is known whether they are those that the
+/// ODS has now.
+pub(super) async fn at_hand(
     base: &BaseUrl,
     folder: Option<&MetadataFolder>,
-    is_known: impl Fn(&Url) -> bool,
+    is_known: impl Fn(&Url) -> bool + Send,
 ) -> Vec<Arc<Document>> {
     let slot = slot(base, folder);
-    let Ok(catalog) = slot.try_lock() else {
+    let Ok(catalog) = tokio::time::timeout(WORTH_A_HINT, slot.lock()).await else {
         return Vec::new();
     };
     let sections = catalog.iter().flat_map(|catalog| &catalog.sections);

@@ -67,8 +67,8 @@ impl Described {
 
 /// The endpoint that a URL most likely means, where the documents at hand do not know the one that
 /// it names: of a collection, of one of its items, or of what stands below it.
-pub(crate) fn meant(client: &EdFiClient, base: &BaseUrl, url: &Url) -> Option<String> {
-    let documents = cache::at_hand(base, client.metadata_folder(), |url| client.knows(url));
+pub(crate) async fn meant(client: &EdFiClient, base: &BaseUrl, url: &Url) -> Option<String> {
+    let documents = cache::at_hand(base, client.metadata_folder(), |url| client.knows(url)).await;
     let segments: Vec<&str> = url.path().trim_matches('/').split('/').collect();
     let end = segments.len();
     let named = [end.checked_sub(2)?..end, end.saturating_sub(3)..end - 1];

@@ -289,3 +289,16 @@ def test_no_secret_in_copies(client: edfi.EdFiClient, ods: edfi.Sandbox, tmp_pat
     secret = ods.districts()["oAuthSecret"][0]
     for file in tmp_path.rglob("*"):
         assert file.is_dir() or secret.encode() not in file.read_bytes()
+
+
+def test_an_unknown_resource_names_the_nearest(ods: edfi.Sandbox, tmp_path: Path) -> None:
+    report = edfi.sync(
+        ods.districts(),
+        ["ed-fi/student", STUDENTS],
+        into=tmp_path,
+        key_col="District BK",
+        auth_key_col="oAuthKey",
+        auth_secret_col="oAuthSecret",
+        oauth_endpoint="oauth/token",
+    )
+    refused(report, f"did you mean {STUDENTS}?", rows=2)
