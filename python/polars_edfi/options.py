@@ -124,7 +124,8 @@ class SkipOptions(TypedDict, total=False):
     """Which rows are left out."""
 
     skip_statuses: str | Sequence[str] | None
-    """Rows whose status is one of these are neither sent nor in the result."""
+    """Rows whose status is one of these are neither sent nor in the result; a log line counts them.
+    A :func:`sync` has an error row for such a district, since its copy stays as it was."""
     status_col: str
     """The column with the rows' status, where there is one."""
 

@@ -96,6 +96,7 @@ impl EdFiClient {
         let ids = Keys::required(df, "id_col", id_col)?;
         let endpoint = self.endpoint_or(batch.endpoint.as_deref())?;
         let items = ItemRows::new(df, self, ids, endpoint, batch)?;
+        items.rows.tell_left_out();
         let rows = items.rows.active.clone();
         if options.commit {
             items.rows.check_complete(df)?;

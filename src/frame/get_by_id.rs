@@ -103,6 +103,7 @@ impl Items {
         let endpoint = client.endpoint_or(batch.endpoint.as_deref())?;
         let items = ItemRows::new(df, client, ids.clone(), endpoint, batch)?;
         items.rows.check_complete(df)?;
+        items.rows.tell_left_out();
         let rows = items.rows.active.clone();
         let (workers, control) = (batch.workers, &batch.control);
         let read = for_each_row(&Arc::new(Gets(items)), &rows, None, workers, control, ()).await;

@@ -221,6 +221,13 @@ impl Keys {
     }
 }
 
+/// Logs how many rows a status keeps out of a call and of its result.
+pub(crate) fn tell_left_out(rows: usize, status_col: &str) {
+    if rows > 0 {
+        log::warn!("rows that take no part and have no result, by their '{status_col}': {rows}");
+    }
+}
+
 /// Which rows take part: all but those whose status says that they are done with.
 pub(crate) fn active_rows(
     df: &DataFrame,

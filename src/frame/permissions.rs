@@ -10,7 +10,7 @@ use super::input::Keys;
 use super::nested::{strings, structs};
 use super::options::BatchOptions;
 use super::outcome::Outcome;
-use super::read::districts::visits;
+use super::read::districts::{tell_left_out, visits};
 use super::request::Rows;
 use super::result;
 use super::run::{RowOperation, for_each_row};
@@ -82,6 +82,7 @@ impl EdFiClient {
         let rows = Rows::new(districts, self, options)?;
         rows.check_complete(districts)?;
         let visits = visits(&keys, &rows);
+        tell_left_out(&keys, &rows);
         let places: Vec<usize> = visits.iter().map(|visit| visit.row).collect();
         let operation = Arc::new(Introspection {
             context: rows.context(),

@@ -19,6 +19,7 @@ use crate::{Error, Failure, Result};
 pub(crate) struct Rows {
     /// All rows but those whose status says that they are done with.
     pub(crate) active: Vec<usize>,
+    height: usize,
     client: EdFiClient,
     options: BatchOptions,
     url: Option<Texts>,
@@ -50,6 +51,7 @@ impl Rows {
                 STATUS_COL,
                 &options.skip_statuses,
             )?,
+            height: df.height(),
             client: client.clone(),
             options: options.clone(),
             url: Texts::defaulted(df, "url_col", &options.url_col, URL_COL)?,
@@ -84,6 +86,11 @@ impl Rows {
             ));
         }
         Ok(())
+    }
+
+    /// Logs how many rows are in no result, so that none is missed without a word.
+    pub(crate) fn tell_left_out(&self) {
+        input::tell_left_out(self.height - self.active.len(), &self.options.status_col);
     }
 
     /// What is the matter with a row, as far as there are columns to tell.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use polars::prelude::*;
 
-use super::input::{self, Keys, Texts, active_rows};
+use super::input::{self, Keys, Texts, active_rows, tell_left_out};
 use super::options::{STATUS_COL, TOKEN_COL, URL_COL};
 use super::request::token_url;
 use super::result;
@@ -235,6 +235,7 @@ fn first_rows(names: &Keys, df: &DataFrame, options: &TokenOptions) -> Result<Ve
     let mut seen = HashSet::new();
     let mut blank = 0;
     let mut rows = active_rows(df, &options.status_col, STATUS_COL, &options.skip_statuses)?;
+    tell_left_out(df.height() - rows.len(), &options.status_col);
     rows.retain(|row| match names.get(*row) {
         Some(name) => seen.insert(name),
         None => {

@@ -249,3 +249,43 @@ def test_the_readme_of_the_packages_is_that_of_the_project() -> None:
     text = (ROOT / "release" / "README.md").read_text("utf-8")
     assert "<img" not in text
     assert "](docs" not in text
+
+
+ROWS = pl.DataFrame(
+    {
+        "k": ["a", "b", "c"],
+        "id": ["1", "2", "3"],
+        "payload": ["{}"] * 3,
+        "EdFi Token": ["t"] * 3,
+        "row status": [None, "error", "warning"],
+    }
+)
+CALLS: dict[str, Callable[[edfi.Resource, pl.DataFrame], object]] = {
+    "batch_get_all": lambda r, df: r.batch_get_all(df, key_col="k", schema="infer"),
+    "batch_get_by_id": lambda r, df: r.batch_get_by_id(df, id_col="id"),
+    "batch_post_payload": lambda r, df: r.batch_post_payload(
+        df, payload_col="payload", key_col="k"
+    ),
+    "batch_delete_by_id": lambda r, df: r.batch_delete_by_id(df, id_col="id", key_col="k"),
+    "send": lambda r, df: r.send({"ed-fi/students": df}, order=["ed-fi/students"]),
+    "permissions": lambda r, df: r.batch_permissions(df, key_col="k"),
+    "validate": lambda r, df: r.validate(df, rules=["schema"]),
+    "scan_all": lambda r, df: edfi.scan_all(
+        df, "ed-fi/students", key_col="k", client=r, schema={"id": pl.String}, on_error="row"
+    ).collect(),
+    "batch_fetch_tokens": lambda r, df: r.batch_fetch_tokens(
+        df.with_columns(oAuthKey=pl.lit("k"), oAuthSecret=pl.lit("s")),
+        oauth_endpoint="oauth/token",
+        account_col="k",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_no_row_goes_missing_without_a_word(
+    ods: ScriptedOds, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    runner = edfi.Resource("ed-fi/students", base_url=ods.url, api_version="v3", max_retries=0)
+    CALLS[name](runner, ROWS)
+    told = [line for line in caplog.messages if "take no part" in line]
+    assert told == ["rows that take no part and have no result, by their 'row status': 2"]

@@ -116,6 +116,7 @@ impl EdFiClient {
         let keys = KeySource::new(df, options)?;
         let rows = Rows::new(df, self, batch)?;
         rows.check_complete(df)?;
+        rows.tell_left_out();
         let context = Arc::new(rows.context());
         let requests = Permits::new(batch.workers);
         let active = rows.active.clone();

@@ -235,7 +235,10 @@ impl EdFiClient {
         };
         let invalid = match options.validate {
             true => self.invalid_rows(df, payload_col, options).await?,
-            false => HashMap::new(),
+            false => {
+                posts.rows.tell_left_out();
+                HashMap::new()
+            }
         };
         posts.invalid = invalid;
         let posts = Arc::new(posts);

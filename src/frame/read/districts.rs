@@ -10,7 +10,9 @@ use crate::Failure;
 use crate::client::EdFiClient;
 use crate::frame::input::Keys;
 #[cfg(feature = "python")]
-use crate::frame::options::BatchOptions;
+use crate::frame::input::Texts;
+#[cfg(feature = "python")]
+use crate::frame::options::{BatchOptions, STATUS_COL};
 use crate::frame::request::Rows;
 
 /// One district to visit, or why its row is not visited.
@@ -23,10 +25,8 @@ pub(crate) struct Visit {
 pub(crate) fn visits(keys: &Keys, rows: &Rows) -> Vec<Visit> {
     let mut seen: HashMap<&str, HashSet<Option<String>>> = HashMap::new();
     let mut visits = Vec::new();
-    let mut blank = 0;
     for &row in &rows.active {
         let Some(key) = keys.get(row) else {
-            blank += 1;
             continue;
         };
         let urls = seen.entry(key).or_default();
@@ -43,14 +43,49 @@ pub(crate) fn visits(keys: &Keys, rows: &Rows) -> Vec<Visit> {
         urls.insert(url);
         visits.push(Visit { row, refused });
     }
-    if blank > 0 {
-        log::warn!("rows with a blank key, which are skipped: {blank}");
-    }
     visits
 }
 
+/// Logs how many rows of a frame of districts are in no result.
+pub(crate) fn tell_left_out(keys: &Keys, rows: &Rows) {
+    tell_blank(keys, rows);
+    rows.tell_left_out();
+}
+
+fn tell_blank(keys: &Keys, rows: &Rows) {
+    let is_blank = |row: &&usize| keys.get(**row).is_none();
+    let blank = rows.active.iter().filter(is_blank).count();
+    if blank > 0 {
+        log::warn!("rows with a blank key, which are skipped: {blank}");
+    }
+}
+
+/// What is said of the rows of a frame that their status leaves out.
+#[cfg(feature = "python")]
+fn left_out(df: &DataFrame, options: &BatchOptions) -> crate::Result<Vec<(usize, Failure)>> {
+    let status_col = &options.status_col;
+    let Some(statuses) = Texts::defaulted(df, "status_col", status_col, STATUS_COL)? else {
+        return Ok(Vec::new());
+    };
+    // That of `batch_fetch_tokens`, where it stands there.
+    let reasons = Texts::defaulted(df, "message", "message", "message").unwrap_or_default();
+    let said = |row| {
+        let status = statuses.get(row)?;
+        if !options.skip_statuses.iter().any(|skip| skip == status) {
+            return None;
+        }
+        let mut text = format!("not read: '{status_col}' is '{status}'");
+        if let Some(reason) = reasons.as_ref().and_then(|reasons| reasons.get(row)) {
+            text = format!("{text}: {reason}");
+        }
+        Some((row, Failure::new(text)))
+    };
+    Ok((0..df.height()).filter_map(said).collect())
+}
+
 /// A client of its own for each district of a frame, on the connections of the one that is given:
-/// the row, and the client or what is the matter with the row.
+/// the row, and the client or what is the matter with the row. A district that its status leaves
+/// out is such a row as well: its copy stays as it was, and somebody has to know.
 #[cfg(feature = "python")]
 pub(crate) fn district_clients(
     df: &DataFrame,
@@ -61,7 +96,20 @@ pub(crate) fn district_clients(
     let keys = Keys::required(df, "key_col", key_col)?;
     let rows = Rows::new(df, client, options)?;
     rows.check_complete(df)?;
-    let made = visits(&keys, &rows).into_iter().map(|visit| {
+    tell_blank(&keys, &rows);
+    let mut visits = visits(&keys, &rows);
+    let mut seen: HashSet<&str> = visits
+        .iter()
+        .filter_map(|visit| keys.get(visit.row))
+        .collect();
+    for (row, failure) in left_out(df, options)? {
+        if keys.get(row).is_some_and(|key| seen.insert(key)) {
+            let refused = Some(failure);
+            visits.push(Visit { row, refused });
+        }
+    }
+    visits.sort_by_key(|visit| visit.row);
+    let made = visits.into_iter().map(|visit| {
         let access = match visit.refused {
             Some(failure) => Err(failure),
             None => rows.access(visit.row),

@@ -6,7 +6,7 @@ use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use polars::prelude::DataFrame;
 
 use super::assemble::{self, District};
-use super::districts::{Visit, visits};
+use super::districts::{Visit, tell_left_out, visits};
 use super::options::GetAllOptions;
 use super::resource::Resource;
 use super::whole::Records;
@@ -85,6 +85,7 @@ impl EdFiClient {
         rows.check_complete(districts)?;
         let resource = &Resource::new(Arc::new(rows.context()), options)?;
         let visits = visits(&keys, rows);
+        tell_left_out(&keys, rows);
         batch.control.progress.begin(visits.len());
 
         let described = checked_params(resource, &visits, rows, options).await?;

@@ -215,7 +215,7 @@ impl Scan {
                     "key_col must not be {key_col:?}: the result has a column of that name"
                 )))
             }
-            _ => Sources::new(client, options, districts),
+            _ => Sources::new(client, options, districts, false),
         }
     }
 
@@ -246,7 +246,8 @@ impl Scan {
     pub(super) fn sources(&self, control: Control) -> Result<Sources> {
         let mut options = self.0.options.clone();
         options.read.batch.control = control;
-        let mut sources = Sources::new(&self.0.client, &options, self.0.districts.as_ref())?;
+        let districts = self.0.districts.as_ref();
+        let mut sources = Sources::new(&self.0.client, &options, districts, true)?;
         sources.leave_out(&self.0.failed);
         Ok(sources)
     }

@@ -7,7 +7,7 @@ use futures_util::stream::StreamExt;
 use polars::prelude::*;
 
 use super::assemble::documented_layout;
-use super::districts::visits;
+use super::districts::{tell_left_out, visits};
 use super::opening::Openings;
 use super::options::{GetAllOptions, OnError, ScanOptions, SchemaChoice};
 use super::resource::Resource;
@@ -43,6 +43,7 @@ impl Sources {
         client: &EdFiClient,
         options: &ScanOptions,
         districts: Option<&(DataFrame, String)>,
+        is_reading: bool,
     ) -> Result<Self> {
         let (batch, on_error) = (&options.read.batch, options.on_error);
         let Some((frame, key_col)) = districts else {
@@ -62,6 +63,9 @@ impl Sources {
         let keys = Keys::required(frame, "key_col", key_col)?;
         let rows = Rows::new(frame, client, batch)?;
         rows.check_complete(frame)?;
+        if is_reading {
+            tell_left_out(&keys, &rows);
+        }
         let mut sources = Self {
             context: Arc::new(rows.context()),
             districts: Vec::new(),

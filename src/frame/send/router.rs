@@ -146,6 +146,7 @@ impl Router {
         if self.job.commit {
             part.rows.check_complete(df)?;
         }
+        part.rows.tell_left_out();
         self.account.open(&self.job, frame, df, &part.rows.active)?;
         let part = Arc::new(part);
         let progress = &self.job.context.control.progress;

@@ -82,6 +82,7 @@ impl Batch {
             let rows = Rows::new(df, client, &options.batch)?;
             let payloads = Payloads::new(df, &options.payload_col, options.keep_server_fields)?;
             rows.check_complete(df)?;
+            rows.tell_left_out();
             for (place, row) in rows.active.iter().enumerate() {
                 let access = match rows.access(*row) {
                     Ok(access) => access,

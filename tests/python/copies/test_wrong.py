@@ -302,3 +302,26 @@ def test_an_unknown_resource_names_the_nearest(ods: edfi.Sandbox, tmp_path: Path
         oauth_endpoint="oauth/token",
     )
     refused(report, f"did you mean {STUDENTS}?", rows=2)
+
+
+def test_a_district_without_a_token_is_an_error_row(ods: edfi.Sandbox, tmp_path: Path) -> None:
+    wrong = pl.when(pl.col("District BK") == "255902").then(pl.lit("no")).otherwise("oAuthSecret")
+    districts = ods.districts().with_columns(oAuthSecret=wrong)
+    tokens = edfi.EdFiClient().batch_fetch_tokens(
+        districts, oauth_endpoint="oauth/token", account_col="District BK"
+    )
+    districts = districts.join(tokens.drop("oAuthKey"), on="District BK", how="left")
+    report = edfi.sync(districts, [STUDENTS], into=tmp_path, key_col="District BK")
+    assert report["District BK"].to_list() == ["255901", "255902"]
+    refused(report, "not read: 'row status' is 'error': auth error: HTTP 401")
+    # With another status, and nothing that says why.
+    districts = districts.with_columns(status="row status").drop("row status", "message")
+    report = edfi.sync(
+        districts,
+        [STUDENTS],
+        into=tmp_path,
+        key_col="District BK",
+        status_col="status",
+        skip_statuses="error",
+    )
+    refused(report, "not read: 'status' is 'error'")
