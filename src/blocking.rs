@@ -265,7 +265,7 @@ impl EdFiClient {
         let call = self
             .0
             .batch_put_payload(df, payload_col, id_col, key_col, options);
-        Threads::get()?.block_on(call)
+        waiting()?.block_on(call)
     }
 
     /// See [`crate::EdFiClient::get_by_id`].

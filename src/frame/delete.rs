@@ -9,7 +9,7 @@ use reqwest::{Method, StatusCode};
 use super::etags::Etags;
 use super::input::Keys;
 use super::journaled::{Write, send_rows};
-use super::options::BatchOptions;
+use super::options::{BatchOptions, check_single};
 use super::outcome::{DELETED, Outcome};
 use super::request::{ItemRows, check_id};
 use super::result::{self, Report, STATUS_NAME};
@@ -23,7 +23,8 @@ use crate::{Failure, Result};
 /// The options of [`EdFiClient::delete_by_id`] and [`EdFiClient::batch_delete_by_id`].
 #[derive(Debug, Clone, Default)]
 pub struct DeleteOptions {
-    /// Columns, workers and the like. `delete_by_id` looks at `endpoint` and `control`.
+    /// Columns, workers and the like. `delete_by_id` looks at `endpoint` and `control`, and refuses
+    /// a journal and `etag_col`, which are for batches alone.
     pub batch: BatchOptions,
     /// Without it nothing is sent.
     pub commit: bool,
@@ -43,6 +44,13 @@ impl EdFiClient {
     /// Wrong options, no base URL, no credentials. What the server answers is in the [`Outcome`].
     pub async fn delete_by_id(&self, id: &str, options: &DeleteOptions) -> Result<Outcome> {
         let endpoint = self.endpoint_or(options.batch.endpoint.as_deref())?;
+        check_single(
+            "batch_delete_by_id",
+            &[
+                ("journal", options.journaling.journal.is_some()),
+                ("etag_col", options.etag_col.is_some()),
+            ],
+        )?;
         let access = options.commit.then(|| self.default_access()).transpose()?;
         let id = id.trim();
         if let Err(failure) = check_id(id) {

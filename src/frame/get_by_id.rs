@@ -9,7 +9,7 @@ use reqwest::header::ACCEPT;
 
 use super::input::Keys;
 use super::json::check_object;
-use super::options::BatchOptions;
+use super::options::{BatchOptions, check_single};
 use super::outcome::Outcome;
 use super::request::ItemRows;
 use super::result::{self, Report, STATUS_NAME};
@@ -30,7 +30,8 @@ const CHUNK: usize = 256;
 /// The options of [`EdFiClient::get_by_id`] and [`EdFiClient::batch_get_by_id`].
 #[derive(Debug, Clone, Default)]
 pub struct GetByIdOptions {
-    /// Columns, workers and the like. `get_by_id` looks at `endpoint` and `control`.
+    /// Columns, workers and the like. `get_by_id` looks at `endpoint` and `control`, and refuses
+    /// `flatten` and `schema`, since it gives the JSON text.
     pub batch: BatchOptions,
     /// Whether the record's properties become columns, in place of one Struct column `data`.
     pub flatten: bool,
@@ -46,6 +47,13 @@ impl EdFiClient {
     /// ODS does not answer with the item.
     pub async fn get_by_id(&self, id: &str, options: &GetByIdOptions) -> Result<String> {
         let endpoint = self.endpoint_or(options.batch.endpoint.as_deref())?;
+        check_single(
+            "batch_get_by_id",
+            &[
+                ("flatten", options.flatten),
+                ("schema", options.schema.is_some()),
+            ],
+        )?;
         let context = self.default_context(&options.batch);
         let read = get(&context, &self.default_access()?, &endpoint, id.trim()).await;
         let response = read.map_err(Error::from_failure)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Control;
+use crate::{Control, Error, Result};
 
 /// The default name of the column with an ODS's base URL.
 pub(crate) const URL_COL: &str = "targetUrl";
@@ -72,5 +72,34 @@ impl Default for BatchOptions {
             row_id_col: None,
             control: Control::new(),
         }
+    }
+}
+
+impl BatchOptions {
+    /// Says that tokens cannot be renewed where only a part of what it takes was named.
+    pub(crate) fn tell_half_renewals(&self) {
+        let named = [
+            ("auth_key_col", self.auth_key_col.is_some()),
+            ("auth_secret_col", self.auth_secret_col.is_some()),
+            ("oauth_endpoint", self.oauth_endpoint.is_some()),
+        ];
+        let of = |is_wanted: bool| {
+            let found = named.iter().filter(|(_, is_given)| *is_given == is_wanted);
+            found.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+        };
+        let (given, missing) = (of(true), of(false));
+        if !given.is_empty() && !missing.is_empty() {
+            log::warn!("no token is renewed: {given} was given without {missing}");
+        }
+    }
+}
+
+/// Refuses options of batches that are given to a call of one item, which would not look at them.
+pub(crate) fn check_single(batch: &str, given: &[(&str, bool)]) -> Result<()> {
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((name, _)) => Err(Error::Config(format!(
+            "{name} is an option of {batch} alone"
+        ))),
+        None => Ok(()),
     }
 }

@@ -42,6 +42,7 @@ impl Rows {
         if let Some(name) = &options.row_id_col {
             input::required(df, "row_id_col", name)?;
         }
+        options.tell_half_renewals();
         let optional =
             |argument: &str, name: &Option<String>| Texts::optional(df, argument, name.as_deref());
         Ok(Self {

@@ -3,7 +3,8 @@
 use polars_edfi::polars::prelude::*;
 use polars_edfi::sandbox::Sandbox;
 use polars_edfi::{
-    BatchOptions, EdFiClient, Error, GetAllOptions, OnError, PostOptions, ScanOptions, blocking,
+    BatchOptions, DeleteOptions, EdFiClient, Error, GetAllOptions, GetByIdOptions, JournalOptions,
+    OnError, PostOptions, Result, ScanOptions, blocking,
 };
 
 fn ods() -> Sandbox {
@@ -109,14 +110,103 @@ async fn a_blocking_call_in_an_async_runtime_is_an_error() {
         .build()
         .unwrap()
         .into();
-    let error = client.resources().unwrap_err();
-    assert!(matches!(error, Error::Internal(_)), "{error:?}");
+    let endpoint = Some("ed-fi/students".into());
+    let batch = BatchOptions {
+        endpoint,
+        ..BatchOptions::default()
+    };
+    let post = PostOptions {
+        batch,
+        ..PostOptions::default()
+    };
+    let df = df!("id" => ["a"], "payload" => ["{}"]).unwrap();
+    let calls: [(&str, Box<dyn Fn() -> Result<DataFrame>>); 4] = [
+        ("resources", Box::new(|| client.resources())),
+        (
+            "post",
+            Box::new(|| client.batch_post_payload(&df, "payload", "id", &post)),
+        ),
+        (
+            "put",
+            Box::new(|| client.batch_put_payload(&df, "payload", "id", "id", &post)),
+        ),
+        (
+            "journal",
+            Box::new(|| blocking::read_journal(std::path::Path::new("none.edfi"))),
+        ),
+    ];
+    for (name, call) in &calls {
+        let error = call().unwrap_err();
+        assert!(matches!(error, Error::Internal(_)), "{name}: {error:?}");
+    }
+    drop(calls);
     let elsewhere = tokio::task::spawn_blocking(move || client.clone());
     let client = elsewhere.await.unwrap();
     let waited = std::thread::spawn(move || client.resources())
         .join()
         .unwrap();
     assert!(waited.unwrap().height() > 0);
+}
+
+#[tokio::test]
+async fn a_call_of_one_item_refuses_what_only_batches_look_at() {
+    let client = EdFiClient::builder()
+        .base_url("http://127.0.0.1:1")
+        .bearer_token("a-token")
+        .build()
+        .unwrap();
+    let column = || Some("etag".to_owned());
+    let journaling = || JournalOptions {
+        journal: Some("none.edfi".into()),
+        ..JournalOptions::default()
+    };
+    let posts = [
+        PostOptions {
+            validate: true,
+            ..PostOptions::default()
+        },
+        PostOptions {
+            etag_col: column(),
+            ..PostOptions::default()
+        },
+        PostOptions {
+            order_by_col: column(),
+            ..PostOptions::default()
+        },
+        PostOptions {
+            journaling: journaling(),
+            ..PostOptions::default()
+        },
+    ];
+    for options in posts {
+        let error = client.post_payload("{}", &options).await.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("is an option of batch_post_payload alone"),
+            "{error}"
+        );
+    }
+    let deletes = [
+        DeleteOptions {
+            etag_col: column(),
+            ..DeleteOptions::default()
+        },
+        DeleteOptions {
+            journaling: journaling(),
+            ..DeleteOptions::default()
+        },
+    ];
+    for options in deletes {
+        let error = client.delete_by_id("a", &options).await.unwrap_err();
+        assert!(matches!(error, Error::Config(_)), "{error:?}");
+    }
+    let flat = GetByIdOptions {
+        flatten: true,
+        ..GetByIdOptions::default()
+    };
+    let error = client.get_by_id("a", &flat).await.unwrap_err();
+    assert!(matches!(error, Error::Config(_)), "{error:?}");
 }
 
 #[tokio::test]

@@ -289,3 +289,11 @@ def test_no_row_goes_missing_without_a_word(
     CALLS[name](runner, ROWS)
     told = [line for line in caplog.messages if "take no part" in line]
     assert told == ["rows that take no part and have no result, by their 'row status': 2"]
+
+
+def test_half_of_a_renewal_is_told(ods: ScriptedOds, caplog: pytest.LogCaptureFixture) -> None:
+    runner = edfi.Resource("ed-fi/students", base_url=ods.url, api_version="v3")
+    rows = ROWS.head(1).with_columns(oAuthKey=pl.lit("key"))
+    runner.batch_get_by_id(rows, id_col="id", auth_key_col="oAuthKey", oauth_endpoint="oauth/token")
+    expected = "no token is renewed: auth_key_col, oauth_endpoint was given without auth_secret_col"
+    assert expected in caplog.messages

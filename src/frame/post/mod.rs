@@ -15,7 +15,7 @@ pub(super) use self::poster::Poster;
 use self::rows::Posts;
 use super::input::Keys;
 use super::journaled::send_rows;
-use super::options::BatchOptions;
+use super::options::{BatchOptions, check_single};
 use super::outcome::Outcome;
 use super::payloads::check_json;
 use super::result::{self, Report, STATUS_NAME};
@@ -28,7 +28,8 @@ use crate::{Error, Result, runtime};
 /// What [`EdFiClient::post_payload`] and [`EdFiClient::batch_post_payload`] do with an error.
 #[derive(Debug, Clone)]
 pub struct PostOptions {
-    /// Columns, workers and the like. `post_payload` looks at `endpoint` and `control`.
+    /// Columns, workers and the like. `post_payload` looks at `endpoint` and `control`, and refuses
+    /// what is for batches alone: `validate`, a journal, `etag_col`, `order_by_col`.
     pub batch: BatchOptions,
     /// Without it nothing is sent.
     pub commit: bool,
@@ -126,6 +127,15 @@ impl EdFiClient {
     /// Wrong options, no base URL, no credentials. What the server answers is in the [`Outcome`].
     pub async fn post_payload(&self, payload: &str, options: &PostOptions) -> Result<Outcome> {
         options.check()?;
+        check_single(
+            "batch_post_payload",
+            &[
+                ("validate", options.validate),
+                ("journal", options.journaling.journal.is_some()),
+                ("etag_col", options.etag_col.is_some()),
+                ("order_by_col", options.order_by_col.is_some()),
+            ],
+        )?;
         let poster = Poster::new(self.default_context(&options.batch), options)?;
         let access = options.commit.then(|| self.default_access()).transpose()?;
         if let Err(failure) = check_json(payload.as_bytes()) {
