@@ -31,6 +31,8 @@ pub(super) const LONGEST_LIFETIME: f64 = 1e8;
 pub(super) const LONGEST_TOKEN: usize = 1 << 14;
 /// A point in time beyond this is counted in milliseconds.
 const LAST_SECOND: f64 = 1e11;
+/// No calendar goes on after the year 9999, in seconds since 1970.
+const LAST_YEAR: f64 = 253_402_300_800.0;
 
 type Slots = HashMap<Arc<Owner>, Arc<PerProcess<Slot>>>;
 
@@ -343,6 +345,7 @@ fn lifetime(expires_in: Option<&Value>) -> Lifetime {
     };
     match number {
         Some(seconds) if !seconds.is_finite() || seconds < 0.0 => Lifetime::For(Duration::ZERO),
+        Some(seconds) if seconds / 1e3 >= LAST_YEAR => Lifetime::For(Duration::ZERO),
         Some(seconds) if seconds > LAST_SECOND => Lifetime::Until(epoch(seconds / 1e3)),
         Some(seconds) if seconds > LONGEST_LIFETIME => Lifetime::Until(epoch(seconds)),
         Some(seconds) => Lifetime::For(Duration::from_secs_f64(seconds)),

@@ -116,7 +116,10 @@ impl CallContext {
                 .as_object()?
                 .iter()
                 .find(|(own, _)| own.eq_ignore_ascii_case(name))?;
-            value.as_i64()
+            // One after the newest must be a number, too.
+            value
+                .as_i64()
+                .filter(|version| (0..i64::MAX).contains(version))
         };
         match (
             version("oldestChangeVersion"),

@@ -3,6 +3,7 @@
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
 
+use super::problem;
 use super::retry;
 use super::transport::{Request, SendOptions, Transport};
 use super::urls::{self, BaseUrl};
@@ -72,12 +73,12 @@ impl Discovery {
             .split('/')
             .filter(|part| part.starts_with('{'))
             .collect();
-        let filled = root.replace(['{', '}'], "");
+        let filled = problem::shortened(&root.replace(['{', '}'], ""));
         let origin = urls::origin(base.as_url());
         Err(Failure::new(format!(
             "the base URL lacks {}; one that would do is {origin}{filled}, with the ODS's own \
              values in place of these names",
-            gaps.join(" and "),
+            problem::shortened(&gaps.join(" and ")),
         )))
     }
 

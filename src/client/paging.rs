@@ -1,6 +1,7 @@
 //! One page of a collection, by offset or by token, and how a reading goes on after the first one.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use reqwest::header::ACCEPT;
 use reqwest::{StatusCode, Url};
@@ -21,6 +22,10 @@ const MOST_PARTITIONS: u64 = 200;
 const SOME_PARTITIONS: u64 = 10;
 /// How many pages by token may be empty, one after another: gaps are normal (DMS), but they end.
 const MOST_EMPTY_PAGES: u32 = 1_000;
+/// The same of pages that hold only records that came before: tokens lead on, so there are none.
+const MOST_KNOWN_PAGES: u32 = 50;
+/// No server needs a longer token, and no URL carries one.
+const LONGEST_TOKEN: usize = 1 << 14;
 
 /// How the pages of a resource are asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -158,9 +163,11 @@ pub(crate) enum Continuation {
 #[derive(Debug)]
 pub(crate) struct PageTokens {
     current: String,
-    before: HashSet<String>,
-    /// How many pages in a row had no record.
+    /// Digests of those before: a server decides how long a token is.
+    before: HashSet<u64>,
+    /// How many pages in a row had no record, and how many none that is new.
     empty: u32,
+    known: u32,
 }
 
 impl PageTokens {
@@ -169,6 +176,7 @@ impl PageTokens {
             current: token,
             before: HashSet::new(),
             empty: 0,
+            known: 0,
         }
     }
 
@@ -177,26 +185,48 @@ impl PageTokens {
         &self.current
     }
 
-    /// Goes on to the next page, after one with so many records. A token that came before would
-    /// lead in a circle, and pages without any record need not end.
-    pub(crate) fn advance(&mut self, next: String, records: u64) -> Result<(), Failure> {
+    /// Goes on to the next page, after one with so many records, of which any may be new. A token
+    /// that came before would lead in a circle, and pages without anything new need not end.
+    pub(crate) fn advance(
+        &mut self,
+        next: String,
+        records: u64,
+        is_new: bool,
+    ) -> Result<(), Failure> {
         let last = std::mem::replace(&mut self.current, next);
-        self.before.insert(last);
-        if self.before.contains(&self.current) {
+        self.before.insert(digest(&last));
+        if self.current.len() > LONGEST_TOKEN {
+            return Err(Failure::new(format!(
+                "the server gave a Next-Page-Token of {} bytes, which no URL can carry",
+                self.current.len()
+            )));
+        }
+        if self.before.contains(&digest(&self.current)) {
             return Err(Failure::new(
                 "the server gave a Next-Page-Token that came before: its pages have no end",
             ));
         }
         self.empty = if records == 0 { self.empty + 1 } else { 0 };
-        if self.empty > MOST_EMPTY_PAGES {
-            return Err(Failure::new(format!(
-                "the server gave {} pages without a record, one after another, and a \
-                 Next-Page-Token with each: its pages have no end",
-                self.empty
-            )));
-        }
-        Ok(())
+        self.known = match is_new {
+            true => 0,
+            false => self.known + u32::from(records > 0),
+        };
+        let (pages, what) = match (self.empty, self.known) {
+            (empty, _) if empty > MOST_EMPTY_PAGES => (empty, "without a record"),
+            (_, known) if known > MOST_KNOWN_PAGES => (known, "of records that came before"),
+            _ => return Ok(()),
+        };
+        Err(Failure::new(format!(
+            "the server gave {pages} pages {what}, one after another, and a Next-Page-Token with \
+             each: its pages have no end"
+        )))
     }
+}
+
+fn digest(token: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    token.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Collection {
@@ -312,7 +342,8 @@ impl Collection {
             .append_pair("number", &number.to_string());
         let answer = self.send(context, access, url).await?;
         match answer.status.as_u16() {
-            200 => Ok(page_tokens(&answer.body)),
+            200 => page_tokens(&answer.body, MOST_PARTITIONS.max(2 * number) as usize)
+                .map_err(|what| answer.unusable(&what)),
             // To an older ODS "partitions" is the id of an item.
             400 | 404 | 405 | 501 => Ok(None),
             _ => Err(answer.refusal()),
@@ -367,14 +398,25 @@ impl PageError {
     }
 }
 
-/// `{"pageTokens": ["…", "…"]}`
-fn page_tokens(body: &[u8]) -> Option<Vec<String>> {
-    let document: Value = serde_json::from_slice(body).ok()?;
-    let tokens = document.get("pageTokens")?.as_array()?;
-    tokens
-        .iter()
-        .map(|token| token.as_str().map(str::to_owned))
-        .collect()
+/// `{"pageTokens": ["…", "…"]}`; the error says that there are far more than were asked for.
+fn page_tokens(body: &[u8], most: usize) -> Result<Option<Vec<String>>, String> {
+    let document: Value = serde_json::from_slice(body).unwrap_or_default();
+    let Some(all) = document["pageTokens"].as_array() else {
+        return Ok(None);
+    };
+    if all.len() > most {
+        return Err(format!("{} partitions are too many", all.len()));
+    }
+    let mut tokens: Vec<String> = Vec::with_capacity(all.len());
+    for token in all {
+        match token.as_str() {
+            // One that stands there twice leads to the same pages.
+            Some(token) if tokens.iter().any(|known| known == token) => {}
+            Some(token) => tokens.push(token.to_owned()),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(tokens))
 }
 
 /// The largest page that the server's own words allow: `Limit must be omitted or set to a value

@@ -106,6 +106,11 @@ impl Permits {
         self.state().lent
     }
 
+    /// Has tries after one that was not answered wait, for there is work that has not begun.
+    pub(crate) fn expecting(&self) -> WaitingFirst {
+        WaitingFirst::new(self)
+    }
+
     /// Waits until a task lends its permit.
     pub(crate) async fn lending(&self) {
         self.0.lending.notified().await;
@@ -129,17 +134,19 @@ impl Drop for Lent {
     }
 }
 
-/// Counts who waits for a first try.
-struct WaitingFirst<'a>(&'a Permits);
+/// Counts who waits for a first try, until it is dropped: tries after one that was not answered
+/// stand behind it.
+#[derive(Debug)]
+pub(crate) struct WaitingFirst(Permits);
 
-impl<'a> WaitingFirst<'a> {
-    fn new(permits: &'a Permits) -> Self {
+impl WaitingFirst {
+    fn new(permits: &Permits) -> Self {
         permits.state().waiting_first += 1;
-        Self(permits)
+        Self(permits.clone())
     }
 }
 
-impl Drop for WaitingFirst<'_> {
+impl Drop for WaitingFirst {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.waiting_first -= 1;

@@ -172,6 +172,11 @@ impl Sentence {
     }
 }
 
+/// A name or a path of a server's, as long as one may stand in a message.
+pub(crate) fn shortened(text: &str) -> String {
+    cut(text, LONGEST_ID)
+}
+
 fn cut(text: &str, longest: usize) -> String {
     match text.char_indices().nth(longest) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -76,11 +76,22 @@ impl Redaction {
     /// `text` without the secrets.
     pub(crate) fn apply<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut text = Cow::Borrowed(text);
-        for secret in self.0.iter().filter_map(|value| value.to_str().ok()) {
-            // `Bearer` and `Basic` are no secrets.
-            let secret = secret.rsplit(' ').next().unwrap_or_default();
-            if secret.len() >= 4 && text.contains(secret) {
-                text = Cow::Owned(text.replace(secret, "***"));
+        for value in &self.0 {
+            let bytes = value.as_bytes();
+            let read = String::from_utf8_lossy(bytes);
+            // A server may read the bytes of a header one by one.
+            let misread: String = match bytes.is_ascii() {
+                true => String::new(),
+                false => bytes.iter().copied().map(char::from).collect(),
+            };
+            for value in [&*read, &*misread] {
+                // `Bearer` and `Basic` are no secrets, and may be left out.
+                let word = value.rsplit(' ').next().unwrap_or_default();
+                for secret in [value, word] {
+                    if secret.len() >= 4 && text.contains(secret) {
+                        text = Cow::Owned(text.replace(secret, "***"));
+                    }
+                }
             }
         }
         text

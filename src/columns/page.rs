@@ -117,11 +117,12 @@ impl Page {
         self.state_hashes.as_deref()
     }
 
-    /// The `changeVersion` of a record, if it has one that is an integer.
+    /// The `changeVersion` of a record, if it has one that is a whole number, or the text of one.
     pub(crate) fn change_version(&self, row: usize) -> Option<i64> {
         let node = self.root.names.find("changeVersion", 0)?;
         match self.root.children[node].get(row)? {
             Value::Integer(version) => Some(version),
+            Value::String(text) => text.trim().parse().ok(),
             _ => None,
         }
     }

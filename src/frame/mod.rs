@@ -23,6 +23,7 @@ mod request;
 pub(crate) mod result;
 mod run;
 mod send;
+mod side_by_side;
 mod summary;
 mod tokens;
 mod validate;

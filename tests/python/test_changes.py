@@ -325,3 +325,51 @@ def test_an_empty_list_of_snapshots_is_an_error(ods: ScriptedOds) -> None:
     assert out["status"] == "error"
     assert "no snapshot" in str(out["message"])
     assert ods.paths() == []
+
+
+@pytest.mark.parametrize("limit", [2, 3, 500])
+@pytest.mark.parametrize("change", ["deletes", "key_changes"])
+def test_versions_that_are_texts_tell_changes_apart(
+    ods: ScriptedOds, change: str, limit: int
+) -> None:
+    ids = ["a" * 32, "a" * 32, "b" * 32, "b" * 32, "c" * 32]
+    versions: list[object] = ["1", "3", "x", "y", None]
+    told: list[dict[str, object]] = [
+        {"id": name, "changeVersion": version} for name, version in zip(ids, versions, strict=True)
+    ]
+    ods.script = tracked(ods, deletes=told, keyChanges=told)
+    out = getattr(client_of(ods), change)(RESULTS, limit=limit)
+    assert out["id"].to_list() == ids
+    assert out["changeVersion"].to_list() == [1, 3, None, None, None]
+
+
+@pytest.mark.parametrize("newest", [2**63 - 1, -(2**63), -1])
+def test_a_newest_version_that_none_follows_is_an_error(ods: ScriptedOds, newest: int) -> None:
+    ods.script = tracked(ods, newest=newest, deletes=[], keyChanges=[])
+    client = client_of(ods)
+    for call in (
+        client.available_change_versions,
+        lambda: client.changes(RESULTS, since=1, schema="infer"),
+        lambda: client.changes(RESULTS, schema="infer"),
+    ):
+        with pytest.raises(edfi.HttpError, match="newestChangeVersion"):
+            call()
+
+
+def test_a_window_is_not_asked_for_twice(ods: ScriptedOds) -> None:
+    client = client_of(ods)
+    for options in ({}, {"min_change_version": 3}, {"max_change_version": 7}):
+        del ods.requests[:]
+        params = {"minchangeversion": 3, "maxchangeversion": "7"}
+        client.get_all(key="a", schema="infer", params=params, **options)
+        (asked,) = ods.paths()
+        window = {k: v for k, v in asked.query.items() if "hange" in k}
+        assert window == {"minChangeVersion": "3", "maxChangeVersion": "7"}
+    for params, options in (
+        ({"minChangeVersion": 3}, {"min_change_version": 4}),
+        ({"maxChangeVersion": "x"}, {}),
+        ({"minChangeVersion": 3, "MinChangeVersion": 4}, {}),
+        ({"minChangeVersion": 3}, {"max_change_version": 2}),
+    ):
+        with pytest.raises(edfi.EdFiError, match="hange_?[vV]ersion"):
+            client.get_all(key="a", schema="infer", params=params, **options)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -100,3 +102,54 @@ def test_many_threads_leave_few_connections(make_ods: Callable[..., ScriptedOds]
         runner.get_by_id("a")
     for _ in range(len(ports) - 128):
         assert ods.closed.acquire(timeout=20)
+
+
+def test_a_connection_that_is_never_made_does_not_keep_a_silent_one_for_ever() -> None:
+    """A request that began to connect goes over another connection, which is silent."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    address = listener.getsockname()
+    asked, told = threading.Event(), threading.Event()
+    waiting: list[socket.socket] = []
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            # Nobody else is let in: the kernel answers no more than these.
+            for _ in range(4):
+                waiting.append(socket.socket())
+                waiting[-1].setblocking(False)
+                waiting[-1].connect_ex(address)
+            asked.set()
+            told.wait(10)
+            body = b'{"id": "a"}'
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n" + body)
+            connection.recv(1 << 16)
+            connection.settimeout(20)
+            with suppress(OSError):
+                connection.recv(1)
+
+    runner = edfi.Resource(
+        "ed-fi/students",
+        base_url=f"http://127.0.0.1:{address[1]}",
+        api_version="v3",
+        bearer_token="token",
+        timeout=1.5,
+        connect_timeout=1,
+        max_retries=0,
+    )
+    server = threading.Thread(target=serve)
+    server.start()
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(runner.get_by_id, "a")
+        assert asked.wait(10)
+        second = threads.submit(runner.get_by_id, "b")
+        # Until it tries to connect, and no longer than that takes.
+        threading.Timer(0.5, told.set).start()
+        out = [call.result(timeout=15) for call in (first, second)]
+    server.join()
+    listener.close()
+    for one in waiting:
+        one.close()
+    assert [one["status"] for one in out] == [None, "error"]
+    assert "no byte for" in out[1]["message"]

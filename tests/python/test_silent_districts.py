@@ -54,3 +54,29 @@ def test_healthy_districts_are_done_within_one_timeout(
     assert out["District BK"].unique(maintain_order=True).to_list() == [f"d{n}" for n in range(40)]
     assert max(served) - begin < 1.8 * TIMEOUT
     assert took < 4 * TIMEOUT
+
+
+def test_more_silent_districts_than_pages_that_may_wait(
+    make_ods: Callable[..., ScriptedOds],
+) -> None:
+    ods = make_ods(3)
+    served: list[float] = []
+
+    def script(_: Request) -> Answer | None:
+        served.append(time.monotonic())
+        return None
+
+    ods.script = script
+    sockets = [socket.create_server(("127.0.0.1", 0), backlog=64) for _ in range(12)]
+    urls = [f"http://127.0.0.1:{one.getsockname()[1]}" for one in sockets] + [ods.url] * 24
+    districts = pl.DataFrame(
+        {"District BK": [f"d{n}" for n in range(36)], "targetUrl": urls, "EdFi Token": "token"}
+    )
+    runner = edfi.Resource(ENDPOINT, api_version="v3", timeout=TIMEOUT, max_retries=3)
+    begin = time.monotonic()
+    out = runner.batch_get_all(districts, key_col="District BK", schema="infer", workers=4)
+    for one in sockets:
+        one.close()
+    assert out.filter(status="error").height == 12
+    # First tries go four at a time, and nothing is tried again before all healthy ones are done.
+    assert max(served) - begin < 3.8 * TIMEOUT

@@ -288,3 +288,18 @@ def test_an_expiry_that_is_a_point_in_time(ods: ScriptedOds) -> None:
     ods.expires_in = 1_900_000_000
     client = edfi.EdFiClient(base_url=ods.url, client_id="key", client_secret="secret")
     assert client.fetch_token()["expires_at"] == datetime.fromtimestamp(1_900_000_000, UTC)
+
+
+@pytest.mark.parametrize("lifetime", [1e15, 9e18, 2**70, 1e300, "1e400"])
+def test_an_end_beyond_all_calendars_is_none(ods: ScriptedOds, lifetime: object) -> None:
+    ods.expires_in = lifetime
+    client = edfi.EdFiClient(base_url=ods.url, client_id="key", client_secret="secret")
+    fetched = client.fetch_token()
+    assert (fetched["status"], fetched["token"]) == (None, "issued-1")
+    assert fetched["expires_at"].year < 9999
+    batch = edfi.EdFiClient().batch_fetch_tokens(
+        accounts(ods, ("a", "key", "secret")),
+        oauth_endpoint="oauth/token",
+        account_col="District BK",
+    )
+    assert batch["token_expires_at"].to_list()[0].year < 9999

@@ -7,6 +7,7 @@ use super::shelf::Shelf;
 use crate::Failure;
 use crate::client::discovery::Discovery;
 use crate::client::permits::Permits;
+use crate::client::problem;
 use crate::client::session::{Access, CallContext};
 use crate::client::transport::{Request, Response};
 use crate::client::urls::BaseUrl;
@@ -127,7 +128,7 @@ impl<'a> Fetcher<'a> {
             failure.message = format!(
                 "{} (the ODS's OpenAPI metadata, {}{advice})",
                 failure.message,
-                url.path()
+                problem::shortened(url.path())
             );
         }
         failure.on_the_way("metadata")

@@ -25,6 +25,9 @@ const SPECIFICATIONS: [(&str, &str); 2] = [
     ("Descriptors", "descriptors-spec.json"),
 ];
 
+/// No ODS lists more of them: each may have to be asked for.
+const MOST_ENTRIES: usize = 1_000;
+
 /// Looks for the list.
 pub(super) async fn find(
     fetcher: &Fetcher<'_>,
@@ -115,6 +118,12 @@ pub(super) async fn read_list(
         let found = found.await;
         let found = found.map_err(|error| Failure::new(error.to_string()))?;
         let found = found.map_err(|what| fetcher.unusable(&url, &response, &what))?;
+        if let Found::Listing(Listing::Entries(entries)) = &found
+            && entries.len() > MOST_ENTRIES
+        {
+            let what = format!("a list of {} documents is none of an ODS", entries.len());
+            return Err(fetcher.unusable(&url, &response, &what));
+        }
         let asked = Some(Instant::now());
         let sections = match found {
             Found::Document(document, data) => document_alone(&url, &etag, document, data, asked),

@@ -135,6 +135,24 @@ impl Body for Upload {
     }
 }
 
+/// A connection that is being made, until this is dropped. However that ends, silence counts from
+/// then on: the request may have gone over another connection meanwhile.
+struct Connecting(Watch);
+
+impl Connecting {
+    fn new(watch: Watch) -> Self {
+        watch.0.connecting.store(true, Ordering::Release);
+        Self(watch)
+    }
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        self.0.moves();
+        self.0.0.connecting.store(false, Ordering::Release);
+    }
+}
+
 /// Tells the watch of a request when its connection is being made, and when it is there.
 #[derive(Debug, Clone)]
 pub(super) struct WatchConnects;
@@ -164,17 +182,12 @@ where
     }
 
     fn call(&mut self, target: R) -> Self::Future {
-        let watch = CURRENT.try_with(Watch::clone).ok();
-        if let Some(Watch(seen)) = &watch {
-            seen.connecting.store(true, Ordering::Release);
-        }
+        let connecting = CURRENT.try_with(Watch::clone).ok().map(Connecting::new);
         let connection = self.0.call(target);
         Box::pin(async move {
             let connection = connection.await?;
-            if let Some(watch) = watch {
-                watch.moves();
+            if let Some(Connecting(watch)) = &connecting {
                 watch.0.opened.store(true, Ordering::Release);
-                watch.0.connecting.store(false, Ordering::Release);
             }
             Ok(connection)
         })

@@ -38,6 +38,10 @@ const PAGES_COUNTED: u64 = 20;
 const IDLE_PAGES: u32 = 2;
 /// The same of short pages: what was read again may end far before what came.
 const IDLE_SHORT_PAGES: u32 = 100;
+/// The same of full pages that were asked for side by side: what was read again may lie far behind
+/// them; and of those among them that are one and the same page.
+const IDLE_PAGES_AHEAD: u32 = 1_000;
+const SAME_PAGES_AHEAD: u32 = 10;
 /// No collection moves by so many records between two requests.
 const FAR: u64 = 1_000;
 
@@ -189,9 +193,18 @@ impl<T: Send + 'static> Chain<'_, T> {
                         drop(coming);
                         return self.go_back(page.offset).await;
                     }
-                    self.attach(page, slot).await?;
+                    let (page_offset, is_same) = (page.offset, page.keys.are_same(&self.tail.keys));
+                    let new = self.attach(page, slot).await?;
                     if self.ended {
                         return Ok(());
+                    }
+                    self.idle = if new > 0 { 0 } else { self.idle + 1 };
+                    let most = match is_same {
+                        true => SAME_PAGES_AHEAD,
+                        false => IDLE_PAGES_AHEAD,
+                    };
+                    if self.idle > most {
+                        return Err(does_not_page(page_offset));
                     }
                 }
                 slot = self.reader.slot(self.out, ticket), if offset < last => {
@@ -241,9 +254,7 @@ impl<T: Send + 'static> Chain<'_, T> {
         if ends || is_short && is_same && self.is_same_anywhere().await? {
             self.ended = true;
         } else if self.idle > most {
-            return Err(Failure::new(format!(
-                "the page at offset {offset} is one that came before: the server does not page"
-            )));
+            return Err(does_not_page(offset));
         }
         Ok(())
     }
@@ -390,6 +401,12 @@ impl<T: Send + 'static> Chain<'_, T> {
         self.records += new as u64;
         new
     }
+}
+
+fn does_not_page(offset: u64) -> Failure {
+    Failure::new(format!(
+        "the page at offset {offset} is one that came before: the server does not page"
+    ))
 }
 
 /// Whether nothing comes after a page that was asked for from the last record on. A short one of

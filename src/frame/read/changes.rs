@@ -146,7 +146,7 @@ impl EdFiClient {
         since.check()?;
         let control = &options.batch.control;
         let mut options = options.clone();
-        if options.min_change_version.is_some() || options.max_change_version.is_some() {
+        if options.window()? != (None, None) {
             return Err(Error::Config(
                 "the window of changes is counted by the call itself (since)".into(),
             ));

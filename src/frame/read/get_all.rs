@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::stream::{self, FuturesUnordered, StreamExt};
+use futures_util::stream::StreamExt;
 use polars::prelude::DataFrame;
 
 use super::assemble::{self, District};
@@ -17,6 +17,7 @@ use crate::frame::client_defaults::into_error;
 use crate::frame::input::Keys;
 use crate::frame::request::Rows;
 use crate::frame::result;
+use crate::frame::side_by_side::{in_order, side_by_side};
 use crate::{Error, Failure, Result};
 
 impl EdFiClient {
@@ -114,17 +115,12 @@ impl EdFiClient {
                 outcome,
             }
         };
-        let districts = side_by_side(
-            resource,
-            batch.workers,
-            visits.into_iter().zip(described),
-            read,
-        );
-        let mut districts = districts.await;
-        districts.sort_unstable_by_key(|(place, _)| *place);
+        let visits = visits.into_iter().zip(described);
+        let districts = side_by_side(resource.requests(), batch.workers, visits, read);
+        let districts = in_order(districts).await;
 
         let mut whole = Vec::with_capacity(districts.len());
-        for (_, mut district) in districts {
+        for mut district in districts {
             match &mut district.outcome.records {
                 Ok(records) => {
                     if let Some(warning) = &records.warning {
@@ -141,34 +137,6 @@ impl EdFiClient {
         }
         let frame = assemble::frame(whole, options, Some((key_col, keys))).await?;
         Ok(result::finish(&batch.control, result::STATUS_NAME, frame))
-    }
-}
-
-/// Reads districts side by side, as many as there are workers, and one more for each request that
-/// waits for something other than an answer: nobody stands behind a district that does not answer.
-/// Each result comes with its place.
-async fn side_by_side<V, T, F: Future<Output = T>>(
-    resource: &Resource<'_>,
-    workers: usize,
-    visits: impl Iterator<Item = V>,
-    read: impl Fn(V) -> F,
-) -> Vec<(usize, T)> {
-    let requests = resource.requests();
-    let mut visits = visits.enumerate().peekable();
-    let mut reading = FuturesUnordered::new();
-    let mut done = Vec::new();
-    loop {
-        while reading.len() < workers.saturating_add(requests.lent())
-            && let Some((place, visit)) = visits.next()
-        {
-            let read = read(visit);
-            reading.push(async move { (place, read.await) });
-        }
-        tokio::select! {
-            Some(district) = reading.next() => done.push(district),
-            () = requests.lending(), if visits.peek().is_some() && !reading.is_empty() => {}
-            else => return done,
-        }
     }
 }
 
@@ -191,16 +159,15 @@ async fn checked_params(
             None => rows.access(visit.row).ok(),
         })
         .collect();
-    let mut described: Vec<Option<Result<Described, Failure>>> = stream::iter(accesses)
-        .map(|access| async move {
-            match access {
-                Some(access) => Some(resource.describe(&access).await),
-                None => None,
-            }
-        })
-        .buffered(options.batch.workers)
-        .collect()
-        .await;
+    let describe = |access: Option<Access>| async move {
+        match access {
+            Some(access) => Some(resource.describe(&access).await),
+            None => None,
+        }
+    };
+    let workers = options.batch.workers;
+    let described = side_by_side(resource.requests(), workers, accesses, describe);
+    let mut described = in_order(described).await;
     let mut first = None;
     let mut any_right = false;
     for one in described.iter_mut().flatten() {
@@ -231,12 +198,12 @@ async fn check_lists(
     for visit in visits.iter().filter(|visit| visit.refused.is_none()) {
         accesses.extend(rows.access(visit.row));
     }
-    let described = stream::iter(accesses)
-        .map(|access| async move { resource.describe(&access).await })
-        .buffer_unordered(options.batch.workers);
+    let describe = |access: Access| async move { resource.describe(&access).await };
+    let workers = options.batch.workers;
+    let described = side_by_side(resource.requests(), workers, accesses, describe);
     let mut described = std::pin::pin!(described);
     let mut first = Ok(());
-    while let Some(one) = described.next().await {
+    while let Some((_, one)) = described.next().await {
         let Ok(one) = one else { continue };
         match resource
             .record_of(&one)

@@ -176,14 +176,14 @@ pub(super) struct Join<'a> {
 
 fn record_hash(page: &Page, row: usize, by_version: bool) -> u64 {
     let mut hasher = DefaultHasher::new();
-    match page.id(row) {
-        Some(id) => {
+    match (page.id(row), page.change_version(row)) {
+        (Some(id), _) if !by_version => hasher.write(id.as_bytes()),
+        (Some(id), Some(version)) => {
             hasher.write(id.as_bytes());
-            if by_version {
-                page.change_version(row).hash(&mut hasher);
-            }
+            version.hash(&mut hasher);
         }
-        None => {
+        // Of a version that nobody can read all of the record tells it apart.
+        (Some(_), None) | (None, _) => {
             let mut text = Vec::new();
             page.write_json(row, &mut text);
             hasher.write(&text);
@@ -314,6 +314,11 @@ impl SeenRecords {
     /// Whether any record of a page with ids came before.
     pub(super) fn knows_any(&self, keys: &RecordKeys) -> bool {
         keys.by_id && self.hashes.has_any(&keys.hashes)
+    }
+
+    /// Whether each record of a page came before.
+    pub(super) fn knows_all(&self, keys: &RecordKeys) -> bool {
+        keys.hashes.iter().all(|hash| self.hashes.has(*hash))
     }
 
     /// Adds a page, with where it stands to the one that it continues.

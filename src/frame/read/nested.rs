@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt};
 use polars::prelude::*;
 
 use super::assemble::frame_of;
@@ -14,6 +13,7 @@ use crate::client::EdFiClient;
 use crate::columns::{self, Layout};
 use crate::frame::outcome::Outcome;
 use crate::frame::request::Rows;
+use crate::frame::side_by_side::{in_order, side_by_side};
 use crate::{Failure, Result};
 
 /// The collections of a frame's rows, in their order.
@@ -33,18 +33,17 @@ impl Collections {
         let control = &options.batch.control;
         control.progress.begin(rows.active.len());
         let accesses: Vec<_> = rows.active.iter().map(|row| rows.access(*row)).collect();
-        let read = stream::iter(accesses)
-            .map(|access| async move {
-                let read = match access {
-                    Ok(access) => resource.read_alone(&access).await.map(Records::packed),
-                    Err(failure) => Err(failure),
-                };
-                control.progress.one_done();
-                read
-            })
-            .buffered(options.batch.workers)
-            .collect();
-        Ok(Self(read.await))
+        let read = |access| async move {
+            let read = match access {
+                Ok(access) => resource.read_alone(&access).await.map(Records::packed),
+                Err(failure) => Err(failure),
+            };
+            control.progress.one_done();
+            read
+        };
+        let workers = options.batch.workers;
+        let read = side_by_side(resource.requests(), workers, accesses, read);
+        Ok(Self(in_order(read).await))
     }
 
     /// What became of each.

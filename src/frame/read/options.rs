@@ -3,6 +3,7 @@
 use polars::prelude::{DataFrame, Schema};
 
 use super::filter::Filter;
+use super::reader::Versions;
 use crate::choice::choice;
 use crate::client::changes::check_window;
 use crate::client::paging::Paging;
@@ -12,6 +13,13 @@ use crate::{Error, Result};
 
 /// Parameters that a call sets by itself.
 const PAGING_PARAMS: [&str; 5] = ["limit", "offset", "totalCount", "pageToken", "pageSize"];
+
+/// Parameters that stand for options.
+const WINDOW_PARAMS: [&str; 2] = ["minChangeVersion", "maxChangeVersion"];
+
+fn is_name(name: &str, known: &str) -> bool {
+    name.eq_ignore_ascii_case(known)
+}
 
 /// How records become columns.
 #[derive(Debug, Clone, Default)]
@@ -113,10 +121,42 @@ impl Default for GetAllOptions {
 }
 
 impl GetAllOptions {
+    /// The first and the last change version that are asked for, by their options or by `params`:
+    /// a call that divides a collection into windows sends no second pair of them.
+    pub(super) fn window(&self) -> Result<Versions> {
+        let one = |option: &str, own: Option<i64>, name: &str| {
+            let mut told = own;
+            for (_, text) in self.params.iter().filter(|(known, _)| is_name(known, name)) {
+                let version = text.trim().parse().map_err(|_| {
+                    Error::Config(format!("params: {name:?} must be a whole number"))
+                })?;
+                if told.is_some_and(|told| told != version) {
+                    return Err(Error::Config(format!(
+                        "params must not hold {name:?} beside another {option}"
+                    )));
+                }
+                told = Some(version);
+            }
+            Ok(told)
+        };
+        let [min, max] = WINDOW_PARAMS;
+        let min = one("min_change_version", self.min_change_version, min)?;
+        let max = one("max_change_version", self.max_change_version, max)?;
+        check_window(min, max)?;
+        Ok((min, max))
+    }
+
+    /// The filters that are no change versions.
+    pub(super) fn filters(&self) -> Vec<(String, String)> {
+        let is_version = |name: &str| WINDOW_PARAMS.iter().any(|own| is_name(name, own));
+        let filters = self.params.iter().filter(|(name, _)| !is_version(name));
+        filters.cloned().collect()
+    }
+
     /// Refuses what is wrong whatever a server says.
     pub(crate) fn check(&self) -> Result<()> {
         check_sizes(self.limit, self.batch.workers)?;
-        check_window(self.min_change_version, self.max_change_version)?;
+        self.window()?;
         check_params(&self.params)?;
         columns::check_part("separator", &self.separator)?;
         if let SchemaChoice::Given(schema) = &self.schema {
@@ -141,11 +181,7 @@ pub(super) fn check_sizes(limit: usize, workers: usize) -> Result<()> {
 
 /// Refuses parameters that a call sets by itself.
 pub(super) fn check_params(params: &[(String, String)]) -> Result<()> {
-    let is_own = |name: &str| {
-        PAGING_PARAMS
-            .iter()
-            .any(|own| own.eq_ignore_ascii_case(name))
-    };
+    let is_own = |name: &str| PAGING_PARAMS.iter().any(|own| is_name(name, own));
     match params.iter().find(|(name, _)| is_own(name)) {
         Some((name, _)) => Err(Error::Config(format!(
             "params must not hold {name:?}: pages are counted by the call itself (limit=)"

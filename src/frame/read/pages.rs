@@ -284,9 +284,10 @@ impl<T: Send + 'static> Reader<T> {
             let next = page.next.take();
             let records = page.len();
             came += records;
+            let is_new = records > 0 && !self.knows_all(&page.keys);
             self.place(out, page, None, Some(slot));
             match next {
-                Some(next) => tokens.advance(next, records)?,
+                Some(next) => tokens.advance(next, records, is_new)?,
                 None => break,
             }
         }

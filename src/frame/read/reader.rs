@@ -218,6 +218,11 @@ impl<T: Send + 'static> Reader<T> {
         self.seen().knows_any(keys)
     }
 
+    /// Whether all records of a page came before, by their content where they have no `id`.
+    pub(super) fn knows_all(&self, keys: &RecordKeys) -> bool {
+        self.seen().knows_all(keys)
+    }
+
     /// The first page, as large as the server allows.
     pub(super) async fn first(self: &Arc<Self>, count: bool) -> Result<FetchedPage, Failure> {
         let source = &self.source;
@@ -250,17 +255,23 @@ impl<T: Send + 'static> Reader<T> {
     pub(super) async fn fetch(self: &Arc<Self>, ask: Ask) -> Result<FetchedPage, PageError> {
         let source = &self.source;
         let (context, access) = (&source.context, &self.district.access);
-        let _undecoded = source.undecoded.acquire().await;
         let fetch = async {
-            match &ask {
+            let fetched = match &ask {
                 Ask::Offset(page) => self.collection.fetch(context, access, *page).await,
                 Ask::Token(token, size) => {
                     let fetch = self.collection.fetch_at(context, access, token, *size);
                     fetch.await
                 }
-            }
+            };
+            // No other request goes before there is room for this page: who waits for a server
+            // takes none.
+            let room = match &fetched {
+                Ok(_) => source.undecoded.clone().acquire_owned().await.ok(),
+                Err(_) => None,
+            };
+            fetched.map(|raw| (raw, room))
         };
-        let raw = source.requests.run(fetch).await?;
+        let (raw, _room) = source.requests.run(fetch).await?;
         let arrival = self.whole.arrivals.fetch_add(1, Ordering::Relaxed);
         let reader = self.clone();
         let decoded = runtime::compute(move || reader.decode(ask, raw, arrival)).await;

@@ -130,8 +130,8 @@ pub(super) struct Source<T> {
     pub(super) window: Window,
     /// Requests in flight.
     pub(super) requests: Permits,
-    /// Pages between the network and their columns; they bound the memory.
-    pub(super) undecoded: Semaphore,
+    /// Pages that came and wait to be taken apart, beside those on their way; they bound the memory.
+    pub(super) undecoded: Arc<Semaphore>,
 }
 
 /// One ODS to read.
@@ -215,8 +215,11 @@ impl<T: Send + 'static> Source<T> {
         Self {
             context,
             path,
-            params: read.params.clone(),
-            versions: (read.min_change_version, read.max_change_version),
+            params: read.filters(),
+            // What is wrong with it was told before.
+            versions: read
+                .window()
+                .unwrap_or((read.min_change_version, read.max_change_version)),
             filters: Vec::new(),
             separator: read.separator.clone(),
             short_is_error: read.on_short == OnShort::Error,
@@ -231,7 +234,7 @@ impl<T: Send + 'static> Source<T> {
             convert,
             window,
             requests: Permits::new(workers),
-            undecoded: Semaphore::new(workers.saturating_add(cores).min(Semaphore::MAX_PERMITS)),
+            undecoded: Arc::new(Semaphore::new(2 * cores)),
         }
     }
 

@@ -18,11 +18,15 @@ use crate::client::session::CallContext;
 use crate::columns::Layout;
 use crate::frame::input::Keys;
 use crate::frame::request::Rows;
+use crate::frame::side_by_side::{one_by_one, side_by_side};
 use crate::openapi::Record;
 use crate::{Error, Failure, Result};
 
 /// First pages of so many records together are kept for the reading, however many they are.
 const FEW_RECORDS: u64 = 8_192;
+
+/// So many first pages more than there are workers may wait for that of a district before them.
+const OPENINGS_AHEAD: usize = 64;
 
 /// What one reading needs of the districts.
 pub(crate) struct Sources {
@@ -171,13 +175,13 @@ impl Sources {
         let mut read = read.clone();
         read.batch.endpoint = Some(endpoint.to_owned());
         let resource = &Resource::new(self.context.clone(), &read)?;
-        let mut all = futures_util::stream::iter(&self.districts)
-            .map(|district| async move {
-                let described = resource.describe(&district.access).await;
-                (district.number, described)
-            })
-            .buffered(read.batch.workers)
-            .boxed();
+        let describe = |district: District| async move {
+            let described = resource.describe(&district.access).await;
+            (district.number, described)
+        };
+        let (requests, workers) = (resource.requests(), read.batch.workers);
+        let all = side_by_side(requests, workers, self.districts.clone(), describe);
+        let mut all = one_by_one(all).boxed();
         let mut documented: Option<Record> = None;
         let mut failed = BTreeMap::new();
         let (mut wrong_param, mut any_right) = (None, false);
@@ -235,7 +239,8 @@ impl Sources {
                 let (source, number) = (source.clone(), district.number);
                 async move { (number, source.opening(district, is_one).await) }
             })
-            .buffered(workers)
+            // Requests have permits; this bounds the pages that wait for one that does not come.
+            .buffered(workers.saturating_add(OPENINGS_AHEAD))
             .boxed();
         let mut layout = Layout::new();
         let mut openings = Openings::new();

@@ -170,7 +170,8 @@ impl Source<WholePages> {
 /// Keeps each record once: the copy that came last.
 async fn distinct(pages: Vec<PlacedPage>, by_version: bool) -> Result<Records, Failure> {
     let only_seams = pages.iter().all(|page| page.repeated.others.is_empty());
-    let pages = match only_seams.then(|| trimmed_at_seams(&pages)).flatten() {
+    let trimmed = || trimmed_at_seams(&pages, by_version);
+    let pages = match only_seams.then(trimmed).flatten() {
         Some(rows) => pages
             .into_iter()
             .zip(rows)
@@ -192,7 +193,7 @@ async fn distinct(pages: Vec<PlacedPage>, by_version: bool) -> Result<Records, F
 }
 
 /// The rows that count where pages share records at their seams and nowhere else.
-fn trimmed_at_seams(pages: &[PlacedPage]) -> Option<Vec<Range<usize>>> {
+fn trimmed_at_seams(pages: &[PlacedPage], by_version: bool) -> Option<Vec<Range<usize>>> {
     let mut rows: Vec<Range<usize>> = Vec::with_capacity(pages.len());
     for (number, page) in pages.iter().enumerate() {
         let shared = page.repeated.leading;
@@ -204,7 +205,12 @@ fn trimmed_at_seams(pages: &[PlacedPage]) -> Option<Vec<Range<usize>>> {
         let other = &pages[before];
         let start = other.page.len().checked_sub(shared)?;
         let is_seam = start >= rows[before].start
-            && (0..shared).all(|row| other.page.id(start + row) == page.page.id(row));
+            && (0..shared).all(|row| {
+                let (one, two) = (start + row, row);
+                other.page.id(one) == page.page.id(two)
+                    && (!by_version
+                        || Version::of(&other.page, one) == Version::of(&page.page, two))
+            });
         if !is_seam {
             return None;
         }
@@ -216,10 +222,31 @@ fn trimmed_at_seams(pages: &[PlacedPage]) -> Option<Vec<Range<usize>>> {
     Some(rows)
 }
 
+/// What tells apart what happened to one item.
+#[derive(PartialEq, Eq, Hash)]
+enum Version {
+    Number(i64),
+    /// There is no number: all of the record.
+    Record(Vec<u8>),
+}
+
+impl Version {
+    fn of(page: &Page, row: usize) -> Self {
+        page.change_version(row).map_or_else(
+            || {
+                let mut text = Vec::new();
+                page.write_json(row, &mut text);
+                Self::Record(text)
+            },
+            Self::Number,
+        )
+    }
+}
+
 /// The rows that count where records come again anywhere.
 fn latest(pages: Vec<PlacedPage>, by_version: bool) -> Vec<DistinctPage> {
     let mut dropped: Vec<Vec<usize>> = vec![Vec::new(); pages.len()];
-    let mut kept: PlHashMap<(&str, Option<i64>), (u64, usize, usize)> = PlHashMap::new();
+    let mut kept: PlHashMap<(&str, Option<Version>), (u64, usize, usize)> = PlHashMap::new();
     for (number, placed) in pages.iter().enumerate() {
         let (page, repeated) = (&placed.page, &placed.repeated);
         for row in 0..page.len() {
@@ -229,7 +256,7 @@ fn latest(pages: Vec<PlacedPage>, by_version: bool) -> Vec<DistinctPage> {
                 }
                 continue;
             };
-            let version = by_version.then(|| page.change_version(row)).flatten();
+            let version = by_version.then(|| Version::of(page, row));
             let here = (placed.arrival, number, row);
             let known = kept.entry((id, version)).or_insert(here);
             if *known != here {

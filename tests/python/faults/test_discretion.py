@@ -150,3 +150,21 @@ def test_panics_and_stops(ods: ScriptedOds, shown: list[str]) -> None:
     assert out["message"][0].startswith("invalid JSON")
     runner.batch_post_payload(rows(ods), payload_col="payload", key_col="key")
     shown.append(out["message"][0])
+
+
+@pytest.mark.parametrize("secret", ["a phrase of words", "Schl\u00fcssel-77", "key value-88"])
+def test_secrets_of_all_letters_are_not_repeated(ods: ScriptedOds, secret: str) -> None:
+    def script(request: Request) -> Answer:
+        shown = [request.headers[name] for name in ("x-gateway", "authorization")]
+        told = [text.encode("latin1").decode() for text in shown]
+        return Answer(400, {"detail": f"{shown} {told}"}, {"correlation-id": shown[0]})
+
+    ods.script = script
+    token = secret.replace(" ", "-")
+    asking = client(
+        ods, client_id=None, client_secret=None, bearer_token=token, headers={"x-gateway": secret}
+    )
+    out = str(asking.get_by_id("a", endpoint="ed-fi/students"))
+    words = [secret, token, *(text.encode().decode("latin1") for text in (secret, token))]
+    assert "***" in out
+    assert not any(word in out for word in words), out
