@@ -20,6 +20,7 @@ pub struct Page {
     len: usize,
     pub(super) root: Objects,
     id: Option<usize>,
+    etag: Option<usize>,
     id_hashes: Option<Vec<u64>>,
     state_hashes: Option<Vec<u64>>,
     /// The text of the whole page, where it was kept, and where each record stands in it.
@@ -32,6 +33,7 @@ impl Page {
         let mut page = Self {
             len,
             id: root.names.find("id", 0),
+            etag: None,
             root,
             id_hashes: None,
             state_hashes: None,
@@ -39,12 +41,9 @@ impl Page {
             places: Vec::new(),
         };
         page.id_hashes = (0..len).map(|row| Some(hash(&[page.id(row)?]))).collect();
-        if let Some(etag) = page.root.names.find("_etag", 0) {
-            let state = |row| {
-                let etag = page.text(Some(etag), row).unwrap_or_default();
-                Some(hash(&[page.id(row)?, etag]))
-            };
-            page.state_hashes = (0..len).map(state).collect();
+        page.etag = page.root.names.find("_etag", 0);
+        if page.has_etags() {
+            page.state_hashes = (0..len).map(|row| page.state_hash(row)).collect();
         }
         page
     }
@@ -109,6 +108,17 @@ impl Page {
     /// thread that reads the page: to compare all ids of a district would keep one core waiting.
     pub(crate) fn id_hashes(&self) -> Option<&[u64]> {
         self.id_hashes.as_deref()
+    }
+
+    /// Whether any record has an `_etag`.
+    pub(crate) fn has_etags(&self) -> bool {
+        self.etag.is_some()
+    }
+
+    /// The hash of the `id` and the `_etag` of a record that has an `id`.
+    pub(crate) fn state_hash(&self, row: usize) -> Option<u64> {
+        let etag = self.text(self.etag, row).unwrap_or_default();
+        Some(hash(&[self.id(row)?, etag]))
     }
 
     /// The same of `id` and `_etag`, where there are any: a record that was changed meanwhile has

@@ -371,5 +371,5 @@ def test_a_window_is_not_asked_for_twice(ods: ScriptedOds) -> None:
         ({"minChangeVersion": 3, "MinChangeVersion": 4}, {}),
         ({"minChangeVersion": 3}, {"max_change_version": 2}),
     ):
-        with pytest.raises(edfi.EdFiError, match="hange_?[vV]ersion"):
+        with pytest.raises(edfi.EdFiError, match=r"hange_?[vV]ersion"):
             client.get_all(key="a", schema="infer", params=params, **options)

@@ -146,7 +146,7 @@ impl EdFiClient {
         since.check()?;
         let control = &options.batch.control;
         let mut options = options.clone();
-        if options.window()? != (None, None) {
+        if !matches!(options.window(), Ok((None, None))) {
             return Err(Error::Config(
                 "the window of changes is counted by the call itself (since)".into(),
             ));

@@ -46,7 +46,8 @@ impl RecordKeys {
             },
             ids => Self {
                 by_id: ids.is_some(),
-                states: None,
+                // Some of these may stand in another page in which all have an `id`.
+                states: (!by_version).then(|| states_of_some(page)).flatten(),
                 hashes: (0..page.len())
                     .map(|row| record_hash(page, row, by_version))
                     .collect(),
@@ -172,6 +173,16 @@ pub(super) struct Join<'a> {
     pub(super) before: &'a RecordKeys,
     /// How many records they share by their offsets.
     pub(super) shared: usize,
+}
+
+/// The states of records of which not all have an `id`.
+fn states_of_some(page: &Page) -> Option<Vec<u64>> {
+    let state = |row| {
+        let state = page.state_hash(row);
+        state.unwrap_or_else(|| record_hash(page, row, false))
+    };
+    page.has_etags()
+        .then(|| (0..page.len()).map(state).collect())
 }
 
 fn record_hash(page: &Page, row: usize, by_version: bool) -> u64 {
