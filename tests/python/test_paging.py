@@ -188,3 +188,17 @@ def test_a_word_that_is_no_paging_raises(ods: ScriptedOds, runner: edfi.StudentA
     with pytest.raises(edfi.EdFiError, match="paging must be one of"):
         read(ods, runner, "token")  # type: ignore[arg-type]
     assert ods.requests == []
+
+
+@pytest.mark.parametrize("odd", [None, 17, ""])
+def test_a_record_without_an_id_stands_among_others(ods: ScriptedOds, odd: object) -> None:
+    ods.records = [{"id": f"{n:032x}", "_etag": str(n), "n": n} for n in range(40)]
+    ods.records[17]["id"] = odd
+    client = edfi.Resource(
+        "ed-fi/students", base_url=ods.url, api_version="v3", bearer_token="token"
+    )
+    read = client.get_all(key="a", schema="infer", limit=7, workers=3)
+    assert read["message"] is None
+    assert read["data"]["n"].to_list() == list(range(40))
+    scan = edfi.scan("ed-fi/students", client=client, schema={"n": pl.Int64}, limit=7)
+    assert scan.collect()["n"].to_list() == list(range(40))
