@@ -237,7 +237,8 @@ class SchemaOption(TypedDict, total=False):
     districts have a document, it holds for all; documents that differ are widened (Int32 with Int64
     is Int64, anything else String). ``"openapi"``: the same, but a district without a document that
     knows the resource is an error row. Metadata that fails is an error of its district. The
-    process keeps the documents; each client asks once, by ETag, whether they are still the ODS's.
+    process keeps the documents; each client asks once an hour at most, by ETag, whether they are
+    still the ODS's.
     ``"infer"``: from the records, all of them. A Schema, Struct or dict: these columns, named as
     flattened; a ``pl.String`` takes a list or an object as its JSON text, a ``pl.Datetime`` cuts
     off decimals beyond its unit. With a document or a given schema, a column ``_unknown`` (String)
