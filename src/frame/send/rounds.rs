@@ -149,15 +149,18 @@ impl Sending<'_> {
     async fn send(&self) {
         let frames = self.job.endpoints.len();
         let mut waiting: Vec<Waiting> = (0..frames).map(|_| Waiting::default()).collect();
-        let rounds = self.job.rounds.max(1);
-        for round in 1..=rounds {
+        for round in 1.. {
             let before = self.accepted.load(Ordering::Relaxed);
             for step in &self.plan.steps {
                 self.step(step, round, &mut waiting).await;
             }
             let is_idle = waiting.iter().all(|frame| frame.chains.is_empty());
             let has_progress = self.accepted.load(Ordering::Relaxed) > before;
-            if is_idle || self.job.is_over() || round > 1 && !has_progress {
+            if is_idle || self.job.is_over() {
+                break;
+            }
+            // Others may wait for what stands behind a row that waits in vain.
+            if round > 1 && !has_progress && !self.give_up(&mut waiting) {
                 break;
             }
         }
@@ -169,9 +172,22 @@ impl Sending<'_> {
         }
     }
 
+    /// Ends with the first row of each chain that has others behind it; whether there are any.
+    fn give_up(&self, waiting: &mut [Waiting]) -> bool {
+        let chains = waiting.iter_mut().flat_map(|frame| &mut frame.chains);
+        let mut has_others = false;
+        for chain in chains.filter(|chain| chain.rows.len() > 1) {
+            // Whom nobody may see yet is owed one more try.
+            if chain.meaning().is_some() && !chain.is_unauthorized() {
+                self.settle(chain.rows.remove(0));
+                has_others = true;
+            }
+        }
+        has_others
+    }
+
     /// What is to be done at one level, all of it side by side.
     async fn step(&self, step: &Step, round: u32, waiting: &mut [Waiting]) {
-        let has_next = round < self.job.rounds;
         let again: Vec<usize> = step
             .again
             .iter()
@@ -197,14 +213,13 @@ impl Sending<'_> {
         let work = work.map(|(frame, waiting, is_again)| async move {
             match (is_again, round) {
                 (true, _) => {
-                    self.again(frame, waiting, has_next, Chain::is_unauthorized)
-                        .await
+                    self.again(frame, waiting, Chain::is_unauthorized).await;
                 }
-                (false, 1) => self.first(frame, waiting, step.level, has_next).await,
+                (false, 1) => self.first(frame, waiting, step.level).await,
                 (false, _) => {
                     let is_person = self.is_person(frame);
                     let due = |chain: &Chain| !(is_person && chain.is_unauthorized());
-                    self.again(frame, waiting, has_next, due).await;
+                    self.again(frame, waiting, due).await;
                 }
             }
         });
@@ -220,7 +235,7 @@ impl Sending<'_> {
     }
 
     /// Sends a frame's rows for the first time.
-    async fn first(&self, frame: usize, waiting: &mut Waiting, level: i32, has_next: bool) {
+    async fn first(&self, frame: usize, waiting: &mut Waiting, level: i32) {
         let Some(mut taken) = self.router.next(self.ods, frame).await else {
             return;
         };
@@ -232,7 +247,7 @@ impl Sending<'_> {
         loop {
             let chains = self.chains(taken, identity.clone(), waiting).await;
             let (left, next) = join(
-                self.run(frame, chains, has_next, false),
+                self.run(frame, chains, false),
                 self.router.next(self.ods, frame),
             )
             .await;
@@ -282,16 +297,10 @@ impl Sending<'_> {
     }
 
     /// Sends those chains that are due.
-    async fn again(
-        &self,
-        frame: usize,
-        waiting: &mut Waiting,
-        has_next: bool,
-        is_due: impl Fn(&Chain) -> bool,
-    ) {
+    async fn again(&self, frame: usize, waiting: &mut Waiting, is_due: impl Fn(&Chain) -> bool) {
         let (due, rest) = std::mem::take(waiting).chains.into_iter().partition(is_due);
         waiting.extend(rest);
-        let left = self.run(frame, due, has_next, false).await;
+        let left = self.run(frame, due, false).await;
         waiting.extend(left);
     }
 
@@ -312,17 +321,11 @@ impl Sending<'_> {
                 }
             }
         }
-        self.run(frame, chains, false, true).await;
+        self.run(frame, chains, true).await;
     }
 
     /// Sends chains, and gives back those that wait.
-    async fn run(
-        &self,
-        frame: usize,
-        chains: Vec<Chain>,
-        has_next: bool,
-        is_last: bool,
-    ) -> Vec<Chain> {
+    async fn run(&self, frame: usize, chains: Vec<Chain>, is_last: bool) -> Vec<Chain> {
         let mut rows = Vec::new();
         let mut places = Vec::with_capacity(chains.len());
         for chain in &chains {
@@ -331,6 +334,7 @@ impl Sending<'_> {
                 part: entry.part.clone(),
                 row: entry.row,
                 was_unauthorized: entry.was_unauthorized(),
+                has_next: entry.round + 1 < self.job.rounds,
             }));
             places.push((start..rows.len()).map(|place| (place, place)).collect());
         }
@@ -341,7 +345,6 @@ impl Sending<'_> {
             job: self.job.clone(),
             frame,
             rows,
-            has_next,
             is_last,
         });
         let answers = self.answers(&pass, places).await;

@@ -134,8 +134,6 @@ pub(super) struct Pass {
     pub(super) job: Arc<Job>,
     pub(super) frame: usize,
     pub(super) rows: Vec<PassRow>,
-    /// Whether what is not resolvable yet will be sent again.
-    pub(super) has_next: bool,
     /// Whether nothing will be sent again.
     pub(super) is_last: bool,
 }
@@ -145,6 +143,8 @@ pub(super) struct PassRow {
     pub(super) row: usize,
     /// Whether it was sent once more already because nobody might see the item.
     pub(super) was_unauthorized: bool,
+    /// Whether it will be sent again if it is not resolvable yet.
+    pub(super) has_next: bool,
 }
 
 impl Pass {
@@ -174,7 +174,7 @@ impl RowOperation for Pass {
     fn waits(&self, row: usize, outcome: &Outcome) -> bool {
         match self.meaning(outcome) {
             _ if self.is_last => false,
-            Meaning::Unresolved | Meaning::Referenced => self.has_next,
+            Meaning::Unresolved | Meaning::Referenced => self.rows[row].has_next,
             Meaning::Unauthorized => !self.rows[row].was_unauthorized,
             _ => false,
         }
