@@ -89,8 +89,9 @@ class ClientOptions(TypedDict, total=False):
     metadata_cache: str | PathLike[str] | None
     """A folder in which OpenAPI documents are kept between processes, by their URL and by what the
     discovery document says of version, build and data models. A document that has an ETag is asked
-    for again once in each process, and comes again only if it is another one. The folder is made if
-    it is not there, and grows to 1 GiB at most; any file in it may be deleted at any time."""
+    for again by each client, once an hour at most, and comes again only if it is another one. The
+    folder is made if it is not there, and grows to 1 GiB at most; any file in it may be deleted at
+    any time."""
 
 
 class EndpointOption(TypedDict, total=False):

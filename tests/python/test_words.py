@@ -150,7 +150,7 @@ def test_what_may_have_been_applied_is_repeated_where_twice_is_as_once(
     ods: ScriptedOds, runner: edfi.StudentAssessment, method: str
 ) -> None:
     security = " ".join((ROOT / "SECURITY.md").read_text("utf-8").split())
-    assert "a post that may have been applied is never repeated unless you ask" in security
+    assert "so that it may have been applied, is never repeated unless you ask" in security
     assert "Puts and deletes are repeated" in security
     seen: list[Request] = []
 
@@ -297,3 +297,27 @@ def test_half_of_a_renewal_is_told(ods: ScriptedOds, caplog: pytest.LogCaptureFi
     runner.batch_get_by_id(rows, id_col="id", auth_key_col="oAuthKey", oauth_endpoint="oauth/token")
     expected = "no token is renewed: auth_key_col, oauth_endpoint was given without auth_secret_col"
     assert expected in caplog.messages
+
+
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504, None])
+def test_send_repeats_what_a_server_answers_and_no_broken_connection(
+    ods: ScriptedOds, status: int | None
+) -> None:
+    answers = [Answer(close=True) if status is None else Answer(status)]
+
+    def script(request: Request) -> Answer | None:
+        return answers.pop() if request.method == "POST" and answers else None
+
+    ods.script = script
+    client = edfi.EdFiClient(base_url=ods.url, api_version="v3", bearer_token="token")
+    sent = client.send(
+        {"ed-fi/students": ROWS.head(1).select("payload")},
+        order=["ed-fi/students"],
+        commit=True,
+        retry_backoff=0.01,
+    )
+    posts = [request for request in ods.requests if request.method == "POST"]
+    assert len(posts) == (1 if status is None else 2)
+    assert sent["status"].item() == ("error" if status is None else None)
+    security = " ".join((ROOT / "SECURITY.md").read_text("utf-8").split())
+    assert "a post that the server answers with 408, 500, 502, 503 or 504" in security
