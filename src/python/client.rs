@@ -29,6 +29,11 @@ impl Client {
         builder.build().map(Self).map_err(|error| raise(py, error))
     }
 
+    /// The name of the profile, if there is one.
+    fn profile(&self) -> Option<&str> {
+        self.0.profile().map(|profile| profile.name())
+    }
+
     /// The settings that may be shown.
     fn settings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let settings = PyDict::new(py);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -14,7 +14,7 @@ import polars as pl
 
 from polars_edfi._errors import EdFiError
 from polars_edfi._sync import people, places
-from polars_edfi._sync.state import NAME, CopyError, State, from_json
+from polars_edfi._sync.state import NAME, OTHER, CopyError, State, from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,18 @@ NOT_IN_URLS = "%?#[]{}*|^"
 """What has another meaning in the URL that a table's folder becomes."""
 LONGEST = 250
 """Characters of a partition's folder, as it is written there."""
+HARMLESS = {
+    "OPTIMIZE",
+    "VACUUM START",
+    "VACUUM END",
+    "SET TBLPROPERTIES",
+    "UPDATE TABLE METADATA",
+    "UPDATE FIELD METADATA",
+    "ADD CONSTRAINT",
+    "DROP CONSTRAINT",
+    "ADD FEATURE",
+}
+"""What others may do with a table without changing its rows."""
 CASTS = pl.ScanCastOptions(
     integer_cast="upcast",
     float_cast="upcast",
@@ -83,6 +95,8 @@ class Table:
     options: dict[str, str] | None
     lock: threading.Lock = field(default_factory=threading.Lock)
     _states: dict[str | None, State] | None = None
+    is_touched: bool = False
+    """Whether others have changed rows since the oldest commit that is known."""
     _open: DeltaTable | None = None
     _files: tuple[DeltaTable, pl.DataFrame] | None = None
 
@@ -118,6 +132,9 @@ class Table:
             return rows if key_col is None else rows.filter(pl.col(key_col) == value)
         schema = pl.scan_delta(table).collect_schema()
         files = self._files_of(table)
+        if key_col is not None and isinstance(value, str) != (schema[key_col] == pl.String):
+            msg = f"{self.where}: its {key_col} is {schema[key_col]}; give the keys that dtype"
+            raise CopyError(msg)
         if key_col is not None and files.height:
             files = files.filter(pl.col(f"partition.{key_col}") == value)
         if not files.height:
@@ -166,9 +183,18 @@ class Table:
                 for commit in commits:  # the last one first
                     if NAME in commit:
                         state = from_json(commit[NAME], self.where)
-                        found.setdefault(state.key, state)
+                        found.setdefault(state.key, self._as_it_is(state))
+                    elif commit.get("operation") not in HARMLESS:
+                        self.is_touched = True
                 self._states = found
             return self._states
+
+    def _as_it_is(self, state: State) -> State:
+        """Give a state, or that of rows that are not what it says: others wrote after it.
+
+        As whoever restores an old version does.
+        """
+        return replace(state, shape=OTHER, stamps="") if self.is_touched else state
 
 
 class Partition:
@@ -220,7 +246,7 @@ class Partition:
             rows,
             version or None,
             None,
-            "",
+            OTHER if self._table.is_touched else "",
             people.held(schema),
         )
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from polars_edfi._sync import places
-from polars_edfi._sync.state import NAME, CopyError, State, from_json
+from polars_edfi._sync.state import NAME, OTHER, CopyError, State, from_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("polars_edfi")
 ROW_GROUP = 16_384
 """Rows of a row group: what is held in memory while records stream by."""
-OTHER = "other columns"
-"""The shape of a copy that somebody has changed."""
 LEAST_SPACE = 1 << 20
 """With less room in bytes than this a disk is full."""
 PARQUET_ERROR = "parquet:"

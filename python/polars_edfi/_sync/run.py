@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shutil
 import tempfile
 import threading
@@ -94,7 +95,7 @@ class Run:
         self._left = len(plan.odss)
         self._lock = threading.Lock()
         self._is_stopped = False
-        self._shape = f"separator {plan.options['separator']!r}, links {plan.options['links']}"
+        self._schema = _told(plan.options["schema"])
 
     def progress(self) -> tuple[int, int, int]:
         """Tell how many resources are done, of how many."""
@@ -137,13 +138,14 @@ class Run:
                 return None
         if jobs is None:
             jobs = self._jobs(ods, place, endpoints or list(listed))
-        anew = [job for job in jobs if self._is_begun_anew(job.state)]
+        anew = [job for job in jobs if self._is_begun_anew(ods, job.state)]
         keyless = [job for job in jobs if job.key_fields is None]
         if (anew or keyless) and not listed:
             with contextlib.suppress(EdFiError):
                 listed = self._listed(ods)
+        by_name = {endpoint.lower(): fields for endpoint, fields in listed.items()}
         for job in anew + keyless:
-            job.key_fields = listed.get(job.endpoint, job.key_fields)
+            job.key_fields = by_name.get(job.endpoint.lower(), job.key_fields)
             if job.state is not None:
                 job.state = replace(job.state, key_fields=job.key_fields)
         states = [job.state for job in jobs if job.state and job.state.version is not None]
@@ -181,10 +183,16 @@ class Run:
                 found.append((endpoint, None))
         return found
 
-    def _is_begun_anew(self, state: State | None) -> bool:
+    def _is_begun_anew(self, ods: Ods, state: State | None) -> bool:
         if self.plan.full or state is None or state.version is None:
             return True
-        return state.shape not in ("", self._shape)
+        return state.shape not in ("", self._shape(ods))
+
+    def _shape(self, ods: Ods) -> str:
+        """Tell how records become columns: what was read in another way does not fit."""
+        options = self.plan.options
+        shape = f"separator {options['separator']!r}, links {options['links']}{self._schema}"
+        return shape + (f", profile {ods.profile.lower()}" if ods.profile else "")
 
     def _listed(self, ods: Ods) -> dict[str, tuple[str, ...]]:
         client = native_side(ods.client)
@@ -233,7 +241,8 @@ class Run:
                 if self.plan.is_local and endpoints is not None and ods.client is not None:
                     jobs = self._jobs(ods, place, endpoints)
                     if not any(
-                        job.key_fields is None or self._is_begun_anew(job.state) for job in jobs
+                        job.key_fields is None or self._is_begun_anew(ods, job.state)
+                        for job in jobs
                     ):
                         self._look(watch, place, ods, jobs)
                         continue
@@ -248,7 +257,7 @@ class Run:
             district = self._district(place, ods, jobs)
             if district is not None:
                 self._districts[place] = district
-                windows = [self._window(job) for job in district.jobs]
+                windows = [self._window(ods, job) for job in district.jobs]
                 watch.add(place, native_side(district.ods.client), windows, district.renamed)
         finally:
             with self._lock:
@@ -256,9 +265,9 @@ class Run:
                 if not self._left:
                     watch.end()
 
-    def _window(self, job: Job) -> tuple[str, int | None, bytes]:
+    def _window(self, ods: Ods, job: Job) -> tuple[str, int | None, bytes]:
         """Tell what a resource is asked for, and what is known of it."""
-        if job.state is None or self._is_begun_anew(job.state):
+        if job.state is None or self._is_begun_anew(ods, job.state):
             return job.endpoint, None, b""
         begin = max((job.state.version or 0) - self.plan.overlap, 0)
         return job.endpoint, begin, job.state.known
@@ -286,7 +295,7 @@ class Run:
             ],
         )
         for job in district.jobs:
-            if versions is None or self._is_begun_anew(job.state):
+            if versions is None or self._is_begun_anew(ods, job.state):
                 self._submit(district, job, Resource.full)
 
     def _found(  # noqa: PLR0917 - as the native side tells them
@@ -348,7 +357,8 @@ class Run:
         asker = self._asker(district, job.endpoint)
         asker.asked = requests
         newest = None if district.versions is None else district.versions[1] + 1
-        fresh = State(job.endpoint, ods.source, ods.key, 0, newest, job.key_fields, self._shape)
+        shape = self._shape(ods)
+        fresh = State(job.endpoint, ods.source, ods.key, 0, newest, job.key_fields, shape)
         try:
             if district.people is None:
                 raise AssertionError
@@ -376,6 +386,15 @@ class Run:
 
     def _add(self, place: int, number: int, row: Row) -> None:
         self.rows.append((place, number, row))
+
+
+def _told(schema: Any) -> str:
+    """Tell a schema from others, where one is given."""
+    if isinstance(schema, str):
+        return "" if schema in ("auto", "openapi") else f", schema {schema}"
+    fields = schema.to_schema() if isinstance(schema, pl.Struct) else schema
+    names = repr(list(dict(fields).items()))
+    return f", schema {hashlib.sha256(names.encode()).hexdigest()[:16]}"
 
 
 def _until_done(futures: Iterable[Future[Any]]) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from polars_edfi import _native
 from polars_edfi._base import native_side
 from polars_edfi._client import EdFiClient
@@ -13,8 +15,6 @@ from polars_edfi._errors import EdFiError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import polars as pl
 
 ROW_OPTIONS = (
     "workers",
@@ -50,6 +50,11 @@ class Ods:
         """The base URL."""
         return "" if self.client is None else _base_url(self.client)
 
+    @cached_property
+    def profile(self) -> str | None:
+        """The name of the profile through which it is read."""
+        return None if self.client is None else native_side(self.client).profile()
+
 
 def of_client(client: EdFiClient) -> list[Ods]:
     """Give the client's own ODS."""
@@ -69,8 +74,10 @@ def of_frame(
     odss = []
     for row, native, failure in found:
         value = keys.slice(row, 1)
+        if value.dtype == pl.String:
+            value = value.str.strip_chars()
         own = None if native is None else _wrapped(native)
-        odss.append(Ods(row, value, str(value.item()).strip(), own, failure))
+        odss.append(Ods(row, value, str(value.item()), own, failure))
     return odss
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from polars_edfi._errors import EdFiError
 
 FORMAT = 1
+OTHER = "other columns"
+"""The shape of a copy that somebody has changed."""
 NAME = "polars_edfi"
 """The name under which the state stands in a file's or a commit's own metadata."""
 

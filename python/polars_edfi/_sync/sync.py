@@ -198,15 +198,15 @@ def sync(
 def _endpoints(endpoints: str | Sequence[str]) -> list[str]:
     """Check the names of resources; each is taken once."""
     names = [endpoints] if isinstance(endpoints, str) else list(endpoints)
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     for name in names:
         plain = name.strip().strip("/") if isinstance(name, str) else ""
         parts = plain.split("/")
         if len(parts) != 2 or not all(part.strip(".") for part in parts) or "\\" in plain:  # noqa: PLR2004
             msg = f'endpoints must be resources such as "ed-fi/students", got {name!r}'
             raise EdFiError(msg)
-        found[plain] = None
-    return list(found)
+        found.setdefault(plain.lower(), plain)
+    return list(found.values())
 
 
 def _odss(
@@ -218,7 +218,9 @@ def _odss(
             raise EdFiError(msg)
         own = EdFiClient() if client is None else client
         native_side(own)
-        return source[key_col], sources.of_frame(source, key_col, own, settings)
+        keys = source[key_col]
+        keys = keys.str.strip_chars() if keys.dtype == pl.String else keys
+        return keys, sources.of_frame(source, key_col, own, settings)
     if not isinstance(source, EdFiClient):
         msg = (
             f"source must be an EdFiClient or a DataFrame of districts, not {type(source).__name__}"
