@@ -67,6 +67,19 @@ class Items(ClientBase):
         ------
         EdFiError
             The client has no ``base_url`` or no credentials, or an argument is wrong.
+
+        Examples
+        --------
+        >>> import polars_edfi as edfi
+        >>> with edfi.Sandbox(districts=["255901"], records=4) as ods:
+        ...     url, key, secret = ods.districts().row(0)[1:]
+        ...     students = edfi.Resource(
+        ...         "ed-fi/students", base_url=url, client_id=key, client_secret=secret
+        ...     )
+        ...     first = students.get_all(key="x")["data"]["id"][0]
+        ...     item, nothing = students.get_by_id(first), students.get_by_id("nobody")
+        >>> item["data"]["id"] == first, nothing["status"], nothing["http_status"]
+        (True, 'error', 404)
         """
         text, message, http_status, correlation_id = _native.get_by_id(
             self._native, self._call(), _id(resource_id), **options
@@ -163,6 +176,13 @@ class Items(ClientBase):
         ------
         EdFiError
             The client has no ``base_url`` or no credentials, or an argument is wrong.
+
+        Examples
+        --------
+        >>> import polars_edfi as edfi
+        >>> runner = edfi.Resource("ed-fi/students", base_url="http://127.0.0.1:1")
+        >>> runner.delete_by_id("0a13ceb8", key=1)["status"]
+        'dry_run'
         """
         answer = _native.delete_by_id(self._native, self._call(), _id(resource_id), **options)
         return {
@@ -225,6 +245,16 @@ class Items(ClientBase):
         -----
         A delete whose connection broke is sent again; if the item is gone then, it is
         ``"deleted"``.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> import polars_edfi as edfi
+        >>> df = pl.DataFrame({"id": ["0a13ceb8", None], "k": [1, 2]})
+        >>> runner = edfi.Resource("ed-fi/students", base_url="http://127.0.0.1:1")
+        >>> planned = runner.batch_delete_by_id(df, id_col="id", key_col="k")
+        >>> planned.select("status", "message").rows()
+        [('dry_run', None), ('error', "missing 'id'")]
         """
         return self._batch(
             _native.batch_delete_by_id, df, id_col=id_col, key_col=key_col, **options

@@ -120,6 +120,18 @@ class Tokens(ClientBase):
         -----
         The tokens are kept for the other calls of this process, and renewed 60 s before their end;
         one that lives for less than two minutes, after half of its life.
+
+        Examples
+        --------
+        >>> import polars_edfi as edfi
+        >>> with edfi.Sandbox(districts=["255901", "255902"], records=1) as ods:
+        ...     districts = ods.districts()
+        ...     districts[1, "oAuthSecret"] = "wrong"
+        ...     tokens = edfi.EdFiClient().batch_fetch_tokens(
+        ...         districts, oauth_endpoint="oauth/token", account_col="District BK"
+        ...     )
+        >>> tokens.select("District BK", "row status").rows()
+        [('255901', None), ('255902', 'error')]
         """
         return self._batch(
             _native.batch_fetch_tokens,
