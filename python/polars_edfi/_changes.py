@@ -56,7 +56,7 @@ class ChangeQueries(ClientBase):
     """The calls that tell what changed in the client's own ODS."""
 
     def available_change_versions(self) -> ChangeVersions:
-        """Tell which change versions the client's own ODS has.
+        """Return the oldest and the newest change version of the client's own ODS.
 
         Returns
         -------
@@ -108,7 +108,7 @@ class ChangeQueries(ClientBase):
         EdFiError
             An argument is wrong; nothing is sent.
         AuthError, HttpError
-            The ODS does not answer as it should. Never a part of the deletions.
+            The ODS does not answer as it should. A part of the deletions is never returned.
 
         Examples
         --------
@@ -124,7 +124,7 @@ class ChangeQueries(ClientBase):
 
     @with_options("key_changes", DeletesOptions)
     def key_changes(self, endpoint: str, **options: Unpack[DeletesOptions]) -> pl.DataFrame:
-        """Read which items of a resource got another natural key.
+        """Read which items of a resource changed their natural key.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class ChangeQueries(ClientBase):
 
     @with_options("changes", ChangesOptions)
     def changes(self, endpoint: str, **options: Unpack[ChangesOptions]) -> Changes:
-        """Read what changed in a resource since a version, and where to go on from.
+        """Read what changed in a resource since a version, and the version to continue from.
 
         Parameters
         ----------
@@ -186,7 +186,7 @@ class ChangeQueries(ClientBase):
             An argument is wrong (nothing is sent), or the ODS has forgotten changes after
             ``since``: then everything must be read anew.
         AuthError, HttpError
-            The ODS does not answer as it should. Never a part of the changes.
+            The ODS does not answer as it should. A part of the changes is never returned.
 
         Examples
         --------

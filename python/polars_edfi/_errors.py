@@ -6,8 +6,8 @@ from __future__ import annotations
 class EdFiError(Exception):
     """Wrong configuration or wrong arguments; the base of this library's exceptions.
 
-    What goes wrong with one row or one district is no exception: it is told in that row's
-    ``status`` and ``message``.
+    What goes wrong with one row or one district is not an exception: that row's ``status`` and
+    ``message`` say so.
 
     Attributes
     ----------

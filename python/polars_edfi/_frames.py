@@ -31,7 +31,7 @@ def flatten(
     explode
         List columns that become one row per element, one after another; their Struct fields then
         become columns too. A row with an empty or a null list keeps one row. A name may be a
-        column that an earlier one brought forth.
+        column that an earlier one produced.
     lists
         What the other lists become: ``"list"``, or ``"json"``, Strings of compact JSON.
 
@@ -72,7 +72,7 @@ def unflatten(
     separator: str = ".",
     columns: str | Sequence[str] | None = None,
 ) -> Frame:
-    """Put columns together as one Struct column: the inverse of :func:`flatten`.
+    """Combine columns into one Struct column: the inverse of :func:`flatten`.
 
     Parameters
     ----------
@@ -115,12 +115,12 @@ def unflatten(
 
 
 def summary(districts: pl.DataFrame, records: pl.DataFrame, *, key_col: str) -> pl.DataFrame:
-    """Tell in one row per district what a reading brought.
+    """Summarize a read in one row per district.
 
     Parameters
     ----------
     districts
-        The frame that was read. Where it has the columns ``row status`` and ``message`` of
+        The frame that was read. If it has the columns ``row status`` and ``message`` of
         :meth:`EdFiClient.batch_fetch_tokens`, districts that were left out for their token say so.
     records
         The result: of :meth:`EdFiClient.batch_get_all`, or of :func:`scan_all` with

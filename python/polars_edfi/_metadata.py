@@ -21,7 +21,7 @@ class Metadata(ClientBase):
 
         They come from the ODS's own OpenAPI documents. No credentials are needed where the ODS
         shows these to everybody, as most do. The process keeps what was read; this call asks the
-        server whether it is still true (``If-None-Match``).
+        server whether it is still current (``If-None-Match``).
 
         Returns
         -------
@@ -52,10 +52,10 @@ class Metadata(ClientBase):
         return _native.resources(self._native, self._call())
 
     def dependencies(self) -> pl.DataFrame:
-        """List in which order the client's own ODS wants its resources written.
+        """List the order in which the client's own ODS wants its resources written.
 
-        It is what :meth:`send` goes by; deletes go the other way round. Asked for anew by each
-        call. No credentials are needed where the ODS shows its metadata to everybody.
+        :meth:`send` follows this order, and deletes go the other way round. Each call asks the ODS
+        again. No credentials are needed where the ODS shows its metadata to everybody.
 
         Returns
         -------
@@ -86,11 +86,11 @@ class Metadata(ClientBase):
 
     @with_options("schema", ColumnOptions)
     def schema(self, endpoint: str, **options: Unpack[ColumnOptions]) -> pl.Schema:
-        """Tell the columns of a resource's flattened records before any of them is read.
+        """Return the columns of a resource's flattened records, before any of them is read.
 
         They come from the ODS's own OpenAPI document, in its order: Date, Datetime(us, UTC), Int32
         and Int64, Float64, Boolean, String, List. The process keeps the document; this call asks
-        the server whether it is still true (``If-None-Match``).
+        the server whether it is still current (``If-None-Match``).
 
         Parameters
         ----------
@@ -128,7 +128,7 @@ class Metadata(ClientBase):
 
     @with_options("count", ParamsOption)
     def count(self, endpoint: str, **options: Unpack[ParamsOption]) -> int:
-        """Count the records of a resource that the client may see; none of them is read.
+        """Count the records of a resource that the client may see, without reading any.
 
         Parameters
         ----------

@@ -62,7 +62,7 @@ class Preflight(ClientBase):
 
     @with_options("batch_permissions", RowOptions)
     def batch_permissions(self, df: pl.DataFrame, *, key_col: str, **options: Any) -> pl.DataFrame:
-        """Tell what the credentials of each district may do, for whom, through which profiles.
+        """List what the credentials of each district may do, for whom, through which profiles.
 
         Parameters
         ----------

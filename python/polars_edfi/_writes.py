@@ -101,8 +101,8 @@ class Writes(ClientBase):
         payload_col
             A String column of JSON objects, sent byte for byte; or a Struct column (see
             :func:`unflatten`), written without null fields and without objects left with nothing:
-            dates as ISO 8601, decimals and integers exact. What is no JSON object, and a NaN, is an
-            error row, and the others go on.
+            dates as ISO 8601, decimals and integers exact. Anything that is not a JSON object, and
+            a NaN, makes an error row; the others go on.
         key_col
             A column that comes back as ``key``.
         **options
@@ -206,9 +206,10 @@ class Writes(ClientBase):
 
         Notes
         -----
-        A replacement is repeated as a delete is, also after a broken connection: twice is as good
-        as once. With ``etag_col`` a repetition can meet 412 because the try before was applied; the
-        message says so. Only PUT changes a natural key, where the ODS allows it at all.
+        Like a delete, a replacement is repeated even after a broken connection: doing it twice is
+        as good as once. With ``etag_col`` a repetition can meet 412 because the try before was
+        applied; the message says so. Only PUT changes a natural key, where the ODS allows it at
+        all.
 
         Examples
         --------
