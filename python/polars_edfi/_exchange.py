@@ -29,6 +29,11 @@ def frame(columns: dict[str, pl.Series], height: int) -> pl.DataFrame:
     return pl.DataFrame(columns) if columns else pl.DataFrame(height=height)
 
 
+def unnested(fields: pl.Series) -> pl.DataFrame:
+    """Give the fields of a Struct as columns."""
+    return fields.struct.unnest()
+
+
 def _ready(series: pl.Series) -> pl.Series:
     _check_name(series.name)
     dtype = _crossing(series.dtype, series.name)

@@ -247,9 +247,9 @@ impl Scan {
 
 /// Pages of fewer rows cross to Python together: each frame costs Python and Polars' engine some time
 /// for each of its columns.
-const SMALL: usize = 500;
+const SMALL: usize = 400;
 /// So long a small page waits for the next one.
-const WAIT: Duration = Duration::from_millis(2);
+const WAIT: Duration = Duration::from_millis(10);
 
 /// Pages as they come.
 struct Stream {
@@ -287,7 +287,10 @@ impl Stream {
             }
         }
         let pages = std::mem::take(&mut self.gathered);
-        stack_frames(pages.into_iter().map(Ok)).transpose()
+        match <[DataFrame; 1]>::try_from(pages) {
+            Ok([page]) => Some(Ok(page)),
+            Err(pages) => stack_frames(pages.into_iter().map(Ok)).transpose(),
+        }
     }
 }
 
