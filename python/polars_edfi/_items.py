@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast, overload
 from polars_edfi import _native
 from polars_edfi._base import ClientBase
 from polars_edfi._errors import EdFiError
+from polars_edfi._exchange import kind
 from polars_edfi._signatures import with_options
 from polars_edfi.options import (
     BatchDeleteOptions,
@@ -333,6 +334,6 @@ class Items(ClientBase):
 
 def _id(resource_id: object) -> str:
     if isinstance(resource_id, list | dict | tuple | set | bytes):
-        msg = f"resource_id must be a text, not {type(resource_id).__name__}"
+        msg = f"resource_id must be a text, got {kind(resource_id)}"
         raise EdFiError(msg)
     return "" if resource_id is None else str(resource_id)

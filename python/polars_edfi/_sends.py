@@ -10,6 +10,7 @@ import polars as pl
 from polars_edfi import _native
 from polars_edfi._base import ClientBase, warn
 from polars_edfi._errors import EdFiError
+from polars_edfi._exchange import kind
 from polars_edfi._signatures import with_options
 from polars_edfi.options import RemoveOptions, SendOptions
 
@@ -195,7 +196,7 @@ class Sends(ClientBase):
 def _given(frames: Frames) -> list[tuple[str, Any, Iterator[pl.DataFrame] | None]]:
     """Give a frame of each endpoint, and for a LazyFrame, whose frame is empty, its batches."""
     if not isinstance(frames, Mapping):
-        msg = f"frames must be a dict of endpoints to frames, not {type(frames).__name__}"
+        msg = f"frames must be a dict of endpoints to frames, got {kind(frames)}"
         raise EdFiError(msg)
     given: list[tuple[str, Any, Iterator[pl.DataFrame] | None]] = []
     for endpoint, frame in frames.items():

@@ -192,9 +192,10 @@ class ParamsOption(TypedDict, total=False):
 
     params: Mapping[str, object] | None
     """Filters, as the API names them: ``{"schoolId": 255901001}``. Values are texts, numbers,
-    booleans, dates, datetimes (with a time zone: written in UTC) or Decimals. A server ignores
-    names that it does not know and returns everything, so names that the OpenAPI documents of all
-    districts lack raise; where only some districts lack them, these are error rows."""
+    booleans, dates, datetimes (with a time zone: written in UTC) or Decimals; a None is left out. A
+    server ignores names that it does not know and returns everything, so names that the OpenAPI
+    documents of all districts lack raise; where only some districts lack them, these are error
+    rows."""
 
 
 class ChangeWindowOptions(TypedDict, total=False):

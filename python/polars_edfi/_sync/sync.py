@@ -10,6 +10,7 @@ from polars_edfi import _native
 from polars_edfi._base import native_side
 from polars_edfi._client import EdFiClient
 from polars_edfi._errors import EdFiError
+from polars_edfi._exchange import kind
 from polars_edfi._signatures import with_options
 from polars_edfi._sync import places, report, sources
 from polars_edfi._sync.ledger import Ledger
@@ -212,6 +213,8 @@ def _endpoints(endpoints: str | Sequence[str]) -> list[str]:
 def _odss(
     source: object, key_col: str | None, client: EdFiClient | None, settings: Mapping[str, object]
 ) -> tuple[pl.Series | None, list[Ods]]:
+    if not isinstance(source, pl.DataFrame | EdFiClient) and hasattr(source, "__arrow_c_stream__"):
+        source = pl.DataFrame(source)
     if isinstance(source, pl.DataFrame):
         if key_col is None:
             msg = "key_col must name the column that tells the districts apart"
@@ -222,9 +225,8 @@ def _odss(
         keys = keys.str.strip_chars() if keys.dtype == pl.String else keys
         return keys, sources.of_frame(source, key_col, own, settings)
     if not isinstance(source, EdFiClient):
-        msg = (
-            f"source must be an EdFiClient or a DataFrame of districts, not {type(source).__name__}"
-        )
+        hint = "; call .collect() first" if isinstance(source, pl.LazyFrame) else ""
+        msg = f"source must be an EdFiClient or a frame of districts, got {kind(source)}{hint}"
         raise EdFiError(msg)
     if key_col is not None or client is not None:
         msg = "key_col and client are for a frame of districts; source is a client"

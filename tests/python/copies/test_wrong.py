@@ -325,3 +325,28 @@ def test_a_district_without_a_token_is_an_error_row(ods: edfi.Sandbox, tmp_path:
         skip_statuses="error",
     )
     refused(report, "not read: 'status' is 'error'")
+
+
+class Stream:
+    """A frame of another library, of which only its Arrow stream is known."""
+
+    def __init__(self, df: pl.DataFrame) -> None:
+        self._df = df
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._df.__arrow_c_stream__(requested_schema)
+
+
+def test_districts_come_as_any_arrow_stream(ods: edfi.Sandbox, tmp_path: Path) -> None:
+    report = edfi.sync(
+        Stream(ods.districts()),  # type: ignore[call-overload]
+        [STUDENTS],
+        into=tmp_path,
+        key_col="District BK",
+        auth_key_col="oAuthKey",
+        auth_secret_col="oAuthSecret",
+        oauth_endpoint="oauth/token",
+    )
+    assert report["status"].is_null().all()
+    with pytest.raises(edfi.EdFiError, match=r"got polars.LazyFrame; call .collect\(\) first"):
+        edfi.sync(ods.districts().lazy(), into=tmp_path, key_col="District BK")  # type: ignore[call-overload]

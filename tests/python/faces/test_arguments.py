@@ -60,9 +60,9 @@ WRONG: list[tuple[str, Callable[[], Any]]] = [
         r"params must be .* got list for 'studentUniqueId'$",  # whose value may name a person
         lambda: STUDENTS.count("ed-fi/students", params={"studentUniqueId": ["604822"]}),
     ),
-    (r"resource_id must be a text, not list", lambda: STUDENTS.get_by_id(["5a"])),  # type: ignore[arg-type]
+    (r"resource_id must be a text, got list", lambda: STUDENTS.get_by_id(["5a"])),  # type: ignore[arg-type]
     (
-        r"resource_id must be a text, not dict",
+        r"resource_id must be a text, got dict",
         lambda: STUDENTS.delete_by_id({"id": "5a"}, key=1),  # type: ignore[arg-type]
     ),
     (r"records must be a whole number >= 0, got -1", lambda: edfi.Sandbox(records=-1)),
