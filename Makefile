@@ -89,7 +89,7 @@ check-java:
 	@java -version >/dev/null 2>&1 || test -x "$$JAVA_HOME/bin/java" || { echo "error: Java is missing, which Spark runs on; install OpenJDK 17 (Debian: apt-get install openjdk-17-jre-headless)" >&2; exit 1; }
 
 $(VENV)/spark: pyproject.toml $(VENV)/ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pyspark>=4.0" "pyarrow>=15" "pandas>=2.2,<3"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pyspark[connect]>=4.0" "pyarrow>=15" "pandas>=2.2,<3"
 	touch $@
 
 lint: lint-rust lint-python

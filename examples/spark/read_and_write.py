@@ -15,7 +15,6 @@ from polars_edfi import spark as edfi_spark
 
 def main(session: SparkSession) -> None:
     """Count what two districts have, and post new students to one of them."""
-    edfi_spark.register(session)
     with edfi.Sandbox(districts=["255901", "255902"], records=400, strict=False) as ods:
         districts = ods.districts()
         scores = edfi_spark.read(
@@ -28,6 +27,8 @@ def main(session: SparkSession) -> None:
         scores.groupBy("District BK").count().orderBy("District BK").show()
 
         url, key, secret = districts.row(0)[1:]
+        # No option of a query, which Spark may show, holds the secret then.
+        edfi_spark.register(session, base_url=url, client_id=key, client_secret=secret)
         students = [
             {
                 "studentUniqueId": str(number),
@@ -40,7 +41,7 @@ def main(session: SparkSession) -> None:
         rows = [(student["studentUniqueId"], json.dumps(student)) for student in students]
         with tempfile.TemporaryDirectory() as results:
             writing = session.createDataFrame(rows, ["k", "payload"]).write.format("edfi")
-            writing.options(base_url=url, client_id=key, client_secret=secret).options(
+            writing.options(
                 endpoint="ed-fi/students", payload_col="payload", key_col="k", results=results
             ).mode("append").save()
             session.read.parquet(results).groupBy("status", "http_status").count().show()

@@ -16,6 +16,7 @@ from polars_edfi import spark as edfi_spark
 from polars_edfi.spark import _options, _types
 from polars_edfi.spark._job import ALONE, Job
 from polars_edfi.spark._reader import Reader, Unit, grouped
+from polars_edfi.spark._session import tasks_at_once
 
 ASSESSMENTS = edfi.endpoints.STUDENT_ASSESSMENTS
 
@@ -122,12 +123,53 @@ def test_a_given_schema_holds(spark: SparkSession, auth: dict[str, str]) -> None
     same(rows(frame), expected.select("id", "reportedSchoolReference.schoolId"))
 
 
+def test_what_a_format_is_registered_with_stands_in_no_option(
+    spark: SparkSession, ods: edfi.Sandbox, auth: dict[str, str]
+) -> None:
+    edfi_spark.register(spark, "second", **auth_of(ods, 1))
+    try:
+        read = spark.read.format("second").load(ASSESSMENTS)
+        assert read.count() == 1200
+        # What a query says of its own goes before.
+        assert load(spark, auth).count() == 1200
+        with pytest.raises(Exception, match="auth error: HTTP 401"):
+            spark.read.format("second").option("clientSecret", "wrong").load(ASSESSMENTS)
+        stream = spark.readStream.format("second").load(ASSESSMENTS)
+        assert stream.columns[0] == "_change"
+    finally:
+        edfi_spark.register(spark)
+    for wrong, text in (
+        ({"base_ulr": "x"}, "did you mean 'base_url'"),
+        ({"workers": 3}, "unknown option 'workers'"),
+        ({"name": "a b"}, "name must be letters"),
+        ({"max_rate": -1}, "max_rate must be"),
+    ):
+        with pytest.raises(edfi.EdFiError, match=text):
+            edfi_spark.register(spark, **wrong)
+
+
+def test_a_session_that_grows_by_itself_tells_how_far() -> None:
+    class Session:
+        def __init__(self, **conf: str) -> None:
+            self.sparkContext = self
+            self.defaultParallelism = 2
+            self.conf = {f"spark.{name.replace('_', '.')}": value for name, value in conf.items()}
+
+        def getConf(self) -> dict[str, str]:  # noqa: N802 - Spark's name
+            return self.conf
+
+    grows = {"dynamicAllocation_enabled": "true"}
+    up_to = {**grows, "dynamicAllocation_maxExecutors": "10", "executor_cores": "4"}
+    given: Any = [Session(), Session(**up_to), Session(**up_to, task_cpus="2"), Session(**grows)]
+    assert [tasks_at_once(session) for session in given] == [2, 40, 20, None]
+
+
 # What follows plans and reads without Spark between them.
 
 SCHEMA = StructType([StructField("id", StringType()), StructField("n", LongType())])
 
 
-def reading(url: str, tasks: int = 4, **options: Any) -> Reader:
+def reading(url: str, tasks: int | None = 4, **options: Any) -> Reader:
     values = {"base_url": url, "client_id": "key", "client_secret": "secret", **options}
     return Reader(Job({"endpoint": "ed-fi/students", **values}, None, ALONE, tasks), SCHEMA)
 
@@ -147,6 +189,10 @@ def test_requests_in_flight_and_rates_are_the_jobs_not_the_tasks() -> None:
         assert len(few) == 2
         assert [part.shares.workers for part in few] == [1, 1]
         assert sorted(read(reading(ods.url), few)) == list(range(200))
+        # Where nobody knows how many tasks run at once, all of them may.
+        unknown = reading(ods.url, tasks=None, limit=5, partitions=20, workers=4, max_rate=100.0)
+        parts = list(unknown.partitions())
+        assert [part.shares for part in parts] == [(1, 25.0)] * 4
 
 
 def test_one_token_serves_all_tasks_and_stands_in_no_repr() -> None:

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 from conftest import collection, scripted
 from pyspark.sql import SparkSession
-from pyspark.sql.types import LongType, StringType, StructField, StructType
+from pyspark.sql.types import ArrayType, LongType, MapType, StringType, StructField, StructType
 
 import polars_edfi as edfi
+from polars_edfi import spark as edfi_spark
 from polars_edfi.spark._writer import Writer
 
 SCHEMA = StructType([StructField("k", LongType()), StructField("payload", StringType())])
@@ -90,6 +91,16 @@ def test_what_is_wrong_is_told_before_anything_is_sent(spark: SparkSession, tmp_
         with pytest.raises(Exception, match="not overwritten"):
             frame.write.format("edfi").options(**given).mode("overwrite").save()
         assert posts(ods) == []
+
+
+def test_a_format_that_knows_its_ods_writes_with_it(spark: SparkSession, tmp_path: Path) -> None:
+    with collection(0) as ods:
+        given = options(ods.url, tmp_path / "out")
+        own = {name: given.pop(name) for name in ("base_url", "client_id", "client_secret")}
+        edfi_spark.register(spark, "own", **own)
+        frame = spark.createDataFrame(payloads(range(3)), ["k", "payload"])
+        frame.write.format("own").options(**given).mode("append").save()
+        assert posts(ods) == ["0", "1", "2"]
 
 
 # What follows writes without Spark between.
@@ -175,6 +186,93 @@ sys.stdin.readline()
             writer.write(iter([batch(range(2))]))
         assert len(waited) == 1
         assert "1" in posts(ods)
+
+
+def test_another_try_of_a_task_waits_as_long_as_the_first_one_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Second:
+        @staticmethod
+        def partitionId() -> int:  # noqa: N802 - Spark's name
+            return 0
+
+        @staticmethod
+        def attemptNumber() -> int:  # noqa: N802 - Spark's name
+            return 1
+
+    holding = (
+        "import sqlite3, sys\n"
+        "journal = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "journal.execute('BEGIN EXCLUSIVE')\n"
+        "print('held', flush=True)\n"
+        "sys.stdin.readline()\n"
+    )
+    monkeypatch.setattr("polars_edfi.spark._writer.PATIENCE", -1.0)
+    with collection(0) as ods:
+        writer = Writer(options(ods.url, tmp_path, job="held"), SCHEMA, 1)
+        journal = tmp_path / "_journal" / "held" / "00000.edfi"
+        journal.parent.mkdir(parents=True)
+        journal.touch()
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        with subprocess.Popen([sys.executable, "-c", holding, str(journal)], **pipes) as other:
+            assert other.stdout
+            assert other.stdout.readline() == "held\n"
+            with pytest.raises(edfi.EdFiError, match="in use by another process"):
+                writer.write(iter([batch(range(1))]))
+            assert other.stdin
+            monkeypatch.setattr(
+                "polars_edfi.spark._writer.sleep", lambda _: (other.stdin.close(), other.wait())
+            )
+            monkeypatch.setattr("polars_edfi.spark._writer.TaskContext.get", Second)
+            writer.write(iter([batch(range(1))]))
+        assert posts(ods) == ["0"]
+
+
+def test_nothing_is_sent_whose_results_could_not_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with collection(0) as ods:
+        given = options(ods.url, tmp_path / "file" / "below", journal=str(tmp_path / "journal"))
+        writer = Writer(given, SCHEMA, 1)
+        with pytest.raises(edfi.EdFiError, match="nothing can be written there"):
+            writer.write(iter([batch(range(3))]))
+        # No object store answers there.
+        far = {**given, "results": "s3://bucket/x?endpoint_override=http://127.0.0.1:9&region=us"}
+        with pytest.raises(edfi.EdFiError, match="nothing can be written there"):
+            Writer(far, SCHEMA, 1).write(iter([batch(range(3))]))
+        for wrong, text in (
+            ("dbfs:/mnt/results", "begins with 'dbfs:', which is no folder"),
+            ("jdbc://host/results", "PyArrow writes to no jdbc://"),
+        ):
+            with pytest.raises(edfi.EdFiError, match=text):
+                Writer({**given, "results": wrong}, SCHEMA, 1)
+        assert posts(ods) == []
+        # As Spark spells it.
+        assert Writer({**given, "results": "s3a://bucket/x/"}, SCHEMA, 1).results.url == (
+            "s3://bucket/x"
+        )
+
+
+def test_a_map_in_a_payload_is_refused_since_json_would_be_a_list_of_it(tmp_path: Path) -> None:
+    inner = StructType([StructField("m", ArrayType(MapType(StringType(), LongType())))])
+    schema = StructType([StructField("k", LongType()), StructField("payload", inner)])
+    with (
+        collection(0) as ods,
+        pytest.raises(edfi.EdFiError, match=r"'payload.m' is a map.*to_json\(`payload`\)"),
+    ):
+        Writer(options(ods.url, tmp_path), schema, 1)
+
+
+def test_a_named_job_of_fewer_partitions_leaves_one_result_for_each_row(tmp_path: Path) -> None:
+    with collection(0) as ods:
+        writer = Writer(options(ods.url, tmp_path, job="n1"), SCHEMA, 1)
+        other = tmp_path / "part-00007-of-n1.parquet"
+        stale = tmp_path / "part-00001-n1.parquet"
+        message = writer.write(iter([batch(range(3))]))
+        for path in (other, stale):
+            path.write_bytes((tmp_path / "part-00000-n1.parquet").read_bytes())
+        writer.commit([message])
+        assert other.exists()
+        assert not stale.exists()
 
 
 def test_a_named_job_goes_on_where_it_ended(tmp_path: Path) -> None:

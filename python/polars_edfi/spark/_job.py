@@ -38,7 +38,10 @@ class Job:
         self.partitions: int | None = values.get("partitions")
         self.options = _options.of(values, _options.READ)
         self.workers = int(self.options.pop("workers", DEFAULT_WORKERS))
-        self.tasks: int = values.get("tasks") or tasks or self.workers
+        told = values.get("tasks") or tasks
+        # Where nobody knows how many tasks run at once, there are no more of them than requests.
+        self.most_parts = self.workers if told is None or self.workers < told else None
+        self.tasks: int = told or self.workers
         self.key_col = key_col
         self._clients: dict[str, EdFiClient] = {}
         self.full: pl.Schema | None = None

@@ -45,6 +45,8 @@ KINDS: dict[str, type] = {
     "overlap": int,
     "start_version": int,
 }
+#: What nobody but the ODS may read.
+SECRETS = {"client_secret", "bearer_token", "headers"}
 LISTS = {"columns", "explode", "skip_statuses", "retry_messages"}
 
 
@@ -65,6 +67,19 @@ def parse(given: Mapping[str, str], *known: Mapping[str, Any], path: bool = True
             raise EdFiError(msg)
         values[name] = _value(name, text, defaults[name])
     return values
+
+
+def refuse_secrets(given: Mapping[str, str]) -> None:
+    """Refuse options that hold a secret, where Spark shows options."""
+    plain = {_plain(name): name for name in SECRETS}
+    for name in given:
+        if (secret := plain.get(_plain(name))) is not None:
+            msg = (
+                f"option {secret!r}: Spark Connect writes the options of a query into its event "
+                f"log and UI, where this one now stands: give it to register(session, "
+                f"{secret}=...), and have a new one made"
+            )
+            raise EdFiError(msg)
 
 
 def of(values: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:

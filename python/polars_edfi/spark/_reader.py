@@ -71,8 +71,8 @@ class Reader(DataSourceReader):
         """Divide pieces, and what the job may ask for, among tasks."""
         job = self.job
         # A task has one request in flight at least: there may be no more tasks than requests.
-        is_scarce = job.workers < min(job.tasks, len(units))
-        parts = grouped(units, job.workers) if is_scarce else [[unit] for unit in units]
+        most = job.most_parts or len(units)
+        parts = grouped(units, most) if most < len(units) else [[unit] for unit in units]
         at_once = max(1, min(job.tasks, len(parts)))
         shares = _shares.divided(job.workers, job.client.get("max_rate"), at_once)
         return [Part(part, shares) for part in parts]

@@ -13,6 +13,7 @@ check_needs()
 
 import polars as pl  # noqa: E402 - only where all that is needed is there
 
+from polars_edfi._client import EdFiClient  # noqa: E402
 from polars_edfi._exchange import kind  # noqa: E402
 from polars_edfi.spark import _options  # noqa: E402
 from polars_edfi.spark._job import Job  # noqa: E402
@@ -24,36 +25,62 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
-def register(session: SparkSession) -> None:
-    """Make the format ``edfi`` known to a session.
+#: What Spark has where nobody set how many executors there may be.
+UNLIMITED = 2**31 - 1
+#: The formats of this process.
+OURS: set[str] = set()
+
+
+def register(session: SparkSession, name: str = "edfi", **settings: Any) -> None:
+    """Make a format known to a session, with what a client has to know.
 
     Parameters
     ----------
     session
         A SparkSession, classic or Connect.
+    name
+        The name of the format; one for each ODS where there are several.
+    **settings
+        Those of :class:`polars_edfi.EdFiClient`: ``base_url``, ``client_id``, ``client_secret``
+        and so on. Every reading and writing of this format has them, unless an option of its own
+        says something else. **Spark Connect writes the options of a query into its event log and
+        UI**, so there secrets are taken here and nowhere else.
 
     Raises
     ------
     EdFiError
-        ``session`` is none.
+        ``session`` is none, or a setting is wrong.
     """
     if not hasattr(session, "dataSource"):
         msg = f"session must be a SparkSession, got {kind(session)}"
         raise EdFiError(msg)
+    if not isinstance(name, str) or not name.isidentifier():
+        msg = "name must be letters, digits and '_', as a format of Spark's has"
+        raise EdFiError(msg)
+    given = {key: value for key, value in settings.items() if value is not None}
+    given = _options.parse(given, _options.CLIENT, path=False)
+    EdFiClient(**given)
     # A class that is found in no module travels as a whole, with what is said in it.
-    said = {"tasks": tasks_at_once(session), "filters": tells_filters(session)}
+    said = {
+        "tasks": tasks_at_once(session),
+        "filters": tells_filters(session),
+        "short_name": name,
+        "settings": given,
+        "shows_options": shows_options(session),
+    }
     source: Any = type("EdFi", (EdFiDataSource,), said)
     session.dataSource.register(source)
-    _mark_streams(session)
+    _mark_streams(session, name)
 
 
-def _mark_streams(session: SparkSession) -> None:
+def _mark_streams(session: SparkSession, name: str) -> None:
     """Have a stream of this format say that it is one.
 
     Spark asks a Python source for its columns without saying what they are for, and a stream has
     one more: the option ``stream`` tells. The class of readers is the session's, classic or
     Connect.
     """
+    OURS.add(name.lower())
     reader: Any = type(session.readStream)
     plain = reader.format
     if getattr(plain, "marks_edfi", False):
@@ -62,7 +89,7 @@ def _mark_streams(session: SparkSession) -> None:
     @functools.wraps(plain)
     def marking(self: Any, source: str) -> Any:
         chosen = plain(self, source)
-        is_ours = isinstance(source, str) and source.lower() == EdFiDataSource.name()
+        is_ours = isinstance(source, str) and source.lower() in OURS
         return chosen.option("stream", "true") if is_ours else chosen
 
     marking.marks_edfi = True  # type: ignore[attr-defined]
@@ -137,9 +164,22 @@ def read(
 def tasks_at_once(session: SparkSession) -> int | None:
     """Give how many tasks a session can run at once, where it tells."""
     try:
-        return int(session.sparkContext.defaultParallelism)
+        context = session.sparkContext
+        now, conf = int(context.defaultParallelism), context.getConf()
     except Exception:  # noqa: BLE001 - a session of Spark Connect has no context, and says so its way
         return None
+    if conf.get("spark.dynamicAllocation.enabled", "false") != "true":
+        return now
+    # It grows as soon as there is work. Without a limit there is no telling.
+    executors = int(str(conf.get("spark.dynamicAllocation.maxExecutors", "0")))
+    cores, cpus = conf.get("spark.executor.cores", "1"), conf.get("spark.task.cpus", "1")
+    each = int(str(cores)) // int(str(cpus))
+    return max(now, executors * each) if 0 < executors < UNLIMITED else None
+
+
+def shows_options(session: SparkSession) -> bool:
+    """Tell whether a session writes the options of a query where everybody reads them."""
+    return ".connect." in type(session).__module__
 
 
 def tells_filters(session: SparkSession) -> bool:

@@ -34,6 +34,12 @@ class EdFiDataSource(DataSource):
     tasks: ClassVar[int | None] = None
     #: Whether the session tells readers of filters. Where not, Spark refuses readers that listen.
     filters: ClassVar[bool] = False
+    #: The name of the format.
+    short_name: ClassVar[str] = "edfi"
+    #: What the client was told when the source was registered: no option of a query holds it.
+    settings: ClassVar[dict[str, Any]] = {}
+    #: Whether Spark writes options where everybody reads them.
+    shows_options: ClassVar[bool] = False
 
     def __init__(self, options: MutableMapping[str, str]) -> None:
         super().__init__(options)
@@ -46,11 +52,18 @@ class EdFiDataSource(DataSource):
     @classmethod
     def name(cls) -> str:
         """Give the name of the format."""
-        return "edfi"
+        return cls.short_name
+
+    def _given(self) -> dict[str, Any]:
+        """Give the options of a query, where they may be told what they tell."""
+        given: dict[str, Any] = dict(self.options)
+        if self.shows_options:
+            _options.refuse_secrets(given)
+        return given
 
     def _reading(self) -> Job:
         if self._job is None:
-            self._values = _options.parse(self.options, *READING)
+            self._values = self.settings | _options.parse(self._given(), *READING)
             self._job = Job(self._values, None, ALONE, self.tasks)
         return self._job
 
@@ -74,19 +87,13 @@ class EdFiDataSource(DataSource):
         if overwrite:
             msg = "an ODS is not overwritten: .mode('append')"
             raise EdFiError(msg)
-        return Writer(self.options, schema, self.tasks)
+        return Writer(self._given(), schema, self.tasks, self.settings)
 
 
 class DistrictsSource(EdFiDataSource):
     """A reading of many districts, under a name of its own: no option holds any of it."""
 
     planned: ClassVar[Any] = None
-    short_name: ClassVar[str] = ""
-
-    @classmethod
-    def name(cls) -> str:
-        """Give the name under which this one reading is registered."""
-        return cls.short_name
 
     def _reading(self) -> Job:
         job: Job = self.planned

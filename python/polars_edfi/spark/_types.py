@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from pyspark.sql import types as st
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from polars_edfi._errors import EdFiError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import pyarrow as pa
 
+#: PySpark 4.0 knows no other time zone, and no parameter for it.
+_IN_UTC: dict[str, Any] = (
+    {"timezone": "UTC"} if "timezone" in signature(to_arrow_schema).parameters else {}
+)
 _PLAIN: dict[Any, st.DataType] = {
     pl.Boolean: st.BooleanType(),
     pl.Int8: st.ByteType(),
@@ -51,7 +58,28 @@ def _spark(dtype: Any) -> st.DataType:
 
 def arrow_schema(schema: st.StructType) -> pa.Schema:
     """Give the columns exactly as Spark expects them in a record batch."""
-    return to_arrow_schema(schema, timezone="UTC")
+    return to_arrow_schema(schema, **_IN_UTC)
+
+
+def refuse_maps(schema: st.StructType, payload_col: str) -> None:
+    """Refuse payloads with maps, which Arrow has as lists of entries and JSON as objects."""
+    for field in schema:
+        if field.name == payload_col and (where := _map_in(field.dataType, payload_col)):
+            msg = f"{where!r} is a map: make text of the payload, to_json(`{payload_col}`)"
+            raise EdFiError(msg)
+
+
+def _map_in(dtype: st.DataType, where: str) -> str | None:
+    match dtype:
+        case st.MapType():
+            return where
+        case st.ArrayType():
+            return _map_in(dtype.elementType, where)
+        case st.StructType():
+            found = (_map_in(field.dataType, f"{where}.{field.name}") for field in dtype)
+            return next((name for name in found if name), None)
+        case _:
+            return None
 
 
 def polars_schema(schema: pa.Schema) -> pl.Schema:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import re
 import shutil
 import tempfile
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
-from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.fs
-import pyarrow.parquet as pq
 from pyspark import TaskContext
 from pyspark.sql.datasource import DataSourceArrowWriter, WriterCommitMessage
 
@@ -24,13 +22,16 @@ from polars_edfi._client import Resource
 from polars_edfi._errors import EdFiError
 from polars_edfi.spark import _options, _shares, _types
 from polars_edfi.spark._job import ALONE
+from polars_edfi.spark._place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import pyarrow as pa
     from pyspark.sql.types import StructType
 
-#: How long a task waits for one of the same partition that is at its end, in seconds.
+#: How long a task waits for whoever has the journal of its partition, in seconds. Another try of
+#: the same task waits as long as it takes: the first is at work, and then gives up its journal.
 PATIENCE = 300.0
 IN_USE = "in use by another process"
 #: A task that is run again meets rows whose answer nobody heard; a POST is an upsert.
@@ -49,8 +50,15 @@ class Written(WriterCommitMessage):
 class Writer(DataSourceArrowWriter):
     """Posts the rows of a frame, each partition by itself."""
 
-    def __init__(self, given: Mapping[str, str], schema: StructType, tasks: int | None) -> None:
+    def __init__(
+        self,
+        given: Mapping[str, str],
+        schema: StructType,
+        tasks: int | None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         values = _options.parse(given, CLIENT, _options.WRITE, _options.JOB_WRITE)
+        values = {**(settings or {}), **values}
         for name in ("endpoint", "payload_col", "key_col", "results"):
             if not isinstance(values.get(name), str) or not values[name].strip():
                 msg = f"option {name!r} is missing"
@@ -59,6 +67,7 @@ class Writer(DataSourceArrowWriter):
         self.client = _options.of(values, CLIENT)
         self.options = DEFAULTS | _options.of(values, _options.WRITE)
         self.columns = (values["payload_col"], values["key_col"])
+        _types.refuse_maps(schema, values["payload_col"])
         self.endpoint = values["endpoint"]
         self.schema = _types.arrow_schema(schema)
         self.results = Place(values["results"])
@@ -88,14 +97,15 @@ class Writer(DataSourceArrowWriter):
     def _journals(self, folder: str | None) -> str:
         """Give the folder of journals: what executors share, or else what is each one's own."""
         if folder is not None:
-            place = Place(folder)
+            place = Place(folder, "journal")
             if place.path is None:
                 msg = "option 'journal' must be a folder of a file system: SQLite files lie in it"
                 raise EdFiError(msg)
             return str(place.path)
         if self.results.path is not None:
             return str(self.results.path / "_journal")
-        return str(Path(tempfile.gettempdir()) / f"polars-edfi-{os.getuid()}")
+        user = os.getuid() if hasattr(os, "getuid") else 0
+        return str(Path(tempfile.gettempdir()) / f"polars-edfi-{user}")
 
     def _access(self, columns: list[str]) -> pl.DataFrame | None:
         """Give the columns that each row has in common, with a token; none where rows bring own."""
@@ -140,26 +150,32 @@ class Writer(DataSourceArrowWriter):
         """Post the rows of one partition, those that are confirmed already aside."""
         context = TaskContext.get()
         partition = 0 if context is None else context.partitionId()
+        patience = PATIENCE if context is None or not context.attemptNumber() else math.inf
         journal = Path(self.journals) / self.job / f"{partition:05d}.edfi"
+        name = self._name(partition)
         if self.options["commit"]:
-            journal.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.results.check(name)
+            Path(self.journals).mkdir(parents=True, exist_ok=True, mode=0o700)
+            journal.parent.mkdir(exist_ok=True, mode=0o700)
         rows = 0
         results = []
         for batch in iterator:
             frame = pl.from_arrow(batch)
             assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a record batch is never a column
-            results.append(self._numbered(self._posted(frame, journal), partition, rows))
+            results.append(self._numbered(self._posted(frame, journal, patience), partition, rows))
             rows += frame.height
         if not results:
             empty = self._post(_types.empty(self.schema), None)
             results.append(self._numbered(empty, partition, 0))
-        name = f"part-{partition:05d}-{self.job}.parquet"
         self.results.write(name, pl.concat(results, how="vertical_relaxed"))
         return Written(rows)
 
-    def _posted(self, frame: pl.DataFrame, journal: Path) -> pl.DataFrame:
+    def _name(self, partition: int) -> str:
+        return f"part-{partition:05d}-{self.job}.parquet"
+
+    def _posted(self, frame: pl.DataFrame, journal: Path, patience: float) -> pl.DataFrame:
         """Post rows; a task of the same partition that was given up may have to end first."""
-        until = monotonic() + PATIENCE
+        until = monotonic() + patience
         while True:
             try:
                 return self._post(frame, journal)
@@ -173,9 +189,13 @@ class Writer(DataSourceArrowWriter):
         numbers = pl.col("row_index").cast(pl.Int64) + before
         return results.with_columns(numbers, pl.lit(partition, pl.Int32).alias("partition"))
 
-    def commit(self, messages: list[WriterCommitMessage | None]) -> None:  # noqa: ARG002
+    def commit(self, messages: list[WriterCommitMessage | None]) -> None:
         """Drop the journals of a job that is done, unless it has a name to be run again by."""
-        if not self.is_named:
+        if self.is_named:
+            # An earlier run may have had more partitions; their rows are in these now.
+            names = {self._name(partition) for partition in range(len(messages))}
+            self.results.keep_only(names, rf"part-\d+-{re.escape(self.job)}\.parquet")
+        else:
             shutil.rmtree(Path(self.journals) / self.job, ignore_errors=True)
             with contextlib.suppress(OSError):
                 # Others may have theirs in it.
@@ -183,34 +203,3 @@ class Writer(DataSourceArrowWriter):
 
     def abort(self, messages: list[WriterCommitMessage | None]) -> None:
         """Leave the journals and the results that are there: they say what was sent."""
-
-
-class Place:
-    """A folder of files: a path, or the URL of an object store that PyArrow can write to."""
-
-    def __init__(self, text: str) -> None:
-        parts = urlsplit(text)
-        self.url: str | None = None
-        self.path: Path | None = None
-        if parts.scheme == "file":
-            self.path = Path(unquote(parts.path))
-        elif "://" in text:
-            self.url = text.rstrip("/")
-        else:
-            self.path = Path(text).absolute()
-
-    def write(self, name: str, frame: pl.DataFrame) -> None:
-        """Put a file there whole, or not at all."""
-        table = frame.to_arrow()
-        if self.path is not None:
-            self.path.mkdir(parents=True, exist_ok=True)
-            begun = self.path / f".{name}.{uuid.uuid4().hex}"
-            try:
-                pq.write_table(table, begun)
-                begun.replace(self.path / name)
-            finally:
-                begun.unlink(missing_ok=True)
-            return
-        files, folder = pyarrow.fs.FileSystem.from_uri(f"{self.url}/{name}")
-        with files.open_output_stream(folder) as out:
-            pq.write_table(table, out)
