@@ -177,6 +177,15 @@ impl Credentials {
         self.slot.get().fresh()
     }
 
+    /// Takes a token that somebody else fetched with these credentials, unless there is one.
+    #[cfg(feature = "python")]
+    pub(crate) fn adopt(&self, token: Secret, end: SystemTime) {
+        let slot = self.slot.get();
+        if slot.fresh().is_none() {
+            slot.set(Some(Token::lasting(token, Lifetime::Until(end))));
+        }
+    }
+
     /// Forgets a token that a server refused.
     pub(crate) fn forget(&self, refused: &Secret) {
         if let Some(file) = self.owner.file() {

@@ -154,10 +154,13 @@ impl Times {
 
     /// Whether the time in a row is over; a cell without a time never is.
     pub(crate) fn is_over(&self, row: usize) -> bool {
-        self.seconds
-            .get(row)
-            .filter(|seconds| seconds.is_finite())
-            .is_some_and(|seconds| SystemTime::now() >= epoch(seconds))
+        self.get(row).is_some_and(|time| SystemTime::now() >= time)
+    }
+
+    /// The time in a row.
+    pub(crate) fn get(&self, row: usize) -> Option<SystemTime> {
+        let seconds = self.seconds.get(row);
+        seconds.filter(|seconds| seconds.is_finite()).map(epoch)
     }
 }
 

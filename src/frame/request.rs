@@ -165,6 +165,12 @@ impl Rows {
         })
     }
 
+    /// When the token of a row ends, where it says so.
+    #[cfg(feature = "python")]
+    pub(crate) fn token_end(&self, row: usize) -> Option<std::time::SystemTime> {
+        self.expires.as_ref()?.get(row)
+    }
+
     /// The API version that a row says.
     pub(crate) fn api_version(&self, row: usize) -> Option<&str> {
         self.api_version.as_ref()?.get(row)

@@ -114,3 +114,29 @@ def collection(size: int) -> Iterator[Any]:
         yield ods
     finally:
         ods.stop()
+
+
+def descendants(pid: int) -> list[tuple[int, str]]:
+    """Give the processes below one, with what they were started as."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+            except OSError:
+                continue
+            children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(entry.name))
+    found, left = [], [pid]
+    while left:
+        for child in children.get(left.pop(), []):
+            left.append(child)
+            try:
+                found.append((child, (Path("/proc") / str(child) / "cmdline").read_text()))
+            except OSError:
+                continue
+    return found
+
+
+def executors() -> list[int]:
+    name = "CoarseGrainedExecutorBackend"
+    return [pid for pid, started_as in descendants(os.getpid()) if name in started_as]

@@ -7,6 +7,7 @@ import hashlib
 import shutil
 import tempfile
 import threading
+import uuid
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from polars_edfi._sync.state import State, check_owner
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from polars_edfi._sync.ledger import Ledger
     from polars_edfi._sync.resource import Copy
     from polars_edfi._sync.sources import Ods
 
@@ -43,11 +45,17 @@ FAILURES = (EdFiError, pl.exceptions.PolarsError, OSError, ArithmeticError, Valu
 class Plan:
     """What a run is to do."""
 
+    into: str
     odss: Sequence[Ods]
+    keys: pl.Series | None
+    """The keys of the frame of districts."""
     endpoints: Sequence[str] | None
     open_copy: Callable[[Ods, str], Copy]
+    ledger: Ledger | None
     is_local: bool
     """Whether copies are files of this machine, which are soon looked at."""
+    is_part: bool
+    """Whether others of the same run are at work in the same folder."""
     key_col: str | None
     verify: str | None
     full: bool
@@ -414,16 +422,21 @@ def _text(error: Exception) -> str:
     return text.split("\n\nResolved plan")[0]
 
 
-def run(plan: Plan, into: str) -> list[Row]:
+def run(plan: Plan) -> list[Row]:
     """Run a plan, with room for new files where a rename brings them into their places."""
-    if is_remote(into):
+    if is_remote(plan.into):
         with tempfile.TemporaryDirectory(prefix="polars-edfi-") as folder:
             return Run(plan, Path(folder)).go()
-    spools = Path(into, ASIDE)
-    # What a killed run has left goes first.
-    shutil.rmtree(spools, ignore_errors=True)
+    spools = Path(plan.into, ASIDE)
     try:
-        spools.mkdir()
+        if plan.is_part:
+            # Another try of the same part may still be at its end.
+            spools /= uuid.uuid4().hex
+            spools.mkdir(parents=True)
+        else:
+            # What a killed run has left goes first.
+            shutil.rmtree(spools, ignore_errors=True)
+            spools.mkdir()
     except OSError as error:
         msg = f"into: {error.strerror or error}: {str(spools)!r}"
         raise EdFiError(msg) from None

@@ -156,7 +156,47 @@ def sync(
     >>> students.height
     12
     """
-    given = dict(options)
+    plan = planned(
+        source,
+        endpoints,
+        into=into,
+        format=format,
+        key_col=key_col,
+        verify=verify,
+        full=full,
+        overlap=overlap,
+        storage_options=storage_options,
+        client=client,
+        options=options,
+    )
+    with only_run(plan.into):
+        try:
+            return report.frame(run(plan), plan.keys)
+        finally:
+            if plan.ledger is not None:
+                plan.ledger.save()
+
+
+def planned(
+    source: object,
+    endpoints: str | Sequence[str] | None,
+    *,
+    into: str | os.PathLike[str],
+    format: str = "parquet",  # noqa: A002
+    key_col: str | None = None,
+    verify: str | None = "count",
+    full: bool = False,
+    overlap: int | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    client: EdFiClient | None = None,
+    options: Mapping[str, Any] | None = None,
+    is_part: bool = False,
+) -> Plan:
+    """Check what :func:`sync` was given, and say what is to do.
+
+    A part of a run shares its folder with others, and leaves to them what they have in common.
+    """
+    given = dict(options or {})
     _native.check_sync(**given)
     settings = _native.defaults("sync") | given
     if format not in ("parquet", "delta"):
@@ -175,25 +215,22 @@ def sync(
     place = places.as_text(into)
     is_files = format == "parquet" and not places.is_remote(place)
     # Read before the lock is taken: an old one costs work, and never a row.
-    ledger = Ledger(place) if is_files else None
-    open_copy = _opener(place, format, key_col, storage_options, ledger)
-    with only_run(place):
-        plan = Plan(
-            odss=odss,
-            endpoints=named,
-            open_copy=open_copy,
-            is_local=is_files,
-            key_col=key_col if keys is not None else None,
-            verify=verify,
-            full=full,
-            overlap=OVERLAP if overlap is None else overlap,
-            options=settings,
-        )
-        try:
-            return report.frame(run(plan, place), keys)
-        finally:
-            if ledger is not None:
-                ledger.save()
+    ledger = Ledger(place) if is_files and not is_part else None
+    return Plan(
+        into=place,
+        odss=odss,
+        keys=keys,
+        endpoints=named,
+        open_copy=_opener(place, format, key_col, storage_options, ledger),
+        ledger=ledger,
+        is_local=is_files,
+        is_part=is_part,
+        key_col=key_col if keys is not None else None,
+        verify=verify,
+        full=full,
+        overlap=OVERLAP if overlap is None else overlap,
+        options=settings,
+    )
 
 
 def _endpoints(endpoints: str | Sequence[str]) -> list[str]:

@@ -13,6 +13,11 @@ It needs PySpark 4 (the extra ``polars-edfi[spark]``) and a Java that PySpark fi
 
 from __future__ import annotations
 
-from polars_edfi.spark._session import read, register
+from polars_edfi.spark._needs import check_needs
 
-__all__ = ["read", "register"]
+check_needs()
+
+from polars_edfi.spark._copies import sync  # noqa: E402 - only where all that is needed is there
+from polars_edfi.spark._session import read, register  # noqa: E402
+
+__all__ = ["read", "register", "sync"]

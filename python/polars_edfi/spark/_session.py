@@ -6,18 +6,14 @@ import functools
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
+from polars_edfi._client import EdFiClient
 from polars_edfi._errors import EdFiError
-from polars_edfi.spark._needs import check_needs
-
-check_needs()
-
-import polars as pl  # noqa: E402 - only where all that is needed is there
-
-from polars_edfi._client import EdFiClient  # noqa: E402
-from polars_edfi._exchange import kind  # noqa: E402
-from polars_edfi.spark import _options  # noqa: E402
-from polars_edfi.spark._job import Job  # noqa: E402
-from polars_edfi.spark._source import DistrictsSource, EdFiDataSource  # noqa: E402
+from polars_edfi._exchange import kind
+from polars_edfi.spark import _options
+from polars_edfi.spark._job import Job
+from polars_edfi.spark._source import DistrictsSource, EdFiDataSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,7 +148,7 @@ def read(
     values = _options.parse(values, *known, path=False)
     if "columns" in values:
         values["columns"] = list(values["columns"])
-    job = Job(values, _as_polars(districts), key_col, tasks_at_once(session))
+    job = Job(values, as_polars(districts), key_col, tasks_at_once(session))
     job.find_columns()
     name = f"edfi_{uuid.uuid4().hex}"
     said = {"planned": job, "short_name": name, "filters": tells_filters(session)}
@@ -187,7 +183,8 @@ def tells_filters(session: SparkSession) -> bool:
     return bool(session.conf.get("spark.sql.python.filterPushdown.enabled", "false") == "true")
 
 
-def _as_polars(districts: object) -> pl.DataFrame:
+def as_polars(districts: object) -> pl.DataFrame:
+    """Give a frame of districts, whosever it is."""
     if isinstance(districts, pl.LazyFrame):
         return districts.collect()
     if isinstance(districts, pl.DataFrame):

@@ -71,6 +71,17 @@ def renewable(districts: pl.DataFrame, options: dict[str, Any]) -> dict[str, Any
     return options
 
 
+def with_columns_of_tokens(districts: pl.DataFrame, options: dict[str, Any]) -> pl.DataFrame:
+    """Give a frame whose tokens can be fetched the columns that these will have."""
+    if options.get("auth_key_col") is None or options.get("auth_secret_col") is None:
+        return districts
+    token, ends = pl.lit(None, pl.String), pl.lit(None, pl.Datetime("us", "UTC"))
+    columns = {options.get("token_col", TOKEN): token, options.get("expires_col", ENDS): ends}
+    return districts.with_columns(
+        column.alias(name) for name, column in columns.items() if name not in districts.columns
+    )
+
+
 def with_tokens(
     districts: pl.DataFrame, client: dict[str, Any], options: dict[str, Any]
 ) -> pl.DataFrame:
@@ -83,11 +94,7 @@ def with_tokens(
     if key is None or secret is None:
         return districts
     url_col = options.get("url_col", URL)
-    if token_col not in districts.columns:
-        districts = districts.with_columns(pl.lit(None, pl.String).alias(token_col))
-    if ends_col not in districts.columns:
-        ends = pl.lit(None, pl.Datetime("us", "UTC"))
-        districts = districts.with_columns(ends.alias(ends_col))
+    districts = with_columns_of_tokens(districts, options)
     if not isinstance(districts.schema[ends_col], pl.Datetime):
         return districts
     ids = [

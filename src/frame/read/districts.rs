@@ -1,6 +1,8 @@
 //! The districts of a frame: each key is visited once.
 
 use std::collections::{HashMap, HashSet};
+#[cfg(feature = "python")]
+use std::time::SystemTime;
 
 #[cfg(feature = "python")]
 use polars::prelude::DataFrame;
@@ -8,6 +10,8 @@ use polars::prelude::DataFrame;
 use crate::Failure;
 #[cfg(feature = "python")]
 use crate::client::EdFiClient;
+#[cfg(feature = "python")]
+use crate::client::session::{Access, Renewal, TokenSource};
 use crate::frame::input::Keys;
 #[cfg(feature = "python")]
 use crate::frame::input::Texts;
@@ -114,7 +118,23 @@ pub(crate) fn district_clients(
             Some(failure) => Err(failure),
             None => rows.access(visit.row),
         };
+        if let Ok(access) = &access {
+            adopt(access, rows.token_end(visit.row));
+        }
         (visit.row, access.map(|access| client.with_access(access)))
     });
     Ok(made.collect())
+}
+
+/// Leaves to a client's credentials the token that its row has already: whoever has many processes
+/// fetches it once for all of them.
+#[cfg(feature = "python")]
+fn adopt(access: &Access, end: Option<SystemTime>) {
+    if let Renewal::Possible(credentials) = &access.renewal
+        && let TokenSource::Row { token, expired } = &access.token
+        && !expired
+        && let Some(end) = end
+    {
+        credentials.adopt(token.clone(), end);
+    }
 }

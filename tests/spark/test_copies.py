@@ -1,0 +1,182 @@
+"""Copies by tasks: the same copies, states, locks and report as on one machine."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from conftest import collection, executors
+from pyspark.sql import SparkSession
+
+import polars_edfi as edfi
+from polars_edfi import spark as edfi_spark
+
+ENDPOINTS = ["ed-fi/students", "ed-fi/schools", "ed-fi/studentAssessments"]
+AUTH = {
+    "auth_key_col": "oAuthKey",
+    "auth_secret_col": "oAuthSecret",
+    "oauth_endpoint": "oauth/token",
+}
+KEY = "District BK"
+
+
+def whole(lake: Path, endpoint: str) -> pl.DataFrame:
+    return pl.read_parquet(lake / endpoint / "*.parquet", missing_columns="insert").sort(KEY, "id")
+
+
+@pytest.fixture(scope="module")
+def three() -> Any:
+    with edfi.Sandbox(districts=["1", "2", "3"], records=60) as sandbox:
+        yield sandbox
+
+
+def test_copies_and_report_are_those_of_one_machine(
+    spark: SparkSession, three: edfi.Sandbox, tmp_path: Path
+) -> None:
+    districts = three.districts().with_columns(
+        pl.when(pl.col(KEY) == "2")
+        .then(pl.lit("wrong"))
+        .otherwise("oAuthSecret")
+        .alias("oAuthSecret"),
+        pl.col(KEY).cast(pl.Int64),
+    )
+    here, there = tmp_path / "here", tmp_path / "there"
+    one = edfi.sync(districts, ENDPOINTS, into=here, key_col=KEY, **AUTH)
+    many = edfi_spark.sync(spark, districts, ENDPOINTS, into=there, key_col=KEY)
+    told = [KEY, "endpoint", "status", "mode", "since", "version", "rows", "written", "deleted"]
+    assert many.schema == one.schema
+    assert many.select(told).equals(one.select(told))
+    failed = many.filter(pl.col("status") == "error")
+    assert failed[KEY].to_list() == [2] * 3
+    assert failed["message"].str.contains("HTTP 401").all()
+    for endpoint in ENDPOINTS:
+        assert whole(there, endpoint).equals(whole(here, endpoint))
+    # Either goes on where the other ended.
+    three.mutate("1", ENDPOINTS[0], "insert", 2)
+    districts = districts.filter(pl.col(KEY) != 2)
+    again = edfi_spark.sync(spark, districts, ENDPOINTS, into=here, key_col=KEY)
+    assert again["mode"].to_list() == ["changes"] + ["unchanged"] * 5
+    assert again["written"].to_list() == [2, 0, 0, 0, 0, 0]
+    last = edfi.sync(districts, ENDPOINTS, into=here, key_col=KEY, **AUTH)
+    assert last["mode"].unique().to_list() == ["unchanged"]
+    assert sorted(path.name for path in here.iterdir() if path.name.startswith(".")) == [
+        ".polars-edfi.known",
+        ".polars-edfi.lock",
+    ]
+
+
+def test_everything_that_odss_list_is_copied(
+    spark: SparkSession, three: edfi.Sandbox, tmp_path: Path
+) -> None:
+    dead = {KEY: "9", "targetUrl": "http://127.0.0.1:9", "oAuthKey": "k", "oAuthSecret": "s"}
+    districts = pl.concat([three.districts().head(1), pl.DataFrame(dead)])
+    report = edfi_spark.sync(spark, districts, into=tmp_path, key_col=KEY, max_retries=0)
+    own = edfi.EdFiClient(max_retries=0)
+    listed = edfi.sync(districts, into=tmp_path / "one", key_col=KEY, client=own, **AUTH)
+    assert report.select(KEY, "endpoint", "status", "rows").equals(
+        listed.select(KEY, "endpoint", "status", "rows")
+    )
+    assert report.filter(pl.col(KEY) == "9").height == 1
+
+
+def test_a_table_has_one_writer(spark: SparkSession, three: edfi.Sandbox, tmp_path: Path) -> None:
+    pytest.importorskip("deltalake")
+    given: Any = {"into": tmp_path, "key_col": KEY, "format": "delta"}
+    report = edfi_spark.sync(spark, three.districts(), ENDPOINTS[:2], **given)
+    assert report["status"].null_count() == 6
+    assert report["endpoint"].to_list() == ENDPOINTS[:2] * 3
+    students = pl.read_delta(str(tmp_path / ENDPOINTS[0]))
+    assert students[KEY].n_unique() == 3
+
+
+def test_another_run_and_wrong_arguments_are_told_before_anything_is_sent(
+    spark: SparkSession, three: edfi.Sandbox, tmp_path: Path
+) -> None:
+    given: Any = {"into": tmp_path, "key_col": KEY}
+    before = three._native.request_count()
+    for wrong, text in (
+        ({"verfy": "full"}, "unknown option 'verfy'"),
+        ({"verify": "counts"}, "verify must be"),
+        ({"workers": 0}, "'workers' must be at least 1"),
+        ({"client_id": "a"}, "client_secret"),
+    ):
+        with pytest.raises(edfi.EdFiError, match=text):
+            edfi_spark.sync(spark, three.districts(), ENDPOINTS, **{**given, **wrong})
+    assert three._native.request_count() == before
+    with (tmp_path / ".polars-edfi.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(edfi.EdFiError, match="another run is copying"):
+            edfi_spark.sync(spark, three.districts(), ENDPOINTS, **given)
+    none = edfi_spark.sync(spark, three.districts().head(0), ENDPOINTS, **given)
+    assert none.height == 0
+
+
+def test_an_executor_that_is_killed_while_it_copies_is_made_up_for(
+    cluster: SparkSession, events: Path, tmp_path: Path
+) -> None:
+    names = [str(number) for number in range(40)]
+    with collection(0) as ods:
+        ods.one_at_a_time = False
+        ods.secret = "key:planted-copying"
+        killed = threading.Event()
+        lock = threading.Lock()
+        asked: Counter[str] = Counter()
+
+        def kill_on_the_way(request: Any) -> None:
+            with lock:
+                asked[request.path.rpartition("/")[2]] += 1
+                if asked["students"] == 30 and not killed.is_set():
+                    killed.set()
+                    os.kill(executors()[0], signal.SIGKILL)
+
+        ods.records = [{"id": f"{n:032x}", "n": n} for n in range(20)]
+        ods.script = kill_on_the_way
+        districts = pl.DataFrame(
+            {
+                KEY: names,
+                "targetUrl": [ods.url] * 40,
+                "oAuthKey": ["key"] * 40,
+                "oAuthSecret": ["planted-copying"] * 40,
+            }
+        ).with_columns(
+            pl.when(pl.col(KEY) == "20")
+            .then(pl.lit("wrong"))
+            .otherwise("oAuthSecret")
+            .alias("oAuthSecret")
+        )
+        report = edfi_spark.sync(
+            cluster,
+            districts,
+            ["ed-fi/students", "ed-fi/schools"],
+            into=tmp_path / "lake",
+            key_col=KEY,
+            api_version="v3",
+        )
+        tokens = [
+            one
+            for one in ods.requests
+            if one.path.endswith("/token") and "planted" in (one.basic or "")
+        ]
+    assert killed.is_set()
+    assert len(tokens) == 1
+    assert report[KEY].to_list() == [name for name in names for _ in range(2)]
+    assert report.filter(pl.col("status") == "error")[KEY].to_list() == ["20"] * 2
+    students = whole(tmp_path / "lake", "ed-fi/students")
+    assert students.height == 39 * 20
+    ends = [
+        json.loads(line)
+        for path in events.iterdir()
+        for line in path.read_text(errors="replace").splitlines()
+        if "TaskEnd" in line
+    ]
+    assert any(end["Task End Reason"]["Reason"] != "Success" for end in ends)
+    shown = [path.read_text(errors="replace") for path in events.iterdir()]
+    assert not [text for text in shown if "planted-copying" in text]
