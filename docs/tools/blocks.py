@@ -22,7 +22,16 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[2]
 OTHER = {"sh", "text", "toml", "rust", "json", "sql", "ini", "html", "cron"}
 # A page may use these where they are installed; `make docs` has them all.
-OPTIONAL = {"duckdb", "pandas", "sqlalchemy", "xlsxwriter", "pyspark"}
+OPTIONAL = {
+    "deltalake",
+    "duckdb",
+    "pandas",
+    "pyarrow",
+    "pyiceberg",
+    "pyspark",
+    "sqlalchemy",
+    "xlsxwriter",
+}
 FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -92,9 +101,11 @@ def show(code: str, where: str, names: dict[str, Any]) -> dict[str, str]:
     printed = io.StringIO()
     value = None
     with contextlib.redirect_stdout(printed):
-        exec(compile(tree, where, "exec"), names)
+        exec(compile(tree, where, "exec", dont_inherit=True), names)
         if last is not None:
-            value = eval(compile(ast.Expression(last.value), where, "eval"), names)
+            value = eval(
+                compile(ast.Expression(last.value), where, "eval", dont_inherit=True), names
+            )
     found = {"text": printed.getvalue()} if printed.getvalue() else {}
     if hasattr(value, "_repr_html_"):
         found["html"] = str(value._repr_html_())

@@ -146,6 +146,10 @@ def schedulers_that_call() -> Iterator[None]:
         def __init__(self, text: str, **_: object) -> None:
             super().__init__(text)
 
+    class Run:
+        def __init__(self, partition_key: str) -> None:
+            self.partition_key = partition_key
+
     airflow, sdk, dagster = (ModuleType(name) for name in ("airflow", "airflow.sdk", "dagster"))
     vars(sdk).update(dag=decorator, task=decorator)
     vars(dagster).update(
@@ -154,7 +158,9 @@ def schedulers_that_call() -> Iterator[None]:
         AssetExecutionContext=object,
         MaterializeResult=dict,
         Failure=FailedError,
-        materialize=lambda assets: [asset() for asset in assets],
+        materialize=lambda assets, **run: [asset(*map(Run, run.values())) for asset in assets],
+        StaticPartitionsDefinition=list,
+        AssetsDefinition=object,
     )
     modules = {module.__name__: module for module in (airflow, sdk, dagster)}
     with mock.patch.dict(sys.modules, modules):
@@ -225,15 +231,19 @@ def schedulers(names: Names, replace: dict[str, str]) -> Iterator[None]:
         (_name, *own), (_name, url, key, secret) = ods.districts().rows()
         client = edfi.EdFiClient(base_url=own[0], client_id=own[1], client_secret=own[2])
         roster = client.get_all(endpoint="ed-fi/students", key=1)["data"].drop("_unknown")
-        names |= {"client": client, "roster": roster}
+        names |= {"client": client, "roster": roster, "districts": ods.districts().head(1)}
         payloads = edfi.unflatten(roster.with_columns(studentUniqueId="id"))
         payloads.write_parquet(Path(folder) / "ed-fi students.parquet")
         environment = {"ODS_URL": url, "ODS_KEY": key, "ODS_SECRET": secret, "FOLDER": folder}
         environment["XDG_CACHE_HOME"] = str(Path(folder) / "cache")
+        environment["LAKE"] = str(Path(folder) / "lake")
         replace["/data/tonight"] = folder
         with mock.patch.dict(os.environ, environment):
             yield
         assert names["nightly"](folder, url, key, secret) == roster.height
+        if "assets" in names:
+            students = pl.read_parquet(Path(folder) / "lake" / "vendor" / "students" / "**" / "*.parquet")
+            assert students.height == roster.height
     if "sent" in names:
         assert names["sent"]["status"].unique().to_list() == ["dry_run"]
 
