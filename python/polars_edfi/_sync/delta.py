@@ -12,12 +12,14 @@ from urllib.parse import quote, unquote
 
 import polars as pl
 
+from polars_edfi._apply import apply_changes
+from polars_edfi._changes import Changes
 from polars_edfi._errors import EdFiError
 from polars_edfi._sync import people, places
 from polars_edfi._sync.state import NAME, OTHER, CopyError, State, from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from deltalake import DeltaTable
 
@@ -107,7 +109,11 @@ class Table:
 
         try:
             yield
-        except DeltaError as error:
+        except CopyError:
+            raise
+        except Exception as error:  # some of its errors have no class of their own
+            if not isinstance(error, DeltaError) and type(error) is not Exception:
+                raise
             msg = f"{self.where}: {error}"
             raise CopyError(msg) from None
 
@@ -131,7 +137,7 @@ class Table:
             rows = pl.scan_delta(table)
             return rows if key_col is None else rows.filter(pl.col(key_col) == value)
         schema = pl.scan_delta(table).collect_schema()
-        files = self._files_of(table)
+        files = self.files_of(table)
         if key_col is not None and isinstance(value, str) != (schema[key_col] == pl.String):
             msg = f"{self.where}: its {key_col} is {schema[key_col]}; give the keys that dtype"
             raise CopyError(msg)
@@ -165,7 +171,8 @@ class Table:
             raise CopyError(msg)
         return None
 
-    def _files_of(self, table: DeltaTable) -> pl.DataFrame:
+    def files_of(self, table: DeltaTable) -> pl.DataFrame:
+        """Give the files of a table, with their partitions."""
         known = self._files  # others may commit meanwhile
         if known is None or known[0] is not table:
             with self.errors():
@@ -282,16 +289,50 @@ class Partition:
         }
         if self._key_col is not None:
             given["partition_by"] = [self._key_col]
+        rows = pl.scan_parquet(new, glob=False)
+        rows = rows.cast({n: _storable(dtype) for n, dtype in rows.collect_schema().items()})
         with self._table.lock:
-            if self._table.read() is None:
+            table = self._table.read()
+            if table is None:
                 given["mode"] = "append"
             else:
-                given |= {"mode": "overwrite", "schema_mode": "merge"}
-                if self._key_col is not None:
+                rows, is_whole = self._fitted(table, rows)
+                given |= {"mode": "overwrite", "schema_mode": "overwrite" if is_whole else "merge"}
+                if self._key_col is not None and not is_whole:
                     given["predicate"] = self._predicate(self._key_col)
             with self._table.errors():
-                write_deltalake(self._table.where, _batches(new), **given)
+                write_deltalake(self._table.where, _batches(rows), **given)
             self._table.changed()
+
+    def _fitted(self, table: DeltaTable, rows: pl.LazyFrame) -> tuple[pl.LazyFrame, bool]:
+        """Give the rows in the dtypes of the table.
+
+        Where it has none that hold them, give all rows of the table in wider ones. Its writer would
+        have values fit that do not.
+        """
+        schema = dict(pl.scan_delta(table).collect_schema())
+        if all(schema.get(n, dtype) == dtype for n, dtype in rows.collect_schema().items()):
+            return rows, False
+        mine = rows.collect()
+        fitted = fit(mine, schema)
+        if all(fitted.schema[name] == dtype for name, dtype in schema.items()):
+            return fitted.select(mine.columns).lazy(), False
+        parts = [mine, *self._others(table)]
+        wide: dict[str, Any] = {}
+        while wide != schema:
+            wide = schema
+            for part in parts:
+                schema = dict(fit(part, schema).schema)
+        return pl.concat([fit(part, wide) for part in parts]).lazy(), True
+
+    def _others(self, table: DeltaTable) -> Iterator[pl.DataFrame]:
+        """Give the rows of the other districts, one after another."""
+        if self._key_col is None:
+            return
+        files = self._table.files_of(table)
+        for value in files[f"partition.{self._key_col}"].unique(maintain_order=True):
+            if value != self._value:
+                yield self._table.scan(table, self._key_col, value).collect()
 
     def remember(self, state: State) -> None:
         """Keep nothing: what is known of a table stands in its log."""
@@ -305,14 +346,16 @@ class Partition:
         return f'"{name}" = {literal}'
 
 
-def _batches(file: Path) -> Any:
-    """Stream the rows of a file, in the dtypes that tables have."""
+def fit(rows: pl.DataFrame, schema: Mapping[str, Any]) -> pl.DataFrame:
+    """Give the rows of a district in these dtypes, or in wider ones that hold both."""
+    records = Changes(rows, pl.DataFrame(), pl.DataFrame(), 0)
+    return apply_changes(pl.DataFrame(schema=dict(schema)), records)
+
+
+def _batches(rows: pl.LazyFrame) -> Any:
+    """Stream rows into a table."""
     from arro3.core import RecordBatchReader
     from arro3.core import Table as ArrowTable
-
-    rows = pl.scan_parquet(file, glob=False)
-    schema = rows.collect_schema()
-    rows = rows.cast({name: _storable(dtype) for name, dtype in schema.items()})
 
     def parts() -> Iterator[Any]:
         height = rows.select(pl.len()).collect().item()

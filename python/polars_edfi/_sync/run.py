@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import shutil
 import tempfile
 import threading
@@ -39,6 +40,9 @@ ASIDE = ".polars-edfi"
 """The folder of files that are being written."""
 FAILURES = (EdFiError, pl.exceptions.PolarsError, OSError, ArithmeticError, ValueError)
 """What is the failure of one resource, and no other's."""
+
+
+LOGGER = logging.getLogger("polars_edfi")
 
 
 @dataclass
@@ -367,9 +371,9 @@ class Run:
         newest = None if district.versions is None else district.versions[1] + 1
         shape = self._shape(ods)
         fresh = State(job.endpoint, ods.source, ods.key, 0, newest, job.key_fields, shape)
+        if district.people is None:
+            raise AssertionError
         try:
-            if district.people is None:
-                raise AssertionError
             resource = Resource(
                 asker,
                 job.copy,
@@ -382,7 +386,9 @@ class Run:
                 self._spools,
             )
             row = work(resource)
-        except FAILURES as error:
+        except Exception as error:
+            if not isinstance(error, FAILURES):
+                LOGGER.exception("%s: %s", job.copy.where, type(error).__name__)
             text = _text(error)
             if state is not None and text.startswith(PARQUET_ERROR):
                 text = f"{job.copy.where} is damaged ({text}); remove it to read it anew"
