@@ -13,6 +13,7 @@ use super::definitions::{Definitions, is_descriptor};
 use super::district::District;
 use super::limits::{Limiter, RequestLimit};
 use super::log::Log;
+use super::metadata::Template;
 use super::release::Release;
 use super::server::{Shared, serve};
 use super::{generate, openapi};
@@ -245,8 +246,8 @@ impl SandboxBuilder {
             origin: format!("http://{address}"),
             districts,
             definitions,
-            resources,
-            descriptors,
+            resources: Template::new(resources),
+            descriptors: Template::new(descriptors),
             page_limit: self.page_limit,
             release,
             latency: self.latency,

@@ -1,8 +1,10 @@
 //! What the sandbox says about itself: the discovery document, OpenAPI, the order of resources.
 
+use std::sync::OnceLock;
+
 use hyper::header::{ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use hyper::{Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::body::{Body, empty, json as json_answer, typed};
 use super::definitions::Definitions;
@@ -54,8 +56,8 @@ pub(super) struct About<'a> {
     pub(super) root: &'a str,
     pub(super) release: Release,
     pub(super) definitions: &'a Definitions,
-    pub(super) resources: &'a Value,
-    pub(super) descriptors: &'a Value,
+    pub(super) resources: &'a Template,
+    pub(super) descriptors: &'a Template,
 }
 
 /// What stands below `/metadata/`: `path` are the segments behind it. Documents are OpenAPI 3, or
@@ -68,15 +70,20 @@ pub(super) fn metadata(
     faults: &Faults,
 ) -> Result<Response<Body>, Problem> {
     let root = about.root;
-    let served = |document: &Value| match query.get("version") {
-        Some("2") => swagger2(document, root),
-        _ => at(root, document),
+    let told = |document: Value| {
+        let bytes = document.to_string().into_bytes();
+        let digest = String::from_utf8_lossy(&bytes).into_owned();
+        (bytes, digest)
     };
-    let document = match path {
-        [] => json!([
+    let served = |template: &Template| match query.get("version") {
+        Some("2") => told(swagger2(&template.document, root)),
+        _ => template.at(root),
+    };
+    let (bytes, digest) = match path {
+        [] => told(json!([
             {"name": "Resources", "endpointUri": format!("{root}/metadata/data/v3/resources/swagger.json"), "prefix": ""},
             {"name": "Descriptors", "endpointUri": format!("{root}/metadata/data/v3/descriptors/swagger.json"), "prefix": ""},
-        ]),
+        ])),
         ["data", "v3", "resources", "swagger.json"] => served(about.resources),
         ["data", "v3", "descriptors", "swagger.json"] => served(about.descriptors),
         ["data", "v3", "dependencies"] if !faults.no_dependencies => {
@@ -84,16 +91,11 @@ pub(super) fn metadata(
             if !about.release.sorts_dependencies() {
                 entries.reverse();
             }
-            entries.into()
+            told(entries.into())
         }
         _ => return Err(super::read::no_item()),
     };
-    let bytes = document.to_string().into_bytes();
-    let etag = id_text(digest_of(
-        root,
-        &path.join("/"),
-        &String::from_utf8_lossy(&bytes),
-    ));
+    let etag = id_text(digest_of(root, &path.join("/"), &digest));
     let known = headers
         .get(IF_NONE_MATCH)
         .and_then(|value| value.to_str().ok());
@@ -112,16 +114,57 @@ pub(super) fn metadata(
     Ok(answer)
 }
 
-/// The document with the URLs of this root.
-fn at(root: &str, document: &Value) -> Value {
-    let mut document = document.clone();
-    document["servers"] = json!([{"url": format!("{root}/data/v3")}]);
-    document["components"]["securitySchemes"] = json!({
-        "oauth2_client_credentials": {
-            "type": "oauth2",
-            "flows": {"clientCredentials": {"tokenUrl": format!("{root}/oauth/token"), "scopes": {}}},
-        },
-    });
-    document["security"] = json!([{"oauth2_client_credentials": []}]);
-    document
+/// An OpenAPI 3 document that all districts serve, each with its own URLs.
+pub(super) struct Template {
+    document: Value,
+    /// As text: what names no district, first the members beside `components`, then those of these,
+    /// both without the brace at the end; and a digest of both.
+    texts: OnceLock<(String, String, String)>,
+}
+
+impl Template {
+    pub(super) fn new(document: Value) -> Self {
+        Self {
+            document,
+            texts: OnceLock::new(),
+        }
+    }
+
+    fn texts(&self) -> &(String, String, String) {
+        self.texts.get_or_init(|| {
+            let open = |members: Map<String, Value>, without: &[&str]| {
+                let members = members.into_iter();
+                let members = members.filter(|(name, _)| !without.contains(&name.as_str()));
+                let mut text = Value::Object(members.collect()).to_string();
+                text.pop();
+                if text.len() > 1 {
+                    text.push(',');
+                }
+                text
+            };
+            let members = |value: &Value| value.as_object().cloned().unwrap_or_default();
+            let own = ["servers", "security", "components"];
+            let outer = open(members(&self.document), &own);
+            let inner = open(members(&self.document["components"]), &["securitySchemes"]);
+            let digest = id_text(digest_of("", &outer, &inner));
+            (outer, inner, digest)
+        })
+    }
+
+    /// The document with the URLs of this root, and what tells it from others.
+    fn at(&self, root: &str) -> (Vec<u8>, String) {
+        let (outer, inner, digest) = self.texts();
+        let servers = json!([{"url": format!("{root}/data/v3")}]);
+        let schemes = json!({
+            "oauth2_client_credentials": {
+                "type": "oauth2",
+                "flows": {"clientCredentials": {"tokenUrl": format!("{root}/oauth/token"), "scopes": {}}},
+            },
+        });
+        let text = format!(
+            "{outer}\"servers\":{servers},\"security\":[{{\"oauth2_client_credentials\":[]}}],\
+             \"components\":{inner}\"securitySchemes\":{schemes}}}}}"
+        );
+        (text.into_bytes(), digest.clone())
+    }
 }

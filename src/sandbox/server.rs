@@ -13,7 +13,6 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
 
 use super::auth::TokenRules;
 use super::body::{Body, Closed, Flights};
@@ -21,6 +20,7 @@ use super::definitions::Definitions;
 use super::district::District;
 use super::limits::Limiter;
 use super::log::{Log, LoggedRequest};
+use super::metadata::Template;
 use super::problem::{CORRELATION_ID, Problem};
 use super::query::Query;
 use super::release::Release;
@@ -35,8 +35,8 @@ pub(super) struct Shared {
     pub(super) origin: String,
     pub(super) districts: Vec<District>,
     pub(super) definitions: Definitions,
-    pub(super) resources: Value,
-    pub(super) descriptors: Value,
+    pub(super) resources: Template,
+    pub(super) descriptors: Template,
     pub(super) page_limit: usize,
     pub(super) release: Release,
     pub(super) latency: Duration,
