@@ -16,7 +16,7 @@ use crate::{
     ValidateOptions,
 };
 
-/// [`EdFiClient`](crate::EdFiClient), each call waited for.
+/// [`EdFiClient`](crate::EdFiClient), with calls that block until they are done.
 ///
 /// A call inside an async runtime, which waiting would block, is an
 /// [`Error::Internal`]. Another thread can stop a call by the
@@ -404,7 +404,7 @@ pub fn read_journal(path: &std::path::Path) -> Result<DataFrame> {
     waiting()?.block_on(crate::read_journal(path))
 }
 
-/// [`Scan`](crate::Scan), each page waited for while others are fetched ahead.
+/// [`Scan`](crate::Scan), with pages that block until they are there, while others are fetched ahead.
 #[derive(Debug, Clone)]
 pub struct Scan(crate::Scan);
 

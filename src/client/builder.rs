@@ -115,7 +115,7 @@ impl EdFiClient {
 }
 
 impl EdFiClientBuilder {
-    /// The ODS that calls go to which name none; empty (the default) for none.
+    /// The ODS for calls that name none; empty (the default) means that there is none.
     #[must_use]
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = url.into();
@@ -233,7 +233,7 @@ impl EdFiClientBuilder {
         self
     }
 
-    /// The most that answers may hold which are being read at once, in bytes after decompression;
+    /// The most bytes, after decompression, that all answers being read at once may hold together;
     /// 1 GiB by default.
     #[must_use]
     pub fn max_body(mut self, bytes: u64) -> Self {

@@ -78,7 +78,7 @@ pub struct GetAllOptions {
     /// Records a page, at least 1; a server that allows fewer is asked for what it allows. Pages
     /// by offset overlap by one record, so that 1 is read in pages of 2.
     pub limit: usize,
-    /// Whether pages are asked for by offset or by token.
+    /// How pages are asked for: by offset, by token, or by windows of change versions.
     pub paging: Paging,
     /// How records become columns.
     pub schema: SchemaChoice,
@@ -209,7 +209,7 @@ pub(super) fn check_params(params: &[(String, String)]) -> Result<()> {
 #[derive(Debug, Clone)]
 pub struct ScanOptions {
     /// What is read and how, as for [`EdFiClient::batch_get_all`](crate::EdFiClient::batch_get_all).
-    /// The endpoint is named by the scan itself, and `on_short` is no matter of a second reading:
+    /// The endpoint is named by the scan itself, and nothing is read a second time for `on_short`:
     /// rows are handed on as they come.
     pub read: GetAllOptions,
     /// The only columns that are decoded, in this order; `None` is all of them.

@@ -67,12 +67,12 @@ pub struct SendOptions {
     /// [`max_retries`](PostOptions::max_retries) times, named or not.
     /// [`order_by_col`](PostOptions::order_by_col) takes the place of natural keys.
     pub post: PostOptions,
-    /// How often a row is sent at most that refers to what is not there yet.
+    /// The most times that a row is sent that refers to something not there yet.
     pub rounds: usize,
-    /// The order for ODSs that serve no document of dependencies: what stands in one list is sent
+    /// The order for ODSs that serve no document of dependencies: the endpoints of one list are sent
     /// side by side.
     pub order: Vec<Vec<String>>,
-    /// Whether rows that the ODS has as they are stay here: see [`EdFiClient::compare`].
+    /// Whether rows that would change nothing in the ODS are not sent: see [`EdFiClient::compare`].
     pub skip_same: bool,
 }
 
@@ -92,7 +92,7 @@ impl Default for SendOptions {
 pub struct RemoveOptions {
     /// Columns and workers. The endpoint is that of each frame.
     pub delete: DeleteOptions,
-    /// How often an item is tried at most that others refer to.
+    /// The most times that an item is tried that others still refer to.
     pub rounds: usize,
     /// The order in which the items were sent, for ODSs that serve no document of dependencies.
     pub order: Vec<Vec<String>>,
