@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 from conftest import auth_of, client_of, collection, scripted
 from pyspark.errors import StreamingQueryException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 import polars_edfi as edfi
 from polars_edfi.spark import _types
 from polars_edfi.spark._job import ALONE, Job
-from polars_edfi.spark._stream import StreamReader
+from polars_edfi.spark._stream import StreamReader, SupportsTriggerAvailableNow
 
 SCORES = edfi.endpoints.STUDENT_ASSESSMENTS
 SCHEMA = StructType(
@@ -66,6 +66,36 @@ def test_a_stream_goes_on_from_its_checkpoint(spark: SparkSession, tmp_path: Pat
         expected = (gone, all_of_them["studentAssessmentIdentifier"][0])
         assert deleted.select("id", "studentAssessmentIdentifier").rows() == [expected]
         assert then.height == first.height + 1
+
+
+def test_a_query_that_failed_catches_up_in_one_run(spark: SparkSession, tmp_path: Path) -> None:
+    if "pyspark" not in getattr(SupportsTriggerAvailableNow, "__module__", ""):
+        pytest.skip("this PySpark ends such a query after one batch")
+    with edfi.Sandbox(districts=["1"], records=40, strict=False) as ods:
+        frame = spark.readStream.format("edfi").options(**auth_of(ods), overlap="0")
+        fails, rows = [True], []
+
+        def keep(batch: DataFrame, number: int) -> None:
+            rows.append((number, batch.count()))
+            if fails:
+                raise ValueError
+
+        def run() -> None:
+            (
+                frame.load("ed-fi/students")
+                .writeStream.foreachBatch(keep)
+                .option("checkpointLocation", str(tmp_path))
+                .trigger(availableNow=True)
+                .start()
+                .awaitTermination(240)
+            )
+
+        with pytest.raises(StreamingQueryException):
+            run()
+        fails.clear()
+        ods.mutate("1", "ed-fi/students", "insert", 2)
+        run()
+        assert rows == [(0, 10), (0, 10), (1, 2)]
 
 
 # What follows streams without Spark between.
@@ -160,6 +190,18 @@ def test_nothing_new_costs_two_requests() -> None:
         assert ods._native.request_count() - before == 2
         assert reader.partitions({"version": newest}, {"version": newest}) == []
         assert ods._native.request_count() - before == 2
+
+
+def test_a_query_of_what_is_available_ends_with_it(changing: Changing) -> None:
+    reader = stream(changing.ods.url)
+    reader.prepareForTriggerAvailableNow()
+    before = len(changing.ods.requests)
+    changing.newest = 11
+    assert reader.latestOffset({"version": -1}) == {"version": 10}
+    assert reader.latestOffset({"version": 10}) == {"version": 10}
+    assert len(changing.ods.requests) == before
+    with pytest.raises(edfi.EdFiError, match="the ODS was replaced"):
+        reader.latestOffset({"version": 11})
 
 
 def test_late_commits_are_read_by_the_overlap(changing: Changing) -> None:

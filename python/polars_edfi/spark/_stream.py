@@ -11,6 +11,14 @@ from polars_edfi._errors import EdFiError, HttpError
 from polars_edfi.spark import _shares, _types
 from polars_edfi.spark._reader import Part, Reader
 
+try:
+    from pyspark.sql.streaming.datasource import SupportsTriggerAvailableNow
+except ImportError:
+
+    class SupportsTriggerAvailableNow:  # type: ignore[no-redef]
+        """PySpark before 4.2 ends a query of ``availableNow`` after one batch."""
+
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -39,7 +47,7 @@ class Deleted(InputPartition):
         return f"Deleted({self.rows.height} rows)"
 
 
-class StreamReader(DataSourceStreamReader):
+class StreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     """Asks what changed, and reads it."""
 
     def __init__(self, job: Job, schema: StructType, values: dict[str, Any]) -> None:
@@ -47,6 +55,8 @@ class StreamReader(DataSourceStreamReader):
         self.schema = _types.arrow_schema(schema)
         self.overlap = int(values.get("overlap", OVERLAP))
         self.start = int(values.get("start_version", BEGIN))
+        self.available: Any = None
+        """The versions at the begin of a query that ends with what is there."""
         if self.overlap < 0:
             msg = "option 'overlap' must not be negative"
             raise EdFiError(msg)
@@ -63,9 +73,13 @@ class StreamReader(DataSourceStreamReader):
         """Give the offset before everything, or the one that is named."""
         return {VERSION: self.start}
 
+    def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802 - Spark's name
+        """Take note of what is there: the query ends with it, however many batches that takes."""
+        self.available = self._client().available_change_versions()
+
     def latestOffset(self, *seen: Any) -> dict[str, int]:  # noqa: N802 - Spark's name
         """Ask for the newest change version: one request."""
-        versions = self._client().available_change_versions()
+        versions = self.available or self._client().available_change_versions()
         newest = versions["newest"]
         if seen and isinstance(seen[0], dict) and (before := seen[0].get(VERSION, BEGIN)) >= 0:
             if newest < before:
