@@ -231,7 +231,8 @@ def schedulers(names: Names, replace: dict[str, str]) -> Iterator[None]:
         (_name, *own), (_name, url, key, secret) = ods.districts().rows()
         client = edfi.EdFiClient(base_url=own[0], client_id=own[1], client_secret=own[2])
         roster = client.get_all(endpoint="ed-fi/students", key=1)["data"].drop("_unknown")
-        names |= {"client": client, "roster": roster, "districts": ods.districts().head(1)}
+        names |= {"client": client, "roster": roster}
+        names["districts"] = ods.districts().head(1)
         payloads = edfi.unflatten(roster.with_columns(studentUniqueId="id"))
         payloads.write_parquet(Path(folder) / "ed-fi students.parquet")
         environment = {"ODS_URL": url, "ODS_KEY": key, "ODS_SECRET": secret, "FOLDER": folder}
@@ -242,7 +243,7 @@ def schedulers(names: Names, replace: dict[str, str]) -> Iterator[None]:
             yield
         assert names["nightly"](folder, url, key, secret) == roster.height
         if "assets" in names:
-            students = pl.read_parquet(Path(folder) / "lake" / "vendor" / "students" / "**" / "*.parquet")
+            students = pl.read_parquet(Path(folder) / "lake/vendor/students/**/*.parquet")
             assert students.height == roster.height
     if "sent" in names:
         assert names["sent"]["status"].unique().to_list() == ["dry_run"]

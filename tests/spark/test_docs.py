@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -71,3 +72,27 @@ def test_the_example(spark: SparkSession, capfd: pytest.CaptureFixture[str]) -> 
     shown = capfd.readouterr().out
     assert re.search(r"255901\|\s+400", shown)
     assert re.search(r"NULL\|\s+201\|\s+10", shown)
+
+
+def test_the_notebook(
+    spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Run as Databricks does, whose ``dbutils`` gives secrets and what was asked for."""
+    path = Path(__file__).parents[2] / "examples" / "spark" / "databricks.py"
+    assert path.read_text("utf-8").startswith("# Databricks notebook source\n")
+    with edfi.Sandbox(districts=["a", "b"], records=60) as ods:
+        secrets, districts = {}, []
+        for name, url, key, secret in ods.districts().rows():
+            secrets |= {f"{name}-key": key, f"{name}-secret": secret}
+            districts.append(f"{name}={url}")
+        given = {"districts": " ".join(districts), "lake": str(tmp_path)}
+        widgets = SimpleNamespace(text=lambda *_: None, get=given.get)
+        dbutils = SimpleNamespace(
+            widgets=widgets, secrets=SimpleNamespace(get=lambda _, name: secrets[name])
+        )
+        names = runpy.run_path(str(path), {"spark": spark, "dbutils": dbutils})
+        assert names["report"]["mode"].to_list() == ["full"] * 4
+        assert spark.sql("select count(*) from students").collect()[0][0] == sum(
+            names["report"].filter(pl.col("endpoint") == "ed-fi/students")["rows"]
+        )
+    assert re.search(r"a\|\s+NULL\|\s+\d+", capfd.readouterr().out)
