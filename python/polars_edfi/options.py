@@ -222,12 +222,13 @@ class PagingOption(TypedDict, total=False):
 
     paging: Literal["auto", "offset", "cursor", "windows"]
     """How pages are asked for. ``"cursor"``: by page token, parts of the resource side by side
-    (``/partitions``), as ODS/API 7.3 and later serve it; a server without is an error.
-    ``"offset"``: by offset, pages side by side, each of which must continue the one before it; slow
-    far into a large resource. ``"windows"``: by change version, in windows of at most 25,000
-    records side by side, each by offset; for ODSs that have change queries and no tokens.
-    ``"auto"``: by token where the first answer has a ``Next-Page-Token``; by windows where the
-    server counts more than 100,000 records and has change queries; else by offset."""
+    (``/partitions``), as ODS/API 7.3 and later serve it; a server without is an error where one
+    page does not hold everything. ``"offset"``: by offset, pages side by side, each of which must
+    continue the one before it; slow far into a large resource. ``"windows"``: by change version, in
+    windows of at most 25,000 records side by side, each by offset; for ODSs that have change
+    queries and no tokens. ``"auto"``: by token where the first answer has a ``Next-Page-Token``; by
+    windows where the server counts more than 100,000 records and has change queries; else by
+    offset."""
 
 
 class SchemaOption(TypedDict, total=False):

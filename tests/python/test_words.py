@@ -321,3 +321,13 @@ def test_send_repeats_what_a_server_answers_and_no_broken_connection(
     assert sent["status"].item() == ("error" if status is None else None)
     security = " ".join((ROOT / "SECURITY.md").read_text("utf-8").split())
     assert "a post that the server answers with 408, 500, 502, 503 or 504" in security
+
+
+def test_page_tokens_that_a_server_lacks_are_missed_from_the_second_page_on() -> None:
+    with edfi.Sandbox(["255901"], 30, release="5.2") as ods:
+        client = one(ods)
+        whole = client.get_all(key=1, endpoint=SCORES, paging="cursor")
+        assert whole["data"].height == 30
+        parts = client.get_all(key=1, endpoint=SCORES, paging="cursor", limit=5)
+    assert parts["status"] == "error"
+    assert "no page tokens" in (parts["message"] or "")
