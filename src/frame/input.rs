@@ -226,9 +226,12 @@ impl Keys {
 
 /// Logs how many rows a status keeps out of a call and of its result.
 pub(crate) fn tell_left_out(rows: usize, status_col: &str) {
-    if rows > 0 {
-        log::warn!("rows that take no part and have no result, by their '{status_col}': {rows}");
-    }
+    let rows = match rows {
+        0 => return,
+        1 => "1 row was".to_owned(),
+        rows => format!("{rows} rows were"),
+    };
+    log::warn!("{rows} left out for '{status_col}', and not in the result");
 }
 
 /// Which rows take part: all but those whose status says that they are done with.
