@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ PEOPLE = {
     "ed-fi/contacts": "contactUniqueId",
     "ed-fi/parents": "parentUniqueId",
 }
+UNKNOWN = "_unknown"
 FEW = 50
 """So many renamed people have every key that they had looked up."""
 MOST_HANDLED = 2_000
@@ -116,15 +118,20 @@ def _changes(asker: Asker, since: int) -> list[Renamed]:
     return found
 
 
-def held(schema: pl.Schema) -> tuple[str, ...]:
-    """Tell the resources of people whose ids records of these columns hold."""
+def held(schema: pl.Schema, *, in_texts: bool = False) -> tuple[str, ...]:
+    """Tell the resources of people whose ids records of these columns hold.
+
+    ``in_texts``: columns were given, and may hold any of them within JSON.
+    """
+    if in_texts:
+        return tuple(PEOPLE)
     names = set()
     for column, dtype in schema.items():
         names |= {_last(column)} | set(_fields(dtype))
     return tuple(endpoint for endpoint, name in PEOPLE.items() if name in names)
 
 
-def holding(schema: pl.Schema, renamed: Iterable[Renamed]) -> pl.Expr:
+def holding(schema: pl.Schema, renamed: Iterable[Renamed], *, in_texts: bool = False) -> pl.Expr:
     """Give what tells the rows that hold a key of one of these people."""
     keys: dict[str, set[str]] = {}
     for one in renamed:
@@ -134,6 +141,12 @@ def holding(schema: pl.Schema, renamed: Iterable[Renamed]) -> pl.Expr:
         for column, dtype in schema.items()
         for name, values in keys.items()
         if (hit := _hit(pl.col(column), dtype, _last(column), name, sorted(values))) is not None
+    ]
+    quoted = sorted({json.dumps(key, ensure_ascii=False) for some in keys.values() for key in some})
+    hits += [
+        pl.col(column).str.contains_any(quoted)
+        for column, dtype in schema.items()
+        if quoted and dtype == pl.String and (in_texts or column == UNKNOWN)
     ]
     return pl.any_horizontal([hit.fill_null(value=False) for hit in hits] or [pl.lit(value=False)])
 

@@ -125,6 +125,11 @@ class Resource:
             self.copy.remember(replace(known, handled=handled))
 
     @property
+    def _is_given(self) -> bool:
+        """Whether the caller says the columns, of which texts may hold anything."""
+        return not isinstance(self.asker.options["schema"], str)
+
+    @property
     def _known(self) -> State:
         if self.state is None:
             msg = "there is no copy yet"
@@ -161,7 +166,7 @@ class Resource:
         if not all(one.whole for one in renamed):
             return None
         copy = self.copy.scan()
-        rows = holding(copy.collect_schema(), renamed)
+        rows = holding(copy.collect_schema(), renamed, in_texts=self._is_given)
         ids: list[str] = copy.filter(rows).select(ID).collect(engine="streaming")[ID].to_list()
         if ids and self.asker.options["snapshot"]:
             return None  # items by id are read as they are now
@@ -226,7 +231,7 @@ class Resource:
         stream = self.asker.scan()
         handled = self.people.handled(None, self.fresh.version or 0, self.overlap)
         schema = pl.Schema(stream.schema)
-        base = replace(self.fresh, people=held(schema), handled=handled)
+        base = replace(self.fresh, people=held(schema, in_texts=self._is_given), handled=handled)
         file = self.copy.new_file(self.spools)
         try:
             spool(stream.lazy(), file, lambda: as_streamed(stream, base), self.copy.row_group)
@@ -268,7 +273,7 @@ class Resource:
 
     def _write(self, found: Merged, state: State) -> None:
         file = self.copy.new_file(self.spools)
-        state = replace(state, people=held(found.rows.collect_schema()))
+        state = replace(state, people=held(found.rows.collect_schema(), in_texts=self._is_given))
         state = state.with_stamps(stamps.of(found.touched))
         try:
             spool(found.rows, file, lambda: state, self.copy.row_group)

@@ -335,3 +335,22 @@ def test_a_key_that_cascades_with_a_version_and_without_an_etag_is_copied(
         assert dict(zip(rows["id"], names, strict=True)) == sections
         report = sync(client, tmp_path)
         assert (report["mode"], report["requests"]) == ("unchanged", 2)
+
+
+REFERENCE = pl.Struct({"studentUniqueId": pl.String})
+GIVEN = [{}, {"studentReference": REFERENCE}, {"studentReference": pl.String}]
+
+
+@pytest.mark.parametrize("columns", GIVEN)
+def test_keys_of_people_are_replaced_where_no_column_is_theirs(
+    ods: Ods, client: edfi.EdFiClient, tmp_path: Path, columns: dict[str, Any]
+) -> None:
+    schema = {"id": pl.String, "_etag": pl.String, "v": pl.Int64} | columns
+    sync(client, tmp_path, schema=schema)
+    ods.rename("s", "B")
+    report = sync(client, tmp_path, schema=schema)
+    assert (report["mode"], report["written"]) == ("changes", 2)
+    rows = pl.read_parquet(tmp_path / ENROLLMENTS / "data.parquet").rows()
+    assert sum('"B"' in repr(row) or "'B'" in repr(row) for row in rows) == 2
+    assert not any('"A"' in repr(row) or "'A'" in repr(row) for row in rows)
+    assert sync(client, tmp_path, schema=schema)["written"] == 0
