@@ -45,7 +45,10 @@ def only_run(into: str) -> Iterator[None]:
         if not _taken(file):
             msg = f"another run is copying into {into!r}; wait for its end, or copy elsewhere"
             raise EdFiError(msg)
-        yield
+        try:
+            yield
+        finally:
+            _give_back(file)
     finally:
         os.close(file)
 
@@ -64,3 +67,11 @@ def _taken(file: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _give_back(file: int) -> None:
+    """Let go of the lock, which would outlive this run in a child that was forked meanwhile."""
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_UN)

@@ -3,13 +3,11 @@
 //! An `_etag` follows the last modification, and stays where the key of something else changes that
 //! a record refers to. So what stands in references counts as well, wherever it is.
 
-use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write};
 
 use polars::prelude::*;
 use ring::digest::{Context, SHA256};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
 use super::tracked::ID;
 use crate::Result;
@@ -19,6 +17,7 @@ use crate::openapi::time;
 const ETAG: &str = "_etag";
 const REFERENCE: &str = "Reference";
 const LINK: &str = "link";
+const REFERENCE_LINK: &str = "Referencelink";
 const SIZE: usize = 8;
 
 /// Records by their `id`, their `_etag` and their references, in order.
@@ -71,28 +70,39 @@ impl FromIterator<u64> for Stamps {
 
 /// The records of a page, each by its `id` and its stamp; nothing where one has no id or no etag.
 pub(super) fn of_page(body: &[u8]) -> Option<Vec<(String, u64)>> {
-    let records: Vec<&RawValue> = serde_json::from_slice(body).ok()?;
-    let records = records.into_iter();
-    let stamps = records.map(|record| of_record(record.get().as_bytes()));
-    stamps.collect()
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let stamps = deserializer.deserialize_seq(Records).ok()?;
+    deserializer.end().ok()?;
+    stamps
+}
+
+/// Reads a list of records.
+struct Records;
+
+impl<'de> Visitor<'de> for Records {
+    type Value = Option<Vec<(String, u64)>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let (mut seen, mut stamps) = (Seen::default(), Some(Vec::new()));
+        while list.next_element_seed(Value(&mut seen))?.is_some() {
+            stamps = stamps.zip(seen.take()).map(|(mut stamps, stamp)| {
+                stamps.push(stamp);
+                stamps
+            });
+        }
+        Ok(stamps)
+    }
 }
 
 fn of_record(json: &[u8]) -> Option<(String, u64)> {
-    let mut seen = Seen::default();
-    seen.read(json)?;
-    let id = seen.id?;
-    // Columns may stand in another order than properties.
-    seen.references.sort_unstable();
-    let mut context = Context::new(&SHA256);
-    let etag = seen.etag?;
-    for text in [&id, &etag].into_iter().chain(&seen.references) {
-        context.update(&(text.len() as u64).to_le_bytes());
-        context.update(text.as_bytes());
-    }
-    let digest = context.finish();
-    let first = digest.as_ref().first_chunk();
-    let stamp = u64::from_le_bytes(*first.expect("SHA-256 has more bytes"));
-    Some((id, stamp))
+    let (mut seen, mut deserializer) =
+        (Seen::default(), serde_json::Deserializer::from_slice(json));
+    Value(&mut seen).deserialize(&mut deserializer).ok()?;
+    seen.take()
 }
 
 /// What of a record counts.
@@ -107,10 +117,22 @@ struct Seen {
 }
 
 impl Seen {
-    fn read(&mut self, json: &[u8]) -> Option<()> {
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
-        Value(self).deserialize(&mut deserializer).ok()?;
-        deserializer.end().ok()
+    /// The id and the stamp of a record that was read; the next one may come.
+    fn take(&mut self) -> Option<(String, u64)> {
+        let (id, etag) = (self.id.take(), self.etag.take());
+        let mut references = std::mem::take(&mut self.references);
+        let (id, etag) = id.zip(etag)?;
+        // Columns may stand in another order than properties.
+        references.sort_unstable();
+        let mut context = Context::new(&SHA256);
+        for text in [&id, &etag].into_iter().chain(&references) {
+            context.update(&(text.len() as u64).to_le_bytes());
+            context.update(text.as_bytes());
+        }
+        let digest = context.finish();
+        let first = digest.as_ref().first_chunk();
+        let stamp = u64::from_le_bytes(*first.expect("SHA-256 has more bytes"));
+        Some((id, stamp))
     }
 
     fn is_in_reference(&self) -> bool {
@@ -136,6 +158,40 @@ impl Seen {
     }
 }
 
+/// Whether a name is that of a link, or ends with it.
+fn is_link(name: &str) -> bool {
+    name == LINK || name.contains(REFERENCE_LINK)
+}
+
+/// The name of a property, which goes on from the path before.
+struct Name<'s>(&'s mut String);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<(), E> {
+        match name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            true => self.0.push_str(name),
+            false => self
+                .0
+                .extend(name.chars().filter(|letter| letter.is_alphanumeric())),
+        }
+        Ok(())
+    }
+}
+
 /// One value at the path of what was seen so far.
 struct Value<'s>(&'s mut Seen);
 
@@ -158,15 +214,11 @@ impl<'de> Visitor<'de> for Value<'_> {
         let Self(seen) = self;
         let end = seen.path.len();
         seen.depth += 1;
-        while let Some(name) = map.next_key::<Cow<'_, str>>()? {
-            let is_link = name.split(|letter: char| !letter.is_alphanumeric());
-            if is_link.clone().any(|part| part == LINK) {
-                map.next_value::<IgnoredAny>()?;
-                continue;
+        while map.next_key_seed(Name(&mut seen.path))?.is_some() {
+            match is_link(&seen.path[end..]) {
+                true => drop(map.next_value::<IgnoredAny>()?),
+                false => map.next_value_seed(Value(&mut *seen))?,
             }
-            seen.path
-                .extend(name.chars().filter(|letter| letter.is_alphanumeric()));
-            map.next_value_seed(Value(&mut *seen))?;
             seen.path.truncate(end);
         }
         seen.depth -= 1;
@@ -177,7 +229,8 @@ impl<'de> Visitor<'de> for Value<'_> {
         let Self(seen) = self;
         let end = seen.path.len();
         for place in 0.. {
-            seen.path.push_str(&place.to_string());
+            // Nothing goes wrong where a text grows.
+            let _ = write!(seen.path, "{place}");
             let is_there = list.next_element_seed(Value(&mut *seen))?.is_some();
             seen.path.truncate(end);
             if !is_there {

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -243,6 +244,23 @@ def test_two_runs_at_once(client: edfi.EdFiClient, tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 3
     # Whoever died with it has given it back.
     assert edfi.sync(client, STUDENTS, into=tmp_path)["status"].to_list() == [None]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_child_that_lives_on_keeps_no_lock(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\nfrom polars_edfi._sync.lock import only_run\n"
+        f"with only_run({str(tmp_path)!r}):\n"
+        "    reader, writer = os.pipe()\n"
+        "    if not os.fork():\n"
+        "        os.close(writer)\n"
+        "        os.read(reader, 1)\n"
+        "        os._exit(0)\n"
+        f"with only_run({str(tmp_path)!r}): print('again')\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "again\n"
 
 
 def test_an_ods_that_was_restored_is_read_anew(client: edfi.EdFiClient, tmp_path: Path) -> None:
