@@ -131,6 +131,14 @@ impl Workers {
         }
     }
 
+    /// For one of many calls that share these permits.
+    pub(crate) fn sharing(count: usize, permits: &Permits) -> Self {
+        Self {
+            count,
+            shared: Some(permits.clone()),
+        }
+    }
+
     /// What others take their permits from that send with these workers.
     pub(crate) fn permits(&self) -> Option<&Permits> {
         self.shared.as_ref()

@@ -13,6 +13,18 @@ import polars_edfi as edfi
 ENDPOINT = "ed-fi/students"
 SILENT = [0, 3, 7, 12, 18, 25, 31, 39]
 TIMEOUT = 1.5
+DOCUMENT = {
+    "openapi": "3.0.1",
+    "paths": {
+        f"/{ENDPOINT}": {
+            "get": {
+                "parameters": [{"name": "n", "in": "query", "x-Ed-Fi-isIdentity": True}],
+                "responses": {},
+            }
+        }
+    },
+    "components": {},
+}
 
 
 @pytest.fixture
@@ -72,11 +84,59 @@ def test_more_silent_districts_than_pages_that_may_wait(
     districts = pl.DataFrame(
         {"District BK": [f"d{n}" for n in range(36)], "targetUrl": urls, "EdFi Token": "token"}
     )
-    runner = edfi.Resource(ENDPOINT, api_version="v3", timeout=TIMEOUT, max_retries=3)
+    runner = edfi.Resource(ENDPOINT, api_version="v3", timeout=TIMEOUT, max_retries=2)
     begin = time.monotonic()
-    out = runner.batch_get_all(districts, key_col="District BK", schema="infer", workers=4)
+    out = runner.batch_get_all(districts, key_col="District BK", schema="infer", workers=6)
     for one in sockets:
         one.close()
     assert out.filter(status="error").height == 12
-    # First tries go four at a time, and nothing is tried again before all healthy ones are done.
+    # First tries go six at a time, and nothing is tried again before all healthy ones are done.
     assert max(served) - begin < 3.8 * TIMEOUT
+
+
+def find_ids(districts: pl.DataFrame, runner: edfi.EdFiClient) -> pl.DataFrame:
+    rows = districts.with_columns(n=pl.lit(1))
+    return runner.batch_find_ids(rows, key_cols=["n"], workers=4)
+
+
+def read_what_is_checked(districts: pl.DataFrame, runner: edfi.EdFiClient) -> pl.DataFrame:
+    return runner.batch_get_all(
+        districts, key_col="District BK", params={"n": 1}, schema="infer", workers=4
+    )
+
+
+def read_in_cells(districts: pl.DataFrame, runner: edfi.EdFiClient) -> pl.DataFrame:
+    cell = edfi.get_all(
+        "targetUrl", token="EdFi Token", client=runner, endpoint=ENDPOINT, workers=4
+    )
+    return districts.with_columns(cell=cell)["cell"].struct.unnest()
+
+
+@pytest.mark.parametrize("call", [find_ids, read_what_is_checked, read_in_cells])
+def test_nobody_stands_behind_documents_that_do_not_come(
+    make_ods: Callable[..., ScriptedOds],
+    call: Callable[[pl.DataFrame, edfi.EdFiClient], pl.DataFrame],
+) -> None:
+    ods = make_ods([{"id": "a" * 32, "n": 1}])
+    served: list[float] = []
+
+    def script(request: Request) -> Answer | None:
+        served.append(time.monotonic())
+        return Answer(200, DOCUMENT) if request.path.endswith("/metadata/") else None
+
+    ods.script, ods.serves_metadata, ods.total_count = script, True, False
+    sockets = [socket.create_server(("127.0.0.1", 0), backlog=64) for _ in range(8)]
+    silent = [f"http://127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    urls = silent + [f"{ods.url}/{n}" for n in range(12)]
+    districts = pl.DataFrame(
+        {"District BK": [f"d{n}" for n in range(20)], "targetUrl": urls, "EdFi Token": "token"}
+    )
+    runner = edfi.Resource(ENDPOINT, api_version="v3", timeout=TIMEOUT, max_retries=2)
+    begin = time.monotonic()
+    out = call(districts, runner)
+    for one in sockets:
+        one.close()
+    assert out.height == 20
+    assert len(served) >= 12
+    # Four at a time, each once; what comes after that may stand behind one that is asked again.
+    assert max(served) - begin < 3.9 * TIMEOUT

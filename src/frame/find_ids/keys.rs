@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt};
 use polars::prelude::DataFrame;
 
 use super::super::input::{self, Keys};
@@ -67,21 +66,22 @@ impl WantedKey {
     }
 }
 
-/// The distinct keys of a frame, and whose they are.
+/// The distinct keys of some rows, and whose they are.
 pub(super) struct Asked {
     pub(super) keys: Arc<[WantedKey]>,
-    /// By row, the place of its key, or why it has none.
-    of_rows: HashMap<usize, Result<usize, Failure>>,
+    /// Each row with the place of its key, or why it has none.
+    of_rows: Vec<(usize, Result<usize, Failure>)>,
 }
 
 impl Asked {
-    /// What became of a row, by what was found for each key.
-    pub(super) fn answer(&self, row: usize, answers: &[Found]) -> Found {
-        match self.of_rows.get(&row) {
-            Some(Ok(key)) => answers[*key].clone(),
-            Some(Err(failure)) => failure.clone().into(),
-            None => Failure::not_sent().into(),
-        }
+    /// What became of each row, by what was found for each key.
+    pub(super) fn answers(self, found: &[Found]) -> Vec<(usize, Found)> {
+        let rows = self.of_rows.into_iter();
+        rows.map(|(row, key)| match key {
+            Ok(key) => (row, found[key].clone()),
+            Err(failure) => (row, failure.into()),
+        })
+        .collect()
     }
 }
 
@@ -212,71 +212,74 @@ fn one_value(field: &KeyField, columns: &[Keys], row: usize) -> Result<String, F
     }
 }
 
-/// Finds out what the key is in each ODS, and reads it from each row.
+/// The rows of one ODS, and what each may be asked as.
+pub(super) type SiteRows = Vec<(usize, Access)>;
+
+/// The rows of each ODS, in the order of the frame, and those that name none.
+pub(super) async fn by_site(rows: Rows) -> Result<(Vec<SiteRows>, Vec<(usize, Failure)>)> {
+    runtime::compute(move || {
+        let (mut sites, mut wrong) = (Vec::<SiteRows>::new(), Vec::new());
+        let mut known: HashMap<Site, usize> = HashMap::new();
+        for &row in &rows.active {
+            match rows.access(row) {
+                Ok(access) => {
+                    let site = *known.entry(access.site()).or_insert(sites.len());
+                    match sites.get_mut(site) {
+                        Some(rows) => rows.push((row, access)),
+                        None => sites.push(vec![(row, access)]),
+                    }
+                }
+                Err(failure) => wrong.push((row, failure)),
+            }
+        }
+        (sites, wrong)
+    })
+    .await
+}
+
+/// Why the keys of an ODS's rows are not known.
+pub(super) enum Unknown {
+    /// It does not tell what they are.
+    Failed(Failure),
+    /// The frame has no columns for them.
+    Wrong(Error),
+}
+
+/// Finds out what the key is in one ODS, and reads it from each row.
 pub(super) async fn ask(
-    source: KeySource,
-    rows: Rows,
+    source: Arc<KeySource>,
+    rows: SiteRows,
     context: &CallContext,
     requests: &Permits,
     endpoint: &str,
-    options: &FindIdsOptions,
-) -> Result<(Asked, Vec<Group>)> {
-    let accesses: Vec<(usize, Result<Access, Failure>)> = runtime::compute(move || {
-        let active = rows.active.iter();
-        active.map(|row| (*row, rows.access(*row))).collect()
-    })
-    .await?;
-    let mut sites: HashMap<Site, Vec<Access>> = HashMap::new();
-    for access in accesses
-        .iter()
-        .filter_map(|(_, access)| access.as_ref().ok())
-    {
-        let known = sites.entry(access.site()).or_default();
-        let is_known = |known: &Access| known.account() == access.account();
-        if known.len() < MOST_ACCOUNTS && !known.iter().any(is_known) {
-            known.push(access.clone());
+    paths: &[&str],
+) -> Result<Result<(Asked, Vec<Group>), Unknown>> {
+    let mut accounts: Vec<&Access> = Vec::new();
+    for (_, access) in &rows {
+        let is_known = |known: &&Access| known.account() == access.account();
+        if accounts.len() == MOST_ACCOUNTS {
+            break;
+        }
+        if !accounts.iter().any(is_known) {
+            accounts.push(access);
         }
     }
-    let paths: Vec<&str> = options.key_cols.iter().map(|(part, _)| &**part).collect();
-    let identities: Vec<(Site, Result<Arc<Identity>, Failure>)> = stream::iter(sites)
-        .map(|(site, accesses)| {
-            let paths = &paths;
-            async move {
-                let mut found = Err(Failure::not_sent());
-                for access in &accesses {
-                    let metadata = Metadata::of(context, access).limited(requests);
-                    found = identity(metadata, endpoint, paths).await;
-                    if !found.as_ref().is_err_and(Failure::is_of_account) {
-                        break;
-                    }
-                }
-                (site, found)
-            }
-        })
-        .buffer_unordered(options.batch.workers)
-        .collect()
-        .await;
-    let mut readers: HashMap<Site, Result<Reader, Failure>> = HashMap::new();
-    let mut wrong: Option<Error> = None;
-    for (site, identity) in identities {
-        let reader = match identity.map(|identity| Reader::new(&source, identity, endpoint)) {
-            Ok(Ok(reader)) => Ok(reader),
-            Ok(Err(error)) => {
-                let failure = Failure::new(error.to_string());
-                wrong.get_or_insert(error);
-                Err(failure)
-            }
-            Err(failure) => Err(failure),
-        };
-        readers.insert(site, reader);
+    let mut found = Err(Failure::not_sent());
+    for access in accounts {
+        let metadata = Metadata::of(context, access).limited(requests);
+        found = Box::pin(identity(metadata, endpoint, paths)).await;
+        if !found.as_ref().is_err_and(Failure::is_of_account) {
+            break;
+        }
     }
-    // What is wrong for every ODS whose key is known is wrong with the call.
-    if let Some(error) = wrong
-        && readers.values().all(Result::is_err)
-    {
-        return Err(error);
+    let reader = match found {
+        Ok(identity) => Reader::new(&source, identity, endpoint),
+        Err(failure) => return Ok(Err(Unknown::Failed(failure))),
+    };
+    match reader {
+        Ok(reader) => runtime::compute(move || Ok(group(&source, rows, &reader))).await,
+        Err(error) => Ok(Err(Unknown::Wrong(error))),
     }
-    runtime::compute(move || group(&source, accesses, &readers)).await
 }
 
 /// What identifies the items of a resource: what the document says, or else the caller.
@@ -296,21 +299,14 @@ async fn identity(
 }
 
 /// Puts equal keys together.
-fn group(
-    source: &KeySource,
-    accesses: Vec<(usize, Result<Access, Failure>)>,
-    readers: &HashMap<Site, Result<Reader, Failure>>,
-) -> (Asked, Vec<Group>) {
+fn group(source: &KeySource, rows: SiteRows, reader: &Reader) -> (Asked, Vec<Group>) {
     let mut groups: Vec<Group> = Vec::new();
     let mut known = HashMap::new();
     let mut keys: Vec<WantedKey> = Vec::new();
     let mut places: HashMap<(usize, String), usize> = HashMap::new();
-    let mut of_rows = HashMap::with_capacity(accesses.len());
-    for (row, access) in accesses {
-        let key = access.and_then(|access| {
-            let reader = readers.get(&access.site()).ok_or_else(Failure::not_sent)?;
-            let reader = reader.as_ref().map_err(Clone::clone)?;
-            let values = reader.values(source, row)?;
+    let mut of_rows = Vec::with_capacity(rows.len());
+    for (row, access) in rows {
+        let key = reader.values(source, row).map(|values| {
             let group = *known.entry(access.account()).or_insert_with(|| {
                 groups.push(Group {
                     access,
@@ -328,9 +324,9 @@ fn group(
                     keys.push(key);
                     keys.len() - 1
                 });
-            Ok(*place)
+            *place
         });
-        of_rows.insert(row, key);
+        of_rows.push((row, key));
     }
     let asked = Asked {
         keys: keys.into(),

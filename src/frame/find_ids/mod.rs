@@ -10,23 +10,25 @@ mod keys;
 mod lookup;
 mod scan;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 use polars::prelude::*;
 
-use self::keys::{Asked, Group, KeySource};
+use self::keys::{Asked, Group, KeySource, SiteRows, Unknown};
 use self::lookup::{Found, Lookups};
 use super::options::BatchOptions;
 use super::request::Rows;
 use super::result::{self, Report};
-use super::run::for_each_row;
+use super::run::{Workers, chains, for_each_chain};
+use super::side_by_side::{in_order, side_by_side};
 use crate::choice::choice;
 use crate::client::EdFiClient;
 use crate::client::paging::{Paging, pages_by_offset};
 use crate::client::permits::Permits;
 use crate::client::session::CallContext;
-use crate::{Failure, Result, runtime};
+use crate::{Error, Failure, Result, runtime};
 
 /// The result's column of what was found.
 const ID: &str = "id";
@@ -117,22 +119,40 @@ impl EdFiClient {
         let rows = Rows::new(df, self, batch)?;
         rows.check_complete(df)?;
         rows.tell_left_out();
-        let context = Arc::new(rows.context());
-        let requests = Permits::new(batch.workers);
         let active = rows.active.clone();
-        let (asked, groups) =
-            keys::ask(keys, rows, &context, &requests, &endpoint, options).await?;
-        let finder = Finder {
-            context,
+        let finder = &Finder {
+            context: Arc::new(rows.context()),
+            source: Arc::new(keys),
             endpoint,
-            requests,
+            requests: Permits::new(batch.workers),
             options,
-            groups: groups.into(),
         };
-        let answers = finder.find(&asked).await?;
+        batch.control.progress.begin(0);
+        let (sites, wrong) = keys::by_site(rows).await?;
+        let find = |rows: SiteRows| async move { Box::pin(finder.find_rows(rows)).await };
+        let found = side_by_side(&finder.requests, batch.workers, sites, find);
+        let mut answers: HashMap<usize, Found> = HashMap::with_capacity(active.len());
+        answers.extend(
+            wrong
+                .into_iter()
+                .map(|(row, failure)| (row, failure.into())),
+        );
+        let mut wrong: Option<Error> = None;
+        let mut is_right = false;
+        for found in in_order(found).await {
+            let found = found?;
+            is_right |= found.is_known;
+            wrong = wrong.or(found.wrong);
+            answers.extend(found.rows);
+        }
+        // What is wrong for every ODS whose key is known is wrong with the call.
+        if let (Some(error), false) = (wrong, is_right) {
+            return Err(error);
+        }
+        let mut answer = |row: &usize| answers.remove(row);
         let (outcomes, ids) = active
             .iter()
-            .map(|row| asked.answer(*row, &answers))
+            .map(|row| answer(row).unwrap_or_else(|| Failure::not_sent().into()))
             .map(|found| (found.outcome, found.id))
             .unzip();
         let report = Report {
@@ -147,51 +167,95 @@ impl EdFiClient {
 /// Finds the keys of one call.
 struct Finder<'a> {
     context: Arc<CallContext>,
+    source: Arc<KeySource>,
     endpoint: String,
     requests: Permits,
     options: &'a FindIdsOptions,
-    groups: Arc<[Group]>,
+}
+
+/// What became of the rows of one ODS.
+struct OfSite {
+    rows: Vec<(usize, Found)>,
+    /// Whether it was known what their keys are.
+    is_known: bool,
+    /// What is wrong with the call, if it is so for every ODS.
+    wrong: Option<Error>,
 }
 
 impl Finder<'_> {
-    /// What was found for each key.
-    async fn find(&self, asked: &Asked) -> Result<Vec<Found>> {
+    /// What was found for each row of one ODS.
+    async fn find_rows(&self, rows: SiteRows) -> Result<OfSite> {
+        let places: Vec<usize> = rows.iter().map(|(row, _)| *row).collect();
+        let paths = self.options.key_cols.iter();
+        let paths: Vec<&str> = paths.map(|(part, _)| &**part).collect();
+        let (source, context) = (self.source.clone(), &self.context);
+        let asked = keys::ask(
+            source,
+            rows,
+            context,
+            &self.requests,
+            &self.endpoint,
+            &paths,
+        );
+        let (failure, wrong) = match asked.await? {
+            Ok((asked, groups)) => {
+                let found = self.find(&asked, &groups.into()).await?;
+                return Ok(OfSite {
+                    rows: asked.answers(&found),
+                    is_known: true,
+                    wrong: None,
+                });
+            }
+            Err(Unknown::Failed(failure)) => (failure, None),
+            Err(Unknown::Wrong(error)) => (Failure::new(error.to_string()), Some(error)),
+        };
+        let rows = places.into_iter().map(|row| (row, failure.clone().into()));
+        Ok(OfSite {
+            rows: rows.collect(),
+            is_known: false,
+            wrong,
+        })
+    }
+
+    /// What was found for each key of one ODS.
+    async fn find(&self, asked: &Asked, groups: &Arc<[Group]>) -> Result<Vec<Found>> {
         let keys = &asked.keys;
-        let mut counts = vec![0; self.groups.len()];
+        let mut counts = vec![0; groups.len()];
         keys.iter().for_each(|key| counts[key.group] += 1);
-        let plans = self.plans(&counts).await?;
+        let plans = self.plans(groups, &counts).await?;
         let mut answers: Vec<Option<Found>> = vec![None; keys.len()];
 
         let looked_up: Vec<usize> = (0..keys.len())
             .filter(|key| plans[keys[*key].group] == Plan::Lookup)
             .collect();
         let is_final = self.options.how == How::Lookup;
-        let (context, endpoint) = (self.context.clone(), self.endpoint.clone());
-        let lookups = Lookups::new(
-            context,
-            endpoint,
+        let lookups = Arc::new(Lookups::new(
+            self.context.clone(),
+            self.endpoint.clone(),
             keys.clone(),
-            self.groups.clone(),
+            groups.clone(),
             is_final,
-        );
-        let lookups = Arc::new(lookups);
-        let (workers, control) = (self.options.batch.workers, &self.options.batch.control);
-        let found = for_each_row(&lookups, &looked_up, None, workers, control, ()).await;
-        for (key, found) in looked_up.into_iter().zip(found) {
+        ));
+        let control = &self.options.batch.control;
+        control.progress.add_total(looked_up.len());
+        let workers = Workers::sharing(self.options.batch.workers, &self.requests);
+        let chains = chains(&looked_up, None, |_| None::<()>);
+        let found = for_each_chain(&lookups, chains, &workers, control, ()).await;
+        for (key, (_, found)) in looked_up.into_iter().zip(found) {
             // Where one answer shows that the server does not look at keys, no other one says
             // what is missing.
             let is_open = lookups.are_ignored(keys[key].group) && !is_final;
             answers[key] = (!is_open || control.is_cancelled()).then_some(found);
         }
-        self.scan_open(keys, &plans, &mut answers).await?;
+        self.scan_open(groups, keys, &plans, &mut answers).await?;
         let answers = answers.into_iter();
         Ok(answers
             .map(|found| found.unwrap_or_else(|| Failure::not_sent().into()))
             .collect())
     }
 
-    /// How the keys of each ODS are looked for, by their number.
-    async fn plans(&self, counts: &[usize]) -> Result<Vec<Plan>> {
+    /// How the keys of each account are looked for, by their number.
+    async fn plans(&self, groups: &[Group], counts: &[usize]) -> Result<Vec<Plan>> {
         let workers = self.options.batch.workers;
         let decide = async |(group, keys): (&Group, &usize)| -> Result<Plan> {
             let total = match self.options.how {
@@ -209,7 +273,7 @@ impl Finder<'_> {
             };
             Ok(Plan::Scan(total))
         };
-        let decided: Vec<Result<Plan>> = stream::iter(self.groups.iter().zip(counts))
+        let decided: Vec<Result<Plan>> = stream::iter(groups.iter().zip(counts))
             .map(decide)
             .buffered(workers)
             .collect()

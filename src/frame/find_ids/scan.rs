@@ -31,6 +31,7 @@ impl Finder<'_> {
     /// Answers the keys without an answer from the collections of their ODSs.
     pub(super) async fn scan_open(
         &self,
+        groups: &[Group],
         keys: &[WantedKey],
         plans: &[Plan],
         answers: &mut [Option<Found>],
@@ -49,13 +50,13 @@ impl Finder<'_> {
         if open.is_empty() {
             return Ok(());
         }
-        control.progress.begin(open.len());
+        control.progress.add_total(open.len());
         let columns = open
             .iter()
-            .map(|(group, _)| self.columns(&self.groups[*group], plans[*group].paging()));
+            .map(|(group, _)| self.columns(&groups[*group], plans[*group].paging()));
         let columns = columns.collect::<Result<Vec<SomeColumns>>>()?;
         let read = async |((group, places), columns): ((usize, Vec<usize>), SomeColumns)| {
-            let group = &self.groups[group];
+            let group = &groups[group];
             let read = columns.read(&group.access).await;
             let wanted: Vec<WantedKey> = places.iter().map(|place| keys[*place].clone()).collect();
             let found = match read {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::stream::StreamExt;
+use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use polars::prelude::DataFrame;
 
 use super::assemble::{self, District};
@@ -89,35 +89,38 @@ impl EdFiClient {
         tell_left_out(&keys, rows);
         batch.control.progress.begin(visits.len());
 
-        let described = checked_params(resource, &visits, rows, options).await?;
         if !options.explode.is_empty() {
             check_lists(resource, &visits, rows, options).await?;
         }
-        let read = |(visit, described): (Visit, Option<Result<Described, Failure>>)| async move {
-            let access = match visit.refused {
-                Some(failure) => Err(failure),
-                None => rows.access(visit.row),
+        let access = |visit: &mut Visit| match visit.refused.take() {
+            Some(failure) => Err(failure),
+            None => rows.access(visit.row),
+        };
+        let describe = |mut visit: Visit| async move {
+            let access = access(&mut visit);
+            let described = match &access {
+                Ok(access) => resource.describe(access).await,
+                Err(failure) => Err(failure.clone()),
             };
+            (visit.row, access, described)
+        };
+        let read = |(row, access, described): Asked| async move {
             let mut outcome = match access {
-                Ok(access) => {
-                    let described = match described {
-                        Some(described) => described,
-                        None => resource.describe(&access).await,
-                    };
-                    resource.read_described(&access, described).await
-                }
+                Ok(access) => resource.read_described(&access, described).await,
                 Err(failure) => failure.into(),
             };
             outcome.records = outcome.records.map(Records::packed);
             batch.control.progress.one_done();
-            District {
-                row: visit.row,
-                outcome,
-            }
+            District { row, outcome }
         };
-        let visits = visits.into_iter().zip(described);
-        let districts = side_by_side(resource.requests(), batch.workers, visits, read);
-        let districts = in_order(districts).await;
+        let (requests, workers) = (resource.requests(), batch.workers);
+        let districts = if options.params.is_empty() {
+            let work = |visit: Visit| async move { read(describe(visit).await).await };
+            in_order(side_by_side(requests, workers, visits, work)).await
+        } else {
+            let described = side_by_side(requests, workers, visits, describe);
+            read_checked(resource, described, read).await?
+        };
 
         let mut whole = Vec::with_capacity(districts.len());
         for mut district in districts {
@@ -140,50 +143,54 @@ impl EdFiClient {
     }
 }
 
-/// Where there are parameters, what the documents of all districts say, before any of them is
-/// read. A name that is wrong everywhere is a wrong call; one that is wrong in some districts is
-/// their failure.
-async fn checked_params(
+/// A district's row, its access, and what its document says.
+type Asked = (usize, Result<Access, Failure>, Result<Described, Failure>);
+
+/// Reads districts whose documents know the parameters of the call as they come; those that have no
+/// document when one is right, or when all were asked. A name that is wrong everywhere is a wrong
+/// call; one that is wrong in some districts is their failure.
+async fn read_checked<F: Future<Output = District>>(
     resource: &Resource<'_>,
-    visits: &[Visit],
-    rows: &Rows,
-    options: &GetAllOptions,
-) -> Result<Vec<Option<Result<Described, Failure>>>> {
-    if options.params.is_empty() {
-        return Ok(visits.iter().map(|_| None).collect());
-    }
-    let accesses: Vec<Option<Access>> = visits
-        .iter()
-        .map(|visit| match visit.refused {
-            Some(_) => None,
-            None => rows.access(visit.row).ok(),
-        })
-        .collect();
-    let describe = |access: Option<Access>| async move {
-        match access {
-            Some(access) => Some(resource.describe(&access).await),
-            None => None,
-        }
+    described: impl Stream<Item = (usize, Asked)>,
+    read: impl Fn(Asked) -> F,
+) -> Result<Vec<District>> {
+    let read = |(place, asked)| {
+        let read = read(asked);
+        async move { (place, read.await) }
     };
-    let workers = options.batch.workers;
-    let described = side_by_side(resource.requests(), workers, accesses, describe);
-    let mut described = in_order(described).await;
-    let mut first = None;
-    let mut any_right = false;
-    for one in described.iter_mut().flatten() {
-        let Ok(said) = one else { continue };
-        match resource.unknown_param(said) {
-            Some(wrong) => {
-                first.get_or_insert_with(|| wrong.clone());
-                *one = Err(Failure::new(wrong));
-            }
-            None => any_right |= said.resource().is_some(),
+    let mut described = std::pin::pin!(described);
+    let (mut held, mut reading, mut done) = (Vec::new(), FuturesUnordered::new(), Vec::new());
+    let (mut wrong, mut any_right, mut has_more) = (None, false, true);
+    while has_more || !reading.is_empty() {
+        tokio::select! {
+            next = described.next(), if has_more => match next {
+                Some((place, (row, access, Ok(said)))) => match resource.unknown_param(&said) {
+                    Some(name) => {
+                        let failure = Err(Failure::new(name.clone()));
+                        wrong.get_or_insert(name);
+                        reading.push(read((place, (row, access, failure))));
+                    }
+                    None => {
+                        any_right |= said.resource().is_some();
+                        held.push((place, (row, access, Ok(said))));
+                    }
+                },
+                Some(failed) => reading.push(read(failed)),
+                None => {
+                    has_more = false;
+                    if let (Some(wrong), false) = (wrong.take(), any_right) {
+                        return Err(Error::Config(wrong));
+                    }
+                }
+            },
+            Some(district) = reading.next() => done.push(district),
+        }
+        if any_right || !has_more {
+            reading.extend(held.drain(..).map(&read));
         }
     }
-    match first {
-        Some(wrong) if !any_right => Err(Error::Config(wrong)),
-        _ => Ok(described),
-    }
+    done.sort_unstable_by_key(|(place, _)| *place);
+    Ok(done.into_iter().map(|(_, district)| district).collect())
 }
 
 /// Refuses a list to explode that no ODS has, before any of them is read. One that has it, or whose
