@@ -149,10 +149,10 @@ type Asked = (usize, Result<Access, Failure>, Result<Described, Failure>);
 /// Reads districts whose documents know the parameters of the call as they come; those that have no
 /// document when one is right, or when all were asked. A name that is wrong everywhere is a wrong
 /// call; one that is wrong in some districts is their failure.
-async fn read_checked<F: Future<Output = District>>(
+async fn read_checked<F: Future<Output = District> + Send>(
     resource: &Resource<'_>,
-    described: impl Stream<Item = (usize, Asked)>,
-    read: impl Fn(Asked) -> F,
+    described: impl Stream<Item = (usize, Asked)> + Send,
+    read: impl Fn(Asked) -> F + Send + Sync,
 ) -> Result<Vec<District>> {
     let read = |(place, asked)| {
         let read = read(asked);
