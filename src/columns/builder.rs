@@ -11,6 +11,7 @@ use arrow_buffer::{BooleanBufferBuilder, NullBufferBuilder, OffsetBuffer, Scalar
 use super::capacity::{CapacityHints, trim};
 use super::number::EXACT;
 use super::page::{Lists, Node, Values};
+use super::room;
 use super::shape::ObjectBuilder;
 use super::text::TextBuilder;
 
@@ -114,6 +115,24 @@ impl<'s> NodeBuilder<'s> {
             .get_or_insert_with(|| Box::new(ListBuilder::new(self.hints)))
     }
 
+    /// How many cells it has in a space of `rows` rows.
+    pub(super) fn cells(&self, rows: usize) -> u64 {
+        let own = [
+            self.booleans.is_some(),
+            self.integers.is_some(),
+            self.floats.is_some(),
+            self.exact.is_some(),
+            self.numbers.is_some(),
+            self.strings.is_some(),
+        ];
+        let own = own.iter().filter(|is_there| **is_there).count() as u64;
+        let objects = self.objects.as_ref();
+        let lists = self.lists.as_ref();
+        (own.saturating_mul(rows as u64))
+            .saturating_add(objects.map_or(0, |objects| objects.cells(rows)))
+            .saturating_add(lists.map_or(0, |lists| lists.cells(rows)))
+    }
+
     /// The finished node in a space of `rows` rows.
     pub(super) fn finish(self, rows: usize) -> Node {
         let mut values = Vec::new();
@@ -173,6 +192,9 @@ impl<T: ArrowPrimitiveType> PrimitiveBuilder<T> {
 
     #[cold]
     fn pad(&mut self, rows: usize) {
+        if !room::take(rows - self.values.len()) {
+            return;
+        }
         self.nulls.append_n_nulls(rows - self.values.len());
         self.values.resize(rows, T::Native::default());
     }
@@ -211,7 +233,7 @@ impl BooleanBuilder {
 
     fn pad(&mut self, rows: usize) {
         let missing = rows - self.values.len();
-        if missing > 0 {
+        if missing > 0 && room::take(missing) {
             self.values.append_n(missing, false);
             self.nulls.append_n_nulls(missing);
         }
@@ -257,13 +279,18 @@ impl<'s> ListBuilder<'s> {
         self.nulls.append_non_null();
     }
 
+    fn cells(&self, rows: usize) -> u64 {
+        let elements = self.child.cells(self.end() as usize);
+        elements.saturating_add(rows as u64)
+    }
+
     fn end(&self) -> i64 {
         self.offsets[self.offsets.len() - 1]
     }
 
     fn pad(&mut self, rows: usize) {
         let missing = rows + 1 - self.offsets.len();
-        if missing > 0 {
+        if missing > 0 && room::take(missing) {
             self.offsets.resize(rows + 1, self.end());
             self.nulls.append_n_nulls(missing);
         }

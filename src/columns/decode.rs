@@ -23,6 +23,7 @@ pub struct PageDecoder {
     links: bool,
     projection: Option<Projection>,
     keeps_text: bool,
+    bounded: bool,
     /// The bytes and the hints of the last body.
     length: usize,
     hints: CapacityHints,
@@ -69,11 +70,20 @@ impl PageDecoder {
         }
     }
 
+    /// A decoder of what came in pages that were read before, each of them within its bounds.
+    pub(crate) fn of_known() -> Self {
+        Self {
+            bounded: false,
+            ..Self::new(true)
+        }
+    }
+
     fn of(links: bool, projection: Option<Projection>) -> Self {
         Self {
             links,
             projection,
             keeps_text: false,
+            bounded: true,
             length: 0,
             hints: CapacityHints::default(),
             whole: Vec::new(),
@@ -148,6 +158,7 @@ impl PageDecoder {
             links: self.links,
             projection: self.projection.as_ref(),
             places: self.keeps_text,
+            bounded: self.bounded,
         };
         let page = parse(text, expected, selection, &self.hints)?;
         self.length = text.len();

@@ -51,6 +51,7 @@ mod parse;
 mod paths;
 mod plan;
 mod projection;
+mod room;
 mod shape;
 mod stack;
 mod statistics;

@@ -97,6 +97,11 @@ impl Page {
         Ok(())
     }
 
+    /// How many different paths its records have.
+    pub(crate) fn paths(&self) -> usize {
+        self.root.children.iter().map(Node::paths).sum()
+    }
+
     /// The text of a record, where it was kept.
     pub(crate) fn record(&self, row: usize) -> Option<&str> {
         self.text.get(self.places.get(row)?.clone())
@@ -200,6 +205,14 @@ impl Node {
     pub(super) fn holds_objects_alone(&self) -> bool {
         let mut values = self.values.iter();
         values.all(|values| matches!(values, Values::Objects(_)))
+    }
+
+    /// How many paths there are from here on.
+    fn paths(&self) -> usize {
+        let objects = self
+            .objects()
+            .map_or(0, |objects| objects.children.iter().map(Self::paths).sum());
+        1 + objects + self.lists().map_or(0, |lists| lists.child.paths())
     }
 
     /// The lists among the values.

@@ -13,6 +13,7 @@ use super::builder::NodeBuilder;
 use super::capacity::{CapacityHints, trim};
 use super::names::Names;
 use super::page::{Node, Objects};
+use super::room;
 
 /// How many transitions from a shape are tried before the names are looked up.
 const TRANSITIONS: usize = 4;
@@ -155,10 +156,17 @@ impl<'s> ObjectBuilder<'s> {
     /// The object of a row is complete.
     #[inline]
     pub(super) fn close(&mut self, row: usize, shape: u32) {
-        if self.rows.len() < row {
+        if self.rows.len() < row && room::take(row - self.rows.len()) {
             self.rows.resize(row, 0);
         }
         self.rows.push(shape + 1);
+    }
+
+    /// How many cells they have in a space of `rows` rows.
+    pub(super) fn cells(&self, rows: usize) -> u64 {
+        let children = self.children.iter();
+        let below = children.fold(0u64, |sum, child| sum.saturating_add(child.cells(rows)));
+        below.saturating_add(rows as u64)
     }
 
     /// The finished objects in a space of `rows` rows.

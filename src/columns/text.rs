@@ -5,6 +5,7 @@ use arrow_array::builder::make_view;
 use arrow_buffer::{Buffer, NullBufferBuilder};
 
 use super::capacity::{CapacityHints, trim};
+use super::room;
 
 /// A view holds up to so many bytes itself.
 const INLINE: usize = 12;
@@ -92,6 +93,9 @@ impl TextBuilder {
 
     #[cold]
     fn pad(&mut self, rows: usize) {
+        if !room::take(rows - self.views.len()) {
+            return;
+        }
         self.nulls.append_n_nulls(rows - self.views.len());
         self.views.resize(rows, 0);
     }

@@ -24,6 +24,8 @@ use crate::{Error, Failure, Result, runtime};
 
 /// The result's column of the ids that were asked for.
 const ID: &str = "id";
+/// Records that are decoded together have no more different properties.
+const MOST_PATHS: usize = 1 << 14;
 /// Records that are decoded together.
 const CHUNK: usize = 256;
 
@@ -204,10 +206,20 @@ impl Items {
         let decode =
             |decoder: &mut PageDecoder,
              (bodies, outcomes): (&mut [Option<Vec<u8>>], &mut [Outcome])| {
-                decoder.decode(&array_of(bodies)).or_else(|_| {
-                    drop_undecodable(decoder, bodies, outcomes);
-                    decoder.decode(&array_of(bodies))
-                })
+                let together = |decoder: &mut PageDecoder, bodies: &[Option<Vec<u8>>]| {
+                    let page = decoder.decode(&array_of(bodies))?;
+                    few_paths(page, MOST_PATHS)
+                };
+                let mut decoded = together(decoder, bodies);
+                // Items that have no room beside others go, those of the most properties first.
+                for most in [usize::MAX, 1 << 12, 1 << 10, 1 << 8, 0] {
+                    if decoded.is_ok() {
+                        break;
+                    }
+                    drop_undecodable(decoder, bodies, outcomes, most);
+                    decoded = together(decoder, bodies);
+                }
+                decoded
             };
         let threads = Threads::get()?;
         let bodies = self.bodies.par_chunks_mut(CHUNK);
@@ -296,14 +308,26 @@ fn array_of(bodies: &[Option<Vec<u8>>]) -> Vec<u8> {
     [b"[", records.join(&b","[..]).as_slice(), b"]"].concat()
 }
 
+/// A page whose records have no more different properties than there may be columns.
+fn few_paths(page: Page, most: usize) -> Result<Page> {
+    match page.paths() > most {
+        true => Err(Error::Json(
+            "it has more different properties than any item of an ODS".to_owned(),
+        )),
+        false => Ok(page),
+    }
+}
+
 /// Turns the records that cannot be decoded into errors of their rows.
 fn drop_undecodable(
     decoder: &mut PageDecoder,
     bodies: &mut [Option<Vec<u8>>],
     outcomes: &mut [Outcome],
+    most: usize,
 ) {
     for (body, outcome) in bodies.iter_mut().zip(outcomes) {
-        let decoded = body.as_deref().map(|body| decoder.decode_object(body));
+        let decode = |body| few_paths(decoder.decode_object(body)?, most);
+        let decoded = body.as_deref().map(decode);
         if let Some(Err(error)) = decoded {
             *outcome = Outcome {
                 http_status: outcome.http_status,

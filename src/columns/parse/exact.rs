@@ -10,11 +10,12 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Body, DEPTH, Selection, is_number, push_number};
+use super::{Body, DEPTH, Selection, is_number, make_room, push_number};
 use crate::columns::builder::NodeBuilder;
 use crate::columns::capacity::CapacityHints;
 use crate::columns::page::Page;
 use crate::columns::projection::Projection;
+use crate::columns::room;
 use crate::columns::shape::{Duplicate, ObjectBuilder, without_nul};
 use crate::{Error, Result};
 
@@ -41,6 +42,7 @@ pub(super) fn parse(
         Body::Array => elements(whole.get()),
         Body::Object => Ok(vec![whole]),
     };
+    make_room(text, selection);
     let mut objects = ObjectBuilder::new(hints);
     let mut parser = Parser {
         links: selection.links,
@@ -63,6 +65,9 @@ pub(super) fn parse(
             Body::Object => text.to_owned(),
         })
     })?;
+    if !room::fits(objects.cells(rows)) {
+        return Err(Error::Json(room::TOO_MANY.to_owned()));
+    }
     Ok(Page::new(rows, objects.finish(rows)))
 }
 

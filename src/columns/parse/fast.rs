@@ -12,11 +12,12 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Body, DEPTH, Selection, is_number, push_number};
+use super::{Body, DEPTH, Selection, is_number, make_room, push_number};
 use crate::columns::builder::NodeBuilder;
 use crate::columns::capacity::CapacityHints;
 use crate::columns::page::Page;
 use crate::columns::projection::Projection;
+use crate::columns::room;
 use crate::columns::shape::{Duplicate, ObjectBuilder, without_nul};
 
 /// Takes the records of a body apart.
@@ -38,6 +39,7 @@ fn pass(
     hints: &CapacityHints,
     raw_numbers: bool,
 ) -> Option<Page> {
+    make_room(text, selection);
     let mut objects = ObjectBuilder::new(hints);
     let mut parser = Parser {
         links: selection.links,
@@ -59,6 +61,9 @@ fn pass(
     };
     let rows = rows.ok()?;
     json.end().ok()?;
+    if !room::fits(objects.cells(rows)) {
+        return None;
+    }
     let places = match selection.places {
         true => places(text, &parser.first_keys),
         false => Vec::new(),

@@ -9,6 +9,7 @@ use super::decimal;
 use super::number::{self, Number};
 use super::page::Page;
 use super::projection::Projection;
+use super::room;
 use crate::Result;
 
 /// Objects and arrays nested deeper than this are refused, as most JSON parsers do.
@@ -42,6 +43,8 @@ pub(super) struct Selection<'a> {
     pub(super) projection: Option<&'a Projection>,
     /// Whether the page is told where its records stand in the text, where that is known in passing.
     pub(super) places: bool,
+    /// Whether it was a server that decided how much room the page takes.
+    pub(super) bounded: bool,
 }
 
 /// Takes the records of a body apart. The page is expected to be as large as `hints`.
@@ -58,6 +61,11 @@ pub(super) fn parse(
         Some(page) => Ok(page),
         None => exact::parse(text, body, selection, hints),
     }
+}
+
+/// Has room for the page of a text.
+fn make_room(text: &str, selection: Selection<'_>) {
+    room::begin(selection.bounded.then_some(text.len()));
 }
 
 /// Stores a number; `None` if it is none.

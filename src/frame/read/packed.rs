@@ -13,6 +13,8 @@ use crate::runtime::Threads;
 
 /// Fewer records than this are kept as text.
 const FEW: usize = 64;
+/// Records of more paths would take room among those of others.
+const USUAL: usize = 1 << 14;
 /// So many records, or so many bytes of them, are taken apart as one page.
 const RECORDS: usize = 4_096;
 const BYTES: usize = 1 << 22;
@@ -28,7 +30,8 @@ impl Records {
     /// The same records, as text where they are few.
     pub(super) fn packed(mut self) -> Self {
         let records = self.len();
-        if records == 0 || records >= FEW {
+        let paths: usize = self.pages.iter().map(|page| page.page.paths()).sum();
+        if records == 0 || records >= FEW || paths > USUAL {
             return self;
         }
         let mut text = Vec::new();
@@ -106,7 +109,7 @@ impl Packed {
     fn into_page(mut self) -> Result<Rows> {
         // The comma after the last record.
         self.text.pop();
-        let page = PageDecoder::new(true).decode_parts(&[b"[" as &[u8], &self.text, b"]"])?;
+        let page = PageDecoder::of_known().decode_parts(&[b"[" as &[u8], &self.text, b"]"])?;
         Ok(Rows::Page(Box::new(DistinctPage {
             rows: 0..page.len(),
             page,

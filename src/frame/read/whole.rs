@@ -20,6 +20,10 @@ use crate::{Failure, Result, runtime};
 /// So many pages more than requests are asked for, while the first of them is still to come.
 const SPARE_PAGES: usize = 4;
 
+/// The records of no resource have more paths; where they have, so many cells are too many.
+const MOST_PATHS: u64 = 4_096;
+const MOST_UNUSUAL: u64 = 1 << 27;
+
 /// Pages of whole districts are taken as they are.
 pub(super) type WholePages = PlacedPage;
 
@@ -148,10 +152,12 @@ impl Source<WholePages> {
             missing: None,
             total: None,
         };
+        let mut paths = Paths::default();
         while let Some(event) = events.next().await? {
             match event {
                 Event::Result(page) => {
                     let new = page.new_records();
+                    paths.add(&page.page)?;
                     reading.records += new as u64;
                     self.context.control.progress.add_records(new);
                     reading.pages.push(page);
@@ -164,6 +170,33 @@ impl Source<WholePages> {
             }
         }
         Ok(reading)
+    }
+}
+
+/// How many paths the records of a district may have together, as far as pages have far more of
+/// them than any resource has: each takes a cell of every record.
+#[derive(Default)]
+struct Paths {
+    records: u64,
+    unusual: u64,
+}
+
+impl Paths {
+    fn add(&mut self, page: &Page) -> Result<(), Failure> {
+        self.records += page.len() as u64;
+        let paths = page.paths() as u64;
+        if paths > MOST_PATHS {
+            self.unusual += paths;
+        }
+        let is_too_wide = self.unusual > 16 * MOST_PATHS
+            || self.unusual.saturating_mul(self.records) > MOST_UNUSUAL;
+        match is_too_wide {
+            true => Err(Failure::new(format!(
+                "the records have some {} different properties, which do not fit into columns",
+                self.unusual
+            ))),
+            false => Ok(()),
+        }
     }
 }
 
