@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -14,7 +16,6 @@ from common.work import RESOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,13 @@ class Server:
     url: str
     bytes: int
     token: str
+    pid: int = 0
+
+    def cpu(self) -> float:
+        """Tell the seconds of CPU that it has taken."""
+        stat = Path(f"/proc/{self.pid}/stat").read_text()
+        ticks = stat.rpartition(")")[2].split()[11:13]
+        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
     def get(self, path: str) -> Any:
         """Read some JSON."""
@@ -46,7 +54,7 @@ def server(program: Path, records: int, latency: int) -> Iterator[Server]:
         assert process.stdout, "a pipe"
         started = json.loads(process.stdout.readline())
         try:
-            yield Server(**started)
+            yield Server(**started, pid=process.pid)
         finally:
             process.stdin.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,7 @@ def _map_in(dtype: st.DataType, where: str) -> str | None:
             return None
 
 
+@lru_cache(maxsize=64)
 def polars_schema(schema: pa.Schema) -> pl.Schema:
     """Give Spark's columns as Polars has them."""
     frame = pl.from_arrow(schema.empty_table())
