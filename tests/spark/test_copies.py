@@ -73,6 +73,23 @@ def test_copies_and_report_are_those_of_one_machine(
     ]
 
 
+def test_what_only_the_whole_frame_tells_is_told(
+    spark: SparkSession, three: edfi.Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = three.districts().iter_slices(1)
+    twice = second.with_columns(first[KEY])
+    left_out = third.with_columns(pl.lit("error").alias("row status"))
+    districts = pl.concat([first, twice, left_out], how="diagonal")
+    # A folder of the driver's, wherever tasks are.
+    monkeypatch.chdir(tmp_path)
+    told = [KEY, "endpoint", "status", "message", "rows"]
+    many = edfi_spark.sync(spark, districts, ENDPOINTS[:2], into="lake", key_col=KEY)
+    one = edfi.sync(districts, ENDPOINTS[:2], into="one", key_col=KEY, **AUTH)
+    assert many.select(told).equals(one.select(told))
+    assert many["status"].to_list() == [None, None, *["error"] * 4]
+    assert len(list((tmp_path / "lake").rglob("*.parquet"))) == 2
+
+
 def test_everything_that_odss_list_is_copied(
     spark: SparkSession, three: edfi.Sandbox, tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from polars_edfi._sync.run import Plan
+    from polars_edfi._sync.sources import Ods
 
 OPTIONS = {
     name: default
@@ -46,7 +47,7 @@ class Unit(NamedTuple):
 
     districts: list[int]
     """Rows of the frame of districts."""
-    endpoints: list[str] | None
+    endpoints: Sequence[str] | None
     place: int
     """Of its first resource, among those of its districts."""
 
@@ -110,8 +111,12 @@ def sync(
     own = _shares.renewable(frame, _options.of(values, OPTIONS))
     workers = int(own.pop("workers", OPTIONS["workers"]))
     told = values.get("tasks") or tasks_at_once(session)
+    place = places.as_text(into)
+    # The machine of a session of Connect is none of the cluster: no folder there is one here.
+    is_here = not shows_options(session) and not places.is_remote(place)
     settings: dict[str, Any] = {
-        "into": places.as_text(into),
+        # Tasks begin in folders of their own.
+        "into": str(Path(place).absolute()) if is_here else place,
         "format": format,
         "key_col": key_col,
         "verify": verify,
@@ -119,34 +124,59 @@ def sync(
         "overlap": overlap,
         "storage_options": storage_options,
     }
+
+    def plan_of(frame: pl.DataFrame) -> Plan:
+        given = {**settings, "client": EdFiClient(**client), "options": own, "is_part": True}
+        return planned(frame, endpoints, **given)
+
     frame = _shares.with_columns_of_tokens(frame, own)
     # What is wrong is told before anything is sent.
-    planned(frame, endpoints, **settings, client=EdFiClient(**client), options=own, is_part=True)
-    frame = _shares.with_tokens(frame, client, {**own, "workers": workers})
-    plan = planned(
-        frame, endpoints, **settings, client=EdFiClient(**client), options=own, is_part=True
-    )
-    units = list(_units(plan, frame, own, workers, one_table=format == "delta"))
-    parts = min(len(units), workers if told is None or workers < told else len(units))
-    shares = _shares.divided(workers, client.get("max_rate"), max(1, min(parts, told or workers)))
-    if shares.max_rate is not None:
-        client["max_rate"] = shares.max_rate
-    settings["options"] = {**own, "workers": shares.workers}
-    # The machine of a session of Connect is none of the cluster: no folder there is one here.
-    is_here = not shows_options(session) and not places.is_remote(settings["into"])
-    with only_run(settings["into"]) if is_here else nullcontext():
-        aside = Path(settings["into"], ASIDE)
-        if is_here:
-            shutil.rmtree(aside, ignore_errors=True)
-        try:
-            rows = _rows(session, _copying(frame, units, parts, client, settings), parts)
-        finally:
-            if is_here:
-                shutil.rmtree(aside, ignore_errors=True)
-    found = rows.sort("district", "place")
+    plan_of(frame)
+    with _alone(settings["into"]) if is_here else nullcontext():
+        frame = _shares.with_tokens(frame, client, {**own, "workers": workers})
+        plan = plan_of(frame)
+        units = list(_units(plan, frame, own, workers, one_table=format == "delta"))
+        parts = min(len(units), workers if told is None or workers < told else len(units))
+        at_once = max(1, min(parts, told or workers))
+        shares = _shares.divided(workers, client.get("max_rate"), at_once)
+        if shares.max_rate is not None:
+            client["max_rate"] = shares.max_rate
+        settings["options"] = {**own, "workers": shares.workers}
+        rows = _rows(session, _copying(frame, units, parts, client, settings), parts)
+    found = pl.concat([rows, _refused(plan)]).sort("district", "place")
     return found.select(report.SCHEMA.keys()).insert_column(
         0, frame[key_col].gather(found["district"].cast(pl.get_index_type()))
     )
+
+
+@contextmanager
+def _alone(into: str) -> Iterator[None]:
+    """Keep other runs away, and what a killed one has left."""
+    aside = Path(into, ASIDE)
+    with only_run(into):
+        shutil.rmtree(aside, ignore_errors=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _refused(plan: Plan) -> pl.DataFrame:
+    """Give the rows of districts that are not asked: only the whole frame tells why."""
+    rows = [
+        (place, report.failed(ods.row, endpoint, ods.failure or ""))
+        for ods in plan.odss
+        if ods.client is None
+        for place, endpoint in enumerate(plan.endpoints or [None])
+    ]
+    return _placed([row for _, row in rows], [place for place, _ in rows])
+
+
+def _placed(rows: list[report.Row], placed: list[int]) -> pl.DataFrame:
+    """Give rows of the report with what tells where they stand in it."""
+    district = pl.Series("district", [row.district for row in rows], pl.Int64)
+    place = pl.Series("place", placed, pl.Int64)
+    return report.frame(rows, None).select(district, place, pl.all())
 
 
 def _units(
@@ -154,25 +184,26 @@ def _units(
 ) -> Iterator[Unit]:
     """Divide the work; a district of which nothing is known yet is told about by one task."""
     tokens = frame.get_column(options.get("token_col", _shares.TOKEN), default=None)
-    named = plan.endpoints
+    asked = [ods for ods in plan.odss if ods.client is not None]
 
-    def listed(row: int, own: EdFiClient | None) -> list[str] | None:
-        if own is None or tokens is None or tokens[row] is None:
+    def listed(ods: Ods) -> list[str] | None:
+        if tokens is not None and tokens[ods.row] is None:
             return None
-        if named is not None:
-            return list(named)
+        if plan.endpoints is not None:
+            return list(plan.endpoints)
         try:
-            call = _native.Call(_native.Limiter(1))
-            return _native.resources(native_side(own), call)["endpoint"].to_list()
+            client = native_side(ods.client)
+            found = _native.resources(client, _native.Call(_native.Limiter(1)))
         except EdFiError:
             return None
+        return found["endpoint"].to_list()
 
     with ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(lambda ods: listed(ods.row, ods.client), plan.odss))
+        found = list(pool.map(listed, asked))
     together: dict[str, tuple[list[int], int]] = {}
-    for ods, known in zip(plan.odss, found, strict=True):
+    for ods, known in zip(asked, found, strict=True):
         if known is None:
-            yield Unit([ods.row], None if named is None else list(named), 0)
+            yield Unit([ods.row], plan.endpoints, 0)
             continue
         for place, endpoint in enumerate(known):
             if one_table:
@@ -201,13 +232,10 @@ def _copying(
                     given = frame[unit.districts]
                     plan = planned(given, unit.endpoints, **settings, client=own, is_part=True)
                     rows = run(plan)
-                    places = _places(rows, unit.place)
-                    found = report.frame(rows, None).select(
-                        pl.Series("district", [unit.districts[row.district] for row in rows]),
-                        pl.Series("place", places),
-                        pl.all(),
-                    )
-                    yield from _types.record_batches(found.cast(SCHEMA), schema)
+                    placed = _places(rows, unit.place)
+                    for row in rows:
+                        row.district = unit.districts[row.district]
+                    yield from _types.record_batches(_placed(rows, placed), schema)
 
     return copy
 
