@@ -1,7 +1,8 @@
 """The options of the calls: types for editors and type checkers, and what each option means.
 
 What an option is by default, and what it must be, the Rust side alone knows; the signatures and
-docstrings of the calls show it. To pass options on, take them as a call does:
+docstrings of the calls show it. A plain dict can be unpacked into any call (``**auth``); its names
+are checked when the call runs. To pass options on, take them as a call does:
 
 >>> from typing import Unpack
 >>> import polars as pl
