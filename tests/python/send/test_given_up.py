@@ -35,4 +35,5 @@ def test_rows_that_need_what_stands_behind_a_row_that_is_given_up(ods: ScriptedO
     ]
     assert sent["round"].max() <= 5
     assert set(server.items[ENROLMENTS]) == {(1, "a"), (2, "a")}
-    assert len(server.sent(SCHOOLS)) <= 14
+    # Rows of a level go side by side, so that what one of them needs may come a round later.
+    assert len(server.sent(SCHOOLS)) <= 17
