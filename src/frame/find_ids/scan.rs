@@ -131,11 +131,10 @@ fn find_all(
             let item = Found::item(ids.get(row).map(str::to_owned));
             let known = found.get(&key).map(|_| Found::many());
             found.insert(key, known.unwrap_or(item));
-        } else {
-            let key = identity.folded(&values);
-            if folded.contains(&key) {
-                in_other_case.insert(key);
-            }
+        }
+        let key = identity.folded(&values);
+        if folded.contains(&key) {
+            in_other_case.insert(key);
         }
     }
     let is_in_other_case = |key: &WantedKey| {

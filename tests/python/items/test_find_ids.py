@@ -420,3 +420,16 @@ def test_spaces_around_a_key_belong_to_it_where_an_item_has_them(
         payload_col="payload",
     )
     assert found["status"].to_list() == ["missing"], "a payload's key is what it says"
+
+
+def test_another_case_is_no_missing_key_where_that_is_asked_for_too(
+    ods: ScriptedOds, runner: edfi.StudentAssessment
+) -> None:
+    Visits(ods)
+    names = ["visit 3", "VISIT 3", "visit 3 x"]
+    cells = {"kindDescriptor": "uri://x/Kind#A", SCHOOL: 255901}
+    found = runner.batch_find_ids(
+        rows(ods, pl.Series("name", names), **cells), endpoint=ENDPOINT, how="scan"
+    )
+    assert found["status"].to_list() == [None, "error", "missing"]
+    assert "in another case" in found["message"][1]
