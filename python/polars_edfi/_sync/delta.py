@@ -233,6 +233,7 @@ class Partition:
         table = self._table.read()
         if table is None:
             return None
+        self._check_files(table)
         known = self._table.states(table).get(self._ods.key)
         with self._table.errors():
             version = table.transaction_version(self._app)
@@ -256,6 +257,19 @@ class Partition:
             OTHER if self._table.is_touched else "",
             people.held(schema),
         )
+
+    def _check_files(self, table: DeltaTable) -> None:
+        """Refuse rows of which files are missing: where nothing changes, nobody else notices."""
+        if places.is_remote(self._table.where):
+            return
+        files = self._table.files_of(table)
+        name = f"partition.{self._key_col}"
+        if name in files.columns and files.height:
+            files = files.filter(pl.col(name).cast(pl.String) == str(self._value))
+        for path in files["path"]:
+            if not Path(self._table.where, unquote(path)).exists():
+                msg = f"{self.where} is damaged: its file {path!r} is not there"
+                raise CopyError(msg)
 
     def scan(self) -> pl.LazyFrame:
         """Give its rows."""

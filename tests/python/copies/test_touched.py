@@ -61,6 +61,15 @@ def test_a_table_that_others_have_written_to_is_read_anew(
     assert_equal(client, tmp_path, STUDENTS, "delta")
 
 
+def test_a_table_whose_files_are_gone_is_damaged(client: edfi.EdFiClient, tmp_path: Path) -> None:
+    edfi.sync(client, STUDENTS, into=tmp_path, format="delta")
+    for file in (tmp_path / STUDENTS).glob("*.parquet"):
+        file.unlink()
+    report = edfi.sync(client, STUDENTS, into=tmp_path, format="delta")
+    assert report["status"].to_list() == ["error"]
+    assert "is damaged" in report["message"][0]
+
+
 def nightly(
     ods: edfi.Sandbox, into: Path, fmt: Format, keys: list[Any], **options: Any
 ) -> pl.DataFrame:
