@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -85,6 +86,38 @@ def test_many_deleted_at_once(make_ods: MakeOds, how: str, workers: int) -> None
 
     before_request(ods, 6, shrink)
     out = read(ods, how, workers=workers)
+    assert stay <= set(out["id"])
+    assert out["id"].n_unique() == out.height
+
+
+@pytest.mark.parametrize("how", READERS)
+@pytest.mark.parametrize("late", [24, 48, 72, 96])
+def test_pages_that_come_from_before_a_burst_of_deletes(
+    make_ods: MakeOds, how: str, late: int
+) -> None:
+    """One page is served after the deletes, those around it before."""
+    ods = make_ods(400)
+    stay = {record["id"] for record in ods.records[80:]}
+    before, asked, others = ods.records, threading.Event(), threading.Semaphore(0)
+    ods.one_at_a_time = False
+
+    def script(request: Request) -> Answer | None:
+        offset = int(request.query["offset"])
+        if offset > 96 or asked.is_set():
+            return None
+        if offset == late:
+            # By then all others that go side by side have their answers.
+            for _ in range(3):
+                others.acquire(timeout=10)
+            ods.records = before[80:]
+            asked.set()
+        elif offset:
+            others.release()
+            return Answer(200, before[offset : offset + 25], {"Total-Count": "400"})
+        return None
+
+    ods.script = script
+    out = read(ods, how, workers=4)
     assert stay <= set(out["id"])
     assert out["id"].n_unique() == out.height
 

@@ -194,7 +194,7 @@ impl<T: Send + 'static> Chain<'_, T> {
                         return self.go_back(page.offset).await;
                     }
                     let (page_offset, is_same) = (page.offset, page.keys.are_same(&self.tail.keys));
-                    let new = self.attach(page, slot).await?;
+                    let (new, _) = self.attach(page, slot).await?;
                     if self.ended {
                         return Ok(());
                     }
@@ -241,7 +241,8 @@ impl<T: Send + 'static> Chain<'_, T> {
         let (offset, is_short) = (page.offset, page.is_short());
         let is_same = page.keys.are_same(&self.tail.keys);
         let ends = is_last(&page) || page.len() > page.limit;
-        if self.attach(page, Some(slot)).await? > 0 {
+        let (new, is_attached) = self.attach(page, Some(slot)).await?;
+        if new > 0 {
             self.idle = 0;
             return Ok(());
         }
@@ -251,7 +252,7 @@ impl<T: Send + 'static> Chain<'_, T> {
         } else {
             IDLE_PAGES
         };
-        if ends || is_short && is_same && self.is_same_anywhere().await? {
+        if is_attached && (ends || is_short && is_same && self.is_same_anywhere().await?) {
             self.ended = true;
         } else if self.idle > most {
             return Err(does_not_page(offset));
@@ -293,8 +294,12 @@ impl<T: Send + 'static> Chain<'_, T> {
     }
 
     /// Puts a page after the tail, and before it what is needed to mend the seam; says how many
-    /// new records that brought.
-    async fn attach(&mut self, page: FetchedPage, slot: Option<Slot>) -> Result<u64, Failure> {
+    /// new records that brought, and whether the page is in the chain.
+    async fn attach(
+        &mut self,
+        page: FetchedPage,
+        slot: Option<Slot>,
+    ) -> Result<(u64, bool), Failure> {
         let before = self.records;
         while !self.continues(&page) {
             // After a short page there is nothing to go back for: it only ended early.
@@ -305,13 +310,16 @@ impl<T: Send + 'static> Chain<'_, T> {
             while !self.ended && !self.continues(&page) && self.tail.next_offset() < page.offset {
                 self.go_on().await?;
             }
-            if self.ended {
-                // The chain is whole without it: the collection ends before this page now.
-                return Ok(self.records - before);
+            // The chain is whole without it where the collection ends before this page now. And
+            // what was read again is newer than the page: where it reaches as far, the page is of
+            // records that are gone, and the chain goes on without it.
+            let is_past = self.tail.next_offset() >= page.offset && !self.continues(&page);
+            if self.ended || is_past {
+                return Ok((self.records - before, false));
             }
         }
         self.push(page, slot);
-        Ok(self.records - before)
+        Ok((self.records - before, true))
     }
 
     /// Reads again from before an offset until a page continues the chain, or is the first of all.
