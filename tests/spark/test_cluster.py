@@ -74,6 +74,72 @@ def test_an_executor_that_is_killed_while_it_writes_sends_no_confirmed_row_twice
     assert 0 < results.filter(pl.col("attempts") == 0).height < ROWS
 
 
+def test_an_executor_that_is_killed_while_it_copies_is_made_up_for(
+    cluster: SparkSession, events: Path, tmp_path: Path
+) -> None:
+    names = [str(number) for number in range(40)]
+    with collection(0) as ods:
+        ods.one_at_a_time = False
+        ods.secret = "key:planted-copying"
+        killed = threading.Event()
+        lock = threading.Lock()
+        asked: Counter[str] = Counter()
+
+        def kill_on_the_way(request: Any) -> None:
+            with lock:
+                asked[request.path.rpartition("/")[2]] += 1
+                if asked["students"] == 30 and not killed.is_set():
+                    killed.set()
+                    os.kill(executors()[0], signal.SIGKILL)
+
+        ods.records = [{"id": f"{n:032x}", "n": n} for n in range(20)]
+        ods.script = kill_on_the_way
+        districts = pl.DataFrame(
+            {
+                "District BK": names,
+                "targetUrl": [ods.url] * 40,
+                "oAuthKey": ["key"] * 40,
+                "oAuthSecret": ["planted-copying"] * 40,
+            }
+        ).with_columns(
+            pl.when(pl.col("District BK") == "20")
+            .then(pl.lit("wrong"))
+            .otherwise("oAuthSecret")
+            .alias("oAuthSecret")
+        )
+        report = edfi_spark.sync(
+            cluster,
+            districts,
+            ["ed-fi/students", "ed-fi/schools"],
+            into=tmp_path / "lake",
+            key_col="District BK",
+            api_version="v3",
+        )
+        tokens = [
+            one
+            for one in ods.requests
+            if one.path.endswith("/token") and "planted" in (one.basic or "")
+        ]
+    assert killed.is_set()
+    assert len(tokens) == 1
+    assert report["District BK"].to_list() == [name for name in names for _ in range(2)]
+    assert report.filter(pl.col("status") == "error")["District BK"].to_list() == ["20"] * 2
+    students = pl.read_parquet(tmp_path / "lake" / "ed-fi" / "students" / "*.parquet")
+    assert students.height == 39 * 20
+    ends = [
+        json.loads(line)
+        for path in events.iterdir()
+        for line in path.read_text(errors="replace").splitlines()
+        if "TaskEnd" in line
+    ]
+    assert any(end["Task End Reason"]["Reason"] != "Success" for end in ends)
+    shown = [path.read_text(errors="replace") for path in events.iterdir()]
+    assert not [text for text in shown if "planted-copying" in text]
+
+
+# The last one: it ends the cluster.
+
+
 def test_work_is_spread_and_no_plan_log_or_error_shows_a_secret(
     cluster: SparkSession, events: Path, tmp_path: Path
 ) -> None:

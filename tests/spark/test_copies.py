@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import json
-import os
-import signal
-import threading
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from conftest import collection, executors
 from pyspark.sql import SparkSession
 
 import polars_edfi as edfi
@@ -134,66 +128,3 @@ def test_another_run_and_wrong_arguments_are_told_before_anything_is_sent(
             edfi_spark.sync(spark, three.districts(), ENDPOINTS, **given)
     none = edfi_spark.sync(spark, three.districts().head(0), ENDPOINTS, **given)
     assert none.height == 0
-
-
-def test_an_executor_that_is_killed_while_it_copies_is_made_up_for(
-    cluster: SparkSession, events: Path, tmp_path: Path
-) -> None:
-    names = [str(number) for number in range(40)]
-    with collection(0) as ods:
-        ods.one_at_a_time = False
-        ods.secret = "key:planted-copying"
-        killed = threading.Event()
-        lock = threading.Lock()
-        asked: Counter[str] = Counter()
-
-        def kill_on_the_way(request: Any) -> None:
-            with lock:
-                asked[request.path.rpartition("/")[2]] += 1
-                if asked["students"] == 30 and not killed.is_set():
-                    killed.set()
-                    os.kill(executors()[0], signal.SIGKILL)
-
-        ods.records = [{"id": f"{n:032x}", "n": n} for n in range(20)]
-        ods.script = kill_on_the_way
-        districts = pl.DataFrame(
-            {
-                KEY: names,
-                "targetUrl": [ods.url] * 40,
-                "oAuthKey": ["key"] * 40,
-                "oAuthSecret": ["planted-copying"] * 40,
-            }
-        ).with_columns(
-            pl.when(pl.col(KEY) == "20")
-            .then(pl.lit("wrong"))
-            .otherwise("oAuthSecret")
-            .alias("oAuthSecret")
-        )
-        report = edfi_spark.sync(
-            cluster,
-            districts,
-            ["ed-fi/students", "ed-fi/schools"],
-            into=tmp_path / "lake",
-            key_col=KEY,
-            api_version="v3",
-        )
-        tokens = [
-            one
-            for one in ods.requests
-            if one.path.endswith("/token") and "planted" in (one.basic or "")
-        ]
-    assert killed.is_set()
-    assert len(tokens) == 1
-    assert report[KEY].to_list() == [name for name in names for _ in range(2)]
-    assert report.filter(pl.col("status") == "error")[KEY].to_list() == ["20"] * 2
-    students = whole(tmp_path / "lake", "ed-fi/students")
-    assert students.height == 39 * 20
-    ends = [
-        json.loads(line)
-        for path in events.iterdir()
-        for line in path.read_text(errors="replace").splitlines()
-        if "TaskEnd" in line
-    ]
-    assert any(end["Task End Reason"]["Reason"] != "Success" for end in ends)
-    shown = [path.read_text(errors="replace") for path in events.iterdir()]
-    assert not [text for text in shown if "planted-copying" in text]
