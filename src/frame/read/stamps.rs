@@ -3,7 +3,7 @@
 //! An `_etag` follows the last modification, and stays where the key of something else changes that
 //! a record refers to. So what stands in references counts as well, wherever it is.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use polars::prelude::*;
 use ring::digest::{Context, SHA256};
@@ -17,7 +17,6 @@ use crate::openapi::time;
 const ETAG: &str = "_etag";
 const REFERENCE: &str = "Reference";
 const LINK: &str = "link";
-const REFERENCE_LINK: &str = "Referencelink";
 const SIZE: usize = 8;
 
 /// Records by their `id`, their `_etag` and their references, in order.
@@ -110,89 +109,135 @@ fn of_record(json: &[u8]) -> Option<(String, u64)> {
 struct Seen {
     id: Option<String>,
     etag: Option<String>,
-    /// Each value with its path, without what separates its names.
-    references: Vec<String>,
-    path: String,
+    /// The sum over all values in references, for columns may stand in another order than
+    /// properties.
+    references: u64,
+    at: At,
+}
+
+/// Where the reading is.
+#[derive(Clone, Copy, Default)]
+struct At {
+    /// Of the names that led there, without what separates them.
+    path: Hash,
     depth: usize,
+    is_in_reference: bool,
+    is_link: bool,
+}
+
+/// FNV-1a, of bytes as they come.
+#[derive(Clone, Copy, PartialEq)]
+struct Hash(u64);
+
+impl Default for Hash {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hash {
+    fn and(self, bytes: &[u8]) -> Self {
+        let add = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        Self(bytes.iter().fold(self.0, add))
+    }
+
+    fn name(self, name: &str) -> Self {
+        if name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return self.and(name.as_bytes());
+        }
+        let parts = name.split(|letter: char| !letter.is_alphanumeric());
+        parts.fold(self, |hash, part| hash.and(part.as_bytes()))
+    }
+
+    /// Its bits well mixed, so that a sum of many tells them.
+    fn mixed(self) -> u64 {
+        let one = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let two = (one ^ (one >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        two ^ (two >> 31)
+    }
 }
 
 impl Seen {
     /// The id and the stamp of a record that was read; the next one may come.
     fn take(&mut self) -> Option<(String, u64)> {
-        let (id, etag) = (self.id.take(), self.etag.take());
-        let mut references = std::mem::take(&mut self.references);
+        let Self {
+            id,
+            etag,
+            references,
+            ..
+        } = std::mem::take(self);
         let (id, etag) = id.zip(etag)?;
-        // Columns may stand in another order than properties.
-        references.sort_unstable();
         let mut context = Context::new(&SHA256);
-        for text in [&id, &etag].into_iter().chain(&references) {
-            context.update(&(text.len() as u64).to_le_bytes());
-            context.update(text.as_bytes());
-        }
+        context.update(&(id.len() as u64).to_le_bytes());
+        context.update(&references.to_le_bytes());
+        context.update(id.as_bytes());
+        context.update(etag.as_bytes());
         let digest = context.finish();
         let first = digest.as_ref().first_chunk();
         let stamp = u64::from_le_bytes(*first.expect("SHA-256 has more bytes"));
         Some((id, stamp))
     }
 
-    fn is_in_reference(&self) -> bool {
-        self.path.contains(REFERENCE)
+    fn note(&mut self, value: impl fmt::Display) {
+        if self.at.is_in_reference {
+            self.note_value(&value.to_string());
+        }
     }
 
-    fn note(&mut self, value: impl fmt::Display) {
-        if self.is_in_reference() {
-            self.references.push(format!("{}={value}", self.path));
-        }
+    fn note_value(&mut self, value: &str) {
+        let hash = self.at.path.and(b"=").and(value.as_bytes());
+        self.references = self.references.wrapping_add(hash.mixed());
     }
 
     fn note_text(&mut self, text: &str) {
-        match (self.depth, &*self.path) {
-            (1, ID) => self.id = Some(text.to_owned()),
-            (1, "etag") => self.etag = Some(text.to_owned()),
-            _ if !self.is_in_reference() => {}
-            _ => match time(text) {
-                Some(time) => self.note(time),
-                None => self.note(text),
-            },
+        if self.at.is_in_reference {
+            match time(text) {
+                Some(time) => self.note_value(&time),
+                None => self.note_value(text),
+            }
+        } else if self.at.depth == 1 {
+            if self.at.path == Hash::default().name(ID) {
+                self.id = Some(text.to_owned());
+            } else if self.at.path == Hash::default().name(ETAG) {
+                self.etag = Some(text.to_owned());
+            }
         }
     }
 }
 
-/// Whether a name is that of a link, or ends with it.
-fn is_link(name: &str) -> bool {
-    name == LINK || name.contains(REFERENCE_LINK)
-}
+/// The name of a property, which goes on from where the reading was.
+struct Name(At);
 
-/// The name of a property, which goes on from the path before.
-struct Name<'s>(&'s mut String);
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = At;
 
-impl<'de> DeserializeSeed<'de> for Name<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<At, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for Name<'_> {
-    type Value = ();
+impl Visitor<'_> for Name {
+    type Value = At;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a name")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<(), E> {
-        match name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            true => self.0.push_str(name),
-            false => self
-                .0
-                .extend(name.chars().filter(|letter| letter.is_alphanumeric())),
-        }
-        Ok(())
+    fn visit_str<E>(self, name: &str) -> Result<At, E> {
+        // Most names are short, and looked at byte by byte in less time.
+        let is_joined = !name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let mut parts = name.split(|letter: char| !letter.is_alphanumeric());
+        let may_be_reference = name.bytes().any(|byte| byte == b'R');
+        Ok(At {
+            path: self.0.path.name(name),
+            depth: self.0.depth + 1,
+            is_in_reference: self.0.is_in_reference || may_be_reference && name.contains(REFERENCE),
+            is_link: name == LINK || is_joined && parts.any(|part| part == LINK),
+        })
     }
 }
 
-/// One value at the path of what was seen so far.
+/// One value where the reading is.
 struct Value<'s>(&'s mut Seen);
 
 impl<'de> DeserializeSeed<'de> for Value<'_> {
@@ -212,31 +257,29 @@ impl<'de> Visitor<'de> for Value<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self(seen) = self;
-        let end = seen.path.len();
-        seen.depth += 1;
-        while map.next_key_seed(Name(&mut seen.path))?.is_some() {
-            match is_link(&seen.path[end..]) {
+        let here = seen.at;
+        while let Some(at) = map.next_key_seed(Name(here))? {
+            seen.at = at;
+            match at.is_link {
                 true => drop(map.next_value::<IgnoredAny>()?),
                 false => map.next_value_seed(Value(&mut *seen))?,
             }
-            seen.path.truncate(end);
         }
-        seen.depth -= 1;
+        seen.at = here;
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         let Self(seen) = self;
-        let end = seen.path.len();
-        for place in 0.. {
-            // Nothing goes wrong where a text grows.
-            let _ = write!(seen.path, "{place}");
+        let here = seen.at;
+        for place in 0u64.. {
+            seen.at.path = here.path.and(&place.to_le_bytes());
             let is_there = list.next_element_seed(Value(&mut *seen))?.is_some();
-            seen.path.truncate(end);
             if !is_there {
                 break;
             }
         }
+        seen.at = here;
         Ok(())
     }
 
