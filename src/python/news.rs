@@ -2,8 +2,12 @@
 
 use std::borrow::Cow;
 use std::iter;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use futures_util::FutureExt;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyDict;
@@ -18,7 +22,7 @@ use super::options;
 use crate::frame::news::{News, WatchOptions, Watched, WatchedResource, Window, watch};
 use crate::frame::stamps::Stamps;
 use crate::runtime::{AtWork, Threads, lock};
-use crate::{Control, Failure};
+use crate::{Control, Error, Failure};
 
 /// How many requests several calls may have in flight together.
 #[pyclass(frozen, from_py_object, module = "polars_edfi._native")]
@@ -136,6 +140,8 @@ const EVENTS: usize = 256;
 pub(crate) struct Watch {
     asking: Mutex<Option<UnboundedSender<(usize, Watched)>>>,
     news: Mutex<Option<(UnboundedReceiver<News>, AtWork)>>,
+    /// Whether the asking ended in a panic: then there is more that nobody tells.
+    is_lost: Arc<AtomicBool>,
 }
 
 #[pymethods]
@@ -160,10 +166,19 @@ impl Watch {
         };
         let (asking, asked) = unbounded_channel();
         let (sender, receiver) = unbounded_channel();
+        let is_lost = Arc::new(AtomicBool::new(false));
         let threads = Threads::get().map_err(|error| raise(py, error))?;
         let at_work = py.detach(|| {
+            let is_lost = is_lost.clone();
+            let watching = async move {
+                let watching = AssertUnwindSafe(watch(asked, options, sender)).catch_unwind();
+                // It is told before the last of what is new is, which ends with what is dropped.
+                let mut watching = pin!(watching);
+                let ended = watching.as_mut().await;
+                is_lost.store(ended.is_err(), Ordering::Release);
+            };
             threads.block_on(async {
-                tokio::spawn(watch(asked, options, sender));
+                tokio::spawn(watching);
             });
             threads.keep_at_work()
         });
@@ -171,6 +186,7 @@ impl Watch {
         Ok(Self {
             asking: Mutex::new(Some(asking)),
             news: Mutex::new(Some((receiver, at_work))),
+            is_lost,
         })
     }
 
@@ -236,6 +252,10 @@ impl Watch {
             if let Err(error) = py.check_signals() {
                 self.close();
                 return Err(error);
+            }
+            if matches!(events, Some(None)) && self.is_lost.load(Ordering::Acquire) {
+                let text = "the asking for what is new ended in a panic".to_owned();
+                return Err(raise(py, Error::Internal(text)));
             }
             if let Some(events) = events {
                 return Ok(events.map(|events| events.into_iter().map(Event::from).collect()));
