@@ -14,6 +14,7 @@ from conftest import auth_of
 from pyspark.sql import SparkSession
 
 import polars_edfi as edfi
+from polars_edfi import spark as edfi_spark
 
 GUIDE = Path(__file__).parents[2] / "docs" / "spark.md"
 
@@ -68,7 +69,10 @@ def test_the_guide(spark: SparkSession, tmp_path: Path) -> None:
 
 def test_the_example(spark: SparkSession, capfd: pytest.CaptureFixture[str]) -> None:
     path = Path(__file__).parents[2] / "examples" / "spark" / "read_and_write.py"
-    runpy.run_path(str(path))["main"](spark)
+    try:
+        runpy.run_path(str(path))["main"](spark)
+    finally:
+        edfi_spark.register(spark)
     shown = capfd.readouterr().out
     assert re.search(r"255901\|\s+400", shown)
     assert re.search(r"NULL\|\s+201\|\s+10", shown)
