@@ -248,6 +248,8 @@ impl Scan {
 /// Pages of fewer rows cross to Python together: each frame costs Python and Polars' engine some time
 /// for each of its columns.
 const SMALL: usize = 400;
+/// At most so many: a consumer may stop any time.
+const TOGETHER: usize = 4;
 /// So long a small page waits for the next one.
 const WAIT: Duration = Duration::from_millis(10);
 
@@ -276,7 +278,8 @@ impl Stream {
         }
         let until = Instant::now() + WAIT;
         let mut rows: usize = self.gathered.iter().map(DataFrame::height).sum();
-        while self.gathers && rows < SMALL && self.late.is_none() {
+        while self.gathers && rows < SMALL && self.gathered.len() < TOGETHER && self.late.is_none()
+        {
             match timeout_at(until, self.pages.next()).await {
                 Ok(Some(Ok(page))) => {
                     rows += page.height();
