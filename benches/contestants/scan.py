@@ -16,7 +16,8 @@ def get_all(work: Work) -> Call:
     if len(rows) > 1:
         districts = pl.DataFrame(rows)
         client = edfi.EdFiClient(api_version="v3")
-        return lambda: edfi.scan_all(
+        # Not in the call: Polars imports PyArrow with the first scan, where that is installed.
+        scanned = edfi.scan_all(
             districts,
             ENDPOINT,
             key_col=KEY,
@@ -24,7 +25,8 @@ def get_all(work: Work) -> Call:
             schema="infer",
             limit=work.limit,
             workers=work.workers,
-        ).collect()
+        )
+        return lambda: scanned.collect()
     client = edfi.EdFiClient(
         base_url=rows[0]["targetUrl"], bearer_token=work.token, api_version="v3"
     )

@@ -175,7 +175,7 @@ impl CallContext {
         gap
     }
 
-    async fn authorized(
+    pub(super) async fn authorized(
         &self,
         access: &Access,
         request: &mut Request,

@@ -1,6 +1,7 @@
 """What an ODS says of itself: documents found, kept, checked, and turned into columns."""
 
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -354,6 +355,19 @@ def test_metadata_that_only_those_see_who_are_known(ods: ScriptedOds) -> None:
     ods.script, ods.serves_metadata = script, True
     assert read(ods)["n"].dtype == pl.Int32
     assert [request.token for request in ods.paths("/metadata")] == [None, "token"]
+
+
+def test_metadata_that_is_nowhere_for_those_who_are_known_either(ods: ScriptedOds) -> None:
+    def script(request: Request) -> Answer | None:
+        if request.path.startswith("/metadata"):
+            return Answer(404) if request.token == "token" else Answer(401)
+        return None
+
+    ods.script, ods.serves_metadata = script, True
+    began = time.monotonic()
+    assert read(ods).height
+    # What is said of a 404 may wait for documents that others fetch, and must not for its own.
+    assert time.monotonic() - began < 1
 
 
 @pytest.mark.parametrize("list_at", ["/metadata/", "/api/metadata/specifications"])

@@ -71,9 +71,10 @@ impl<'a> Fetcher<'a> {
         let response = client.transport().send(&mut anonymous, options).await;
         let response = response.map_err(|failure| failure.on_the_way("metadata"))?;
         match self.access {
+            // What is said of a 404 of the data would wait for the documents that are being fetched.
             Some(access) if is_secluded(response.status) => {
                 self.context
-                    .send(access, &mut request, client.policy())
+                    .authorized(access, &mut request, client.policy())
                     .await
             }
             _ => Ok(response),
