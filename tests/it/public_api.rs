@@ -120,7 +120,8 @@ async fn a_blocking_call_in_an_async_runtime_is_an_error() {
         ..PostOptions::default()
     };
     let df = df!("id" => ["a"], "payload" => ["{}"]).unwrap();
-    let calls: [(&str, Box<dyn Fn() -> Result<DataFrame>>); 4] = [
+    type Call<'c> = Box<dyn Fn() -> Result<DataFrame> + 'c>;
+    let calls: [(&str, Call<'_>); 4] = [
         ("resources", Box::new(|| client.resources())),
         (
             "post",
