@@ -26,7 +26,7 @@ def get_all(work: Work) -> Call:
             limit=work.limit,
             workers=work.workers,
         )
-        return lambda: scanned.collect()
+        return scanned.collect
     client = edfi.EdFiClient(
         base_url=rows[0]["targetUrl"], bearer_token=work.token, api_version="v3"
     )
