@@ -36,11 +36,8 @@ def silent() -> Iterator[list[str]]:
         one.close()
 
 
-@pytest.mark.parametrize("in_front", [True, False])
-def test_healthy_districts_are_done_within_one_timeout(
-    make_ods: Callable[..., ScriptedOds], silent: list[str], in_front: bool
-) -> None:
-    ods = make_ods(3)
+def times_of(ods: ScriptedOds) -> list[float]:
+    """Note when each request comes."""
     served: list[float] = []
 
     def script(_: Request) -> Answer | None:
@@ -48,6 +45,15 @@ def test_healthy_districts_are_done_within_one_timeout(
         return None
 
     ods.script = script
+    return served
+
+
+@pytest.mark.parametrize("in_front", [True, False])
+def test_healthy_districts_are_done_within_one_timeout(
+    make_ods: Callable[..., ScriptedOds], silent: list[str], in_front: bool
+) -> None:
+    ods = make_ods(3)
+    served = times_of(ods)
     urls = [f"{ods.url}" for _ in range(40)]
     places = range(len(SILENT)) if in_front else SILENT
     for place, url in zip(places, silent, strict=True):
@@ -72,13 +78,7 @@ def test_more_silent_districts_than_pages_that_may_wait(
     make_ods: Callable[..., ScriptedOds],
 ) -> None:
     ods = make_ods(3)
-    served: list[float] = []
-
-    def script(_: Request) -> Answer | None:
-        served.append(time.monotonic())
-        return None
-
-    ods.script = script
+    served = times_of(ods)
     sockets = [socket.create_server(("127.0.0.1", 0), backlog=64) for _ in range(12)]
     urls = [f"http://127.0.0.1:{one.getsockname()[1]}" for one in sockets] + [ods.url] * 24
     districts = pl.DataFrame(

@@ -82,17 +82,6 @@ def store(server: str) -> Iterator[Store]:
     bucket.delete()
 
 
-@pytest.fixture
-def ods() -> Iterator[edfi.Sandbox]:
-    with edfi.Sandbox(districts=["255901", "255902"], records=40) as ods:
-        yield ods
-
-
-@pytest.fixture
-def client(ods: edfi.Sandbox) -> edfi.EdFiClient:
-    return client_of(ods)
-
-
 def given(store: Store, fmt: Format, into: str = "edfi") -> dict[str, Any]:
     return {
         "into": f"s3://{BUCKET}/{into}",

@@ -1,6 +1,6 @@
 """Copies that somebody else has changed, or that are asked for in another way than before."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,6 @@ import polars_edfi as edfi
 from .test_sync import FORMATS, STUDENTS, Format, assert_equal, client_of
 
 deltalake = pytest.importorskip("deltalake")
-
-
-@pytest.fixture
-def ods() -> Iterator[edfi.Sandbox]:
-    with edfi.Sandbox(districts=["255901", "255902"], records=40) as ods:
-        yield ods
-
-
-@pytest.fixture
-def client(ods: edfi.Sandbox) -> edfi.EdFiClient:
-    return client_of(ods)
 
 
 def restored(table: Any) -> None:

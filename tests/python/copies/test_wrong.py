@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,17 +19,6 @@ from polars_edfi._sync.lock import only_run
 from .test_sync import BOTH, RESULTS, STUDENTS, assert_equal, client_of
 
 NUMBERS = ["mode", "since", "version", "rows", "written", "deleted", "repaired", "requests"]
-
-
-@pytest.fixture
-def ods() -> Iterator[edfi.Sandbox]:
-    with edfi.Sandbox(districts=["255901", "255902"], records=40) as ods:
-        yield ods
-
-
-@pytest.fixture
-def client(ods: edfi.Sandbox) -> edfi.EdFiClient:
-    return client_of(ods)
 
 
 def refused(report: pl.DataFrame, text: str, rows: int = 1) -> None:
