@@ -106,6 +106,12 @@ impl Permits {
         self.state().lent
     }
 
+    /// Whether there is a permit that nobody waits for.
+    pub(crate) fn are_idle(&self) -> bool {
+        let state = self.state();
+        state.free > 0 && state.waiting_first == 0
+    }
+
     /// Has tries after one that was not answered wait, for there is work that has not begun.
     pub(crate) fn expecting(&self) -> WaitingFirst {
         WaitingFirst::new(self)

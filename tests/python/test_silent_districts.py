@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import polars as pl
 import pytest
@@ -92,6 +93,36 @@ def test_more_silent_districts_than_pages_that_may_wait(
     assert out.filter(status="error").height == 12
     # First tries go six at a time, and nothing is tried again before all healthy ones are done.
     assert max(served) - begin < 3.8 * TIMEOUT
+
+
+@pytest.mark.parametrize("schema", ["infer", {"id": pl.String}])
+def test_a_scan_goes_on_beside_districts_that_do_not_answer(
+    make_ods: Callable[..., ScriptedOds], silent: list[str], schema: Any
+) -> None:
+    ods = make_ods(3)
+    served = times_of(ods)
+    urls = [ods.url] * 40
+    for place, url in zip(SILENT, silent, strict=True):
+        urls[place] = url
+    districts = pl.DataFrame(
+        {"District BK": [f"d{n}" for n in range(40)], "targetUrl": urls, "EdFi Token": "token"}
+    )
+    client = edfi.EdFiClient(api_version="v3", timeout=TIMEOUT, max_retries=1)
+    scan = edfi.scan_all(
+        districts,
+        ENDPOINT,
+        key_col="District BK",
+        client=client,
+        schema=schema,
+        workers=8,
+        on_error="row",
+    )
+    begin = time.monotonic()
+    out = scan.collect()
+    assert out.filter(status="error").height == len(SILENT)
+    assert out.height == 3 * (40 - len(SILENT)) + len(SILENT)
+    assert out["District BK"].unique(maintain_order=True).to_list() == [f"d{n}" for n in range(40)]
+    assert max(served) - begin < 1.8 * TIMEOUT
 
 
 def find_ids(districts: pl.DataFrame, runner: edfi.EdFiClient) -> pl.DataFrame:

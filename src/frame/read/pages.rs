@@ -4,16 +4,20 @@
 //! by side. A whole district ([`super::whole`]) and a stream ([`super::stream`]) consume the pages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::filter::Sent;
 use super::keys::Join;
 use super::pieces::Piece;
 use super::prefetch::{Entry, Queue, Sender, Slot, Slots, Ticket};
 use super::reader::{Ask, FetchedPage, Reader};
-use super::source::{Converted, District, PlacedPage, Source};
+use super::source::{Converted, District, FIRST_PAGES_AHEAD, PlacedPage, Source};
 use crate::Failure;
 use crate::client::paging::{Collection, Continuation, FirstPage, PageError, PageTokens, Paging};
 use crate::runtime::lock;
+
+/// How long a consumer waits before more districts begin than there are workers.
+const BREATH: Duration = Duration::from_millis(5);
 
 /// How many records a district must have, as far as its server said.
 pub(super) struct Counted<T> {
@@ -33,8 +37,9 @@ impl<T: Send + 'static> Source<T> {
     /// The pages of all these districts, one district after another, the beginnings of `ahead` of
     /// them side by side.
     ///
-    /// The first pages of so many districts are fetched ahead; the others of a district when all
-    /// those of the one before have been begun.
+    /// The first pages of so many districts are fetched ahead, and of more while the consumer waits
+    /// and nothing is asked; the others of a district when all those of the one before have been
+    /// begun.
     pub(super) fn districts(
         self: Arc<Self>,
         districts: Vec<District>,
@@ -42,13 +47,34 @@ impl<T: Send + 'static> Source<T> {
     ) -> PageQueue<T> {
         Queue::spawn(ahead, |out| async move {
             let tickets = Ticket::row(districts.len());
+            let further = Slots::new(FIRST_PAGES_AHEAD);
             for (district, ticket) in districts.into_iter().zip(tickets) {
-                let slot = out.slots.acquire().await;
+                let slot = tokio::select! {
+                    biased;
+                    slot = out.slots.acquire() => slot,
+                    slot = self.slot_of_idle(&out, &further) => slot,
+                };
                 let queue = self.clone().district(district, ticket);
                 out.put(Entry::Queue(queue, Some(slot)));
             }
             Ok(None)
         })
+    }
+
+    /// Waits for a slot of these until it serves the consumer to go further ahead: it waits for a
+    /// district that does not answer, while those that answered are done.
+    async fn slot_of_idle(&self, out: &PageSender<T>, further: &Arc<Slots>) -> Slot {
+        let slot = further.acquire().await;
+        let mut is_awaited = out.is_awaited.clone();
+        loop {
+            // Without a consumer this task is about to be stopped.
+            let _ = is_awaited.wait_for(|is| *is).await;
+            // What was begun before asks meanwhile.
+            tokio::time::sleep(BREATH).await;
+            if *is_awaited.borrow() && self.requests.are_idle() {
+                return slot;
+            }
+        }
     }
 
     /// The pages of one district.

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::Failure;
@@ -202,6 +202,7 @@ pub(super) struct Queue<T, E> {
     entries: mpsc::UnboundedReceiver<Entry<T, E>>,
     task: Task<Result<E, Failure>>,
     slot: Option<(Slot, bool)>,
+    is_awaited: watch::Sender<bool>,
 }
 
 /// Where a queue's task puts its results.
@@ -210,6 +211,8 @@ pub(super) struct Sender<T, E> {
     entries: mpsc::UnboundedSender<Entry<T, E>>,
     /// The queue's own slots.
     pub(super) slots: Arc<Slots>,
+    /// Whether the consumer waits for a result, of this queue or of one that stands in it.
+    pub(super) is_awaited: watch::Receiver<bool>,
 }
 
 impl<T: Send + 'static, E: Send + 'static> Queue<T, E> {
@@ -219,14 +222,17 @@ impl<T: Send + 'static, E: Send + 'static> Queue<T, E> {
         F: Future<Output = Result<E, Failure>> + Send + 'static,
     {
         let (sender, entries) = mpsc::unbounded_channel();
+        let (is_awaited, awaited) = watch::channel(false);
         let sender = Sender {
             entries: sender,
             slots: Slots::new(slots),
+            is_awaited: awaited,
         };
         Self {
             entries,
             task: Task::spawn(work(sender)),
             slot: None,
+            is_awaited,
         }
     }
 
@@ -261,11 +267,17 @@ pub(super) enum Event<T, E> {
 pub(super) struct InOrder<T, E> {
     /// Each stands in the one before.
     open: Vec<Queue<T, E>>,
+    /// What the producer of the first one knows of the waiting.
+    is_awaited: watch::Sender<bool>,
 }
 
 impl<T: Send + 'static, E: Send + 'static> InOrder<T, E> {
     pub(super) fn new(queue: Queue<T, E>) -> Self {
-        Self { open: vec![queue] }
+        let is_awaited = queue.is_awaited.clone();
+        Self {
+            open: vec![queue],
+            is_awaited,
+        }
     }
 
     /// How many queues are open: the first one, one that stands in it, and so on.
@@ -280,10 +292,19 @@ impl<T: Send + 'static, E: Send + 'static> InOrder<T, E> {
 
     /// The next event; `None` after the last one.
     pub(super) async fn next(&mut self) -> Result<Option<Event<T, E>>, Failure> {
+        let event = self.take().await;
+        self.is_awaited.send_if_modified(|is| std::mem::take(is));
+        event
+    }
+
+    async fn take(&mut self) -> Result<Option<Event<T, E>>, Failure> {
         let Some(queue) = self.open.last_mut() else {
             return Ok(None);
         };
         let mut waited = queue.entries.is_empty();
+        if waited {
+            self.is_awaited.send_replace(true);
+        }
         let event = match queue.entries.recv().await {
             Some(Entry::Queue(mut queue, slot)) => {
                 let waited = queue.entries.is_empty();
@@ -298,7 +319,10 @@ impl<T: Send + 'static, E: Send + 'static> InOrder<T, E> {
                 Event::Result(result)
             }
             Some(Entry::Pending(mut task, slot)) => {
-                waited |= !task.is_finished();
+                if !task.is_finished() {
+                    waited = true;
+                    self.is_awaited.send_replace(true);
+                }
                 let result = task.join().await??;
                 if let Some(slot) = slot {
                     slot.give_back(waited);

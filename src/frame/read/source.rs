@@ -22,6 +22,9 @@ use crate::{Failure, Result};
 /// How many pages of a partition may wait until it is its turn.
 const PARTITION_PAGES: usize = 4;
 
+/// So many first pages more than there are workers may wait for that of a district before them.
+pub(super) const FIRST_PAGES_AHEAD: usize = 64;
+
 /// What the consumer makes of a page that is in its place.
 pub(super) type Convert<T> = Box<dyn Fn(PlacedPage) -> Converted<T> + Send + Sync>;
 

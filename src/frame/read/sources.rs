@@ -11,7 +11,7 @@ use super::districts::{tell_left_out, visits};
 use super::opening::Openings;
 use super::options::{GetAllOptions, OnError, ScanOptions, SchemaChoice};
 use super::resource::Resource;
-use super::source::{District, Source};
+use super::source::{District, FIRST_PAGES_AHEAD, Source};
 use super::stream::contextualize;
 use crate::client::EdFiClient;
 use crate::client::session::CallContext;
@@ -24,9 +24,6 @@ use crate::{Error, Failure, Result};
 
 /// First pages of so many records together are kept for the reading, however many they are.
 const FEW_RECORDS: u64 = 8_192;
-
-/// So many first pages more than there are workers may wait for that of a district before them.
-const OPENINGS_AHEAD: usize = 64;
 
 /// What one reading needs of the districts.
 pub(crate) struct Sources {
@@ -240,7 +237,7 @@ impl Sources {
                 async move { (number, source.opening(district, is_one).await) }
             })
             // Requests have permits; this bounds the pages that wait for one that does not come.
-            .buffered(workers.saturating_add(OPENINGS_AHEAD))
+            .buffered(workers.saturating_add(FIRST_PAGES_AHEAD))
             .boxed();
         let mut layout = Layout::new();
         let mut openings = Openings::new();
