@@ -1,6 +1,7 @@
 """Districts whose hosts keep silent, among healthy ones: nobody waits behind them."""
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 from conftest import Answer, Request, ScriptedOds
+from faults.server import DOCUMENT as DOCUMENT_OF_THINGS
+from faults.server import THINGS
 
 import polars_edfi as edfi
 
@@ -123,6 +126,60 @@ def test_a_scan_goes_on_beside_districts_that_do_not_answer(
     assert out.height == 3 * (40 - len(SILENT)) + len(SILENT)
     assert out["District BK"].unique(maintain_order=True).to_list() == [f"d{n}" for n in range(40)]
     assert max(served) - begin < 1.8 * TIMEOUT
+
+
+def validates(districts: pl.DataFrame, runner: edfi.EdFiClient) -> pl.DataFrame:
+    return runner.validate(districts, workers=8)
+
+
+def compares(districts: pl.DataFrame, runner: edfi.EdFiClient) -> pl.DataFrame:
+    return runner.compare(districts, workers=8).filter(status="error")
+
+
+@pytest.mark.parametrize("call", [validates, compares])
+@pytest.mark.parametrize("documented", [False, True])
+def test_silent_districts_are_waited_for_together(
+    make_ods: Callable[..., ScriptedOds],
+    silent: list[str],
+    call: Callable[[pl.DataFrame, edfi.EdFiClient], pl.DataFrame],
+    documented: bool,
+) -> None:
+    end = threading.Event()
+    served: list[float] = []
+
+    def script(is_silent: bool) -> Callable[[Request], Answer | None]:
+        def answer(request: Request) -> Answer | None:
+            if request.path.endswith("/metadata/"):
+                return Answer(200, DOCUMENT_OF_THINGS)
+            if is_silent:
+                end.wait(60)
+                return Answer(close=True)
+            served.append(time.monotonic())
+            return Answer(200, [{"id": "a" * 32, "n": 1, "m": 1}])
+
+        return answer
+
+    def ods(is_silent: bool) -> str:
+        it = make_ods()
+        it.serves_metadata, it.one_at_a_time, it.script = True, False, script(is_silent)
+        return it.url
+
+    healthy = ods(False)
+    urls = [f"{healthy}/{n}" for n in range(40)]
+    for place, url in zip(SILENT, silent, strict=True):
+        urls[place] = ods(True) if documented else url
+    payload = '{"n": 1, "otherReference": {"m": 1}}'
+    districts = pl.DataFrame({"targetUrl": urls, "EdFi Token": "token", "payload": payload})
+    runner = edfi.Resource(THINGS, api_version="v3", timeout=TIMEOUT, max_retries=1)
+    begin = time.monotonic()
+    out = call(districts, runner)
+    took = time.monotonic() - begin
+    end.set()
+    assert out.height == len(SILENT)
+    assert len(served) >= 32
+    if documented:
+        assert max(served) - begin < 1.8 * TIMEOUT
+    assert took < 4 * TIMEOUT
 
 
 def find_ids(districts: pl.DataFrame, runner: edfi.EdFiClient) -> pl.DataFrame:

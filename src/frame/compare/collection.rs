@@ -23,7 +23,7 @@ use crate::{Failure, Result, runtime};
 /// One collection of one ODS, and the rows that are for it.
 pub(super) struct Collection {
     batch: Arc<Batch>,
-    ods: usize,
+    pub(super) ods: usize,
     endpoint: String,
     /// Frames of this endpoint, with the columns of their keys.
     frames: Vec<usize>,
@@ -36,7 +36,7 @@ pub(super) struct Collection {
     extra: bool,
 }
 
-/// The collections that rows are for.
+/// The collections that rows are for, those of each ODS together.
 pub(super) fn collections(
     batch: &Arc<Batch>,
     options: &CompareOptions,
@@ -104,26 +104,21 @@ type Keyed = (String, Option<Box<str>>, u64);
 /// What a record is beside the rows of its key.
 type Answer = (Vec<(usize, Compared)>, Option<Option<String>>);
 
+/// What came of the rows of a collection; by frame, the ids of items that no row names.
+pub(super) type Told = (Vec<(usize, Compared)>, Vec<(usize, Option<String>)>);
+
 impl Collection {
-    /// Notes what a send would do with each row of the collection.
-    pub(super) async fn compare(
-        self,
-        rows: &mut [Compared],
-        extra: &mut Vec<(usize, Option<String>)>,
-    ) -> Result<()> {
+    /// What a send would do with each row of the collection.
+    pub(super) async fn compare(self) -> Result<Told> {
         let this = Arc::new(self);
         let Some(identity) = this.identity.clone() else {
             let why = "no document says what identifies its items: name the columns by key_cols";
-            this.fail(rows, why);
-            return Ok(());
+            return Ok((this.failed(why), Vec::new()));
         };
         let (index, wrong) = {
             let (this, identity) = (this.clone(), identity.clone());
             runtime::compute(move || this.index(&identity)).await?
         };
-        for (row, why) in wrong {
-            rows[row] = Compared::Error(why);
-        }
         let index = Arc::new(index);
         let answered = match this.by_key(&index).await {
             Ok(true) => this.ask(&identity, &index).await,
@@ -135,18 +130,19 @@ impl Collection {
             Ok(None) => this.read(&identity, &index).await,
             Err(why) => Err(why),
         };
+        let (mut rows, mut extra) = (Vec::new(), Vec::new());
         match answers {
             Ok(answers) => {
                 for (compared, other) in answers {
-                    for (row, compared) in compared {
-                        rows[row] = compared;
-                    }
+                    rows.extend(compared);
                     extra.extend(other.map(|id| (this.frames[0], id)));
                 }
             }
-            Err(why) => this.fail(rows, &why),
+            Err(why) => rows = this.failed(&why),
         }
-        Ok(())
+        let wrong = wrong.into_iter();
+        rows.extend(wrong.map(|(row, why)| (row, Compared::Error(why))));
+        Ok((rows, extra))
     }
 
     /// All places of rows: the frame, the place in it, the number among all rows.
@@ -161,12 +157,10 @@ impl Collection {
         places.collect()
     }
 
-    fn fail(&self, rows: &mut [Compared], why: &str) {
-        for (_, _, row) in self.places() {
-            if matches!(rows[row], Compared::New) {
-                rows[row] = Compared::Error(why.to_owned());
-            }
-        }
+    fn failed(&self, why: &str) -> Vec<(usize, Compared)> {
+        let places = self.places().into_iter();
+        let failed = places.map(|(_, _, row)| (row, Compared::Error(why.to_owned())));
+        failed.collect()
     }
 
     /// The key of each row, or why it has none.
@@ -231,7 +225,7 @@ impl Collection {
             return Ok(false);
         }
         let access = &self.batch.sources[self.ods].access;
-        let pages = pages_of(&self.batch.context, access, &self.endpoint).await?;
+        let pages = pages_of(&self.batch, access, &self.endpoint).await?;
         Ok(pages.is_some_and(|pages| wanted < pages))
     }
 
@@ -244,7 +238,8 @@ impl Collection {
             let context = &self.batch.context;
             let question = async move {
                 let wanted = (&**key, &*values);
-                key_lookup::ask(context, access, &self.endpoint, identity, wanted).await
+                let proof = key_lookup::ask(context, access, &self.endpoint, identity, wanted);
+                self.batch.requests.run(proof).await
             };
             questions.push(question.boxed());
         }
@@ -276,7 +271,8 @@ impl Collection {
             let (rows, other) = this.answer(&identity, &index, record);
             (!rows.is_empty() || other.is_some()).then_some((rows, other))
         };
-        let pages = records_of(context, access, &self.endpoint, workers, become_of);
+        let requests = (workers, &self.batch.requests);
+        let pages = records_of(context, access, &self.endpoint, requests, become_of);
         let answers = pages.try_concat().await;
         answers.map_err(|error| error.to_string())
     }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use polars::prelude::*;
 
-use self::collection::collections;
+use self::collection::{Collection, Told, collections};
 use self::told::{Compared, Comparison};
 use super::input::Keys as KeyColumn;
 use super::options::BatchOptions;
 use super::result;
+use super::side_by_side::{in_order, side_by_side};
 use super::validate::ValidateOptions;
 use super::validate::rows::Batch;
 use crate::client::EdFiClient;
@@ -110,10 +111,32 @@ impl EdFiClient {
             runtime::compute(move || Batch::new(&client, &frames, &read)).await??
         };
         let batch = Arc::new(batch.described().await);
+        let mut of_odss: Vec<Vec<Collection>> = batch.sources.iter().map(|_| Vec::new()).collect();
+        for collection in collections(&batch, options, &key_cols) {
+            of_odss[collection.ods].push(collection);
+        }
+        let compare = |collections: Vec<Collection>| async move {
+            let mut told = Vec::with_capacity(collections.len());
+            for collection in collections {
+                // On the heap: there are as many of them as workers.
+                told.push(Box::pin(collection.compare()).await?);
+            }
+            Ok::<Vec<Told>, Error>(told)
+        };
+        let told = side_by_side(&batch.requests, options.batch.workers, of_odss, compare);
         let mut rows: Vec<Compared> = (0..batch.len()).map(|_| Compared::New).collect();
         let mut extra = Vec::new();
-        for collection in collections(&batch, options, &key_cols) {
-            collection.compare(&mut rows, &mut extra).await?;
+        for told in in_order(told)
+            .await
+            .into_iter()
+            .collect::<Result<Vec<_>>>()?
+        {
+            for (compared, others) in told {
+                for (row, compared) in compared {
+                    rows[row] = compared;
+                }
+                extra.extend(others);
+            }
         }
         for finding in &batch.findings {
             if let (Some(row), Compared::New) = (finding.row, &rows[finding.row.unwrap_or(0)]) {

@@ -11,16 +11,19 @@ use super::prefetch::Task;
 use super::rows::new_rows;
 use super::source::{Convert, Converted, Decoders, District, PlacedPage, Source, Window};
 use super::stream::{self, ConvertedPage, PageRows, StreamOptions, Table};
+use crate::client::permits::Permits;
 use crate::client::session::{Access, CallContext};
 use crate::columns::Layout;
 use crate::{Error, Result, runtime};
 
-/// The columns of a given schema, of every record of one ODS that a call has access to.
+/// The columns of a given schema, of every record of one ODS that a call has access to. Requests
+/// share the permits of the call.
 pub(crate) fn columns_of(
     context: Arc<CallContext>,
     access: Access,
     endpoint: &str,
     read: &GetAllOptions,
+    requests: &Permits,
 ) -> Result<BoxStream<'static, Result<DataFrame>>> {
     let SchemaChoice::Given(schema) = &read.schema else {
         return Err(Error::Config("the columns must be given".into()));
@@ -37,19 +40,20 @@ pub(crate) fn columns_of(
         context,
         access,
         endpoint,
-        read,
+        (read, requests),
         Some(decoders),
         convert,
     ))
 }
 
 /// What becomes of every record of one ODS that a call has access to, a list for each page; each
-/// is given as the server wrote it, while its page is at hand.
+/// is given as the server wrote it, while its page is at hand. Requests share the permits of the
+/// call.
 pub(crate) fn records_of<T: Send + 'static>(
     context: Arc<CallContext>,
     access: Access,
     endpoint: &str,
-    workers: usize,
+    (workers, requests): (usize, &Permits),
     become_of: impl Fn(&str) -> Option<T> + Send + Sync + 'static,
 ) -> BoxStream<'static, Result<Vec<T>>> {
     let mut read = GetAllOptions::default();
@@ -62,7 +66,8 @@ pub(crate) fn records_of<T: Send + 'static>(
         Ok((all.collect(), placed.new_records()))
     };
     let decoders = Some(Decoders::of_texts());
-    open(context, access, endpoint, &read, decoders, convert)
+    let read = (&read, requests);
+    open(context, access, endpoint, read, decoders, convert)
 }
 
 impl<T: Send + 'static> Table for Vec<T> {
@@ -80,7 +85,7 @@ fn open<T: Table>(
     context: Arc<CallContext>,
     access: Access,
     endpoint: &str,
-    read: &GetAllOptions,
+    (read, requests): (&GetAllOptions, &Permits),
     decoders: Option<Decoders>,
     convert: impl Fn(&PlacedPage) -> Result<(T, usize)> + Send + Sync + 'static,
 ) -> BoxStream<'static, Result<T>> {
@@ -102,6 +107,7 @@ fn open<T: Table>(
     let workers = read.batch.workers;
     let window = Window::of_stream(workers, false);
     let mut source = Source::new(context, endpoint.to_owned(), read, window, convert);
+    source.requests = requests.clone();
     if let Some(decoders) = decoders {
         source.decoders = decoders;
     }

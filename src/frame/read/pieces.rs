@@ -27,6 +27,7 @@ use super::source::{District, Source};
 use super::whole::WholePages;
 use crate::client::Control;
 use crate::client::paging::{Continuation, FirstPage, PageError, PageRequest};
+use crate::frame::side_by_side::{one_by_one, side_by_side};
 use crate::{Failure, Result};
 
 /// How many neighbouring records mark a seam: all of them must go before it is lost.
@@ -390,13 +391,12 @@ impl Scan {
         let workers = read.batch.workers;
         let mut begun = BTreeMap::new();
         let mut failed = BTreeMap::new();
-        let mut coming = stream::iter(sources.districts.clone())
-            .map(|district| {
-                let (number, source) = (district.number, source.clone());
-                async move { (number, Begun::new(source, district).await) }
-            })
-            .buffered(workers)
-            .boxed();
+        let districts = sources.districts.clone();
+        let begin = side_by_side(&source.requests, workers, districts, |district| {
+            let (number, source) = (district.number, source.clone());
+            async move { (number, Begun::new(source, district).await) }
+        });
+        let mut coming = one_by_one(begin).boxed();
         while let Some((number, result)) = coming.next().await {
             match result {
                 Ok(district) => drop(begun.insert(number, district)),
@@ -407,14 +407,17 @@ impl Scan {
         let all: u64 = begun.values().map(Begun::total).sum();
         let each = all.div_ceil(number.max(1) as u64).max(1);
         let mut planned: BTreeMap<usize, Vec<PlannedPiece>> = BTreeMap::new();
-        let mut coming = stream::iter(begun)
-            .map(|(number, district)| async move {
+        let divide = side_by_side(
+            &source.requests,
+            workers,
+            begun,
+            |(number, district)| async move {
                 let total = district.total();
                 let pieces = district.divide(total.div_ceil(each)).await;
                 (number, total, pieces)
-            })
-            .buffered(workers)
-            .boxed();
+            },
+        );
+        let mut coming = one_by_one(divide).boxed();
         while let Some((number, total, pieces)) = coming.next().await {
             match pieces {
                 Err(failure) => sources.fail(number, failure, &endpoint, &mut failed)?,

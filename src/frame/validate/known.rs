@@ -17,9 +17,10 @@ use super::options::Rule;
 use super::rows::Batch;
 use crate::client::changes::Snapshot;
 use crate::client::paging::{Collection, pages_by_offset};
-use crate::client::session::{Access, CallContext};
+use crate::client::session::Access;
 use crate::frame::key_lookup::{self, Proof};
 use crate::frame::read::columns_of;
+use crate::frame::side_by_side::{in_order, side_by_side};
 use crate::openapi::validate::{Model, Target};
 use crate::openapi::{Identity, Resource};
 use crate::{Failure, GetAllOptions, SchemaChoice};
@@ -55,20 +56,26 @@ impl Open {
 
 /// Looks for everything that rows refer to: by ODS, by target.
 pub(super) async fn missing(batch: &Batch, needs: &[Vec<Keys>]) -> Vec<Vec<Open>> {
-    let mut all = Vec::with_capacity(needs.len());
-    for (ods, needs) in batch.sources.iter().zip(needs) {
-        let Some(model) = &ods.model else {
-            all.push(Vec::new());
-            continue;
-        };
-        let search = Search {
-            batch,
-            access: &ods.access,
-            model,
-        };
-        all.push(search.all(needs).await);
-    }
-    all
+    let sources = batch.sources.iter().zip(needs);
+    let workers = batch.options.batch.workers;
+    let searches = side_by_side(
+        &batch.requests,
+        workers,
+        sources,
+        |(ods, needs)| async move {
+            let Some(model) = &ods.model else {
+                return Vec::new();
+            };
+            let search = Search {
+                batch,
+                access: &ods.access,
+                model,
+            };
+            // On the heap: there are as many of them as workers.
+            Box::pin(search.all(needs)).await
+        },
+    );
+    in_order(searches).await
 }
 
 /// Looks for items of one ODS.
@@ -146,6 +153,13 @@ impl Search<'_> {
                 reads.push(self.descriptors(target, sought).boxed());
             }
         }
+        let mut reads = reads.into_iter();
+        // Whether an ODS answers at all is found out by one request, where others wait.
+        if self.batch.sources.len() > 1
+            && let Some(first) = reads.next()
+        {
+            first.await;
+        }
         let reads = stream::iter(reads).buffer_unordered(workers);
         let () = reads.collect().await;
         for (endpoint, targets) in self.collections() {
@@ -214,7 +228,7 @@ impl Search<'_> {
             _ if endpoint.ends_with(SCHOOL_YEARS) => false,
             0..=FEW => true,
             _ => {
-                let pages = pages_of(&self.batch.context, self.access, endpoint);
+                let pages = pages_of(self.batch, self.access, endpoint);
                 pages.await?.is_some_and(|pages| (wanted as u64) < pages)
             }
         };
@@ -246,7 +260,8 @@ impl Search<'_> {
             let values = values_of(&key, written);
             let question = async move {
                 let wanted = (&*key, &*values);
-                let proof = key_lookup::ask(context, self.access, endpoint, identity, wanted).await;
+                let proof = key_lookup::ask(context, self.access, endpoint, identity, wanted);
+                let proof = self.batch.requests.run(proof).await;
                 (key, proof)
             };
             questions.push(question.boxed());
@@ -295,8 +310,9 @@ impl Search<'_> {
         };
         read.batch.workers = workers;
         let (context, access) = (self.batch.context.clone(), self.access.clone());
-        let mut pages = columns_of(context, access, &resource.endpoint, &read)
-            .map_err(|error| error.to_string())?;
+        let requests = &self.batch.requests;
+        let pages = columns_of(context, access, &resource.endpoint, &read, requests);
+        let mut pages = pages.map_err(|error| error.to_string())?;
         let mut records = 0;
         while let Some(page) = pages.try_next().await.map_err(|error| error.to_string())? {
             records += page.height();
@@ -314,13 +330,16 @@ impl Search<'_> {
 
 /// How many pages a collection has, where the server counts.
 pub(in crate::frame) async fn pages_of(
-    context: &CallContext,
+    batch: &Batch,
     access: &Access,
     endpoint: &str,
 ) -> Result<Option<u64>, String> {
-    let collection = Collection::of(context, access, endpoint, Snapshot::No).await;
-    let collection = collection.map_err(text)?;
-    let count = collection.count(context, access).await.map_err(text)?;
+    let context = &batch.context;
+    let count = async {
+        let collection = Collection::of(context, access, endpoint, Snapshot::No).await?;
+        collection.count(context, access).await
+    };
+    let count = batch.requests.run(count).await.map_err(text)?;
     let limit = GetAllOptions::default().limit as u64;
     Ok(count.map(|count| pages_by_offset(count, limit)))
 }

@@ -4,18 +4,18 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures_util::future::{BoxFuture, FutureExt};
-use futures_util::stream::{self, StreamExt};
 use polars::prelude::DataFrame;
 
 use super::finding::Finding;
 use super::options::{Rule, ValidateOptions};
 use crate::client::EdFiClient;
 use crate::client::metadata::Metadata;
+use crate::client::permits::Permits;
 use crate::client::session::{Access, CallContext, Site};
 use crate::client::urls;
 use crate::frame::payloads::Payloads;
 use crate::frame::request::Rows;
+use crate::frame::side_by_side::{in_order, side_by_side};
 use crate::openapi::validate::Model;
 use crate::{Failure, Result, runtime};
 
@@ -25,6 +25,8 @@ const PIECE: usize = 2048;
 /// All rows of a call.
 pub(in crate::frame) struct Batch {
     pub(in crate::frame) context: Arc<CallContext>,
+    /// Those of all requests.
+    pub(in crate::frame) requests: Permits,
     pub(in crate::frame) options: ValidateOptions,
     pub(in crate::frame) frames: Vec<Frame>,
     pub(in crate::frame) sources: Vec<Ods>,
@@ -70,6 +72,7 @@ impl Batch {
         watched.control = watched.control.without_progress();
         let mut batch = Self {
             context: Arc::new(client.default_context(&watched)),
+            requests: Permits::new(options.batch.workers),
             options: options.clone(),
             frames: Vec::new(),
             sources: Vec::new(),
@@ -118,15 +121,17 @@ impl Batch {
     /// The same with what the documents of each ODS say.
     pub(in crate::frame) async fn described(mut self) -> Self {
         let workers = self.options.batch.workers;
-        let context = self.context.clone();
-        let mut requests: Vec<BoxFuture<'static, _>> = Vec::new();
-        for ods in &self.sources {
-            let (context, access) = (context.clone(), ods.access.clone());
-            let request = async move { Metadata::of(&context, &access).documents().await };
-            requests.push(request.boxed());
-        }
-        let documents = stream::iter(requests).buffered(workers);
-        let documents: Vec<_> = documents.collect().await;
+        let (context, requests) = (self.context.clone(), self.requests.clone());
+        let documents = |access: Access| {
+            let (context, requests) = (&context, &requests);
+            async move {
+                let metadata = Metadata::of(context, &access).limited(requests);
+                metadata.documents().await
+            }
+        };
+        let sources = self.sources.iter();
+        let accesses: Vec<Access> = sources.map(|ods| ods.access.clone()).collect();
+        let documents = in_order(side_by_side(&requests, workers, accesses, documents)).await;
         // Most districts have the same documents.
         let mut models: Vec<(Vec<usize>, Arc<Model>)> = Vec::new();
         for (number, documents) in documents.into_iter().enumerate() {
