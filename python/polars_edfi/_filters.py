@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import permutations
-
 import polars as pl
 
 #: A filter of more parts is not taken apart to its end.
@@ -16,7 +14,7 @@ def parts(predicate: pl.Expr) -> list[pl.Expr]:
     done: list[pl.Expr] = []
     while left and len(left) + len(done) < MOST_PARTS:
         part = left.pop()
-        for one, two in permutations(_inputs(part, 2)):
+        for one, two in _pairs(part):
             if (one & two).meta.eq(part):
                 left += [one, two]
                 break
@@ -27,11 +25,12 @@ def parts(predicate: pl.Expr) -> list[pl.Expr]:
 
 def values(part: pl.Expr) -> pl.DataFrame | None:
     """Give the values of which a row has one, in a column of the name that they have there."""
-    for column, holds in ((part, True), *((one, False) for one in _inputs(part, 1))):
+    inputs = part.meta.pop()
+    for column, holds in ((part, True), *((one, False) for one in inputs if len(inputs) == 1)):
         name = _name(column)
         if name is not None and (holds or (~column).meta.eq(part)):
             return pl.DataFrame({name: [holds]})
-    for column, value in permutations(_inputs(part, 2)):
+    for column, value in _pairs(part):
         name = _name(column)
         if name is None or not value.meta.is_literal(allow_aliasing=True):
             continue
@@ -57,9 +56,18 @@ def _name(column: pl.Expr) -> str | None:
     return name if name is not None and pl.col(name).meta.eq(column) else None
 
 
-def _inputs(part: pl.Expr, number: int) -> list[pl.Expr]:
-    inputs = part.meta.pop()
-    return inputs if len(inputs) == number else []
+def _pairs(part: pl.Expr) -> list[tuple[pl.Expr, pl.Expr]]:
+    """Give the two inputs of a part that has two, either way round."""
+    match part.meta.pop():
+        case [one, two]:
+            return [(one, two), (two, one)]
+        case _:
+            return []
+
+
+def _is_never(part: pl.Expr) -> bool:
+    """Tell whether no row fits, as Polars makes it of ``is_in`` of nothing."""
+    return part.meta.is_literal() and pl.select(part.fill_null(False)).item() is False
 
 
 class Filters:
@@ -80,6 +88,9 @@ class Filters:
                 continue
 
     def _read(self, part: pl.Expr, keys: pl.DataFrame | None) -> None:
+        if _is_never(part):
+            self.districts = []
+            return
         numbers = None if keys is None else chosen(keys, part)
         if numbers is not None:
             before = self.districts

@@ -109,7 +109,8 @@ def scan(endpoint: str, *, client: EdFiClient, **options: Any) -> pl.LazyFrame:
     Of a ``filter``, equalities and ``is_in`` on fields that the ODS's OpenAPI document lists as
     query parameters are sent to the server: records of one student are one small request.
     ``explain()`` shows the filter that reaches the scan as its ``SELECTION``; it is applied here as
-    well, so that a server that ignores it changes nothing but the time.
+    well, so that a server that ignores it changes nothing but the time. Rows of an ``is_in`` that
+    was sent come value by value: the one thing that differs from a query on the collected frame.
 
     Parameters
     ----------

@@ -333,6 +333,43 @@ def test_what_is_not_sent(make_ods: MakeOds) -> None:
     assert server.sent()[-1] == {"studentUniqueId": "s8"}
 
 
+def test_what_cannot_travel_keeps_nothing_else_at_home(make_ods: MakeOds) -> None:
+    ods = make_ods(records(60))
+    server = Filtering(ods)
+    lf = edfi.scan(ENDPOINT, client=client_of(ods))
+    everything = lf.collect()
+    score, final = pl.col("score"), pl.col("isFinal")
+    for predicate, sent in [
+        (final, {"isFinal": "true"}),
+        (~final, {"isFinal": "false"}),
+        (final & (student == "s7"), {"isFinal": "true", "studentUniqueId": "s7"}),
+        ((student == "s7") & score.is_not_null(), {"studentUniqueId": "s7"}),
+        (score.is_between(0, 90) & (student == "s7"), {"studentUniqueId": "s7"}),
+        (
+            pl.when(final).then(score > 1).otherwise(True) & (student == "s7"),
+            {"studentUniqueId": "s7"},
+        ),
+    ]:
+        ods.requests.clear()
+        assert_frame_equal(lf.filter(predicate).collect(), everything.filter(predicate))
+        assert server.sent() == [sent]
+
+
+def test_a_filter_that_no_record_fits_asks_for_none(make_ods: MakeOds) -> None:
+    ods = make_ods(records(60))
+    server = Filtering(ods)
+    lf = edfi.scan(ENDPOINT, client=client_of(ods))
+    everything = lf.collect()
+    ods.requests.clear()
+    for predicate in (
+        student.is_in([]),
+        student.is_in([None]),
+        (student == "s7") & student.is_in([]),
+    ):
+        assert_frame_equal(lf.filter(predicate).collect(), everything.filter(predicate))
+        assert server.sent() == []
+
+
 def test_explain_shows_what_is_sent(make_ods: MakeOds) -> None:
     ods = make_ods(records(6))
     Filtering(ods)
