@@ -10,6 +10,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error that ends a whole call. What goes wrong with one row or one district is no `Error`:
 /// it is told in that row's `status` and `message` (see [`Failure`]).
+///
+/// Texts, those of rows included, are the same in Rust and in Python, and name options as Python
+/// writes them: `snapshot=True` is `snapshot: true` in the options of a call or a method of the
+/// builder, `paging="cursor"` is [`Paging::Cursor`](crate::Paging::Cursor), `key=` is a parameter.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {

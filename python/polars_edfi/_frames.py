@@ -190,7 +190,7 @@ def tables(df: pl.DataFrame, *, key: str | Sequence[str] | None = None) -> dict[
         ``""`` is the frame without its lists. Then there is a frame for each list, named by its
         path (``"scoreResults"``, ``"studentObjectiveAssessments.scoreResults"``): the key columns,
         ``_index`` (UInt32: the place in the list; ``_index_2`` for a list in a list, and so on),
-        and the elements: their fields, flattened, or ``value``. A field whose name is taken gets
+        and the elements: their fields, flattened, or ``value``. A column whose name is taken gets
         ``_record`` appended. A row with an empty list, or none, has no row there. Joined by key and
         index they are the frame again.
 
@@ -199,7 +199,8 @@ def tables(df: pl.DataFrame, *, key: str | Sequence[str] | None = None) -> dict[
     polars.exceptions.ColumnNotFoundError, polars.exceptions.SchemaError
         A key column is not there, or is a list.
     EdFiError
-        No key is given and there is no ``id``, or two rows with lists have the same key.
+        No key is given and there is no ``id``, a column stands in the key twice, or two rows with
+        lists have the same key.
 
     Examples
     --------

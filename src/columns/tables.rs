@@ -25,7 +25,7 @@ const VALUE: &str = "value";
 /// by its path (`scoreResults`, `studentObjectiveAssessments.scoreResults`): the `key` columns (by
 /// default `id`, and what stands before it but `status`, `message`, `http_status` and
 /// `correlation_id`), `_index` (UInt32: the place in the list; `_index_2` and so on for lists in
-/// lists), and the elements: their fields, flattened, or `value`. A field whose name is taken gets
+/// lists), and the elements: their fields, flattened, or `value`. A column whose name is taken gets
 /// `_record` appended. A row without elements has none there. Joined by key and index they are the
 /// frame again.
 ///
@@ -44,15 +44,18 @@ const VALUE: &str = "value";
 ///
 /// # Errors
 /// [`Error::ColumnNotFound`] for a key column that is not there, [`Error::ColumnType`] for one that
-/// is a list, [`Error::Config`] where no key is given and there is no `id`, and where two rows with
-/// lists have the same key.
+/// is a list, [`Error::Config`] where no key is given and there is no `id`, where a column stands in
+/// the key twice, and where two rows with lists have the same key.
 pub fn tables(df: &DataFrame, key: Option<&[&str]>) -> Result<Vec<(String, DataFrame)>> {
     let df = flatten(df, None, ".", None)?;
     let key = match key {
         Some(key) => key.iter().map(|&name| name.to_owned()).collect(),
         None => default_key(&df)?,
     };
-    for name in &key {
+    for (place, name) in key.iter().enumerate() {
+        if key[..place].contains(name) {
+            return Err(Error::Config(format!("key: '{name}' stands in it twice")));
+        }
         let dtype = find(&df, name)?.dtype();
         if matches!(dtype, DataType::List(_)) {
             return Err(Error::ColumnType(format!(
@@ -167,13 +170,11 @@ fn elements_of(list: &Column, keys: &[Column], level: usize) -> Result<(DataFram
         1 => INDEX.to_owned(),
         level => format!("{INDEX}_{level}"),
     };
-    columns.push(Column::new(name.into(), index));
-    let key: Vec<String> = columns
-        .iter()
-        .map(|column| column.name().to_string())
-        .collect();
-    let taken: Vec<&str> = key.iter().map(String::as_str).collect();
+    let taken: Vec<&str> = keys.iter().map(|key| &**key.name()).collect();
     let mut names = FreeNames::new(&taken);
+    columns.push(Column::new(names.take(name), index));
+    let key = columns.iter().map(|column| column.name().to_string());
+    let key: Vec<String> = key.collect();
     let mut leaves = Vec::new();
     match elements.dtype() {
         DataType::Struct(_) => {

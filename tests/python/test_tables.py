@@ -140,3 +140,13 @@ def test_a_key_must_tell_rows_apart(ods: ScriptedOds) -> None:
     # A district that failed is a row of the first table.
     error = read(ods, on_short="warn").clear()
     assert edfi.tables(error)[""].height == 0
+
+
+def test_a_key_may_have_the_name_of_a_place() -> None:
+    df = pl.DataFrame({"_index": [7], "l": [[{"x": [1, 2]}]]})
+    found = edfi.tables(df, key=["_index"])
+    assert found["l"].rows(named=True) == [{"_index": 7, "_index_record": 0}]
+    assert found["l.x"].columns == ["_index", "_index_record", "_index_2", "value"]
+    assert found["l.x"].rows() == [(7, 0, 0, 1), (7, 0, 1, 2)]
+    with pytest.raises(edfi.EdFiError, match="key: '_index' stands in it twice"):
+        edfi.tables(df, key=["_index", "_index"])
