@@ -170,6 +170,13 @@ impl Failure {
         Self::new("not sent: interrupted")
     }
 
+    /// The failure of a request for a resource that there is not, with the one that was most likely
+    /// meant.
+    pub(crate) fn meaning(mut self, endpoint: &str) -> Self {
+        self.message = format!("{} (did you mean {endpoint}?)", self.message);
+        self
+    }
+
     /// Whether a server does not take who asks: it may take another account.
     pub(crate) fn is_of_account(&self) -> bool {
         self.http_status == Some(401) || self.message.contains("auth refresh failed")

@@ -11,7 +11,7 @@ mod places;
 mod shelf;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{ETAG, HeaderValue};
 use reqwest::{StatusCode, Url};
@@ -29,6 +29,9 @@ use super::urls::{self, BaseUrl};
 use crate::nearest::nearest_endpoint;
 use crate::openapi::{Document, Identity, Record, Resource, is_descriptor};
 use crate::{Failure, runtime};
+
+/// So long the documents may take that tell a better name only.
+const WORTH_WAITING: Duration = Duration::from_secs(5);
 
 /// The metadata of one ODS, asked for on behalf of one call.
 #[derive(Clone, Copy)]
@@ -81,6 +84,31 @@ pub(crate) async fn meant(client: &EdFiClient, base: &BaseUrl, url: &Url) -> Opt
         .iter()
         .filter_map(|named| nearest_endpoint(named, endpoints(&documents)));
     nearest.next().map(str::to_owned)
+}
+
+/// The failure of a call whose resource there is not, with the endpoint that was most likely meant:
+/// of a call that needs no document, so that none may be at hand. It waits for them only so long.
+pub(crate) async fn explained(
+    failure: Failure,
+    (context, access): (&CallContext, &Access),
+    endpoint: &str,
+) -> Failure {
+    let client = &context.client;
+    let is_absent = failure.http_status == Some(404);
+    let known = |url: &Url| client.knows(url);
+    if !is_absent
+        || !cache::at_hand(&access.base, client.metadata_folder(), known)
+            .await
+            .is_empty()
+    {
+        return failure;
+    }
+    let metadata = Metadata::of(context, access);
+    let described = tokio::time::timeout(WORTH_WAITING, metadata.describe(endpoint)).await;
+    match described {
+        Ok(Ok(Described::Unknown(Some(meant)))) => failure.meaning(&meant),
+        _ => failure,
+    }
 }
 
 fn endpoints(documents: &[Arc<Document>]) -> impl Iterator<Item = &str> {

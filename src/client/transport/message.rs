@@ -124,7 +124,7 @@ impl Response {
     pub(crate) fn failure(&self) -> Failure {
         let mut failure = problem::failure(self.status, &self.headers, &self.body, &self.redaction);
         if let Some(meant) = &self.meant {
-            failure.message = format!("{} (did you mean {meant}?)", failure.message);
+            failure = failure.meaning(meant);
         }
         if let Some(profile) = &self.profile {
             failure.message = format!(

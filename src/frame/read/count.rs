@@ -1,7 +1,7 @@
 //! How many records a resource has.
 
 use super::options::check_params;
-use crate::client::metadata::Metadata;
+use crate::client::metadata::{self, Metadata};
 use crate::client::paging::Collection;
 use crate::client::{Control, EdFiClient};
 use crate::frame::client_defaults::into_error;
@@ -59,10 +59,13 @@ impl EdFiClient {
             snapshot: snapshot.map_err(to_error)?,
         }
         .with_params(params);
-        let counted = collection
-            .count(&context, &access)
-            .await
-            .map_err(to_error)?;
+        let counted = match collection.count(&context, &access).await {
+            Ok(counted) => counted,
+            Err(failure) => {
+                let explained = metadata::explained(failure, (&context, &access), &endpoint);
+                return Err(to_error(Box::pin(explained).await));
+            }
+        };
         counted.ok_or_else(|| {
             Error::Http(Failure {
                 http_status: Some(200),

@@ -11,7 +11,7 @@ use super::packed::rows;
 use super::source::Source;
 use super::whole::Records;
 use crate::client::changes::check_window;
-use crate::client::metadata::{Described, Metadata};
+use crate::client::metadata::{self, Described, Metadata};
 use crate::client::paging::Paging;
 use crate::client::session::{Access, CallContext};
 use crate::client::{Control, EdFiClient, urls};
@@ -144,7 +144,13 @@ impl EdFiClient {
         control.progress.begin(1);
         let records = Source::read_whole(&Arc::new(source), &access, true).await;
         control.progress.one_done();
-        let records = records.map_err(|failure| into_error(explain_404(failure), control))?;
+        let records = match records {
+            Ok(records) => records,
+            Err(failure) => {
+                let explained = metadata::explained(failure, (&context, &access), &endpoint);
+                return Err(into_error(explain_404(Box::pin(explained).await), control));
+            }
+        };
         let frame = runtime::compute(move || frame(records)).await??;
         match frame.height() {
             0 => with_keys(frame, &context, &access, &endpoint, kind).await,

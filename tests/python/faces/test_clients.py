@@ -137,6 +137,15 @@ def test_an_unknown_resource_names_the_nearest(
     assert "did you mean ed-fi/students?" in text
 
 
+@pytest.mark.parametrize("name", ["count", "deletes", "key_changes"])
+def test_a_fresh_client_names_it_as_well(name: str) -> None:
+    with edfi.Sandbox(districts=["1"], records=1) as ods:
+        _, url, key, secret = ods.districts().row(0)
+        client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
+        with pytest.raises(edfi.HttpError, match=r"did you mean ed-fi/students\?"):
+            getattr(client, name)("ed-fi/studnets")
+
+
 def test_a_missing_item_of_a_known_resource_names_no_other(sandbox: pl.DataFrame) -> None:
     _, url, key, secret = sandbox.row(0)
     client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
