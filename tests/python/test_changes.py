@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -29,7 +30,7 @@ def client_of(ods: ScriptedOds, **settings: str) -> edfi.EdFiClient:
 
 
 def tracked(
-    ods: ScriptedOds, newest: int = 9, oldest: int = 0, **lists: list[dict[str, object]]
+    ods: ScriptedOds, newest: object = 9, oldest: object = 0, **lists: list[dict[str, object]]
 ) -> Callable[[Request], Answer | None]:
     """Change versions, and what was deleted or renamed."""
 
@@ -341,10 +342,18 @@ def test_versions_that_are_texts_tell_changes_apart(
     out = getattr(client_of(ods), change)(RESULTS, limit=limit)
     assert out["id"].to_list() == ids
     assert out["changeVersion"].to_list() == [1, 3, None, None, None]
+    # What is no text and no number at all.
+    told[:] = [{"id": [], "changeVersion": []}]
+    out = getattr(client_of(ods), change)(RESULTS, limit=limit)
+    assert out.select(FIXED.keys()).rows() == [(None, None)]
+    assert out.select(FIXED.keys()).schema == FIXED
 
 
-@pytest.mark.parametrize("newest", [2**63 - 1, -(2**63), -1])
-def test_a_newest_version_that_none_follows_is_an_error(ods: ScriptedOds, newest: int) -> None:
+NO_VERSIONS = [2**63 - 1, 2**64, -(2**63), -1, 1.5, "7", None, [], {}]
+
+
+@pytest.mark.parametrize("newest", NO_VERSIONS)
+def test_a_newest_version_that_none_follows_is_an_error(ods: ScriptedOds, newest: object) -> None:
     ods.script = tracked(ods, newest=newest, deletes=[], keyChanges=[])
     client = client_of(ods)
     for call in (
@@ -354,6 +363,29 @@ def test_a_newest_version_that_none_follows_is_an_error(ods: ScriptedOds, newest
     ):
         with pytest.raises(edfi.HttpError, match="newestChangeVersion"):
             call()
+
+
+@pytest.mark.parametrize("wrong", NO_VERSIONS)
+@pytest.mark.parametrize("which", ["newest", "oldest"])
+def test_a_copy_stays_where_versions_are_none(
+    ods: ScriptedOds, tmp_path: Path, wrong: object, which: str
+) -> None:
+    file = tmp_path / RESULTS / "data.parquet"
+
+    def copy(**versions: object) -> tuple[str | None, str | None, str]:
+        ods.script = tracked(ods, **versions, deletes=[], keyChanges=[])  # type: ignore[arg-type]
+        schema = {"id": pl.String, "n": pl.Int64}
+        report = edfi.sync(client_of(ods), [RESULTS], into=tmp_path, schema=schema)
+        return report["status"][0], report["mode"][0], report["message"][0] or ""
+
+    for _ in range(2):
+        before = file.read_bytes() if file.exists() else None
+        status, mode, message = copy(**{which: wrong})
+        assert (status, mode) == ("error", None)
+        assert "newestChangeVersion" in message
+        assert (file.read_bytes() if file.exists() else None) == before
+        copy()
+        assert pl.read_parquet(file)["n"].to_list() == [0, 1, 2]
 
 
 def test_a_window_is_not_asked_for_twice(ods: ScriptedOds) -> None:

@@ -277,6 +277,27 @@ def test_page_tokens_divide_where_there_are_any() -> None:
         assert len(ids) == len(set(ids)) == 300
 
 
+@pytest.mark.parametrize("total", [2**63 - 1, 2**64 - 1, 2**64, -1])
+def test_counts_beyond_all_records_lose_nothing(ods: ScriptedOds, total: int) -> None:
+    ods.records = [record(n) for n in range(30)]
+
+    def script(request: Request) -> Answer | None:
+        answer = ods.page(request) if "limit" in request.query else None
+        if answer is not None:
+            answer.headers["Total-Count"] = str(total)
+        return answer
+
+    ods.script = script
+    districts = pl.DataFrame(
+        {"k": ["a", "b", "c"], "targetUrl": ods.url, "EdFi Token": "token"},
+    )
+    side = native_side(edfi.EdFiClient(api_version="v3"))
+    options = {"endpoint": "ed-fi/students", "key_col": "k", "schema": SCHEMA, "limit": 10}
+    found = _native.Scan(side, districts, **options).pieces(9)
+    assert {row for row, *_ in found} == {0, 1, 2}
+    assert all(piece is not None for _, _, piece, _ in found)
+
+
 def test_districts_that_fail_say_why_in_their_place(make_ods: Callable[..., ScriptedOds]) -> None:
     ods, other = make_ods(5), make_ods(5)
     districts = pl.DataFrame(

@@ -113,7 +113,8 @@ impl Stretch {
         let Some(end) = self.end_offset else {
             return Ok(());
         };
-        let most = end + (end - self.offset) + FEWEST_PAGES * self.size;
+        let most = end.saturating_add(end.saturating_sub(self.offset));
+        let most = most.saturating_add(FEWEST_PAGES.saturating_mul(self.size));
         match reached > most {
             true => Err(lost(end)),
             false => Ok(()),
@@ -404,7 +405,8 @@ impl Scan {
             }
         }
         drop(coming);
-        let all: u64 = begun.values().map(Begun::total).sum();
+        let totals = begun.values().map(Begun::total);
+        let all = totals.fold(0, u64::saturating_add);
         let each = all.div_ceil(number.max(1) as u64).max(1);
         let mut planned: BTreeMap<usize, Vec<PlannedPiece>> = BTreeMap::new();
         let divide = side_by_side(

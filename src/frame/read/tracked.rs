@@ -262,7 +262,7 @@ fn with_fixed_columns(frame: DataFrame) -> Result<DataFrame> {
     for (name, dtype) in &fixed {
         columns.push(match frame.column(name) {
             Ok(column) if *name == ID => plain_ids(column)?,
-            Ok(column) => column.cast(dtype)?,
+            Ok(column) => cast(column, dtype),
             Err(_) => Column::full_null((*name).into(), height, dtype),
         });
     }
@@ -271,8 +271,14 @@ fn with_fixed_columns(frame: DataFrame) -> Result<DataFrame> {
     Ok(DataFrame::new(height, columns)?)
 }
 
+/// The values as far as they can be of a type: a list is neither a text nor a number.
+fn cast(column: &Column, dtype: &DataType) -> Column {
+    let cast = column.cast(dtype);
+    cast.unwrap_or_else(|_| Column::full_null(column.name().clone(), column.len(), dtype))
+}
+
 fn plain_ids(column: &Column) -> Result<Column> {
-    let texts = column.cast(&DataType::String)?;
+    let texts = cast(column, &DataType::String);
     let ids: StringChunked = texts.str()?.iter().map(|id| id.map(plain_id)).collect();
     Ok(ids.with_name(ID.into()).into_column())
 }
