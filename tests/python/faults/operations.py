@@ -194,6 +194,8 @@ def sends_noted(ods: FaultyOds) -> None:
         sending["journal"] = Path(folder) / "run.edfi"
         first = client(ods).send({THINGS: df}, **sending)
         told_of_writes(first, ods, items)
+        # Of an ODS that says at times that it has no documents, items are told apart anew.
+        is_told_anew = any("/metadata/" in line and "fault" in line for line in ods.log)
         before, ods.hits = ods.applied.copy(), lambda _: False
         second = client(ods).send({THINGS: df}, **sending)
         assert second["row_index"].to_list() == list(range(ROWS))
@@ -202,7 +204,8 @@ def sends_noted(ods: FaultyOds) -> None:
         ):
             again = ods.applied[item.encode()] - before[item.encode()]
             if one["status"] is None:
-                assert (two["status"], two["attempts"], again) == (None, 0, 0), (one, two)
+                expected = [(None, 0, 0), (None, 1, 1)][: 1 + is_told_anew]
+                assert (two["status"], two["attempts"], again) in expected, (one, two)
             elif IN_DOUBT in str(one["message"]):
                 assert again == (two["status"] is None), (one, two)
             else:
