@@ -204,7 +204,8 @@ impl Credentials {
         transport: &Transport,
         options: SendOptions<'_>,
     ) -> Result<Token, Failure> {
-        let turn = self.slot.get().flight.turn(options.cancellation).await?;
+        let (slot, patience) = (self.slot.get(), transport.patience(options.policy));
+        let turn = slot.flight.turn(options.cancellation, patience).await?;
         if let Some(failure) = turn.shared_failure() {
             return Err(failure);
         }
@@ -224,7 +225,8 @@ impl Credentials {
         if let Some(token) = slot.fresh().filter(&usable) {
             return Ok((token, false));
         }
-        let turn = slot.flight.turn(options.cancellation).await?;
+        let patience = transport.patience(options.policy);
+        let turn = slot.flight.turn(options.cancellation, patience).await?;
         if let Some(token) = slot.fresh().filter(&usable) {
             return Ok((token, false));
         }
@@ -255,7 +257,8 @@ impl Credentials {
         let Some(file) = self.owner.file() else {
             return Ok((self.renew(transport, options).await?, true));
         };
-        let _held = match file.turn(usable, options.cancellation).await? {
+        let patience = transport.patience(options.policy).with_silence();
+        let _held = match file.turn(usable, patience, options.cancellation).await? {
             Turn::Found(token) => {
                 self.slot.get().set(Some(token.clone()));
                 return Ok((token, false));

@@ -11,7 +11,7 @@ use reqwest::Url;
 use super::auth::{Credentials, Token};
 use super::control::Control;
 use super::discovery::{self, Discovery};
-use super::flight::Flight;
+use super::flight::{Flight, Patience};
 use super::metadata::{MetadataFolder, UsualPlaces};
 use super::profile::Profile;
 use super::retry::RetryPolicy;
@@ -236,6 +236,11 @@ impl EdFiClient {
         SendOptions::new(self.0.config.policy, control)
     }
 
+    /// How long it waits for answers.
+    pub(super) fn patience(&self) -> Patience {
+        self.transport().patience(self.0.config.policy)
+    }
+
     /// Checks that this client's own credentials may go to a URL: to the origins of its `base_url`
     /// and `token_url` only. `missing` is what a row would need instead.
     pub(crate) fn check_origin(&self, url: &Url, missing: &str) -> Result<(), Failure> {
@@ -346,7 +351,7 @@ impl EdFiClient {
             let mut flights = lock(self.0.learnt.discoveries.get());
             flights.entry(base.clone()).or_default().clone()
         };
-        let turn = flight.turn(&control.cancellation).await?;
+        let turn = flight.turn(&control.cancellation, self.patience()).await?;
         if let Some((last, waited_for)) = turn.last()
             && (last.is_document() || waited_for)
         {

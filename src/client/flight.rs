@@ -7,34 +7,93 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::control::Cancellation;
 use super::permits;
+use super::retry::RetryPolicy;
+use crate::runtime::lock;
 use crate::{Failure, Result};
 
 /// For so long a failure also serves those who come after it: they would wait for the same.
 const FAILURE_SERVES: Duration = Duration::from_secs(1);
 
+/// For how long a client waits for an answer: clients of one process need not agree.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    silence: Duration,
+    pause: Duration,
+    tries: u32,
+}
+
+impl Patience {
+    pub(super) fn new(timeout: Duration, policy: RetryPolicy) -> Self {
+        Self {
+            silence: timeout,
+            pause: policy.max_wait,
+            tries: policy.max_retries.saturating_add(1),
+        }
+    }
+
+    /// Whether it lasts as long as the other one, whatever there is to wait for.
+    fn covers(&self, other: &Self) -> bool {
+        self.silence >= other.silence && self.pause >= other.pause && self.tries >= other.tries
+    }
+
+    /// How long it takes to give up where nothing is answered.
+    pub(super) fn with_silence(&self) -> Duration {
+        self.silence.saturating_mul(self.tries)
+    }
+}
+
+/// What one after another asks for, holding it meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Shared<T> {
+    value: Mutex<T>,
+    /// That of the last one who came to hold it.
+    holder: std::sync::Mutex<Option<Patience>>,
+}
+
+impl<T> Shared<T> {
+    /// Waits until nobody else holds it; other requests go on in the meantime. `None` where one with
+    /// more patience has held it for longer than this one would wait for the server itself.
+    pub(super) async fn lock(&self, patience: Patience) -> Option<MutexGuard<'_, T>> {
+        let holder = *lock(&self.holder);
+        let is_longer = holder.is_some_and(|holder| !patience.covers(&holder));
+        let longest = is_longer.then(|| patience.with_silence());
+        let value = permits::lock_within(&self.value, longest).await?;
+        *lock(&self.holder) = Some(patience);
+        Some(value)
+    }
+
+    /// The value, for a moment.
+    pub(super) fn value(&self) -> &Mutex<T> {
+        &self.value
+    }
+}
+
 /// One fetch at a time.
 #[derive(Debug)]
 pub(super) struct Flight<T> {
-    landed: Mutex<Option<Landed<T>>>,
+    landed: Shared<Option<Landed<T>>>,
 }
 
 #[derive(Debug)]
 struct Landed<T> {
     outcome: Result<T, Failure>,
     at: Instant,
+    patience: Patience,
 }
 
-/// The right to fetch, and what came of the fetch before.
+/// The right to fetch, and what came of the fetch before; nothing of it where this fetch goes beside
+/// that of another one.
 pub(super) struct Turn<'a, T> {
-    landed: MutexGuard<'a, Option<Landed<T>>>,
+    landed: Option<MutexGuard<'a, Option<Landed<T>>>>,
     cancellation: &'a Cancellation,
     since: Instant,
+    patience: Patience,
 }
 
 impl<T> Default for Flight<T> {
     fn default() -> Self {
         Self {
-            landed: Mutex::default(),
+            landed: Shared::default(),
         }
     }
 }
@@ -42,22 +101,24 @@ impl<T> Default for Flight<T> {
 impl<T: Clone> Flight<T> {
     /// What came of the last fetch that succeeded, where nobody is fetching.
     pub(super) fn peek(&self) -> Option<T> {
-        let landed = self.landed.try_lock().ok()?;
+        let landed = self.landed.value().try_lock().ok()?;
         landed.as_ref()?.outcome.as_ref().ok().cloned()
     }
 
-    /// Waits until nobody else is fetching; other requests go on in the meantime.
+    /// Waits until nobody else is fetching, but no longer than this one would wait for the server.
     pub(super) async fn turn<'a>(
         &'a self,
         cancellation: &'a Cancellation,
+        patience: Patience,
     ) -> Result<Turn<'a, T>, Failure> {
         let since = Instant::now();
-        let landed = permits::lock(&self.landed);
+        let landed = self.landed.lock(patience);
         let landed = cancellation.unless_cancelled(landed).await?;
         Ok(Turn {
             landed,
             cancellation,
             since,
+            patience,
         })
     }
 }
@@ -65,7 +126,7 @@ impl<T: Clone> Flight<T> {
 impl<T: Clone> Turn<'_, T> {
     /// What came of the last fetch that succeeded, and whether this turn waited for it.
     pub(super) fn last(&self) -> Option<(&T, bool)> {
-        let landed = self.landed.as_ref()?;
+        let landed = self.landed.as_ref()?.as_ref()?;
         let value = landed.outcome.as_ref().ok()?;
         Some((value, landed.at >= self.since))
     }
@@ -80,10 +141,12 @@ impl<T: Clone> Turn<'_, T> {
         self.failure(Duration::ZERO)
     }
 
+    /// Who waits longer might not have met with it.
     fn failure(&self, within: Duration) -> Option<Failure> {
-        let landed = self.landed.as_ref()?;
+        let landed = self.landed.as_ref()?.as_ref()?;
         let failure = landed.outcome.as_ref().err()?;
-        (landed.at + within >= self.since).then(|| failure.clone())
+        let is_met = landed.patience.covers(&self.patience);
+        (is_met && landed.at + within >= self.since).then(|| failure.clone())
     }
 
     /// Fetches, for all who wait. What is seldom done takes no room in what is done for each row.
@@ -93,10 +156,13 @@ impl<T: Clone> Turn<'_, T> {
     ) -> Result<T, Failure> {
         let outcome = fetch.await;
         // Who was interrupted has learnt nothing for others.
-        if outcome.is_ok() || !self.cancellation.is_cancelled() {
-            *self.landed = Some(Landed {
+        if let Some(landed) = &mut self.landed
+            && (outcome.is_ok() || !self.cancellation.is_cancelled())
+        {
+            **landed = Some(Landed {
                 outcome: outcome.clone(),
                 at: Instant::now(),
+                patience: self.patience,
             });
         }
         outcome

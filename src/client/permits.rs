@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -212,21 +213,43 @@ pub(crate) async fn lend<T>(rank: Rank, wait: impl Future<Output = T>) -> T {
 /// Waits for a lock that whoever has it may hold while a server is asked. Nobody waits for a permit
 /// with the lock in hand: who has the permits may have something to say under it.
 pub(crate) async fn lock<T>(mutex: &tokio::sync::Mutex<T>) -> tokio::sync::MutexGuard<'_, T> {
+    match lock_within(mutex, None).await {
+        Some(guard) => guard,
+        None => mutex.lock().await,
+    }
+}
+
+/// The same, but `None` where it takes too long.
+pub(crate) async fn lock_within<T>(
+    mutex: &tokio::sync::Mutex<T>,
+    longest: Option<Duration>,
+) -> Option<tokio::sync::MutexGuard<'_, T>> {
+    let end = longest.and_then(|longest| Instant::now().checked_add(longest));
+    let wait = async || match end {
+        Some(end) => tokio::time::timeout_at(end.into(), mutex.lock()).await.ok(),
+        None => Some(mutex.lock().await),
+    };
     loop {
         if let Ok(guard) = mutex.try_lock() {
-            return guard;
+            return Some(guard);
         }
         let Some(lent) = step_aside() else {
-            return mutex.lock().await;
+            return wait().await;
         };
-        let guard = mutex.lock().await;
-        if let Some(permit) = lent.0.try_acquire(Rank::First) {
+        let guard = wait().await;
+        if guard.is_some()
+            && let Some(permit) = lent.0.try_acquire(Rank::First)
+        {
             lent.step_back(permit);
             return guard;
         }
+        let is_late = guard.is_none();
         drop(guard);
         let permit = lent.0.acquire(Rank::First).await;
         lent.step_back(permit);
+        if is_late {
+            return None;
+        }
     }
 }
 

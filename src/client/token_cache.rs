@@ -126,10 +126,12 @@ impl TokenFile {
         content.token(&self.owner).filter(Token::is_fresh)
     }
 
-    /// Waits until this process may fetch, or until there is a token that is usable.
+    /// Waits until this process may fetch, or until there is a token that is usable, but no longer than
+    /// it would wait for the server.
     pub(super) async fn turn(
         &self,
         usable: impl Fn(&Token) -> bool + Send + Sync,
+        patience: Duration,
         cancellation: &Cancellation,
     ) -> Result<Turn, Failure> {
         let found = || self.read().filter(&usable);
@@ -143,7 +145,7 @@ impl TokenFile {
                 return Ok(Turn::Fetch(None));
             }
         };
-        let end = Instant::now() + LONGEST_WAIT;
+        let end = Instant::now() + patience.min(LONGEST_WAIT);
         let mut pause = FIRST_PAUSE;
         // The system's own wait would hold up a thread that drives other requests.
         while file.try_lock().is_err() {

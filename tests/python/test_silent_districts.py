@@ -228,3 +228,29 @@ def test_nobody_stands_behind_documents_that_do_not_come(
     assert len(served) >= 12
     # Four at a time, each once; what comes after that may stand behind one that is asked again.
     assert max(served) - begin < 3.9 * TIMEOUT
+
+
+def test_nobody_waits_for_documents_as_long_as_another_client() -> None:
+    asked = socket.create_server(("127.0.0.1", 0), backlog=64)
+    url = f"http://127.0.0.1:{asked.getsockname()[1]}"
+    given = {"base_url": url, "bearer_token": "token", "api_version": "v3"}
+    patient = edfi.EdFiClient(timeout=600, max_retries=0, **given)
+    hasty = edfi.EdFiClient(timeout=0.3, max_retries=0, **given)
+    errors: list[str] = []
+
+    def wait() -> None:
+        with pytest.raises(edfi.HttpError) as raised:
+            patient.schema(ENDPOINT)
+        errors.append(str(raised.value))
+
+    first = threading.Thread(target=wait)
+    with asked:
+        first.start()
+        connection, _ = asked.accept()
+        connection.recv(1)
+        with pytest.raises(edfi.HttpError, match=r"no byte for 0\.3 s"):
+            hasty.schema(ENDPOINT)
+        assert not errors
+        connection.close()
+    first.join(60)
+    assert errors

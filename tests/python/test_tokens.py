@@ -2,8 +2,11 @@
 
 import logging
 import pickle
+import socket
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -303,3 +306,55 @@ def test_an_end_beyond_all_calendars_is_none(ods: ScriptedOds, lifetime: object)
         account_col="District BK",
     )
     assert batch["token_expires_at"].to_list()[0].year < 9999
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.fetch_token()["message"],
+        lambda client: client.get_by_id("a" * 32)["message"],
+        lambda client: client.get_all(key="a")["message"],
+    ],
+)
+def test_nobody_waits_behind_the_patience_of_another_client(
+    call: Callable[[edfi.EdFiClient], str],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent, ThreadPoolExecutor() as pool:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        given = {"api_version": "v3", "client_id": "key", "client_secret": "secret"}
+        patient = edfi.StudentAssessment(base_url=url, timeout=600, max_retries=0, **given)
+        first = pool.submit(patient.fetch_token)
+        asked, _ = silent.accept()
+        asked.recv(1)
+        hasty = edfi.StudentAssessment(base_url=url, timeout=0.3, max_retries=1, **given)
+        assert "no byte for 0.3 s" in call(hasty)
+        assert not first.done()
+        asked.close()
+        silent.close()
+        assert first.result(60)["status"] == "error"
+
+
+def test_a_failure_serves_nobody_who_would_wait_longer(ods: ScriptedOds) -> None:
+    ods.one_at_a_time = False
+    asked, given_up = threading.Event(), threading.Event()
+
+    def script(request: Request) -> Answer | None:
+        if request.path == "/oauth/token" and not asked.is_set():
+            asked.set()
+            given_up.wait(60)
+            return Answer(close=True)
+        return None
+
+    ods.script = script
+    given = {"api_version": "v3", "client_id": "key", "client_secret": "secret"}
+    hasty = edfi.StudentAssessment(base_url=ods.url, timeout=0.3, max_retries=0, **given)
+    patient = edfi.StudentAssessment(base_url=ods.url, timeout=60, max_retries=0, **given)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(hasty.fetch_token)
+        assert asked.wait(60)
+        second = pool.submit(patient.get_by_id, "a" * 32)
+        assert first.result(60)["message"] == "no byte for 0.3 s"
+        assert second.result(60)["http_status"] == 404
+        # At once, too, and not a second later only.
+        assert patient.fetch_token()["token"] == "issued-2"
+        given_up.set()

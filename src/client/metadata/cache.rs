@@ -1,17 +1,21 @@
 //! What this process keeps of the metadata of each ODS.
 
 use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
 use reqwest::header::HeaderValue;
+use tokio::sync::MutexGuard;
 
-use super::shelf::MetadataFolder;
+use super::shelf::{MetadataFolder, Shelf};
+use crate::client::flight::Shared;
 use crate::client::urls::BaseUrl;
 use crate::openapi::{Document, Topic, Unread};
 use crate::per_process::PerProcess;
-use crate::runtime::lock;
+use crate::runtime::{self, lock};
+use crate::{Failure, Result};
 
 static CATALOGS: PerProcess<Mutex<HashMap<Place, Arc<Slot>>>> = PerProcess::new();
 /// Every document that is in use: districts of the same release have the same one.
@@ -34,7 +38,35 @@ struct Known {
 }
 
 /// The catalog of one ODS; whoever comes while something is fetched waits for it.
-pub(super) type Slot = tokio::sync::Mutex<Option<Catalog>>;
+pub(super) type Slot = Shared<Option<Catalog>>;
+
+/// The catalog of one ODS as a call holds it.
+pub(super) enum Held<'s> {
+    /// That of the process.
+    Shared(MutexGuard<'s, Option<Catalog>>),
+    /// Its own, as another call has the other one for too long.
+    Own(Option<Catalog>),
+}
+
+impl Deref for Held<'_> {
+    type Target = Option<Catalog>;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Shared(catalog) => catalog,
+            Self::Own(catalog) => catalog,
+        }
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        match self {
+            Self::Shared(catalog) => catalog,
+            Self::Own(catalog) => catalog,
+        }
+    }
+}
 
 /// The list of an ODS's documents.
 #[derive(Debug)]
@@ -83,7 +115,7 @@ pub(super) async fn at_hand(
     is_known: impl Fn(&Url) -> bool + Send,
 ) -> Vec<Arc<Document>> {
     let slot = slot(base, folder);
-    let Ok(catalog) = tokio::time::timeout(WORTH_A_HINT, slot.lock()).await else {
+    let Ok(catalog) = tokio::time::timeout(WORTH_A_HINT, slot.value().lock()).await else {
         return Vec::new();
     };
     let sections = catalog.iter().flat_map(|catalog| &catalog.sections);
@@ -125,6 +157,27 @@ pub(super) fn read(body: &[u8]) -> Result<(Arc<Document>, Option<Arc<str>>), Str
         data: data.clone(),
     };
     Ok((document, data))
+}
+
+/// The document that was kept for a URL.
+pub(super) async fn kept(shelf: &Shelf, url: &Url) -> Result<Option<Cached>, Failure> {
+    let (shelf, url) = (shelf.clone(), url.clone());
+    let read = runtime::compute(move || {
+        let kept = shelf.find(&url)?;
+        let known = by_digest(&kept.digest);
+        let (document, data) = match known {
+            Some(known) => known,
+            None => read(&kept.read()?).ok()?,
+        };
+        Some(Cached {
+            etag: kept.etag,
+            document,
+            data,
+            asked: None,
+        })
+    });
+    let read = read.await;
+    read.map_err(|error| Failure::new(error.to_string()))
 }
 
 /// The document that the process has already, if it is the same but for where its ODS is.

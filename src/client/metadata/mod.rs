@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{ETAG, HeaderValue};
 use reqwest::{StatusCode, Url};
 
-use self::cache::{Cached, Catalog, Section, Slot};
+use self::cache::{Cached, Catalog, Held, Section, Slot};
 use self::fetch::{Fetcher, is_nothing};
 pub(super) use self::places::UsualPlaces;
 pub(super) use self::shelf::MetadataFolder;
@@ -186,13 +186,20 @@ impl<'a> Metadata<'a> {
         cache::slot(self.base(), self.client().metadata_folder())
     }
 
+    /// The same, to be looked at and changed by this call alone.
+    async fn catalog<'s>(&self, slot: &'s Slot) -> Result<Held<'s>, Failure> {
+        let catalog = slot.lock(self.client().patience());
+        let catalog = self.unless_cancelled(catalog).await?;
+        Ok(catalog.map_or(Held::Own(None), Held::Shared))
+    }
+
     /// What the ODS's documents say of an endpoint; no more of them are fetched than it takes.
     pub(crate) async fn describe(&self, endpoint: &str) -> Result<Described, Failure> {
         if self.is_absent() {
             return Ok(Described::NoMetadata);
         }
         let slot = self.slot();
-        let mut catalog = self.unless_cancelled(slot.lock()).await?;
+        let mut catalog = self.catalog(&slot).await?;
         if let Some(resource) = self.without_list(&mut catalog, endpoint).await? {
             return Ok(Described::Resource(resource));
         }
@@ -281,7 +288,7 @@ impl<'a> Metadata<'a> {
             return Ok(None);
         }
         let slot = self.slot();
-        let mut catalog = self.unless_cancelled(slot.lock()).await?;
+        let mut catalog = self.catalog(&slot).await?;
         self.refresh(&mut catalog).await?;
         let Some(catalog) = &mut *catalog else {
             return Ok(None);
@@ -390,7 +397,7 @@ impl<'a> Metadata<'a> {
         }
         let shelf = self.shelf().await?;
         let kept = match &shelf {
-            Some(shelf) => kept_document(shelf, &section.url).await?,
+            Some(shelf) => cache::kept(shelf, &section.url).await?,
             None => None,
         };
         // One that was kept without an ETag is of the release that the ODS has now.
@@ -468,25 +475,4 @@ impl<'a> Metadata<'a> {
             asked: Some(Instant::now()),
         })
     }
-}
-
-/// The document that was kept for a URL.
-async fn kept_document(shelf: &Shelf, url: &Url) -> Result<Option<Cached>, Failure> {
-    let (shelf, url) = (shelf.clone(), url.clone());
-    let read = runtime::compute(move || {
-        let kept = shelf.find(&url)?;
-        let known = cache::by_digest(&kept.digest);
-        let (document, data) = match known {
-            Some(known) => known,
-            None => cache::read(&kept.read()?).ok()?,
-        };
-        Some(Cached {
-            etag: kept.etag,
-            document,
-            data,
-            asked: None,
-        })
-    });
-    let read = read.await;
-    read.map_err(|error| Failure::new(error.to_string()))
 }

@@ -24,6 +24,7 @@ pub(crate) use self::message::{Body, Request, Response};
 use self::pool::Pool;
 use self::watch::{Silent, Watch};
 use super::control::{Cancellation, Control, RequestLimit, Stats};
+use super::flight::Patience;
 use super::origins::Origins;
 use super::pace::{Departure, Paces};
 use super::permits::{self, Rank};
@@ -98,6 +99,11 @@ impl<'a> SendOptions<'a> {
 }
 
 impl Transport {
+    /// How long it waits for answers.
+    pub(super) fn patience(&self, policy: RetryPolicy) -> Patience {
+        Patience::new(self.timeout, policy)
+    }
+
     pub(crate) fn new(config: TransportConfig) -> Result<Self> {
         Ok(Self {
             pool: Pool::new(

@@ -2,7 +2,8 @@
 
 A cell is an operation, a fault and the requests that it befalls, all drawn from a seed. ``SOAK=1``
 tries all cells, ``SEED=7`` others, and ``SHARD=0/4`` every fourth of them: they mostly wait, so
-that some processes take them in a fraction of the time. A cell that fails shows what the server saw.
+that some processes take them in a fraction of the time. A cell that fails shows what the server
+saw.
 """
 
 from __future__ import annotations
