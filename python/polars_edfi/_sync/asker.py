@@ -203,8 +203,8 @@ class Stream:
         n_rows: int | None,
         batch_size: int | None,  # noqa: ARG002
     ) -> Iterator[pl.DataFrame]:
-        if with_columns is not None or predicate is not None or n_rows is not None:
-            msg = "a copy is made of all columns and rows"
+        if predicate is not None or n_rows is not None:
+            msg = "a copy is made of all rows"
             raise NotImplementedError(msg)
         asker = self._asker
         pages = self._scan.pages(None, None, [], None)
@@ -218,7 +218,7 @@ class Stream:
                     self._ids = None
                 if self._ids is not None and rows.height:
                     self._ids.append(rows["id"])
-                yield rows
+                yield rows if with_columns is None else rows.select(with_columns)
         finally:
             pages.close()
         asker._told(pages)  # noqa: SLF001

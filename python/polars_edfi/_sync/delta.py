@@ -16,21 +16,25 @@ from polars_edfi._apply import apply_changes
 from polars_edfi._changes import Changes
 from polars_edfi._errors import EdFiError
 from polars_edfi._sync import people, places
+from polars_edfi._sync.commit import (
+    Rows,
+    Target,
+    is_leftover,
+    name_file,
+    storable,
+    takes_files,
+    write,
+)
+from polars_edfi._sync.parquet import spool
 from polars_edfi._sync.state import NAME, OTHER, CopyError, State, from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from deltalake import DeltaTable
 
     from polars_edfi._sync.sources import Ods
 
-READ = 4_096
-"""Rows that are read at once on their way into a table: a row group of the file they come from."""
-BATCH = 512
-"""Rows of a batch; the writer holds ten of these before it."""
-FILE_SIZE = 32 << 20
-"""Bytes of a file; as many are held in memory while it is written."""
 NOT_IN_URLS = "%?#[]{}*|^"
 """What has another meaning in the URL that a table's folder becomes."""
 LONGEST = 250
@@ -114,7 +118,8 @@ class Table:
         except Exception as error:  # some of its errors have no class of their own
             if not isinstance(error, DeltaError) and type(error) is not Exception:
                 raise
-            msg = f"{self.where}: {error}"
+            # Behind the first line stand rows that others' constraints refuse: people's data.
+            msg = f"{self.where}: {str(error).partition(chr(10))[0]}"
             raise CopyError(msg) from None
 
     def read(self) -> DeltaTable | None:
@@ -165,8 +170,7 @@ class Table:
         with self.errors():
             if DeltaTable.is_deltatable(self.where, self.options):
                 return DeltaTable(self.where, storage_options=self.options)
-        folder = Path(self.where)
-        if not places.is_remote(self.where) and folder.exists() and any(folder.iterdir()):
+        if not places.is_remote(self.where) and not is_leftover(self.where):
             msg = f"{self.where} holds what is no Delta table; copy into a folder of its own"
             raise CopyError(msg)
         return None
@@ -206,8 +210,6 @@ class Table:
 
 class Partition:
     """The copy of one resource of one ODS: its rows in the table."""
-
-    row_group = READ
 
     def __init__(self, table: Table, ods: Ods, key_col: str | None) -> None:
         self._table = table
@@ -287,50 +289,60 @@ class Partition:
         name = hashlib.sha256(self.where.encode()).hexdigest()[:24]
         return spools / f"{name}.new"
 
+    def spool(self, rows: pl.LazyFrame, file: Path, state: Callable[[], State]) -> None:  # noqa: ARG002
+        """Stream rows into a new file as a table's files are; their state goes into the commit."""
+        dtypes: dict[Any, Any] = {
+            name: storable(dtype) for name, dtype in rows.collect_schema().items()
+        }
+        spool(rows.cast(dtypes).drop(self._key_col or [], strict=False), file)
+
+    def spooled(self, file: Path) -> pl.LazyFrame:
+        """Give the rows of a new file, with the district's key."""
+        rows = pl.scan_parquet(file, glob=False)
+        if self._key_col is None or self._ods.value is None:
+            return rows
+        key = pl.lit(self._value, self._ods.value.dtype).alias(self._key_col)
+        return rows.select(key, pl.all())
+
     def replace(self, new: Path, state: State) -> None:
         """Put new rows into the place of the old ones, in one commit with their state."""
-        from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake
+        from deltalake import CommitProperties, Transaction
 
         commit = CommitProperties(
             custom_metadata={NAME: state.to_json()},
             app_transactions=[Transaction(self._app, state.version or 0)],
         )
-        given: dict[str, Any] = {
-            "storage_options": self._table.options,
-            "commit_properties": commit,
-            "target_file_size": FILE_SIZE,
-            "writer_properties": WriterProperties(compression="SNAPPY", max_row_group_size=READ),
-        }
-        if self._key_col is not None:
-            given["partition_by"] = [self._key_col]
-        rows = pl.scan_parquet(new, glob=False)
-        rows = rows.cast({n: _storable(dtype) for n, dtype in rows.collect_schema().items()})
+        target = Target(self._table.where, self._table.options, self._key_col, self._value)
+        rows, is_whole = self.spooled(new), False
         with self._table.lock:
+            self._table.changed()  # others may have written meanwhile
             table = self._table.read()
-            if table is None:
-                given["mode"] = "append"
-            else:
-                rows, is_whole = self._fitted(table, rows)
-                given |= {"mode": "overwrite", "schema_mode": "overwrite" if is_whole else "merge"}
-                if self._key_col is not None and not is_whole:
-                    given["predicate"] = self._predicate(self._key_col)
+            if table is not None:
+                rows, is_whole = self._fitted(table, new)
+            schema = rows.collect_schema()
             with self._table.errors():
-                write_deltalake(self._table.where, _batches(rows), **given)
+                if is_whole or not takes_files(table, schema):
+                    write(target, rows, commit, is_whole=is_whole)
+                else:
+                    name_file(table, target, Rows(new, state.rows, schema), commit)
             self._table.changed()
 
-    def _fitted(self, table: DeltaTable, rows: pl.LazyFrame) -> tuple[pl.LazyFrame, bool]:
-        """Give the rows in the dtypes of the table.
+    def _fitted(self, table: DeltaTable, new: Path) -> tuple[pl.LazyFrame, bool]:
+        """Give the rows of a new file, which then is as the table's files are.
 
-        Where it has none that hold them, give all rows of the table in wider ones. Its writer would
-        have values fit that do not.
+        Where the table has no dtypes that hold them, give all its rows in wider ones.
         """
         schema = dict(pl.scan_delta(table).collect_schema())
+        rows = self.spooled(new)
         if all(schema.get(n, dtype) == dtype for n, dtype in rows.collect_schema().items()):
             return rows, False
         mine = rows.collect()
         fitted = fit(mine, schema)
         if all(fitted.schema[name] == dtype for name, dtype in schema.items()):
-            return fitted.select(mine.columns).lazy(), False
+            other = new.with_name(f"{new.name}.fitted.new")
+            spool(fitted.select(mine.columns).drop(self._key_col or [], strict=False).lazy(), other)
+            other.replace(new)
+            return self.spooled(new), False
         parts = [mine, *self._others(table)]
         wide: dict[str, Any] = {}
         while wide != schema:
@@ -351,43 +363,8 @@ class Partition:
     def remember(self, state: State) -> None:
         """Keep nothing: what is known of a table stands in its log."""
 
-    def _predicate(self, key_col: str) -> str:
-        value = self._value
-        name = key_col.replace('"', '""')
-        literal = (
-            str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
-        )
-        return f'"{name}" = {literal}'
-
 
 def fit(rows: pl.DataFrame, schema: Mapping[str, Any]) -> pl.DataFrame:
     """Give the rows of a district in these dtypes, or in wider ones that hold both."""
     records = Changes(rows, pl.DataFrame(), pl.DataFrame(), 0)
     return apply_changes(pl.DataFrame(schema=dict(schema)), records)
-
-
-def _batches(rows: pl.LazyFrame) -> Any:
-    """Stream rows into a table."""
-    from arro3.core import RecordBatchReader
-    from arro3.core import Table as ArrowTable
-
-    def parts() -> Iterator[Any]:
-        height = rows.select(pl.len()).collect().item()
-        for start in range(0, height, READ):
-            for part in rows.slice(start, READ).collect().iter_slices(BATCH):
-                yield from ArrowTable.from_arrow(part).to_batches()
-
-    empty = ArrowTable.from_arrow(rows.head(0).collect())
-    return RecordBatchReader.from_batches(empty.schema, parts())
-
-
-def _storable(dtype: Any) -> Any:
-    if isinstance(dtype, pl.List):
-        return pl.List(_storable(dtype.inner))
-    if isinstance(dtype, pl.Struct):
-        return pl.Struct({part.name: _storable(part.dtype) for part in dtype.fields})
-    if dtype in (pl.Null, pl.Categorical, pl.Time) or isinstance(dtype, pl.Enum):
-        return pl.String
-    if dtype in (pl.UInt8, pl.UInt16, pl.UInt32):
-        return pl.Int64
-    return dtype

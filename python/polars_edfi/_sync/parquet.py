@@ -35,23 +35,39 @@ NEW = ".new"
 
 
 def spool(
-    lf: pl.LazyFrame, path: str | Path, state: Callable[[], State], row_group: int = ROW_GROUP
+    lf: pl.LazyFrame, path: str | Path, metadata: Callable[[Any], dict[str, str]] | None = None
 ) -> None:
-    """Stream rows into a new file; its state is asked for when all of them are there."""
-    columns = _columns(lf.collect_schema())
+    """Stream rows into a new file; its metadata is asked for when all of them are there."""
     try:
-        lf.sink_parquet(
-            path,
-            metadata=lambda _: {NAME: replace(state(), columns=columns).to_json()},
-            row_group_size=row_group,
-            sync_on_close="data",
-        )
+        lf.sink_parquet(path, metadata=metadata, row_group_size=ROW_GROUP, sync_on_close="data")
     except pl.exceptions.ComputeError as error:
         # Polars says of a full disk that the file is out of specification.
         is_full = shutil.disk_usage(Path(path).parent).free < LEAST_SPACE
         if is_full and str(error).startswith(PARQUET_ERROR):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
         raise
+
+
+def put(new: Path, where: str, options: dict[str, Any] | None) -> None:
+    """Put a new file where it is to be, at once."""
+    if places.is_remote(where):
+        found = pl.read_parquet_metadata(new)
+        pl.scan_parquet(new, glob=False).sink_parquet(
+            where,
+            metadata={NAME: found[NAME]} if NAME in found else None,
+            row_group_size=ROW_GROUP,
+            storage_options=options,
+        )
+        return
+    path = Path(where)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new.replace(path)
+    if hasattr(os, "O_DIRECTORY"):
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _columns(schema: pl.Schema) -> str:
@@ -74,8 +90,6 @@ def _digest(metadata: Mapping[str, str]) -> str:
 
 class ParquetFile:
     """The copy of one resource of one ODS as a Parquet file, which a rename replaces."""
-
-    row_group = ROW_GROUP
 
     def __init__(
         self,
@@ -154,27 +168,21 @@ class ParquetFile:
         """
         return spools / f"{hashlib.sha256(self.where.encode()).hexdigest()[:24]}{NEW}"
 
+    def spool(self, rows: pl.LazyFrame, file: Path, state: Callable[[], State]) -> None:
+        """Stream rows into a new file, with their state."""
+        columns = _columns(rows.collect_schema())
+        spool(rows, file, lambda _: {NAME: replace(state(), columns=columns).to_json()})
+
+    def spooled(self, file: Path) -> pl.LazyFrame:
+        """Give the rows of a new file."""
+        return pl.scan_parquet(file, glob=False)
+
     def replace(self, new: Path, state: State) -> None:
         """Put a new file in the place of the copy, at once and with its state."""
+        put(new, self.where, self._options)
         if self._remote:
-            rows = pl.scan_parquet(new, glob=False)
-            rows.sink_parquet(
-                self.where,
-                metadata={NAME: pl.read_parquet_metadata(new)[NAME]},
-                row_group_size=ROW_GROUP,
-                storage_options=self._options,
-            )
             return
-        path = Path(self.where)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new.replace(path)
-        if hasattr(os, "O_DIRECTORY"):
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        self.remember(replace(state, columns=_digest(pl.read_parquet_metadata(path))))
+        self.remember(replace(state, columns=_digest(pl.read_parquet_metadata(self.where))))
 
 
 def _is_missing(error: Exception) -> bool:

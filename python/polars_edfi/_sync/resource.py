@@ -11,11 +11,11 @@ from polars_edfi._changes import Changes
 from polars_edfi._errors import EdFiError, HttpError
 from polars_edfi._sync import stamps
 from polars_edfi._sync.merge import ID, Difference, Merged, difference, merged
-from polars_edfi._sync.parquet import spool
 from polars_edfi._sync.people import People, Renamed, held, holding
 from polars_edfi._sync.report import Row
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from polars_edfi._sync.asker import Asker, Stream
@@ -38,8 +38,6 @@ class Copy(Protocol):
     """Where the copy of one resource of one ODS is kept."""
 
     where: str
-    row_group: int
-    """How many rows of a new file stand together."""
 
     def state(self) -> State | None:
         """Read what the copy says of itself."""
@@ -49,6 +47,12 @@ class Copy(Protocol):
 
     def new_file(self, spools: Path) -> Path:
         """Give the path of a file for its new rows."""
+
+    def spool(self, rows: pl.LazyFrame, file: Path, state: Callable[[], State]) -> None:
+        """Stream new rows into a file; their state is asked for when all of them are there."""
+
+    def spooled(self, file: Path) -> pl.LazyFrame:
+        """Give the rows of such a file."""
 
     def replace(self, new: Path, state: State) -> None:
         """Put new rows and their state in its place, at once."""
@@ -234,28 +238,28 @@ class Resource:
         base = replace(self.fresh, people=held(schema, in_texts=self._is_given), handled=handled)
         file = self.copy.new_file(self.spools)
         try:
-            spool(stream.lazy(), file, lambda: as_streamed(stream, base), self.copy.row_group)
+            self.copy.spool(stream.lazy(), file, lambda: as_streamed(stream, base))
             rows, distinct = stream.rows, stream.distinct()
             if distinct is None:
-                rows, distinct = _counts(file)
+                rows, distinct = _counts(self.copy.spooled(file))
             if distinct < rows:
-                once = pl.read_parquet(file).unique(ID, keep="last", maintain_order=True)
+                twice = self.copy.spooled(file).collect()
+                once = twice.unique(ID, keep="last", maintain_order=True)
                 rows = once.height
                 base = base.with_stamps(stamps.of(once))
-                spool(once.lazy(), file, lambda: replace(base, rows=rows), self.copy.row_group)
+                self.copy.spool(once.lazy(), file, lambda: replace(base, rows=rows))
             else:
                 base = as_streamed(stream, base)
             state = replace(base, rows=rows)
             surplus = self._surplus(count, rows, newest)
             if surplus:
                 state = replace(state, surplus=surplus)
-                spooled = pl.scan_parquet(file, glob=False)
                 other = file.with_name(f"{file.name}.counted.new")
-                spool(spooled, other, lambda: state, self.copy.row_group)
+                self.copy.spool(self.copy.spooled(file), other, lambda: state)
                 other.replace(file)
             found = Difference(added=rows)
             if self.state is not None:
-                found = difference(self.copy.scan(), pl.scan_parquet(file, glob=False))
+                found = difference(self.copy.scan(), self.copy.spooled(file))
             self.copy.replace(file, state)
         finally:
             file.unlink(missing_ok=True)
@@ -276,7 +280,7 @@ class Resource:
         state = replace(state, people=held(found.rows.collect_schema(), in_texts=self._is_given))
         state = state.with_stamps(stamps.of(found.touched))
         try:
-            spool(found.rows, file, lambda: state, self.copy.row_group)
+            self.copy.spool(found.rows, file, lambda: state)
             self.copy.replace(file, state)
         finally:
             file.unlink(missing_ok=True)
@@ -288,12 +292,11 @@ def as_streamed(stream: Stream, base: State) -> State:
     return replace(base, rows=stream.rows).with_stamps(stream.newest.stamps())
 
 
-def _counts(file: Path) -> tuple[int, int]:
-    """Count the rows of a file, and those of them that differ in their id.
+def _counts(rows: pl.LazyFrame) -> tuple[int, int]:
+    """Count rows, and those of them that differ in their id.
 
     Ids are counted by their hashes, which take less memory: two ids of one hash cost a look at all.
     """
-    rows = pl.scan_parquet(file, glob=False)
     counts = rows.select(pl.len(), pl.col(ID).hash().n_unique().alias("distinct"))
     if rows.collect_schema()[ID] != pl.String:
         counts = rows.select(pl.len(), pl.len().alias("distinct"))

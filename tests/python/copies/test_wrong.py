@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 import polars_edfi as edfi
-from polars_edfi._sync import parquet, resource
+from polars_edfi._sync import parquet
 from polars_edfi._sync.lock import only_run
 
 from .test_sync import BOTH, RESULTS, STUDENTS, assert_equal, client_of
@@ -196,7 +196,7 @@ def test_a_full_disk(
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(resource, "spool", spool)
+        patch.setattr(parquet, "spool", spool)
         report = edfi.sync(client, STUDENTS, into=tmp_path, full=full)
     refused(report, "No space left")
     assert [file.name for file in (tmp_path / STUDENTS).iterdir()] == ["data.parquet"]

@@ -1,0 +1,144 @@
+"""Commits of Delta copies: killed in the middle, refused, and beside what others ask of a table."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import polars_edfi as edfi
+
+from .test_sync import STUDENTS, assert_equal
+
+deltalake = pytest.importorskip("deltalake")
+
+KILLED = """
+import os, signal, sys
+
+import deltalake.transaction
+import polars_edfi as edfi
+
+url, key, secret, into = sys.argv[1:]
+
+
+def kill(*arguments, **options):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+deltalake.transaction.create_table_with_add_actions = kill
+deltalake.DeltaTable.create_write_transaction = kill
+client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
+edfi.sync(client, "ed-fi/students", into=into, format="delta")
+"""
+
+
+def kill_at_the_commit(ods: edfi.Sandbox, into: Path) -> None:
+    """Run until the new rows are in their place, and no commit names them."""
+    account = ods.districts().row(0)[1:]
+    command = [sys.executable, "-c", KILLED, *account, str(into)]
+    child = subprocess.run(command, timeout=300, check=False)
+    assert child.returncode == -9
+
+
+def files_of(table: Path) -> set[Path]:
+    return {path.relative_to(table) for path in table.rglob("*.parquet")}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_run_killed_at_its_first_commit_is_gone_on_with(
+    ods: edfi.Sandbox, client: edfi.EdFiClient, tmp_path: Path
+) -> None:
+    kill_at_the_commit(ods, tmp_path)
+    table = tmp_path / STUDENTS
+    assert len(files_of(table)) == 1
+    # What deltalake leaves of a commit that it was killed in.
+    (table / "_delta_log").mkdir()
+    (table / "_delta_log" / "_commit_0.json.tmp").touch()
+    report = edfi.sync(client, STUDENTS, into=tmp_path, format="delta")
+    assert report["message"].to_list() == [None]
+    assert_equal(client, tmp_path, STUDENTS, "delta")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_run_killed_at_a_commit_leaves_the_table_as_it_was(
+    ods: edfi.Sandbox, client: edfi.EdFiClient, tmp_path: Path
+) -> None:
+    edfi.sync(client, STUDENTS, into=tmp_path, format="delta")
+    table = tmp_path / STUDENTS
+    before = pl.read_delta(str(table))
+    ods.mutate("255901", STUDENTS, "edit", 1)
+    kill_at_the_commit(ods, tmp_path)
+    assert pl.read_delta(str(table)).equals(before)
+    left = files_of(table) - {Path(path) for path in deltalake.DeltaTable(table).file_uris()}
+    report = edfi.sync(client, STUDENTS, into=tmp_path, format="delta")
+    assert report.select("mode", "written").row(0) == ("changes", 1)
+    assert_equal(client, tmp_path, STUDENTS, "delta")
+    options: Any = {"retention_hours": 0, "enforce_retention_duration": False, "dry_run": False}
+    deltalake.DeltaTable(table).vacuum(full=True, **options)
+    assert not left & files_of(table) - {Path(deltalake.DeltaTable(table).file_uris()[0])}
+    assert len(files_of(table)) == 1
+    assert_equal(client, tmp_path, STUDENTS, "delta")
+
+
+def test_a_refused_commit_leaves_no_file(
+    ods: edfi.Sandbox,
+    client: edfi.EdFiClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        msg = "somebody else has committed"
+        raise deltalake.exceptions.CommitFailedError(msg)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("deltalake.transaction.create_table_with_add_actions", refuse)
+        report = edfi.sync(client, STUDENTS, into=tmp_path, format="delta")
+        assert "somebody else" in report["message"][0]
+        assert files_of(tmp_path) == set()
+    edfi.sync(client, STUDENTS, into=tmp_path, format="delta")
+    ods.mutate("255901", STUDENTS, "edit", 1)
+    before = files_of(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("deltalake.DeltaTable.create_write_transaction", refuse)
+        report = edfi.sync(client, STUDENTS, into=tmp_path, format="delta")
+        assert "somebody else" in report["message"][0]
+        assert files_of(tmp_path) == before
+    edfi.sync(client, STUDENTS, into=tmp_path, format="delta")
+    assert_equal(client, tmp_path, STUDENTS, "delta")
+
+
+def test_what_others_ask_of_rows_holds(
+    ods: edfi.Sandbox, client: edfi.EdFiClient, tmp_path: Path
+) -> None:
+    edfi.sync(client, STUDENTS, into=tmp_path, format="delta")
+    deltalake.DeltaTable(tmp_path / STUDENTS).alter.add_constraint({"named": "id is not null"})
+    ods.mutate("255901", STUDENTS, "insert", 1)
+    report = edfi.sync(client, STUDENTS, into=tmp_path, format="delta")
+    assert report.select("mode", "written").row(0) == ("changes", 1)
+    assert_equal(client, tmp_path, STUDENTS, "delta")
+    few = f"\"_etag\" <= '{pl.read_delta(str(tmp_path / STUDENTS))['_etag'].max()}'"
+    deltalake.DeltaTable(tmp_path / STUDENTS).alter.add_constraint({"few": few})
+    before = pl.read_delta(str(tmp_path / STUDENTS))
+    for _ in range(12):  # one of the new ones is beyond those that there were
+        ods.mutate("255901", STUDENTS, "insert", 1)
+    report = edfi.sync(client, STUDENTS, into=tmp_path, format="delta")
+    assert report["status"].to_list() == ["error"]
+    assert "failed validation check" in report["message"][0]
+    names = [*client.get_all(key="k", endpoint=STUDENTS)["data"]["studentUniqueId"]]
+    assert not any(name in report["message"][0] for name in names)
+    assert pl.read_delta(str(tmp_path / STUDENTS)).equals(before)
+
+
+def test_a_table_learns_of_times_without_a_zone(client: edfi.EdFiClient, tmp_path: Path) -> None:
+    small = {"id": pl.String, "_etag": pl.String}
+    zoneless = small | {"_lastModifiedDate": pl.Datetime("us")}
+    for schema in (small, zoneless, zoneless):
+        report = edfi.sync(client, STUDENTS, into=tmp_path, format="delta", schema=schema)
+        assert report["message"].to_list() == [None]
+    table = deltalake.DeltaTable(tmp_path / STUDENTS)
+    assert "timestampNtz" in table.protocol().writer_features
+    rows = pl.read_delta(str(tmp_path / STUDENTS))
+    assert rows.schema["_lastModifiedDate"] == pl.Datetime("us")
+    assert rows["_lastModifiedDate"].null_count() == 0
