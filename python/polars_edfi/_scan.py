@@ -143,9 +143,9 @@ def scan(endpoint: str, *, client: EdFiClient, **options: Any) -> pl.LazyFrame:
     Notes
     -----
     With a narrow ``schema``, ``_unknown`` holds all the rest of each record as text. Where nobody
-    wants that, ``.drop("_unknown")``: it is not decoded then, and a sink takes a quarter of the
-    memory. ``sink_parquet`` collects some 100,000 rows for each row group, whatever comes in;
-    ``row_group_size`` makes that less.
+    wants that, ``.drop("_unknown")``: it is not decoded then, and a sink takes a tenth of the
+    memory. ``sink_parquet`` collects 122,880 rows for each row group, whatever comes in, and holds
+    up to three of them; ``row_group_size`` makes that less.
 
     Plans can be pickled with the extra ``polars-edfi[pickle]``, without secrets: a pickled plan
     names its scan by a number that means something in this process only.
