@@ -7,6 +7,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
+from polars_edfi._errors import EdFiError
 from polars_edfi._sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -26,13 +27,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--release", default="7.3", help="of the ODS/API, from 5.2 to 7.3")
     options = parser.parse_args(arguments)
-    with Sandbox(
-        options.districts,
-        options.records,
-        seed=options.seed,
-        port=options.port,
-        release=options.release,
-    ) as ods:
+    try:
+        made = Sandbox(
+            options.districts,
+            options.records,
+            seed=options.seed,
+            port=options.port,
+            release=options.release,
+        )
+    except EdFiError as error:
+        parser.error(str(error))
+    with made as ods:
         for name, url, key, secret in ods.districts().iter_rows():
             print(f"{name}: {url}  key {key}  secret {secret}", flush=True)
         print("serving until Ctrl-C", flush=True)

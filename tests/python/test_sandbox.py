@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 import polars_edfi as edfi
+from polars_edfi.sandbox import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,6 +177,19 @@ def test_nothing_is_in_an_empty_one() -> None:
 def test_wrong_arguments(wrong: Callable[[], object], text: str) -> None:
     with pytest.raises(edfi.EdFiError, match=text):
         wrong()
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--port", "99999"], ["--release", "4.1"], ["--records", "-1"]], ids=" ".join
+)
+def test_a_wrong_command_is_told_in_a_line(
+    wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(wrong)
+    assert left.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("python -m polars_edfi.sandbox: error: ")
 
 
 def test_wrong_steps() -> None:
