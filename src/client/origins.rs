@@ -2,15 +2,11 @@
 //!
 //! Several requests in a row without any answer close an origin for a client. Then one request at
 //! a time tries it. An answer opens it again; when the request gives up, so do all that wait.
-//!
-//! That takes as long as a request is waited for. An origin that has never answered is not trusted
-//! so long: its requests soon lend their permits, and no others follow until one is answered.
 
-use std::collections::{HashMap, HashSet};
-use std::pin::Pin;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Instant;
 
 use reqwest::Url;
 use tokio::sync::Notify;
@@ -22,8 +18,6 @@ use crate::runtime::lock;
 
 /// So many requests in a row without any answer close an origin.
 const UNANSWERED: u32 = 3;
-/// So long a request to an origin that has never answered keeps others from being sent.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What is known against the origins that a client talks to.
 #[derive(Debug, Default)]
@@ -31,8 +25,6 @@ pub(crate) struct Origins {
     /// Whether there is anything: nearly always there is not.
     any: AtomicBool,
     states: Mutex<HashMap<String, State>>,
-    /// The origins that have ever answered.
-    heard: RwLock<HashSet<String>>,
     changed: Notify,
 }
 
@@ -46,17 +38,11 @@ struct State {
     tried: bool,
     /// When the last request that tried it gave up.
     given_up: Option<Instant>,
-    /// How many requests have waited longer for its first answer than others have to wait for them.
-    waiting: u32,
 }
 
 impl State {
     fn is_closed(&self) -> bool {
         self.unanswered >= UNANSWERED
-    }
-
-    fn is_new_and_silent(&self) -> bool {
-        self.waiting > 0
     }
 }
 
@@ -69,8 +55,6 @@ pub(crate) struct Passage<'a> {
     is_trial: bool,
     /// Whether its last try was not answered.
     is_unanswered: bool,
-    /// Whether the origin had answered before.
-    is_heard: bool,
 }
 
 impl Origins {
@@ -80,13 +64,7 @@ impl Origins {
             url,
             is_trial: false,
             is_unanswered: false,
-            is_heard: self.is_heard(url),
         }
-    }
-
-    fn is_heard(&self, url: &Url) -> bool {
-        let heard = self.heard.read().unwrap_or_else(PoisonError::into_inner);
-        heard.contains(urls::origin(url))
     }
 
     fn states(&self) -> MutexGuard<'_, HashMap<String, State>> {
@@ -127,12 +105,9 @@ impl Passage<'_> {
     fn is_open(&mut self, began: Instant) -> Result<bool, String> {
         let mut states = self.origins.states();
         let origin = urls::origin(self.url);
-        let Some(state) = states.get_mut(origin) else {
+        let Some(state) = states.get_mut(origin).filter(|state| state.is_closed()) else {
             return Ok(true);
         };
-        if !state.is_closed() {
-            return Ok(!state.is_new_and_silent());
-        }
         if state.given_up.is_some_and(|at| at >= began) {
             return Err(format!("{origin} does not answer ({})", state.what));
         }
@@ -141,44 +116,9 @@ impl Passage<'_> {
         Ok(self.is_trial)
     }
 
-    /// Waits for the answer to a try. Where the origin has never given one, others soon use what
-    /// this task `keeps` from them, and its permit.
-    pub(crate) async fn wait<T>(
-        &self,
-        keeps: impl Sized,
-        mut answer: Pin<&mut impl Future<Output = T>>,
-    ) -> T {
-        if self.is_heard {
-            return answer.await;
-        }
-        tokio::select! {
-            biased;
-            answer = &mut answer => return answer,
-            () = tokio::time::sleep(PATIENCE) => {}
-        }
-        if self.origins.is_heard(self.url) {
-            return answer.await;
-        }
-        drop(keeps);
-        let waiting = async {
-            let _waiting = Waiting::new(self.origins, self.url);
-            answer.await
-        };
-        permits::lend(Rank::First, waiting).await
-    }
-
     /// Notes that a try was answered.
     pub(crate) fn answered(&mut self) {
         (self.is_trial, self.is_unanswered) = (false, false);
-        if !self.is_heard {
-            let mut heard = self
-                .origins
-                .heard
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            heard.insert(urls::origin(self.url).to_owned());
-            self.is_heard = true;
-        }
         if !self.origins.any.load(Ordering::Acquire) {
             return;
         }
@@ -218,32 +158,6 @@ impl Drop for Passage<'_> {
             if self.is_unanswered {
                 state.given_up = Some(Instant::now());
             }
-        }
-        self.origins.changed.notify_waiters();
-    }
-}
-
-/// Counts who waits for the first answer of an origin, and holds others back, until it is dropped.
-struct Waiting<'a> {
-    origins: &'a Origins,
-    url: &'a Url,
-}
-
-impl<'a> Waiting<'a> {
-    fn new(origins: &'a Origins, url: &'a Url) -> Self {
-        let mut states = origins.states();
-        let state = states.entry(urls::origin(url).to_owned()).or_default();
-        state.waiting += 1;
-        origins.any.store(true, Ordering::Release);
-        drop(states);
-        Self { origins, url }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if let Some(state) = self.origins.states().get_mut(urls::origin(self.url)) {
-            state.waiting = state.waiting.saturating_sub(1);
         }
         self.origins.changed.notify_waiters();
     }

@@ -182,41 +182,6 @@ def test_silent_districts_are_waited_for_together(
     assert took < 4 * TIMEOUT
 
 
-def test_as_many_silent_districts_as_workers_keep_nobody_waiting(
-    make_ods: Callable[..., ScriptedOds],
-) -> None:
-    """They answer when all others have been read."""
-    read, districts = threading.Event(), 4
-    odss = [make_ods(3) for _ in range(2 * districts)]
-    left = {ods.url for ods in odss[districts:]}
-
-    def wait(_: Request) -> Answer | None:
-        assert read.wait(60)
-        return None
-
-    def note(ods: ScriptedOds) -> Callable[[Request], Answer | None]:
-        def script(_: Request) -> Answer | None:
-            left.discard(ods.url)
-            if not left:
-                read.set()
-            return None
-
-        return script
-
-    for number, ods in enumerate(odss):
-        ods.script = wait if number < districts else note(ods)
-    df = pl.DataFrame(
-        {
-            "District BK": [f"d{n}" for n in range(len(odss))],
-            "targetUrl": [ods.url for ods in odss],
-            "EdFi Token": "token",
-        }
-    )
-    runner = edfi.Resource(ENDPOINT, api_version="v3", timeout=30, max_retries=0)
-    out = runner.batch_get_all(df, key_col="District BK", schema="infer", workers=districts)
-    assert out["status"].null_count() == out.height == 3 * len(odss)
-
-
 def find_ids(districts: pl.DataFrame, runner: edfi.EdFiClient) -> pl.DataFrame:
     rows = districts.with_columns(n=pl.lit(1))
     return runner.batch_find_ids(rows, key_cols=["n"], workers=4)

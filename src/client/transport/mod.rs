@@ -178,10 +178,8 @@ impl Transport {
             let body = request.body.as_ref().map_or(0, Bytes::len);
             options.stats.request(is_retry, request.token, body);
             let sent = Instant::now();
-            let outcome = {
-                let answer = std::pin::pin!(self.try_once(request, options));
-                passage.wait(permit, answer).await
-            };
+            let outcome = self.try_once(request, options).await;
+            drop(permit);
             log_request(request, &outcome, sent.elapsed());
             let trouble = trouble(request, &outcome);
             match &outcome {
