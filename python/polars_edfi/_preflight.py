@@ -127,7 +127,8 @@ class Preflight(ClientBase):
         Nothing is written. The ODS's OpenAPI documents are fetched, and what rows refer to is
         looked for: each collection is read once at most, its key columns only, or asked by key
         where that takes fewer requests. What rows of the same call bring counts as there, unless
-        they have errors themselves. Each row is checked against its own ODS.
+        they have errors themselves. Each row is checked against its own ODS, by what its own
+        credentials see there.
 
         Parameters
         ----------
@@ -198,7 +199,8 @@ class Preflight(ClientBase):
         ``_lastModifiedDate``, links) and names that its OpenAPI document does not know. Absent,
         null and an empty list are one; numbers and dates are compared by value, descriptors in any
         case, lists as sets of elements, by the keys of these where they have some. Each collection
-        is read once, or asked by key where that takes fewer requests; nothing is written.
+        is read once by each client that rows bring, since one need not see what another one does,
+        or asked by key where that takes fewer requests; nothing is written.
 
         Parameters
         ----------

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from conftest import Answer
 from test_validate import SEX, Ods, frame, student
 
 import polars_edfi as edfi
@@ -233,3 +234,14 @@ def test_a_send_leaves_out_what_is_the_same(server: Store) -> None:
     assert sent["attempts"].to_list() == [0, 1, 1, 1, 0]
     assert sent["resource_id"][0] == f"{0:032x}"
     assert len(server.ods.items) == 3
+
+
+def test_metadata_that_fails_is_no_lack_of_a_key(server: Store) -> None:
+    server.ods.script = lambda request: (
+        Answer(500, {"detail": "Down."})
+        if request.path.startswith("/metadata")
+        else server.answer(request)
+    )
+    out = server.client().compare(frame(student()), endpoint="ed-fi/students")
+    [change] = out["changes"].item()
+    assert "metadata: HTTP 500 Internal Server Error: Down." in change["path"]

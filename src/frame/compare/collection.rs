@@ -1,6 +1,6 @@
 //! One collection of one ODS beside the rows that are for it: asked by key, or read once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -14,7 +14,7 @@ use crate::frame::input::Keys as KeyColumn;
 use crate::frame::key_lookup::{self, Proof};
 use crate::frame::read::records_of;
 use crate::frame::validate::known::pages_of;
-use crate::frame::validate::rows::Batch;
+use crate::frame::validate::rows::{Batch, Seen};
 use crate::frame::validate::{Keys, digest, values_of, written};
 use crate::openapi::validate::{Change, Gist, Json, Paths, Schemas, Walk};
 use crate::openapi::{Identity, NoKey};
@@ -45,7 +45,7 @@ pub(super) fn collections(
     let mut all: Vec<Collection> = Vec::new();
     for (ods, source) in batch.sources.iter().enumerate() {
         for (number, frame) in batch.frames.iter().enumerate() {
-            if source.rows[number].is_empty() {
+            if !source.has_rows(number) {
                 continue;
             }
             let known = all
@@ -94,8 +94,16 @@ pub(super) fn collections(
 #[derive(Default)]
 struct Index {
     /// By key, the rows and what they say.
-    rows: HashMap<u128, Vec<(usize, u64)>>,
-    keys: Keys,
+    rows: HashMap<u128, Vec<KeyedRow>>,
+    /// By account.
+    keys: Vec<Keys>,
+}
+
+/// A row, whose it is, and what it says.
+struct KeyedRow {
+    row: usize,
+    account: usize,
+    gist: u64,
 }
 
 /// The key of a row as texts, and what the row says.
@@ -113,73 +121,105 @@ impl Collection {
         let this = Arc::new(self);
         let Some(identity) = this.identity.clone() else {
             let why = "no document says what identifies its items: name the columns by key_cols";
-            return Ok((this.failed(why), Vec::new()));
+            // Where documents could not be read, that is why.
+            let findings = this.batch.findings.iter();
+            let told: HashSet<usize> = findings.filter_map(|finding| finding.row).collect();
+            let mut failed = this.failed(why);
+            failed.retain(|(row, _)| !told.contains(row));
+            return Ok((failed, Vec::new()));
         };
         let (index, wrong) = {
             let (this, identity) = (this.clone(), identity.clone());
             runtime::compute(move || this.index(&identity)).await?
         };
         let index = Arc::new(index);
-        let answered = match this.by_key(&index).await {
-            Ok(true) => this.ask(&identity, &index).await,
-            Ok(false) => Ok(None),
-            Err(why) => Err(why),
-        };
-        let answers = match answered {
-            Ok(Some(answers)) => Ok(answers),
-            Ok(None) => this.read(&identity, &index).await,
-            Err(why) => Err(why),
-        };
         let (mut rows, mut extra) = (Vec::new(), Vec::new());
-        match answers {
-            Ok(answers) => {
-                for (compared, other) in answers {
-                    rows.extend(compared);
-                    extra.extend(other.map(|id| (this.frames[0], id)));
+        let mut others: HashSet<Option<String>> = HashSet::new();
+        for account in 0..this.accounts().len() {
+            match this.answers(account, &identity, &index).await {
+                Ok(answers) => {
+                    for (compared, other) in answers {
+                        rows.extend(compared);
+                        // What several accounts see is one item.
+                        let other = other.filter(|id| id.is_none() || others.insert(id.clone()));
+                        extra.extend(other.map(|id| (this.frames[0], id)));
+                    }
                 }
+                Err(why) => rows.extend(this.failed_of(account, &why)),
             }
-            Err(why) => rows = this.failed(&why),
         }
         let wrong = wrong.into_iter();
         rows.extend(wrong.map(|(row, why)| (row, Compared::Error(why))));
         Ok((rows, extra))
     }
 
-    /// All places of rows: the frame, the place in it, the number among all rows.
-    fn places(&self) -> Vec<(usize, u32, usize)> {
-        let source = &self.batch.sources[self.ods];
+    /// What the records that an account sees are beside the rows.
+    async fn answers(
+        self: &Arc<Self>,
+        account: usize,
+        identity: &Arc<Identity>,
+        index: &Arc<Index>,
+    ) -> Result<Vec<Answer>, String> {
+        let asked = match self.by_key(account, index).await? {
+            true => self.ask(account, identity, index).await?,
+            false => None,
+        };
+        match asked {
+            Some(answers) => Ok(answers),
+            None if self.places(account).is_empty() => Ok(Vec::new()),
+            None => self.read(account, identity, index).await,
+        }
+    }
+
+    fn accounts(&self) -> &[Seen] {
+        &self.batch.sources[self.ods].accounts
+    }
+
+    /// The places of an account's rows: the frame, the place in it, the number among all rows.
+    fn places(&self, account: usize) -> Vec<(usize, u32, usize)> {
+        let rows = &self.accounts()[account].rows;
         let frames = self.frames.iter();
         let places = frames.flat_map(|&number| {
             let first = self.batch.frames[number].first;
-            let places = source.rows[number].iter();
+            let places = rows[number].iter();
             places.map(move |&place| (number, place, first + place as usize))
         });
         places.collect()
     }
 
     fn failed(&self, why: &str) -> Vec<(usize, Compared)> {
-        let places = self.places().into_iter();
+        let accounts = 0..self.accounts().len();
+        let failed = accounts.flat_map(|account| self.failed_of(account, why));
+        failed.collect()
+    }
+
+    fn failed_of(&self, account: usize, why: &str) -> Vec<(usize, Compared)> {
+        let places = self.places(account).into_iter();
         let failed = places.map(|(_, _, row)| (row, Compared::Error(why.to_owned())));
         failed.collect()
     }
 
     /// The key of each row, or why it has none.
     fn index(&self, identity: &Identity) -> (Index, Vec<(usize, String)>) {
-        let keys: Vec<_> = self
-            .places()
-            .into_par_iter()
-            .map(|(number, place, row)| (row, self.key(identity, number, place)))
-            .collect();
         let (mut index, mut wrong) = (Index::default(), Vec::new());
-        for (row, key) in keys {
-            match key {
-                Ok((key, written, gist)) => {
-                    let rows = index.rows.entry(digest(&key)).or_default();
-                    rows.push((row, gist));
-                    index.keys.entry(key).or_insert(written);
+        for account in 0..self.accounts().len() {
+            let keys: Vec<_> = self
+                .places(account)
+                .into_par_iter()
+                .map(|(number, place, row)| (row, self.key(identity, number, place)))
+                .collect();
+            let mut own = Keys::new();
+            for (row, key) in keys {
+                match key {
+                    Ok((key, written, gist)) => {
+                        let rows = index.rows.entry(digest(&key)).or_default();
+                        rows.push(KeyedRow { row, account, gist });
+                        own.entry(key).or_insert(written);
+                    }
+                    Err(why) => wrong.push((row, why)),
                 }
-                Err(why) => wrong.push((row, why)),
             }
+            index.keys.push(own);
         }
         (index, wrong)
     }
@@ -219,21 +259,26 @@ impl Collection {
     }
 
     /// Whether to ask for each key takes fewer requests than to read the collection.
-    async fn by_key(&self, index: &Index) -> Result<bool, String> {
-        let wanted = index.keys.len() as u64;
+    async fn by_key(&self, account: usize, index: &Index) -> Result<bool, String> {
+        let wanted = index.keys[account].len() as u64;
         if self.extra || wanted == 0 {
             return Ok(false);
         }
-        let access = &self.batch.sources[self.ods].access;
+        let access = &self.accounts()[account].access;
         let pages = pages_of(&self.batch, access, &self.endpoint).await?;
         Ok(pages.is_some_and(|pages| wanted < pages))
     }
 
     /// Asks for each key; `None` where the server does not look at the parameters.
-    async fn ask(&self, identity: &Identity, index: &Index) -> Result<Option<Vec<Answer>>, String> {
-        let access = &self.batch.sources[self.ods].access;
+    async fn ask(
+        &self,
+        account: usize,
+        identity: &Identity,
+        index: &Index,
+    ) -> Result<Option<Vec<Answer>>, String> {
+        let access = &self.accounts()[account].access;
         let mut questions: Vec<BoxFuture<'_, Result<Proof, Failure>>> = Vec::new();
-        for (key, written) in &index.keys {
+        for (key, written) in &index.keys[account] {
             let values = values_of(key, written.as_deref());
             let context = &self.batch.context;
             let question = async move {
@@ -249,7 +294,7 @@ impl Collection {
         while let Some(one) = found.next().await {
             match one.map_err(|failure| failure.message)? {
                 Proof::Item(_, record) => {
-                    answers.push(self.answer(identity, index, record.get()));
+                    answers.push(self.answer(account, identity, index, record.get()));
                 }
                 Proof::Nothing | Proof::OtherCase(_) => {}
                 Proof::Several | Proof::Unfiltered => return Ok(None),
@@ -261,14 +306,15 @@ impl Collection {
     /// Reads the whole collection.
     async fn read(
         self: &Arc<Self>,
+        account: usize,
         identity: &Arc<Identity>,
         index: &Arc<Index>,
     ) -> Result<Vec<Answer>, String> {
-        let access = self.batch.sources[self.ods].access.clone();
+        let access = self.accounts()[account].access.clone();
         let (context, workers) = (self.batch.context.clone(), self.batch.options.batch.workers);
         let (this, identity, index) = (self.clone(), identity.clone(), index.clone());
         let become_of = move |record: &str| {
-            let (rows, other) = this.answer(&identity, &index, record);
+            let (rows, other) = this.answer(account, &identity, &index, record);
             (!rows.is_empty() || other.is_some()).then_some((rows, other))
         };
         let requests = (workers, &self.batch.requests);
@@ -277,10 +323,10 @@ impl Collection {
         answers.map_err(|error| error.to_string())
     }
 
-    /// Compares a record with the rows of its key.
-    fn answer(&self, identity: &Identity, index: &Index, record: &str) -> Answer {
+    /// Compares a record that an account sees with its rows of the record's key.
+    fn answer(&self, account: usize, identity: &Identity, index: &Index, record: &str) -> Answer {
         if let Ok(theirs) = Gist::of_text(record, &self.paths) {
-            return self.beside(identity, index, &theirs, record.as_bytes());
+            return self.beside(account, identity, index, &theirs, record.as_bytes());
         }
         // Such as half a character, which pages are read with.
         let mut text = Vec::new();
@@ -288,13 +334,14 @@ impl Collection {
             page.write_json(0, &mut text);
         }
         match Gist::of(&text, &self.paths) {
-            Ok(theirs) => self.beside(identity, index, &theirs, &text),
+            Ok(theirs) => self.beside(account, identity, index, &theirs, &text),
             Err(_) => (Vec::new(), None),
         }
     }
 
     fn beside(
         &self,
+        account: usize,
         identity: &Identity,
         index: &Index,
         theirs: &Gist<'_>,
@@ -313,7 +360,7 @@ impl Collection {
         let model = self.batch.sources[self.ods].model.as_deref();
         let walk = model.and_then(|model| Some(model.resource(&self.endpoint)?.1));
         let walk = walk.unwrap_or_else(|| Walk::without_schema(&schemas));
-        let is_same = |&(_, says): &(usize, u64)| says == theirs.digest;
+        let is_same = |one: &KeyedRow| one.gist == theirs.digest;
         let whole = match rows.iter().all(is_same) {
             true => Ok(Json::Null),
             false => Json::object(record).map(|mut whole| {
@@ -321,23 +368,26 @@ impl Collection {
                 whole
             }),
         };
-        let changes = rows.iter().map(|row| match (is_same(row), &whole) {
-            (true, _) => (row.0, Ok(Vec::new())),
-            (false, Ok(whole)) => (row.0, self.changes(&walk, row.0, whole)),
-            (false, Err(why)) => (row.0, Err(why.clone())),
+        let changes = rows.iter().map(|one| match (is_same(one), &whole) {
+            (true, _) => (one, Ok(Vec::new())),
+            (false, Ok(whole)) => (one, self.changes(&walk, one.row, whole)),
+            (false, Err(why)) => (one, Err(why.clone())),
         });
         let changes: Vec<_> = changes.collect();
         let is_none =
             |changes: &Result<Vec<Change>, String>| changes.as_ref().is_ok_and(Vec::is_empty);
-        // Of several rows the last one stays, which need not be this one.
+        // Of several rows, whosesoever, the last one stays, which need not be this one.
         let all_same = changes.iter().all(|(_, changes)| is_none(changes));
-        let compared = changes.into_iter().map(|(row, changes)| {
+        let own = changes
+            .into_iter()
+            .filter(|(one, _)| one.account == account);
+        let compared = own.map(|(one, changes)| {
             let compared = match changes {
                 Ok(changes) if changes.is_empty() => Compared::Same(id.clone(), all_same),
                 Ok(changes) => Compared::Changed(id.clone(), changes),
                 Err(why) => Compared::Error(why),
             };
-            (row, compared)
+            (one.row, compared)
         });
         (compared.collect(), None)
     }

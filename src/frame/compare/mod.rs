@@ -60,8 +60,9 @@ impl EdFiClient {
     /// A POST replaces the whole item: what the server has and the payload leaves out is a change,
     /// with a null `ours`. What the server writes itself, links, and names that its document does
     /// not know are none; absent, null and an empty list are one; numbers and dates are compared by
-    /// value, descriptors in any case, lists as sets of elements. Each collection is read once, or
-    /// asked by key where that takes fewer requests.
+    /// value, descriptors in any case, lists as sets of elements. Each collection is read once by
+    /// each client that rows bring, since one need not see what another one does, or asked by key
+    /// where that takes fewer requests.
     ///
     /// # Errors
     /// Wrong options, a column that is missing or of a wrong type: all before anything is sent.

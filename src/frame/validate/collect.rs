@@ -22,8 +22,8 @@ pub(in crate::frame) type Keys = HashMap<String, Option<Box<str>>>;
 /// What the first pass found.
 pub(super) struct Collected {
     pub(super) findings: Vec<Finding>,
-    /// By ODS, by target of its model.
-    pub(super) needs: Vec<Vec<Keys>>,
+    /// By ODS, by account, by target of its model.
+    pub(super) needs: Vec<Vec<Vec<Keys>>>,
     /// By ODS and frame, the natural keys of rows, and the numbers of these rows; sorted.
     pub(super) own: HashMap<(usize, usize), Vec<(u128, usize)>>,
 }
@@ -41,12 +41,12 @@ pub(in crate::frame) fn digest(key: &str) -> u128 {
 
 /// Goes through all payloads.
 pub(super) fn collect(batch: &Batch) -> Collected {
-    let needs: Vec<Mutex<Vec<Keys>>> = batch
+    let needs: Vec<Mutex<Vec<Vec<Keys>>>> = batch
         .sources
         .iter()
         .map(|ods| {
             let targets = ods.model.as_ref().map_or(0, |model| model.targets().len());
-            Mutex::new(vec![Keys::new(); targets])
+            Mutex::new(vec![vec![Keys::new(); targets]; ods.accounts.len()])
         })
         .collect();
     let pieces = batch.pieces();
@@ -55,7 +55,8 @@ pub(super) fn collect(batch: &Batch) -> Collected {
         .map(|piece| {
             let mut part = Part::of(batch, piece);
             let mut needs = lock(&needs[piece.ods]);
-            for (all, new) in needs.iter_mut().zip(std::mem::take(&mut part.needs)) {
+            let needs = needs[piece.account].iter_mut();
+            for (all, new) in needs.zip(std::mem::take(&mut part.needs)) {
                 for (key, written) in new {
                     all.entry(key).or_insert(written);
                 }

@@ -54,8 +54,8 @@ impl Open {
     }
 }
 
-/// Looks for everything that rows refer to: by ODS, by target.
-pub(super) async fn missing(batch: &Batch, needs: &[Vec<Keys>]) -> Vec<Vec<Open>> {
+/// Looks for everything that rows refer to, with their own eyes: by ODS, by account, by target.
+pub(super) async fn missing(batch: &Batch, needs: &[Vec<Vec<Keys>>]) -> Vec<Vec<Vec<Open>>> {
     let sources = batch.sources.iter().zip(needs);
     let workers = batch.options.batch.workers;
     let searches = side_by_side(
@@ -66,13 +66,17 @@ pub(super) async fn missing(batch: &Batch, needs: &[Vec<Keys>]) -> Vec<Vec<Open>
             let Some(model) = &ods.model else {
                 return Vec::new();
             };
-            let search = Search {
-                batch,
-                access: &ods.access,
-                model,
-            };
-            // On the heap: there are as many of them as workers.
-            Box::pin(search.all(needs)).await
+            let mut all = Vec::with_capacity(needs.len());
+            for (seen, needs) in ods.accounts.iter().zip(needs) {
+                let search = Search {
+                    batch,
+                    access: &seen.access,
+                    model,
+                };
+                // On the heap: there are as many of them as workers.
+                all.push(Box::pin(search.all(needs)).await);
+            }
+            all
         },
     );
     in_order(searches).await

@@ -43,7 +43,7 @@ impl EdFiClient {
     /// Nothing is written. The ODS's documents are fetched, and what rows refer to is looked for:
     /// each collection is read once at most, its key columns only, or asked by key where that takes
     /// fewer requests. Items that rows of the same call bring count as there, unless these rows
-    /// have errors themselves.
+    /// have errors themselves. What counts is what a row's own credentials see.
     ///
     /// # Errors
     /// Wrong options, a column that is missing or of a wrong type: all before anything is sent.

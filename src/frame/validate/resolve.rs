@@ -73,7 +73,7 @@ struct Edge {
 }
 
 /// Adds what the batch lacks to what was found before.
-pub(super) fn resolve(batch: &Batch, collected: Collected, open: Vec<Vec<Open>>) -> Findings {
+pub(super) fn resolve(batch: &Batch, collected: Collected, open: Vec<Vec<Vec<Open>>>) -> Findings {
     let mut findings = Vec::new();
     let mut has_error = vec![false; batch.len()];
     for finding in batch.findings.iter().chain(&collected.findings) {
@@ -82,7 +82,7 @@ pub(super) fn resolve(batch: &Batch, collected: Collected, open: Vec<Vec<Open>>)
         }
     }
     for (ods, open) in open.into_iter().enumerate() {
-        if open.iter().any(|target| !target.is_empty()) {
+        if open.iter().flatten().any(|target| !target.is_empty()) {
             let mut resolution = Resolution::new(batch, &collected, ods, open, &has_error);
             findings.append(&mut resolution.unchecked);
             resolution.refer();
@@ -114,8 +114,8 @@ struct Resolution<'b> {
     ods: usize,
     model: &'b Model,
     keys: Vec<OpenKey<'b>>,
-    /// By target.
-    places: Vec<HashMap<String, usize>>,
+    /// By account, by target.
+    places: Vec<Vec<HashMap<String, usize>>>,
     /// The keys that a row brings.
     brings: HashMap<usize, Vec<usize>>,
     edges: Vec<Edge>,
@@ -128,7 +128,7 @@ impl<'b> Resolution<'b> {
         batch: &'b Batch,
         collected: &Collected,
         ods: usize,
-        open: Vec<Open>,
+        open: Vec<Vec<Open>>,
         has_error: &[bool],
     ) -> Self {
         let source = &batch.sources[ods];
@@ -136,7 +136,7 @@ impl<'b> Resolution<'b> {
             .model
             .as_deref()
             .expect("an ODS with open keys has one");
-        let first = source.rows.iter().position(|rows| !rows.is_empty());
+        let first = (0..batch.frames.len()).find(|frame| source.has_rows(*frame));
         let mut this = Self {
             batch,
             ods,
@@ -148,14 +148,33 @@ impl<'b> Resolution<'b> {
             paths: Vec::new(),
             unchecked: Vec::new(),
         };
-        for (target, open) in model.targets().iter().zip(open) {
+        for open in open {
+            let places = this.note(collected, open, first.unwrap_or(0), has_error);
+            this.places.push(places);
+        }
+        this
+    }
+
+    /// Takes down what one account does not see; by target, the places of its keys.
+    fn note(
+        &mut self,
+        collected: &Collected,
+        open: Vec<Open>,
+        first: usize,
+        has_error: &[bool],
+    ) -> Vec<HashMap<String, usize>> {
+        let mut all = Vec::with_capacity(open.len());
+        for (target, open) in self.model.targets().iter().zip(open) {
             if let Some(why) = open.unchecked {
-                let finding = Finding::unchecked(first.unwrap_or(0), target.rule(), why);
-                this.unchecked.push(finding);
+                let is_known = |known: &Finding| known.detail == why;
+                if !self.unchecked.iter().any(is_known) {
+                    let finding = Finding::unchecked(first, target.rule(), why);
+                    self.unchecked.push(finding);
+                }
             }
             let mut places = HashMap::with_capacity(open.keys.len());
             for (key, missing) in open.keys {
-                let number = this.keys.len();
+                let number = self.keys.len();
                 let mut one = OpenKey {
                     target,
                     other_case: missing.other_case,
@@ -164,17 +183,17 @@ impl<'b> Resolution<'b> {
                     is_missing: false,
                     key,
                 };
-                for row in bringing(batch, collected, ods, &one) {
+                for row in bringing(self.batch, collected, self.ods, &one) {
                     one.brought += usize::from(!has_error[row]);
                     one.is_spoilt |= has_error[row];
-                    this.brings.entry(row).or_default().push(number);
+                    self.brings.entry(row).or_default().push(number);
                 }
                 places.insert(one.key.clone(), number);
-                this.keys.push(one);
+                self.keys.push(one);
             }
-            this.places.push(places);
+            all.push(places);
         }
-        this
+        all
     }
 
     /// Finds the rows that refer to open keys.
@@ -213,6 +232,7 @@ impl<'b> Resolution<'b> {
         let frame = &self.batch.frames[piece.frame];
         let mut finder = Finder {
             resolution: self,
+            account: piece.account,
             row: 0,
             edges: Vec::new(),
             paths: Vec::new(),
@@ -318,6 +338,7 @@ fn bringing(batch: &Batch, collected: &Collected, ods: usize, open: &OpenKey<'_>
 /// Looks for references to open keys.
 struct Finder<'r, 'b> {
     resolution: &'r Resolution<'b>,
+    account: usize,
     row: usize,
     edges: Vec<Edge>,
     paths: Vec<String>,
@@ -326,7 +347,8 @@ struct Finder<'r, 'b> {
 
 impl Finder<'_, '_> {
     fn refers(&mut self, target: usize, key: &str, path: Path<'_>) {
-        let Some(key) = self.resolution.places[target].get(key) else {
+        let places = &self.resolution.places[self.account];
+        let Some(key) = places[target].get(key) else {
             return;
         };
         let path = path.to_string();
@@ -361,7 +383,7 @@ impl Visitor for Finder<'_, '_> {
     fn reference(&mut self, path: Path<'_>, schema: &str, members: &[(Cow<'_, str>, Json<'_>)]) {
         let model = self.resolution.model;
         if let Some(number) = model.reference(schema)
-            && !self.resolution.places[number].is_empty()
+            && !self.resolution.places[self.account][number].is_empty()
             && let Some((key, _)) = reference_key(&model.targets()[number], members)
         {
             self.refers(number, &key, path);

@@ -11,7 +11,7 @@ use super::options::{Rule, ValidateOptions};
 use crate::client::EdFiClient;
 use crate::client::metadata::Metadata;
 use crate::client::permits::Permits;
-use crate::client::session::{Access, CallContext, Site};
+use crate::client::session::{Access, Account, CallContext, MOST_ACCOUNTS, Site};
 use crate::client::urls;
 use crate::frame::payloads::Payloads;
 use crate::frame::request::Rows;
@@ -46,16 +46,23 @@ pub(in crate::frame) struct Frame {
 
 /// One ODS, and which rows are for it.
 pub(in crate::frame) struct Ods {
+    /// Whose rows they are: what one account sees of an ODS, another one need not see.
+    pub(in crate::frame) accounts: Vec<Seen>,
+    /// What its documents say; `None` where it serves none.
+    pub(in crate::frame) model: Option<Arc<Model>>,
+}
+
+/// The rows that see an ODS with the same eyes.
+pub(in crate::frame) struct Seen {
     pub(in crate::frame) access: Access,
     /// By frame, the places among its active rows.
     pub(in crate::frame) rows: Vec<Vec<u32>>,
-    /// What its documents say; `None` where it serves none.
-    pub(in crate::frame) model: Option<Arc<Model>>,
 }
 
 /// Some rows of one frame for one ODS.
 pub(in crate::frame) struct Piece<'b> {
     pub(in crate::frame) ods: usize,
+    pub(in crate::frame) account: usize,
     pub(in crate::frame) frame: usize,
     pub(in crate::frame) places: &'b [u32],
 }
@@ -78,7 +85,8 @@ impl Batch {
             sources: Vec::new(),
             findings: Vec::new(),
         };
-        let mut known: HashMap<Site, usize> = HashMap::new();
+        let mut sites: HashMap<Site, usize> = HashMap::new();
+        let mut accounts: HashMap<Account, [usize; 2]> = HashMap::new();
         let mut first = 0;
         for (number, (endpoint, df)) in frames.iter().enumerate() {
             let endpoint = client.endpoint_or(Some(endpoint))?;
@@ -95,15 +103,19 @@ impl Batch {
                         continue;
                     }
                 };
-                let ods = *known.entry(access.site()).or_insert_with(|| {
-                    batch.sources.push(Ods {
-                        access,
-                        rows: vec![Vec::new(); frames.len()],
-                        model: None,
-                    });
-                    batch.sources.len() - 1
+                let [ods, account] = *accounts.entry(access.account()).or_insert_with(|| {
+                    let ods = *sites.entry(access.site()).or_insert(batch.sources.len());
+                    if ods == batch.sources.len() {
+                        let (accounts, model) = (Vec::new(), None);
+                        batch.sources.push(Ods { accounts, model });
+                    }
+                    let rows = vec![Vec::new(); frames.len()];
+                    let accounts = &mut batch.sources[ods].accounts;
+                    accounts.push(Seen { access, rows });
+                    [ods, accounts.len() - 1]
                 });
-                batch.sources[ods].rows[number].push(place as u32);
+                let rows = &mut batch.sources[ods].accounts[account].rows;
+                rows[number].push(place as u32);
             }
             let active = rows.active;
             let count = active.len();
@@ -122,15 +134,26 @@ impl Batch {
     pub(in crate::frame) async fn described(mut self) -> Self {
         let workers = self.options.batch.workers;
         let (context, requests) = (self.context.clone(), self.requests.clone());
-        let documents = |access: Access| {
+        let documents = |accesses: Vec<Access>| {
             let (context, requests) = (&context, &requests);
             async move {
-                let metadata = Metadata::of(context, &access).limited(requests);
-                metadata.documents().await
+                let mut documents = Err(Failure::not_sent());
+                for access in &accesses {
+                    let metadata = Metadata::of(context, access).limited(requests);
+                    documents = metadata.documents().await;
+                    if !documents.as_ref().is_err_and(Failure::is_of_account) {
+                        break;
+                    }
+                }
+                documents
             }
         };
         let sources = self.sources.iter();
-        let accesses: Vec<Access> = sources.map(|ods| ods.access.clone()).collect();
+        let accesses = sources.map(|ods| {
+            let accounts = ods.accounts.iter().take(MOST_ACCOUNTS);
+            accounts.map(|account| account.access.clone()).collect()
+        });
+        let accesses: Vec<Vec<Access>> = accesses.collect();
         let documents = in_order(side_by_side(&requests, workers, accesses, documents)).await;
         // Most districts have the same documents.
         let mut models: Vec<(Vec<usize>, Arc<Model>)> = Vec::new();
@@ -161,16 +184,16 @@ impl Batch {
 
     /// Says of an ODS that its rows were not checked; `failed` where they might have been.
     fn unchecked(&mut self, ods: usize, why: &str, failed: bool) {
-        let base = urls::shown(self.sources[ods].access.base.as_url());
-        let detail = format!("{base} was not checked against: {why}");
-        for (frame, places) in self.sources[ods].rows.iter().enumerate() {
+        let source = &self.sources[ods];
+        let detail = format!("{} was not checked against: {why}", source.shown());
+        for (frame, of_frame) in self.frames.iter().enumerate() {
             if failed {
-                let first = self.frames[frame].first;
-                self.findings.extend(places.iter().map(|place| {
+                let places = source.accounts.iter().flat_map(|seen| &seen.rows[frame]);
+                self.findings.extend(places.map(|place| {
                     let finding = Finding::error(Rule::Schema, "$", detail.clone());
-                    finding.of(frame, first + *place as usize)
+                    finding.of(frame, of_frame.first + *place as usize)
                 }));
-            } else if !places.is_empty() {
+            } else if source.has_rows(frame) {
                 self.findings
                     .push(Finding::unchecked(frame, Rule::Schema, detail.clone()));
             }
@@ -181,10 +204,10 @@ impl Batch {
         for ods in &self.sources {
             let Some(model) = &ods.model else { continue };
             for (number, frame) in self.frames.iter().enumerate() {
-                if !ods.rows[number].is_empty() && model.resource(&frame.endpoint).is_none() {
+                if ods.has_rows(number) && model.resource(&frame.endpoint).is_none() {
                     let detail = format!(
                         "the documents of {} do not describe what {} takes: nothing was checked",
-                        urls::shown(ods.access.base.as_url()),
+                        ods.shown(),
                         frame.endpoint
                     );
                     self.findings
@@ -204,12 +227,32 @@ impl Batch {
     pub(in crate::frame) fn pieces(&self) -> Vec<Piece<'_>> {
         let mut pieces = Vec::new();
         for (ods, source) in self.sources.iter().enumerate() {
-            for (frame, places) in source.rows.iter().enumerate() {
-                let parts = places.chunks(PIECE);
-                pieces.extend(parts.map(|places| Piece { ods, frame, places }));
+            for (account, seen) in source.accounts.iter().enumerate() {
+                for (frame, places) in seen.rows.iter().enumerate() {
+                    let parts = places.chunks(PIECE);
+                    pieces.extend(parts.map(|places| Piece {
+                        ods,
+                        account,
+                        frame,
+                        places,
+                    }));
+                }
             }
         }
         pieces
+    }
+}
+
+impl Ods {
+    pub(in crate::frame) fn has_rows(&self, frame: usize) -> bool {
+        self.accounts
+            .iter()
+            .any(|seen| !seen.rows[frame].is_empty())
+    }
+
+    /// How it is named to people.
+    fn shown(&self) -> String {
+        urls::shown(self.accounts[0].access.base.as_url())
     }
 }
 
