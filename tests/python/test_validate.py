@@ -297,3 +297,25 @@ def test_without_a_document_only_json_is_checked(ods: ScriptedOds) -> None:
         (None, "warning", "schema", None),
         (0, "error", "schema", "$"),
     ]
+
+
+@pytest.mark.parametrize("commit", [False, True])
+def test_what_is_wrong_without_an_ods_is_said_as_ever(server: Ods, commit: bool) -> None:
+    payloads = [None, "{", student(rank=0), student()]
+    df = frame(*payloads).with_columns(
+        pl.Series("targetUrl", [server.ods.url, server.ods.url, server.ods.url, None]),
+        pl.lit("token").alias("EdFi Token"),
+    )
+    options = {"commit": commit, "validate": True, "key_col": "k"}
+    client = edfi.EdFiClient(max_retries=0)
+    sent = client.send({"ed-fi/students": df}, order=["ed-fi/students"], **options)
+    posted = client.batch_post_payload(
+        df, endpoint="ed-fi/students", payload_col="payload", **options
+    )
+    assert sent["message"].to_list() == posted["message"].to_list()
+    assert posted["message"].to_list() == [
+        "missing 'payload'",
+        "invalid JSON: EOF while parsing an object at line 1 column 1",
+        "invalid: $.rank: must be at least 1",
+        "missing 'targetUrl'",
+    ]

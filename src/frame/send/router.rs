@@ -154,7 +154,15 @@ impl Router {
         let mut of_odses: Vec<(Arc<Ods>, Vec<usize>)> = Vec::new();
         for &row in &part.rows.active {
             if let Some(known) = self.job.known.get(frame).and_then(|known| known.get(&row)) {
-                self.settle(&part, row, known.clone(), u32::from(self.job.commit));
+                // What is wrong with a row without its ODS is said as ever.
+                let outcome = match known.status {
+                    Some(_) => part
+                        .check(row)
+                        .err()
+                        .map_or_else(|| known.clone(), Into::into),
+                    None => known.clone(),
+                };
+                self.settle(&part, row, outcome, u32::from(self.job.commit));
                 continue;
             }
             let ods = match self.ods(&part, row) {
