@@ -210,7 +210,8 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Frame {
         if value.is_instance(&polars.getattr("DataFrame")?)? {
             return Ok(Self(value.extract::<PyDataFrame>()?.0));
         }
-        if value.hasattr("__arrow_c_stream__")? {
+        let is_series = value.is_instance(&polars.getattr("Series")?)?;
+        if !is_series && value.hasattr("__arrow_c_stream__")? {
             let read = polars.call_method1("DataFrame", (value,))?;
             return Ok(Self(read.extract::<PyDataFrame>()?.0));
         }

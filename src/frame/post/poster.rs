@@ -94,7 +94,7 @@ impl Poster {
             };
             if response.is_written() {
                 let outcome = Outcome {
-                    resource_id: resource_id(&response),
+                    resource_id: resource_id(&response, &self.endpoint),
                     ..Outcome::success(&response)
                 };
                 return outcome.after(&request);
@@ -189,16 +189,25 @@ impl Poster {
 }
 
 /// The last segment of `Location`, absolute or relative; the host in it may be wrong. What is too
-/// long, or cannot stand in a URL, is no id.
-fn resource_id(response: &Response) -> Option<String> {
+/// long, or cannot stand in a URL, is no id, nor is the collection itself, nor an item of another
+/// resource.
+fn resource_id(response: &Response, endpoint: &str) -> Option<String> {
     let location = response.headers.get(LOCATION)?.to_str().ok()?;
     let end = location
         .bytes()
         .position(|byte| matches!(byte, b'?' | b'#'));
     let path = &location[..end.unwrap_or(location.len())];
     let path = path.trim_end_matches('/');
-    let start = path.bytes().rposition(|byte| byte == b'/');
-    let id = &path[start.map_or(0, |slash| slash + 1)..];
+    let mut segments = path.rsplit('/');
+    let id = segments.next()?;
+    let of = [segments.next(), segments.next()].map(Option::unwrap_or_default);
+    if let Some((namespace, resource)) = endpoint.split_once('/') {
+        let is_collection = id.eq_ignore_ascii_case(resource) && of[0] == namespace;
+        let is_elsewhere = of[1] == namespace && !of[0].eq_ignore_ascii_case(resource);
+        if is_collection || is_elsewhere {
+            return None;
+        }
+    }
     let is_short = id.len() <= LONGEST_ID;
     let id = is_short.then(|| percent_decode_str(id).decode_utf8().ok())??;
     check_id(&id).is_ok().then(|| id.into_owned())

@@ -73,7 +73,10 @@ def test_wrong_arguments_raise_before_anything_is_sent(
     assert runner.rows is None
 
 
-@pytest.mark.parametrize("not_a_frame", [None, [{"payload": "{}"}], pl.LazyFrame({"payload": [1]})])
+@pytest.mark.parametrize(
+    "not_a_frame",
+    [None, [{"payload": "{}"}], pl.LazyFrame({"payload": [1]}), pl.Series("payload", ["{}"])],
+)
 def test_what_is_not_a_frame(runner: edfi.StudentAssessment, not_a_frame: Any) -> None:
     with pytest.raises(TypeError, match="DataFrame"):
         post(runner, not_a_frame)
