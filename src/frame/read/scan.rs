@@ -77,7 +77,8 @@ impl EdFiClient {
     /// `http_status` and `correlation_id` stand after the key, and such a district is one row more. Without a given schema the columns are those
     /// of the first pages of all districts together. A property named as the key column is kept
     /// as `<name>_record`. The first pages of as many districts as there are workers are fetched
-    /// ahead, and other pages as for [`EdFiClient::pages`].
+    /// ahead, those of up to 64 more while the consumer waits for a district that does not answer,
+    /// and other pages as for [`EdFiClient::pages`].
     ///
     /// # Errors
     /// As [`EdFiClient::scan`], and those of a wrong frame.
