@@ -197,9 +197,9 @@ def scan_all(
 ) -> pl.LazyFrame:
     """Scan a resource of many districts lazily, one district after another.
 
-    The first pages of up to ``workers`` districts are fetched ahead, and those of up to 64 more while
-    the query waits for a district that does not answer; other pages as by :func:`scan`: those of the
-    next district once all those of the one before are on their way.
+    The first pages of up to ``workers`` districts are fetched ahead, and those of up to 64 more
+    while the query waits for a district that does not answer; other pages as by :func:`scan`: those
+    of the next district once all those of the one before are on their way.
 
     Parameters
     ----------

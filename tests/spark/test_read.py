@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
@@ -15,7 +16,7 @@ import polars_edfi as edfi
 from polars_edfi import spark as edfi_spark
 from polars_edfi.spark import _options, _types
 from polars_edfi.spark._job import ALONE, Job
-from polars_edfi.spark._reader import Reader, Unit, grouped
+from polars_edfi.spark._reader import MOST_BYTES, Reader, Unit, grouped, together
 from polars_edfi.spark._session import tasks_at_once
 
 ASSESSMENTS = edfi.endpoints.STUDENT_ASSESSMENTS
@@ -212,6 +213,33 @@ def test_pieces_are_put_together_evenly() -> None:
     units = [Unit(pl.DataFrame(), records, None, None) for records in (5, 1, 4, 2, 3, 3)]
     parts = grouped(units, 3)
     assert [sum(unit.records for unit in part) for part in parts] == [6, 6, 6]
+
+
+def test_pages_cross_together_the_first_of_them_at_once() -> None:
+    pages = [pl.DataFrame({"n": range(start, start + 500)}) for start in range(0, 15_000, 500)]
+    seen: list[int] = []
+
+    def coming() -> Iterator[pl.DataFrame]:
+        for number, page in enumerate(pages):
+            seen.append(number)
+            yield page
+
+    batches = together(coming())
+    first = next(batches)
+    assert (first.height, seen) == (500, [0])
+    rest = list(batches)
+    assert [batch.height for batch in rest] == [1_000, 2_000, 4_000, 4_500, 3_000]
+    assert pl.concat([first, *rest]).equals(pl.concat(pages))
+    assert all(batch.n_chunks() == 1 for batch in rest)
+
+
+def test_pages_of_other_columns_or_of_many_bytes_cross_apart() -> None:
+    small, other = pl.DataFrame({"n": [1]}), pl.DataFrame({"n": ["x"]})
+    large = pl.DataFrame({"n": ["x" * MOST_BYTES]})
+    pages = [small, small, other, other, large, large, small]
+    assert [batch["n"].len() for batch in together(pages)] == [1, 1, 2, 1, 1, 1]
+    assert list(together([])) == []
+    assert [batch.height for batch in together([small.clear(), small.clear()])] == [0]
 
 
 def test_every_dtype_crosses_as_spark_wants_it() -> None:

@@ -13,12 +13,16 @@ from polars_edfi.spark import _shares, _types
 from polars_edfi.spark._job import ABOUT, PIECES_PER_TASK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pyarrow as pa
     from pyspark.sql.types import StructType
 
     from polars_edfi.spark._job import Job
+
+MOST_ROWS = 4_096
+MOST_BYTES = 16 << 20
+"""A batch that has one of these is sent on."""
 
 
 class Unit(NamedTuple):
@@ -84,15 +88,14 @@ class Reader(DataSourceReader):
                 yield from _types.record_batches(frame, self.schema)
 
     def frames(self, part: Part) -> Iterator[pl.DataFrame]:
-        """Give the pages of one part."""
-        for unit in part.units:
-            yield from self._frames(unit, part.shares)
+        """Give the records of one part."""
+        yield from together(page for unit in part.units for page in self._pages(unit, part.shares))
 
     def given(self) -> pl.Schema:
         """Give the columns as a scan takes them."""
         return self.job.given(_types.polars_schema(self.schema))
 
-    def _frames(self, unit: Unit, shares: _shares.Shares) -> Iterator[pl.DataFrame]:
+    def _pages(self, unit: Unit, shares: _shares.Shares) -> Iterator[pl.DataFrame]:
         names = self.schema.names
         if unit.failure is not None:
             yield self._failed(unit, unit.failure)
@@ -133,6 +136,26 @@ def values_of(filter_: Any) -> pl.DataFrame | None:
     if len(kinds) != 1 or not kinds <= {str, bool, int, dt.date}:
         return None
     return pl.DataFrame({filter_.attribute[0]: values})
+
+
+def together(pages: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Put pages together, twice as many each time: whoever needs a few rows has them at once.
+
+    A batch costs Python and Spark some time for each of its columns, however few rows it has.
+    """
+    waiting: list[pl.DataFrame] = []
+    enough = 1
+    for page in pages:
+        if waiting and page.schema != waiting[0].schema:
+            yield pl.concat(waiting, rechunk=True)
+            waiting = []
+        waiting.append(page)
+        rows = sum(page.height for page in waiting)
+        if rows >= enough or sum(page.estimated_size() for page in waiting) >= MOST_BYTES:
+            yield pl.concat(waiting, rechunk=True)
+            waiting, enough = [], min(2 * rows, MOST_ROWS)
+    if waiting:
+        yield pl.concat(waiting, rechunk=True)
 
 
 def grouped(units: Sequence[Unit], number: int) -> list[list[Unit]]:
