@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use polars::prelude::*;
 
-use crate::client::epoch;
+use crate::client::{Control, epoch};
 use crate::{Error, Failure, Result};
 
 /// A column, or why there is none.
@@ -224,14 +224,15 @@ impl Keys {
     }
 }
 
-/// Logs how many rows a status keeps out of a call and of its result.
-pub(crate) fn tell_left_out(rows: usize, status_col: &str) {
+/// Says how many rows a status keeps out of a call and of its result.
+pub(crate) fn tell_left_out(rows: usize, status_col: &str, control: &Control) {
     let rows = match rows {
         0 => return,
         1 => "1 row was".to_owned(),
         rows => format!("{rows} rows were"),
     };
-    log::warn!("{rows} left out for '{status_col}', and not in the result");
+    let text = format!("{rows} left out for '{status_col}', and not in the result");
+    control.progress.tell(text);
 }
 
 /// Which rows take part: all but those whose status says that they are done with.

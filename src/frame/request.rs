@@ -89,9 +89,15 @@ impl Rows {
         Ok(())
     }
 
-    /// Logs how many rows are in no result, so that none is missed without a word.
+    /// Says how many rows are in no result, so that none is missed without a word.
     pub(crate) fn tell_left_out(&self) {
-        input::tell_left_out(self.height - self.active.len(), &self.options.status_col);
+        let left_out = self.height - self.active.len();
+        input::tell_left_out(left_out, &self.options.status_col, &self.options.control);
+    }
+
+    /// Says something of the rows together.
+    pub(crate) fn tell(&self, text: String) {
+        self.options.control.progress.tell(text);
     }
 
     /// What is the matter with a row, as far as there are columns to tell.

@@ -235,7 +235,8 @@ fn first_rows(names: &Keys, df: &DataFrame, options: &TokenOptions) -> Result<Ve
     let mut seen = HashSet::new();
     let mut blank = 0;
     let mut rows = active_rows(df, &options.status_col, STATUS_COL, &options.skip_statuses)?;
-    tell_left_out(df.height() - rows.len(), &options.status_col);
+    let left_out = df.height() - rows.len();
+    tell_left_out(left_out, &options.status_col, &options.control);
     rows.retain(|row| match names.get(*row) {
         Some(name) => seen.insert(name),
         None => {
@@ -244,7 +245,8 @@ fn first_rows(names: &Keys, df: &DataFrame, options: &TokenOptions) -> Result<Ve
         }
     });
     if blank > 0 {
-        log::warn!("rows with a blank account, which are skipped: {blank}");
+        let text = format!("rows with a blank account, which are skipped: {blank}");
+        options.control.progress.tell(text);
     }
     Ok(rows)
 }

@@ -1,10 +1,11 @@
 //! The crate as its users write against it: options, errors, blocking calls, summaries.
 
+use futures_util::TryStreamExt;
 use polars_edfi::polars::prelude::*;
 use polars_edfi::sandbox::Sandbox;
 use polars_edfi::{
-    BatchOptions, DeleteOptions, EdFiClient, Error, GetAllOptions, GetByIdOptions, JournalOptions,
-    OnError, PostOptions, Result, ScanOptions, blocking,
+    BatchOptions, Control, DeleteOptions, EdFiClient, Error, GetAllOptions, GetByIdOptions,
+    JournalOptions, OnError, PostOptions, Result, ScanOptions, TokenOptions, blocking,
 };
 
 fn ods() -> Sandbox {
@@ -42,6 +43,40 @@ async fn a_call_without_an_endpoint_is_wrong_where_there_is_none() {
     let posted = client.post_payload("{}", &PostOptions::default()).await;
     let text = posted.unwrap_err().to_string();
     assert!(text.contains("endpoint=\"ed-fi/students\""), "{text}");
+}
+
+#[tokio::test]
+async fn a_handle_tells_how_many_rows_were_left_out() {
+    let ods = ods();
+    let mut districts = ods.districts();
+    let statuses = Column::new("row status".into(), [None, Some("error")]);
+    districts.with_column(statuses).unwrap();
+    let client = EdFiClient::builder().build().unwrap();
+    let expected = ["1 row was left out for 'row status', and not in the result"];
+
+    let options = GetAllOptions {
+        batch: BatchOptions {
+            control: Control::new(),
+            ..renewing()
+        },
+        ..GetAllOptions::default()
+    };
+    let read = client.batch_get_all(&districts, "District BK", &options);
+    assert_eq!(read.await.unwrap().height(), 12);
+    assert_eq!(options.batch.control.warnings(), expected);
+
+    let mut options = ScanOptions::default();
+    options.read.batch = renewing();
+    let scan = client.scan_all(&districts, "District BK", &options);
+    let pages = scan.await.unwrap().pages().unwrap();
+    let pages: Vec<DataFrame> = pages.try_collect().await.unwrap();
+    assert_eq!(pages.iter().map(DataFrame::height).sum::<usize>(), 12);
+    assert_eq!(options.read.batch.control.warnings(), expected);
+
+    let options = TokenOptions::default();
+    let tokens = client.batch_fetch_tokens(&districts, "District BK", "oauth/token", &options);
+    assert_eq!(tokens.await.unwrap().height(), 1);
+    assert_eq!(options.control.warnings(), expected);
 }
 
 #[test]

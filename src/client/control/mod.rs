@@ -114,7 +114,8 @@ impl Control {
         self.stats.get()
     }
 
-    /// What a person should know although nothing failed.
+    /// What a person should know although nothing failed: how many rows were left out, for one. The
+    /// same stands in the log.
     pub fn warnings(&self) -> Vec<String> {
         self.progress.warnings()
     }

@@ -65,6 +65,14 @@ impl Progress {
         lock(&self.0.warnings).push(text);
     }
 
+    /// Says what stands in the log of every face: who issues warnings otherwise does not say it again.
+    pub(crate) fn tell(&self, text: String) {
+        log::warn!("{text}");
+        if !self.0.quiet {
+            lock(&self.0.warnings).push(text);
+        }
+    }
+
     pub(super) fn total(&self) -> u64 {
         self.0.total.load(Ordering::Relaxed)
     }

@@ -50,7 +50,7 @@ pub(crate) fn visits(keys: &Keys, rows: &Rows) -> Vec<Visit> {
     visits
 }
 
-/// Logs how many rows of a frame of districts are in no result.
+/// Says how many rows of a frame of districts are in no result.
 pub(crate) fn tell_left_out(keys: &Keys, rows: &Rows) {
     tell_blank(keys, rows);
     rows.tell_left_out();
@@ -60,7 +60,7 @@ fn tell_blank(keys: &Keys, rows: &Rows) {
     let is_blank = |row: &&usize| keys.get(**row).is_none();
     let blank = rows.active.iter().filter(is_blank).count();
     if blank > 0 {
-        log::warn!("rows with a blank key, which are skipped: {blank}");
+        rows.tell(format!("rows with a blank key, which are skipped: {blank}"));
     }
 }
 
