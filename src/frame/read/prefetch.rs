@@ -293,7 +293,7 @@ impl<T: Send + 'static, E: Send + 'static> InOrder<T, E> {
     /// The next event; `None` after the last one.
     pub(super) async fn next(&mut self) -> Result<Option<Event<T, E>>, Failure> {
         let event = self.take().await;
-        self.is_awaited.send_if_modified(|is| std::mem::take(is));
+        self.is_awaited.send_if_modified(std::mem::take);
         event
     }
 
