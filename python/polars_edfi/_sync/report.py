@@ -66,3 +66,11 @@ def frame(rows: Sequence[Row], keys: pl.Series | None) -> pl.DataFrame:
         return df
     places = pl.Series([row.district for row in rows], dtype=pl.get_index_type())
     return df.insert_column(0, keys.gather(places))
+
+
+def text_of(error: Exception) -> str:
+    """Say what went wrong, without the plan that Polars adds."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    text = str(error) or type(error).__name__
+    return text.split("\n\nResolved plan")[0]

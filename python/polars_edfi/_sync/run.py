@@ -24,7 +24,7 @@ from polars_edfi._sync.asker import Asker
 from polars_edfi._sync.parquet import PARQUET_ERROR
 from polars_edfi._sync.people import PEOPLE, People
 from polars_edfi._sync.places import is_remote
-from polars_edfi._sync.report import Row, failed
+from polars_edfi._sync.report import Row, failed, text_of
 from polars_edfi._sync.resource import Resource
 from polars_edfi._sync.state import State, check_owner
 
@@ -40,6 +40,8 @@ ASIDE = ".polars-edfi"
 """The folder of files that are being written."""
 FAILURES = (EdFiError, pl.exceptions.PolarsError, OSError, ArithmeticError, ValueError)
 """What is the failure of one resource, and no other's."""
+LOOKERS_AHEAD = 64
+"""So many ODSs more than there are workers may be looked at while others do not answer."""
 
 
 LOGGER = logging.getLogger("polars_edfi")
@@ -101,6 +103,8 @@ class Run:
         self.rows: list[tuple[int, int, Row]] = []
         self._spools = spools
         self._pool = ThreadPoolExecutor(self.workers, "polars-edfi-sync")
+        # Requests wait for each other anyway; nobody waits for the thread of an ODS that is silent.
+        self._lookers = ThreadPoolExecutor(self.workers + LOOKERS_AHEAD, "polars-edfi-look")
         self._looking: list[Future[None]] = []
         self._futures: set[Future[None]] = set()
         self._districts: dict[int, District] = {}
@@ -120,7 +124,8 @@ class Run:
         """Do it all; whatever is raised meanwhile stops the requests first."""
         options = self.plan.options
         with contextlib.ExitStack() as at_end:
-            at_end.callback(self._pool.shutdown, wait=True, cancel_futures=True)
+            for pool in (self._pool, self._lookers):
+                at_end.callback(pool.shutdown, wait=True, cancel_futures=True)
             if options["show_progress"]:
                 text = options["label"] or "copying"
                 if options["progress_desc"]:
@@ -130,10 +135,13 @@ class Run:
                 self._watch()
                 _until_done([*self._looking, *self._futures])
             except BaseException:
-                self._is_stopped = True
-                self.limiter.cancel()
+                self._stop()
                 raise
         return [row for *_, row in sorted(self.rows, key=lambda row: row[:2])]
+
+    def _stop(self) -> None:
+        self._is_stopped = True
+        self.limiter.cancel()
 
     def _district(self, place: int, ods: Ods, jobs: list[Job] | None) -> District | None:
         endpoints = self.plan.endpoints
@@ -173,7 +181,7 @@ class Run:
                 if state is not None:
                     check_owner(state, endpoint, ods.source, ods.key, copy.where)
             except FAILURES as error:
-                self._add(place, number, failed(ods.row, endpoint, _text(error)))
+                self._add(place, number, failed(ods.row, endpoint, text_of(error)))
                 continue
             key_fields = None if state is None else state.key_fields
             jobs.append(Job(number, endpoint, copy, state, key_fields))
@@ -225,7 +233,7 @@ class Run:
             overlap=self.plan.overlap,
         )
         try:
-            self._looking.append(self._pool.submit(self._look_at_all, watch))
+            self._looking.append(self._lookers.submit(self._look_at_all, watch))
             for events in watch:
                 for event in events:
                     district = self._districts[event[0]]
@@ -258,7 +266,7 @@ class Run:
                     ):
                         self._look(watch, place, ods, jobs)
                         continue
-                self._looking.append(self._pool.submit(self._look, watch, place, ods, jobs))
+                self._looking.append(self._lookers.submit(self._look, watch, place, ods, jobs))
         except BaseException:
             watch.end()
             raise
@@ -389,10 +397,14 @@ class Run:
         except Exception as error:
             if not isinstance(error, FAILURES):
                 LOGGER.exception("%s: %s", job.copy.where, type(error).__name__)
-            text = _text(error)
+            text = text_of(error)
             if state is not None and text.startswith(PARQUET_ERROR):
                 text = f"{job.copy.where} is damaged ({text}); remove it to read it anew"
             row = failed(ods.row, job.endpoint, text)
+        except BaseException:
+            # An interrupt: whoever waits for something else hears nothing of it.
+            self._stop()
+            raise
         self._end(district, job, row)
 
     def _end(self, district: District, job: Job, row: Row) -> None:
@@ -418,14 +430,6 @@ def _until_done(futures: Iterable[Future[Any]]) -> None:
         done, left = wait(left, timeout=0.1)
         for future in done:
             future.result()
-
-
-def _text(error: Exception) -> str:
-    """Say what went wrong, without the plan that Polars adds."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    text = str(error) or type(error).__name__
-    return text.split("\n\nResolved plan")[0]
 
 
 def run(plan: Plan) -> list[Row]:

@@ -5,15 +5,20 @@ import os
 import random
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from conftest import Request, ScriptedOds
+from test_interrupts import SOON, silence
 
 import polars_edfi as edfi
 
-from .test_sync import BOTH, assert_equal, client_of
+from .test_sync import BOTH, STUDENTS, assert_equal, client_of
 
 KILLS = 60 if os.environ.get("SOAK") else 6
 STEPS = 900
@@ -94,3 +99,30 @@ def check_whole(into: Path, endpoint: str, fmt: str) -> None:
         state = json.loads(pl.read_parquet_metadata(file)["polars_edfi"])
         assert rows["id"].is_unique().all()
         assert state["rows"] == rows.height
+
+
+def test_an_interrupt_that_a_resource_hears_of_ends_the_whole_run(
+    make_ods: Callable[..., ScriptedOds], tmp_path: Path
+) -> None:
+    one, other = make_ods(3), make_ods(3)
+    frame = pl.DataFrame({"k": ["a", "b"], "targetUrl": [one.url, other.url], "t": "token"})
+    options: dict[str, Any] = {"key_col": "k", "token_col": "t", "schema": {"id": pl.String}}
+    client = edfi.EdFiClient(api_version="v3", timeout=600)
+    both = threading.Barrier(2, timeout=60)
+
+    def versions(request: Request) -> bool:
+        return request.path.endswith("/availableChangeVersions")
+
+    def pages(request: Request) -> bool:
+        return request.query.get("limit", "0") != "0"
+
+    with silence(one, pages) as reading, silence(other, versions) as asking:
+
+        def when_both_wait(_: int) -> None:
+            if both.wait() == 0:
+                reading.interrupt()
+
+        reading.on_silence = asking.on_silence = when_both_wait  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            edfi.sync(frame, [STUDENTS], into=tmp_path, client=client, **options)
+        assert time.monotonic() - reading.interrupted_at < SOON
