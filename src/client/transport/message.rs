@@ -163,7 +163,8 @@ impl Response {
     /// The failure of a write that was not answered as it must be.
     pub(crate) fn refusal_of_write(&self) -> Failure {
         let mut failure = self.refusal();
-        if self.status.is_success() {
+        // Statuses that no ODS gives tell nothing of what it did.
+        if self.status.is_success() || !(300..=599).contains(&self.status.as_u16()) {
             failure.message = format!("{}; it may have been applied", failure.message);
         }
         failure

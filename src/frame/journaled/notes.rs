@@ -241,8 +241,9 @@ fn ending(method: Method, outcome: &Outcome) -> Ending {
         (None, Some(200..=299)) => Ending::Confirmed,
         _ if outcome.attempts == 0 => Ending::NotSent,
         (_, None) => Ending::InDoubt,
-        // A gateway that gave up, or that answered in place of the ODS; a server that failed.
-        (_, Some(200..=299 | 500..=599)) => Ending::Unclear,
+        // A gateway that gave up, or that answered in place of the ODS; a server that failed. Only
+        // what is refused has changed nothing.
+        (_, Some(status)) if !(400..=499).contains(&status) => Ending::Unclear,
         // The item that it names is not there any more.
         (_, Some(404 | 410)) if method != Method::Post => Ending::Unclear,
         // The one that was refused repeats another one.
