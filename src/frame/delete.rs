@@ -178,7 +178,7 @@ impl Write for Deletes {
         self.items.rows.api_version(row)
     }
 
-    fn repeats(&self) -> bool {
+    fn repeats(&self, _row: usize) -> bool {
         true
     }
 

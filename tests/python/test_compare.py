@@ -14,6 +14,8 @@ from test_validate import SEX, Ods, frame, student
 import polars_edfi as edfi
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import ScriptedOds
 
 COLUMNS = {
@@ -245,3 +247,46 @@ def test_metadata_that_fails_is_no_lack_of_a_key(server: Store) -> None:
     out = server.client().compare(frame(student()), endpoint="ed-fi/students")
     [change] = out["changes"].item()
     assert "metadata: HTTP 500 Internal Server Error: Down." in change["path"]
+
+
+def test_what_an_ods_has_otherwise_is_sent_whatever_a_journal_knows(
+    server: Store, tmp_path: Path
+) -> None:
+    def send(**options: Any) -> list[int]:
+        sent = server.client().send(
+            {"ed-fi/students": frame(student(1, rank=1), student(2, rank=1), student(2, rank=1))},
+            order=["ed-fi/students"],
+            journal=tmp_path / "night.edfi",
+            commit=True,
+            **options,
+        )
+        assert sent["status"].to_list() == [None] * 3
+        attempts: list[int] = sent["attempts"].to_list()
+        return attempts
+
+    assert send(skip_same=True) == [1, 1, 0]
+    server.students = [record(1, rank=1), record(2, rank=2)]
+    assert send() == [0, 0, 0]
+    assert send(skip_same=True) == [0, 1, 0]
+
+
+def test_what_an_ods_does_not_have_is_in_doubt_no_more(server: Store, tmp_path: Path) -> None:
+    def send(**options: Any) -> dict[str, Any]:
+        sent = server.client().send(
+            {"ed-fi/students": frame(student())},
+            order=["ed-fi/students"],
+            journal=tmp_path / "night.edfi",
+            commit=True,
+            **options,
+        )
+        return sent.row(0, named=True)
+
+    server.ods.script = lambda request: (
+        Answer(close=True)
+        if request.method == "POST" and request.path.startswith("/data")
+        else server.answer(request)
+    )
+    assert "may have been applied" in send()["message"]
+    server.ods.script = server.answer
+    assert send()["status"] == "error"
+    assert send(skip_same=True)["http_status"] == 201

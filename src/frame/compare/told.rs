@@ -1,7 +1,7 @@
 //! What a send would do with each row, as columns.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use polars::prelude::*;
@@ -63,6 +63,20 @@ impl Comparison {
             same.collect()
         });
         same.collect()
+    }
+
+    /// By frame, the rows that the ODS does not have as they are.
+    pub(crate) fn differing(&self) -> Vec<HashSet<usize>> {
+        let frames = self.batch.frames.iter();
+        let differing = frames.map(|frame| {
+            let rows = frame.active.iter().enumerate();
+            let differing = rows.filter(|(place, _)| {
+                let row = &self.rows[frame.first + place];
+                matches!(row, Compared::New | Compared::Changed(..))
+            });
+            differing.map(|(_, row)| *row).collect()
+        });
+        differing.collect()
     }
 
     /// One row each, and one for each item that no row names.

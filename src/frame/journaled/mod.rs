@@ -34,7 +34,12 @@ pub(crate) trait Write: RowOperation<Outcome = Outcome> {
     fn api_version(&self, row: usize) -> Option<&str>;
 
     /// Whether a row of which nobody knows what became of it may be sent again.
-    fn repeats(&self) -> bool;
+    fn repeats(&self, row: usize) -> bool;
+
+    /// Whether the ODS was seen not to have a row as it is, whatever was confirmed before.
+    fn is_stale(&self, _row: usize) -> bool {
+        false
+    }
 
     /// What the caller calls a row.
     fn key(&self, row: usize) -> Option<&str>;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use polars::prelude::PlHashMap;
 
@@ -25,6 +25,8 @@ pub(super) struct Notes {
     /// By row: what it is known by, why it cannot be sent, or nothing where it fails by itself.
     marks: PlHashMap<usize, Result<Mark, Failure>>,
     resend_before: Option<i64>,
+    /// Microseconds since 1970.
+    began: i64,
     tickets: Mutex<PlHashMap<usize, Ticket>>,
     /// The digests of rows whose items have several, while they are under way.
     twins: Mutex<PlHashMap<usize, Digest>>,
@@ -50,11 +52,8 @@ impl Notes {
             marks: runtime::compute(mark).await??,
             journal,
             control: control.clone(),
-            resend_before: journaling.resend_after.map(|age| {
-                let time = SystemTime::now().checked_sub(age);
-                let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-                since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(0))
-            }),
+            resend_before: journaling.resend_after.map(before),
+            began: before(Duration::ZERO),
             tickets: Mutex::default(),
             twins: Mutex::default(),
             last: Mutex::default(),
@@ -115,8 +114,11 @@ impl<O: Write> Observer<O> for (Notes, Arc<O>) {
             id: operation.id(row).map(str::to_owned),
             items: mark.items.clone(),
             is_told: mark.is_told,
-            resend_before: notes.resend_before,
-            repeats: operation.repeats(),
+            resend_before: match operation.is_stale(row) {
+                true => Some(notes.began),
+                false => notes.resend_before,
+            },
+            repeats: operation.repeats(row),
         });
         loop {
             return match notes.journal.begin(write).await {
@@ -231,6 +233,13 @@ fn answer(outcome: &Outcome) -> Answer {
         resource_id: outcome.resource_id.clone(),
         attempts: outcome.attempts,
     }
+}
+
+/// The time that was so long ago, in microseconds since 1970.
+fn before(age: Duration) -> i64 {
+    let time = SystemTime::now().checked_sub(age);
+    let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(0))
 }
 
 /// What an outcome tells of the item.

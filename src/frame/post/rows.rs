@@ -146,7 +146,7 @@ impl Write for Posts {
         self.rows.api_version(row)
     }
 
-    fn repeats(&self) -> bool {
+    fn repeats(&self, _row: usize) -> bool {
         self.ids.is_some() || self.poster.options.retry_broken
     }
 

@@ -1,6 +1,6 @@
 //! Which rows stay here: wrong ones, and those that the ODS has as they are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use polars::prelude::DataFrame;
 
@@ -15,6 +15,15 @@ use crate::{Error, Result, runtime};
 /// The message of a row that the ODS has as it is.
 const SAME: &str = "same";
 
+/// What is known of the rows of a frame before anything is sent.
+#[derive(Clone, Default)]
+pub(super) struct Known {
+    /// What became of those that stay here.
+    pub(super) outcomes: HashMap<usize, Outcome>,
+    /// Those that the ODS does not have as they are, whatever a journal says.
+    pub(super) differing: HashSet<usize>,
+}
+
 impl EdFiClient {
     /// All frames, read to their ends, and by frame what is known of their rows.
     pub(super) async fn known(
@@ -23,11 +32,11 @@ impl EdFiClient {
         payload_col: &str,
         post: &PostOptions,
         skip_same: bool,
-    ) -> Result<(Vec<ResourceFrame>, Vec<HashMap<usize, Outcome>>)> {
+    ) -> Result<(Vec<ResourceFrame>, Vec<Known>)> {
         let whole = frames.into_iter().map(ResourceFrame::read).collect();
         let whole: Result<Vec<(String, DataFrame)>> = runtime::compute(move || whole).await?;
         let frames = whole?;
-        let mut known = vec![HashMap::new(); frames.len()];
+        let mut known = vec![Known::default(); frames.len()];
         if post.validate {
             let options = ValidateOptions {
                 batch: post.batch.clone(),
@@ -38,7 +47,8 @@ impl EdFiClient {
             let invalid = self.invalid_rows_of(&frames, &options).await?;
             for (known, invalid) in known.iter_mut().zip(invalid) {
                 let rows = invalid.into_iter();
-                known.extend(rows.map(|(row, failure)| (row, Outcome::from(failure))));
+                let rows = rows.map(|(row, failure)| (row, Outcome::from(failure)));
+                known.outcomes.extend(rows);
             }
         }
         if skip_same {
@@ -48,15 +58,20 @@ impl EdFiClient {
                 keep_server_fields: post.keep_server_fields,
                 ..CompareOptions::default()
             };
-            let same = match self.compared(&frames, &options).await {
-                Ok(compared) => compared.same(),
+            let compared = match self.compared(&frames, &options).await {
+                Ok(compared) => compared
+                    .same()
+                    .into_iter()
+                    .zip(compared.differing())
+                    .collect(),
                 // Nothing is sent any more.
                 Err(Error::Interrupted) => Vec::new(),
                 Err(error) => return Err(error),
             };
-            for (known, same) in known.iter_mut().zip(same) {
+            for (known, (same, differing)) in known.iter_mut().zip(compared) {
+                known.differing = differing;
                 for (row, id) in same {
-                    known.entry(row).or_insert_with(|| Outcome {
+                    known.outcomes.entry(row).or_insert_with(|| Outcome {
                         message: Some(SAME.into()),
                         resource_id: id,
                         ..Outcome::default()

@@ -22,7 +22,7 @@ mod rounds;
 mod router;
 mod rows;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -31,13 +31,13 @@ use polars::prelude::DataFrame;
 use tokio::sync::mpsc;
 
 pub use self::frames::ResourceFrame;
+use self::known::Known;
 use self::levels::Order;
 use self::router::{Ods, Router};
 use self::rows::{Part, Verb};
 use super::delete::DeleteOptions;
 use super::journaled::{Told, open};
 use super::options::BatchOptions;
-use super::outcome::Outcome;
 use super::post::{PostOptions, Poster};
 use super::result;
 use super::run::Workers;
@@ -73,6 +73,7 @@ pub struct SendOptions {
     /// side by side.
     pub order: Vec<Vec<String>>,
     /// Whether rows that would change nothing in the ODS are not sent: see [`EdFiClient::compare`].
+    /// Those that would are sent, whatever a journal knows of them.
     pub skip_same: bool,
 }
 
@@ -252,8 +253,8 @@ fn check_etags(etag_col: Option<&str>) -> Result<()> {
 struct Job {
     client: EdFiClient,
     batch: BatchOptions,
-    /// By frame, what is known of rows before anything is sent: these stay here.
-    known: Vec<HashMap<usize, Outcome>>,
+    /// By frame.
+    known: Vec<Known>,
     commit: bool,
     /// Whether the result tells the single errors of refused rows.
     details: bool,

@@ -153,7 +153,8 @@ impl Router {
         progress.add_total(part.rows.active.len());
         let mut of_odses: Vec<(Arc<Ods>, Vec<usize>)> = Vec::new();
         for &row in &part.rows.active {
-            if let Some(known) = self.job.known.get(frame).and_then(|known| known.get(&row)) {
+            let known = self.job.known.get(frame);
+            if let Some(known) = known.and_then(|known| known.outcomes.get(&row)) {
                 // What is wrong with a row without its ODS is said as ever.
                 let outcome = match known.status {
                     Some(_) => part

@@ -230,11 +230,16 @@ impl Write for Pass {
         part.rows.api_version(*row)
     }
 
-    fn repeats(&self) -> bool {
+    fn repeats(&self, row: usize) -> bool {
         match &self.job.verb {
-            Verb::Post { options, .. } => options.retry_broken,
+            Verb::Post { options, .. } => options.retry_broken || self.is_stale(row),
             Verb::Delete { .. } => true,
         }
+    }
+
+    fn is_stale(&self, row: usize) -> bool {
+        let known = self.job.known.get(self.frame);
+        known.is_some_and(|known| known.differing.contains(&self.rows[row].row))
     }
 
     fn key(&self, row: usize) -> Option<&str> {
