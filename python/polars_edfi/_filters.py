@@ -37,7 +37,10 @@ def values(part: pl.Expr) -> pl.DataFrame | None:
         if column.is_in(value).meta.eq(part):
             listed = pl.select(value.alias(name))
             is_list = isinstance(listed.dtypes[0], pl.List | pl.Array)
-            return listed.explode(name) if is_list and listed.height == 1 else listed
+            if is_list and listed.height == 1:
+                listed = listed.explode(name)
+            # Rows come value by value; the order of a set is another one in each process.
+            return listed.sort(name)
         if (column == value).meta.eq(part) or (value == column).meta.eq(part):
             return pl.select(value.alias(name))
     return None

@@ -110,7 +110,8 @@ def scan(endpoint: str, *, client: EdFiClient, **options: Any) -> pl.LazyFrame:
     query parameters are sent to the server: records of one student are one small request.
     ``explain()`` shows the filter that reaches the scan as its ``SELECTION``; it is applied here as
     well, so that a server that ignores it changes nothing but the time. Rows of an ``is_in`` that
-    was sent come value by value: the one thing that differs from a query on the collected frame.
+    was sent come by ascending value: the one thing that differs from a query on the collected
+    frame.
 
     Parameters
     ----------

@@ -193,6 +193,10 @@ def test_is_in_is_one_request_for_each_value(make_ods: MakeOds, workers: int) ->
     assert sorted(sent) == ["s1", "s20", "s3", "s35"]
     # And the first page, which tells how many there are.
     assert len(server.sent()) == 5
+    # Value by value, whatever the order in which a query has them.
+    again = lf.filter(student.is_in(set(wanted)), pl.col("score") > 20).collect()
+    assert_frame_equal(again, out)
+    assert out[FIELDS["studentUniqueId"][0]].is_sorted()
     # More values than pages: the pages.
     ods.requests.clear()
     lf = edfi.scan(ENDPOINT, client=client_of(ods), limit=500, workers=workers)
