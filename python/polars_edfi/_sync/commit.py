@@ -111,7 +111,6 @@ class Rows:
     """A file of new rows, which lack the partition's column."""
 
     file: Path
-    height: int
     schema: Mapping[str, Any]
     """Of the rows with that column."""
 
@@ -127,9 +126,10 @@ def name_file(
 
     fields = _fields(table, new.schema)
     actions = []
-    if new.height:
+    height = pl.scan_parquet(new.file, glob=False).select(pl.len()).collect().item()
+    if height:
         path = f"{target.folder}{OURS}{uuid.uuid4()}.parquet"
-        actions.append(_action(path, new, target))
+        actions.append(_action(path, new.file, height, target))
         put(new.file, f"{target.where.rstrip('/')}/{path}", target.options)
     columns = list(target.partition)
     try:
@@ -156,17 +156,17 @@ def name_file(
         raise
 
 
-def _action(path: str, new: Rows, target: Target) -> Any:
+def _action(path: str, file: Path, height: int, target: Target) -> Any:
     from deltalake.transaction import AddAction
 
-    look = new.file.stat()
+    look = file.stat()
     return AddAction(
         path=path,
         size=look.st_size,
         partition_values=target.partition,
         modification_time=look.st_mtime_ns // 1_000_000,
         data_change=True,
-        stats=json.dumps({"numRecords": new.height}),
+        stats=json.dumps({"numRecords": height}),
     )
 
 

@@ -31,7 +31,7 @@ from polars_edfi._sync.state import NAME, OTHER, CopyError, State, from_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from deltalake import DeltaTable
+    from deltalake import CommitProperties, DeltaTable
 
     from polars_edfi._sync.sources import Ods
 
@@ -103,6 +103,10 @@ class Table:
     _states: dict[str | None, State] | None = None
     is_touched: bool = False
     """Whether others have changed rows since the oldest commit that is known."""
+    _seen: int = -1
+    """The last commit that was looked at."""
+    _is_touched_now: bool = False
+    """Whether others have changed rows during this run."""
     _open: DeltaTable | None = None
     _files: tuple[DeltaTable, pl.DataFrame] | None = None
 
@@ -195,10 +199,19 @@ class Table:
                     if NAME in commit:
                         state = from_json(commit[NAME], self.where)
                         found.setdefault(state.key, self._as_it_is(state))
-                    elif commit.get("operation") not in HARMLESS:
+                    elif _is_touch(commit):
                         self.is_touched = True
-                self._states = found
+                self._states, self._seen = found, table.version()
             return self._states
+
+    def as_written(self, table: DeltaTable, state: State) -> State:
+        """Give the state of new rows: others may have changed meanwhile what they stem from."""
+        unseen = table.version() - self._seen
+        with self.errors():
+            commits = table.history(unseen) if unseen > 0 else []
+        self._is_touched_now |= any(map(_is_touch, commits))
+        self._seen = table.version()
+        return replace(state, shape=OTHER, stamps="") if self._is_touched_now else state
 
     def _as_it_is(self, state: State) -> State:
         """Give a state, or that of rows that are not what it says: others wrote after it.
@@ -206,6 +219,11 @@ class Table:
         As whoever restores an old version does.
         """
         return replace(state, shape=OTHER, stamps="") if self.is_touched else state
+
+
+def _is_touch(commit: Mapping[str, Any]) -> bool:
+    """Tell whether others may have changed rows by a commit."""
+    return NAME not in commit and commit.get("operation") not in HARMLESS
 
 
 class Partition:
@@ -306,26 +324,30 @@ class Partition:
 
     def replace(self, new: Path, state: State) -> None:
         """Put new rows into the place of the old ones, in one commit with their state."""
-        from deltalake import CommitProperties, Transaction
-
-        commit = CommitProperties(
-            custom_metadata={NAME: state.to_json()},
-            app_transactions=[Transaction(self._app, state.version or 0)],
-        )
         target = Target(self._table.where, self._table.options, self._key_col, self._value)
         rows, is_whole = self.spooled(new), False
         with self._table.lock:
             self._table.changed()  # others may have written meanwhile
             table = self._table.read()
             if table is not None:
+                state = self._table.as_written(table, state)
                 rows, is_whole = self._fitted(table, new)
+            commit = self._commit(state)
             schema = rows.collect_schema()
             with self._table.errors():
                 if is_whole or not takes_files(table, schema):
                     write(target, rows, commit, is_whole=is_whole)
                 else:
-                    name_file(table, target, Rows(new, state.rows, schema), commit)
+                    name_file(table, target, Rows(new, schema), commit)
             self._table.changed()
+
+    def _commit(self, state: State) -> CommitProperties:
+        from deltalake import CommitProperties, Transaction
+
+        return CommitProperties(
+            custom_metadata={NAME: state.to_json()},
+            app_transactions=[Transaction(self._app, state.version or 0)],
+        )
 
     def _fitted(self, table: DeltaTable, new: Path) -> tuple[pl.LazyFrame, bool]:
         """Give the rows of a new file, which then is as the table's files are.

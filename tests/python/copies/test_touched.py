@@ -6,10 +6,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+from conftest import Answer, Request, ScriptedOds
 
 import polars_edfi as edfi
 
 from .test_sync import FORMATS, STUDENTS, Format, assert_equal, client_of
+from .test_widening import THINGS, Ods
 
 deltalake = pytest.importorskip("deltalake")
 
@@ -127,3 +129,35 @@ def test_another_profile_has_everything_read(ods: edfi.Sandbox, tmp_path: Path) 
 def test_a_resource_in_two_spellings_is_one(client: edfi.EdFiClient, tmp_path: Path) -> None:
     report = edfi.sync(client, [STUDENTS, "ed-fi/Students/"], into=tmp_path)
     assert report["endpoint"].to_list() == [STUDENTS]
+
+
+def test_what_others_do_during_a_run_is_read_anew(
+    make_ods: Callable[..., ScriptedOds], tmp_path: Path
+) -> None:
+    """Between what a run knows of a table and its own commit."""
+    scripted = {name: make_ods() for name in "ab"}
+    odss = {name: Ods(one) for name, one in scripted.items()}
+    urls = [one.url for one in scripted.values()]
+    districts = pl.DataFrame({"D": list("ab"), "targetUrl": urls, "v": "v3", "EdFi Token": "token"})
+    place = str(tmp_path / THINGS)
+    harmed = []
+
+    def sync() -> pl.DataFrame:
+        options: Any = {"format": "delta", "key_col": "D", "api_version_col": "v"}
+        return edfi.sync(districts, THINGS, into=tmp_path, workers=1, overlap=0, **options)
+
+    def harm(request: Request) -> Answer | None:
+        if request.path.endswith("/deletes") and not harmed:
+            harmed.append("b")
+            deltalake.DeltaTable(place).delete("\"D\" = 'b' AND id = '1'")
+        return odss["a"].answer(request)
+
+    sync()
+    for ods in odss.values():
+        ods.put("9", n=9, x=9)
+    scripted["a"].script = harm
+    sync()
+    assert harmed
+    sync()
+    rows = pl.read_delta(place).filter(D="b")
+    assert sorted(rows["id"]) == sorted(odss["b"].items)
