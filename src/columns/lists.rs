@@ -21,15 +21,15 @@ choice! {
     Lists: "list" => List, "json" => Json
 }
 
-/// The same frame with each List column as a String column of compact JSON; null where there is no
-/// list. Objects in it have no members that are null.
+/// The same frame with each List or Array column as a String column of compact JSON; null where there
+/// is no list. Objects in it have no members that are null.
 ///
 /// # Errors
 /// [`Error::ColumnType`](crate::Error::ColumnType) for elements that JSON cannot hold,
 /// [`Error::Json`](crate::Error::Json) for NaN or infinity.
 pub fn lists_as_json(df: &DataFrame) -> Result<DataFrame> {
     let text = |column: &Column| match column.dtype() {
-        DataType::List(_) => {
+        DataType::List(_) | DataType::Array(..) => {
             let texts = encode::texts(column.as_materialized_series())?;
             Ok(Column::from(texts))
         }
@@ -40,6 +40,14 @@ pub fn lists_as_json(df: &DataFrame) -> Result<DataFrame> {
         df.height(),
         columns.collect::<Result<_>>()?,
     )?)
+}
+
+/// A column of arrays, which are lists of one length, as lists; any other as it is.
+pub(super) fn array_as_list(column: &Column) -> Result<Column> {
+    Ok(match column.dtype() {
+        DataType::Array(inner, _) => column.cast(&DataType::List(inner.clone()))?,
+        _ => column.clone(),
+    })
 }
 
 impl Lists {

@@ -7,6 +7,7 @@ use polars::prelude::*;
 use polars_arrow::array::Array;
 
 use super::flatten::{find, flatten, gather};
+use super::lists::array_as_list;
 use super::paths::FreeNames;
 use crate::{Error, Result};
 
@@ -84,6 +85,7 @@ fn default_key(df: &DataFrame) -> Result<Vec<String>> {
 fn check_unique(df: &DataFrame, key: &[String]) -> Result<()> {
     let mut has_list = vec![false; df.height()];
     for column in df.columns() {
+        let column = array_as_list(column)?;
         if let DataType::List(_) = column.dtype() {
             let list = column.list()?.rechunk();
             for (has, extent) in has_list.iter_mut().zip(extents(&list)) {
@@ -121,7 +123,9 @@ fn take_apart(
     all: &mut Vec<(String, DataFrame)>,
 ) -> Result<()> {
     let is_list = |column: &Column| matches!(column.dtype(), DataType::List(_));
-    let (lists, rest): (Vec<_>, Vec<_>) = df.columns().iter().cloned().partition(is_list);
+    let columns = df.columns().iter().map(array_as_list);
+    let columns = columns.collect::<Result<Vec<Column>>>()?;
+    let (lists, rest): (Vec<_>, Vec<_>) = columns.into_iter().partition(is_list);
     let keys = key.iter().map(|name| find(&df, name).cloned());
     let keys = keys.collect::<Result<Vec<_>>>()?;
     all.push((path.clone(), DataFrame::new(df.height(), rest)?));

@@ -150,3 +150,17 @@ def test_a_key_may_have_the_name_of_a_place() -> None:
     assert found["l.x"].rows() == [(7, 0, 0, 1), (7, 0, 1, 2)]
     with pytest.raises(edfi.EdFiError, match="key: '_index' stands in it twice"):
         edfi.tables(df, key=["_index", "_index"])
+
+
+def test_arrays_are_lists() -> None:
+    dtype = pl.Array(pl.Int8, 2)
+    df = pl.DataFrame({"id": [1, 2], "at": pl.Series([[3, 4], None], dtype=dtype)})
+    text = edfi.flatten(df, lists="json")
+    assert text.schema["at"] == pl.String
+    assert text["at"].to_list() == ["[3,4]", None]
+    found = edfi.tables(df)
+    assert found[""].columns == ["id"]
+    assert found["at"].rows() == [(1, 0, 3), (1, 1, 4)]
+    inner = edfi.tables(df.select("id", l=pl.concat_list("at")))
+    assert inner["l"].columns == ["id", "_index"]
+    assert inner["l.value"].rows() == [(1, 0, 0, 3), (1, 0, 1, 4)]
