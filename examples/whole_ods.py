@@ -45,7 +45,10 @@ def made_up() -> dict[str, list[str]]:
     with edfi.Sandbox(districts=["vendor"], records=400) as vendor:
         url, key, secret = vendor.districts().row(0)[1:]
         client = edfi.EdFiClient(base_url=url, client_id=key, client_secret=secret)
-        endpoints = client.resources().filter(kind="resource")["endpoint"]
+        # School years are there in every ODS: no document of dependencies lists them.
+        listed = client.dependencies()["endpoint"]
+        endpoints = client.resources().filter(pl.col("endpoint").is_in(listed.implode()))
+        endpoints = endpoints.filter(kind="resource")["endpoint"]
         bodies = {}
         for endpoint in endpoints:
             records = client.get_all(endpoint=endpoint, key=1, links=False)["data"]
