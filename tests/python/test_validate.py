@@ -319,3 +319,13 @@ def test_what_is_wrong_without_an_ods_is_said_as_ever(server: Ods, commit: bool)
         "invalid: $.rank: must be at least 1",
         "missing 'targetUrl'",
     ]
+
+
+def test_what_replaces_an_item_may_hold_its_id(server: Ods) -> None:
+    df = frame(student(id="5a"), student(id="5a", rank=0)).with_columns(id=pl.lit("5a"))
+    client, options = server.client(), {"payload_col": "payload", "key_col": "k", "validate": True}
+    put = client.batch_put_payload(df, id_col="id", **options)
+    assert put["message"].to_list() == [None, "invalid: $.rank: must be at least 1"]
+    posted = client.batch_post_payload(df, **options)
+    refused = "invalid: $.id: the server gives ids; a payload with one is refused"
+    assert posted["message"].to_list() == [refused, f"{refused} (and 1 more)"]

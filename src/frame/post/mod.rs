@@ -244,7 +244,11 @@ impl EdFiClient {
             runtime::compute(new).await??
         };
         let invalid = match options.validate {
-            true => self.invalid_rows(df, payload_col, options).await?,
+            true => {
+                let replaces = ids.is_some();
+                self.invalid_rows(df, payload_col, options, replaces)
+                    .await?
+            }
             false => {
                 posts.rows.tell_left_out();
                 HashMap::new()

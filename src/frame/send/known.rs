@@ -44,7 +44,7 @@ impl EdFiClient {
                 keep_server_fields: post.keep_server_fields,
                 ..ValidateOptions::default()
             };
-            let invalid = self.invalid_rows_of(&frames, &options).await?;
+            let invalid = self.invalid_rows_of(&frames, &options, false).await?;
             for (known, invalid) in known.iter_mut().zip(invalid) {
                 let rows = invalid.into_iter();
                 let rows = rows.map(|(row, failure)| (row, Outcome::from(failure)));

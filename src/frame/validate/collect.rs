@@ -100,6 +100,7 @@ impl Part {
         let targets = model.map_or(0, |model| model.targets().len());
         let mut collector = Collector {
             options: &batch.options,
+            replaces: batch.replaces,
             model,
             findings: Vec::new(),
             needs: vec![Keys::new(); targets],
@@ -137,6 +138,7 @@ impl Part {
 /// Takes down what payloads hold.
 struct Collector<'m> {
     options: &'m ValidateOptions,
+    replaces: bool,
     model: Option<&'m Model>,
     findings: Vec<Finding>,
     needs: Vec<Keys>,
@@ -178,6 +180,13 @@ impl Visitor for Collector<'_> {
                 severity,
                 ..finding
             });
+        }
+    }
+
+    fn id(&mut self, path: Path<'_>) {
+        if !self.replaces {
+            let detail = "the server gives ids; a payload with one is refused";
+            self.wrong(Rule::Schema, path, detail.into());
         }
     }
 

@@ -53,7 +53,7 @@ impl EdFiClient {
         frames: &[(String, DataFrame)],
         options: &ValidateOptions,
     ) -> Result<DataFrame> {
-        let findings = self.findings(frames, options).await?;
+        let findings = self.findings(frames, options, false).await?;
         let (frames, row_id_col) = (frames.to_vec(), options.batch.row_id_col.clone());
         let frame = runtime::compute(move || findings.frame(&frames, row_id_col.as_deref()));
         let control = &options.batch.control;
@@ -65,9 +65,10 @@ impl EdFiClient {
         &self,
         frames: &[(String, DataFrame)],
         options: &ValidateOptions,
+        replaces: bool,
     ) -> Result<Findings> {
         let cancellation = &options.batch.control.cancellation;
-        let found = cancellation.unless_cancelled(Box::pin(self.find(frames, options)));
+        let found = cancellation.unless_cancelled(Box::pin(self.find(frames, options, replaces)));
         found.await.unwrap_or(Err(Error::Interrupted))
     }
 
@@ -75,11 +76,13 @@ impl EdFiClient {
         &self,
         frames: &[(String, DataFrame)],
         options: &ValidateOptions,
+        replaces: bool,
     ) -> Result<Findings> {
-        let batch = {
+        let mut batch = {
             let (client, frames, options) = (self.clone(), frames.to_vec(), options.clone());
             runtime::compute(move || Batch::new(&client, &frames, &options)).await??
         };
+        batch.replaces = replaces;
         let batch = Arc::new(batch.described().await);
         let collected = {
             let batch = batch.clone();
@@ -89,12 +92,14 @@ impl EdFiClient {
         runtime::compute(move || resolve::resolve(&batch, collected, open)).await
     }
 
-    /// Why rows of a batch of posts should not be sent: those with errors, by their place.
+    /// Why rows of a batch of posts, or of puts, should not be sent: those with errors, by their
+    /// place.
     pub(crate) async fn invalid_rows(
         &self,
         df: &DataFrame,
         payload_col: &str,
         post: &PostOptions,
+        replaces: bool,
     ) -> Result<HashMap<usize, Failure>> {
         let endpoint = self.endpoint_or(post.batch.endpoint.as_deref())?;
         let options = ValidateOptions {
@@ -104,7 +109,7 @@ impl EdFiClient {
             ..ValidateOptions::default()
         };
         let frames = [(endpoint, df.clone())];
-        let mut all = self.invalid_rows_of(&frames, &options).await?;
+        let mut all = self.invalid_rows_of(&frames, &options, replaces).await?;
         Ok(all.pop().unwrap_or_default())
     }
 
@@ -113,8 +118,9 @@ impl EdFiClient {
         &self,
         frames: &[(String, DataFrame)],
         options: &ValidateOptions,
+        replaces: bool,
     ) -> Result<Vec<HashMap<usize, Failure>>> {
-        match self.findings(frames, options).await {
+        match self.findings(frames, options, replaces).await {
             Ok(findings) => Ok(findings.failures(frames.len())),
             // Nothing is sent any more.
             Err(Error::Interrupted) => Ok(vec![HashMap::new(); frames.len()]),

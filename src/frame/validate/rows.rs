@@ -30,6 +30,8 @@ pub(in crate::frame) struct Batch {
     pub(in crate::frame) options: ValidateOptions,
     pub(in crate::frame) frames: Vec<Frame>,
     pub(in crate::frame) sources: Vec<Ods>,
+    /// Whether payloads replace items, whose ids they may hold.
+    pub(super) replaces: bool,
     /// What was found before any payload was looked at.
     pub(in crate::frame) findings: Vec<Finding>,
 }
@@ -83,6 +85,7 @@ impl Batch {
             options: options.clone(),
             frames: Vec::new(),
             sources: Vec::new(),
+            replaces: false,
             findings: Vec::new(),
         };
         let mut sites: HashMap<Site, usize> = HashMap::new();

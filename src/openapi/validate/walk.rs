@@ -26,6 +26,9 @@ pub(crate) trait Visitor {
     /// Something breaks a rule of the document.
     fn schema(&mut self, severity: Severity, path: Path<'_>, detail: impl FnOnce() -> String);
 
+    /// The item's own id.
+    fn id(&mut self, _path: Path<'_>) {}
+
     /// An element of a list has the key of one before it.
     fn twin(&mut self, path: Path<'_>, first: usize);
 
@@ -150,9 +153,7 @@ impl<'s> Walk<'s> {
             let place = Path::Name(&path, name);
             if is_root && SERVER_FIELDS.contains(&&**name) {
                 if name == "id" {
-                    visitor.schema(Severity::Error, place, || {
-                        "the server gives ids; a payload with one is refused".into()
-                    });
+                    visitor.id(place);
                 }
                 continue;
             }
