@@ -98,6 +98,14 @@ impl Identity {
         }
     }
 
+    /// Whether each part has a parameter of its own. Where paths alone are known, two parts may end
+    /// in the same name (`programReference.educationOrganizationId` beside another one), by which no
+    /// server could tell them apart.
+    pub(crate) fn can_be_asked_for(&self) -> bool {
+        let mut pairs = self.fields.windows(2);
+        pairs.all(|pair| !pair[0].param.eq_ignore_ascii_case(&pair[1].param))
+    }
+
     /// The parts of the key, by the names of their parameters.
     pub(crate) fn fields(&self) -> &[KeyField] {
         &self.fields

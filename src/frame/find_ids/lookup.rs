@@ -121,15 +121,20 @@ impl Lookups {
                 Proof::OtherCase(_) => found = Found::other_case(),
                 Proof::Unfiltered => {
                     self.ignoring[key.group].store(true, Ordering::Relaxed);
-                    return Ok(self.ignored());
+                    return Ok(self.ignored(key.group));
                 }
             }
         }
         Ok(found)
     }
 
-    fn ignored(&self) -> Found {
+    fn ignored(&self, group: usize) -> Found {
+        let can_be_asked_for = self.groups[group].identity.can_be_asked_for();
         Found::wrong(match self.is_final {
+            true if !can_be_asked_for => {
+                "two parts of the key end in the same name, by which no server tells them apart; \
+                 how=\"scan\" reads the collection"
+            }
             true => {
                 "the server was asked for one key and answered with others: it does not filter by \
                  it; how=\"scan\" reads the collection"
@@ -156,7 +161,7 @@ impl RowOperation for Lookups {
         let key = &self.keys[key];
         // The collection is read in any case.
         if !self.is_final && self.are_ignored(key.group) {
-            return self.ignored();
+            return self.ignored(key.group);
         }
         let looked_up = self.look_up(&self.groups[key.group].access, key).await;
         looked_up.unwrap_or_else(Into::into)
