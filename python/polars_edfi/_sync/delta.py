@@ -100,6 +100,8 @@ class Table:
     endpoint: str
     options: dict[str, str] | None
     lock: threading.Lock = field(default_factory=threading.Lock)
+    _opening: threading.Lock = field(default_factory=threading.Lock)
+    """Held while it is opened: once, and not by each of many threads."""
     _states: dict[str | None, State] | None = None
     is_touched: bool = False
     """Whether others have changed rows since the oldest commit that is known."""
@@ -128,9 +130,10 @@ class Table:
 
     def read(self) -> DeltaTable | None:
         """Open it, once for all that is done between two commits; none where there is none."""
-        if self._open is None:
-            self._open = self._read()
-        return self._open
+        with self._opening:
+            if self._open is None:
+                self._open = self._read()
+            return self._open
 
     def changed(self) -> None:
         """Open it anew the next time."""
@@ -181,12 +184,13 @@ class Table:
 
     def files_of(self, table: DeltaTable) -> pl.DataFrame:
         """Give the files of a table, with their partitions."""
-        known = self._files  # others may commit meanwhile
-        if known is None or known[0] is not table:
-            with self.errors():
-                known = table, pl.DataFrame(table.get_add_actions(flatten=True))
-            self._files = known
-        return known[1]
+        with self._opening:
+            known = self._files  # others may commit meanwhile
+            if known is None or known[0] is not table:
+                with self.errors():
+                    known = table, pl.DataFrame(table.get_add_actions(flatten=True))
+                self._files = known
+            return known[1]
 
     def states(self, table: DeltaTable) -> dict[str | None, State]:
         """Give the last state of each district that the table's log still tells."""
@@ -255,10 +259,10 @@ class Partition:
             return None
         self._check_files(table)
         known = self._table.states(table).get(self._ods.key)
-        with self._table.errors():
-            version = table.transaction_version(self._app)
-        if known is not None and (version is None or version == (known.version or 0)):
+        if known is not None:
             return known
+        with self._table.errors():  # this reads the log anew
+            version = table.transaction_version(self._app)
         rows = self._scan(table).select(pl.len()).collect().item()
         if version is None:
             if rows:

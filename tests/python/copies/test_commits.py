@@ -142,3 +142,31 @@ def test_a_table_learns_of_times_without_a_zone(client: edfi.EdFiClient, tmp_pat
     rows = pl.read_delta(str(tmp_path / STUDENTS))
     assert rows.schema["_lastModifiedDate"] == pl.Datetime("us")
     assert rows["_lastModifiedDate"].null_count() == 0
+
+
+def test_a_table_is_opened_once_however_many_look_at_it(
+    ods: edfi.Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = pl.DataFrame({"key": [f"d{number}" for number in range(24)]})
+    districts = keys.join(ods.districts().head(1), how="cross")
+    given: Any = {
+        "into": tmp_path,
+        "format": "delta",
+        "key_col": "key",
+        "auth_key_col": "oAuthKey",
+        "auth_secret_col": "oAuthSecret",
+        "oauth_endpoint": "oauth/token",
+        "workers": 24,
+    }
+    edfi.sync(districts, STUDENTS, **given)
+    opened = []
+
+    class Counted(deltalake.DeltaTable):  # type: ignore[misc,name-defined]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            opened.append(arguments)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(deltalake, "DeltaTable", Counted)
+    report = edfi.sync(districts, STUDENTS, **given)
+    assert report["mode"].to_list() == ["unchanged"] * 24
+    assert len(opened) == 1
