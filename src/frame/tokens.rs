@@ -70,6 +70,13 @@ impl TokenOptions {
     }
 
     fn check_names(&self, account_col: &str) -> Result<()> {
+        for (option, name) in [("account_col", account_col), ("key_col", &self.key_col)] {
+            if name == self.secret_col {
+                return Err(Error::Config(format!(
+                    "{option}: {name:?} holds the secrets, which no result has; name another column"
+                )));
+            }
+        }
         let mut distinct = HashSet::new();
         let names = [account_col, &self.key_col].into_iter();
         match names

@@ -287,6 +287,15 @@ def test_missing_columns_of_accounts(ods: ScriptedOds) -> None:
     assert ods.requests == []
 
 
+@pytest.mark.parametrize("option", ["account_col", "key_col"])
+def test_no_result_has_the_column_of_secrets(ods: ScriptedOds, option: str) -> None:
+    df = pl.DataFrame({"a": "1", "targetUrl": ods.url, "oAuthKey": "key", "oAuthSecret": "secret"})
+    columns = {"account_col": "a"} | {option: "oAuthSecret"}
+    with pytest.raises(edfi.EdFiError, match=f"{option}: .*holds the secrets"):
+        edfi.EdFiClient().batch_fetch_tokens(df, oauth_endpoint="oauth/token", **columns)
+    assert not ods.requests
+
+
 def test_an_expiry_that_is_a_point_in_time(ods: ScriptedOds) -> None:
     ods.expires_in = 1_900_000_000
     client = edfi.EdFiClient(base_url=ods.url, client_id="key", client_secret="secret")
