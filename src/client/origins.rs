@@ -116,6 +116,15 @@ impl Passage<'_> {
         Ok(self.is_trial)
     }
 
+    /// Whether the last request to the origin was not answered.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.origins.any.load(Ordering::Acquire) && {
+            let states = self.origins.states();
+            let state = states.get(urls::origin(self.url));
+            state.is_some_and(|state| state.unanswered > 0)
+        }
+    }
+
     /// Notes that a try was answered.
     pub(crate) fn answered(&mut self) {
         (self.is_trial, self.is_unanswered) = (false, false);

@@ -151,7 +151,7 @@ impl Pace {
         if let Some(permit) = self.limiter.try_acquire(usize::MAX) {
             return Some(permit);
         }
-        let permit = self.limiter.acquire(usize::MAX);
+        let permit = self.limiter.acquire(usize::MAX, false);
         let permit = cancellation.unless_cancelled(permit);
         permits::lend(Rank::First, permit).await.ok()
     }

@@ -1,6 +1,7 @@
 """Districts whose hosts keep silent, among healthy ones: nobody waits behind them."""
 
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -200,7 +201,13 @@ def read_in_cells(districts: pl.DataFrame, runner: edfi.EdFiClient) -> pl.DataFr
     return districts.with_columns(cell=cell)["cell"].struct.unnest()
 
 
-@pytest.mark.parametrize("call", [find_ids, read_what_is_checked, read_in_cells])
+def copies(districts: pl.DataFrame, runner: edfi.EdFiClient) -> pl.DataFrame:
+    options: dict[str, Any] = {"key_col": "District BK", "schema": {"id": pl.String}}
+    with tempfile.TemporaryDirectory() as folder:
+        return edfi.sync(districts, [ENDPOINT], into=folder, client=runner, workers=4, **options)
+
+
+@pytest.mark.parametrize("call", [find_ids, read_what_is_checked, read_in_cells, copies])
 def test_nobody_stands_behind_documents_that_do_not_come(
     make_ods: Callable[..., ScriptedOds],
     call: Callable[[pl.DataFrame, edfi.EdFiClient], pl.DataFrame],

@@ -165,7 +165,7 @@ impl Transport {
                     };
                 }
             };
-            let permit = options.limit.permit();
+            let permit = options.limit.permit(passage.is_in_doubt());
             let permit = options.cancellation.unless_cancelled(permit).await;
             if options.cancellation.is_cancelled() {
                 passage.hand_on();
