@@ -184,13 +184,16 @@ class Resource:
         key_changes = asker.key_changes(begin)
         records = asker.records(begin)
         deletes = asker.deletes(begin)
+        silent = self._silent(key_changes, records)
+        if silent and asker.options["snapshot"]:  # where nothing moves, they are gone
+            deletes = _with_ids(deletes, silent)
+        elif silent:
+            holders = [*holders, *silent]
         if holders:
             there, gone = asker.by_id(holders, self.copy.scan().collect_schema())
             frames = [frame for frame in (records, there) if frame.width]
             records = pl.concat(frames, how="diagonal_relaxed") if frames else records
-            deletes = pl.concat(
-                [deletes, pl.DataFrame({ID: gone}, {ID: pl.String})], how="diagonal_relaxed"
-            )
+            deletes = _with_ids(deletes, gone)
         changes = Changes(records, deletes, key_changes, 0)
         found = merged(self.copy.scan(), changes, state.key_fields, state.rows)
         version = self.fresh.version
@@ -201,6 +204,21 @@ class Resource:
         row.version, row.rows = version, found.height
         row.written = (row.written or 0) + found.difference.written
         row.deleted = (row.deleted or 0) + found.difference.removed
+
+    def _silent(self, key_changes: pl.DataFrame, records: pl.DataFrame) -> list[str]:
+        """Give the rows whose keys changed, and of which no record came.
+
+        They were made again, or went out of sight. Nobody tells so, and the key that they are told
+        to have may be that of somebody who has another one by now.
+        """
+        if not key_changes.height:
+            return []
+        changed = key_changes[ID]
+        if ID in records.columns:
+            changed = changed.filter(~changed.is_in(records[ID].implode()))
+        rows = self.copy.scan().select(ID).filter(pl.col(ID).is_in(changed.implode()))
+        ids: list[str] = rows.collect(engine="streaming")[ID].to_list() if changed.len() else []
+        return ids
 
     def _settle(self, row: Row, count: int | None) -> None:
         """Read on until the copy has as many rows as the ODS counts."""
@@ -285,6 +303,10 @@ class Resource:
         finally:
             file.unlink(missing_ok=True)
         self.state = state
+
+
+def _with_ids(deletes: pl.DataFrame, ids: list[str]) -> pl.DataFrame:
+    return pl.concat([deletes, pl.DataFrame({ID: ids}, {ID: pl.String})], how="diagonal_relaxed")
 
 
 def as_streamed(stream: Stream, base: State) -> State:

@@ -61,3 +61,19 @@ def test_copies_follow_a_moving_ods(
         assert report["status"].null_count() == len(ENDPOINTS), report["message"].to_list()
         for endpoint in ENDPOINTS:
             assert_equal(client, tmp_path, endpoint, fmt)
+
+
+def test_an_old_change_of_a_key_hides_no_item_that_was_made_again(
+    ods: edfi.Sandbox, client: edfi.EdFiClient, tmp_path: Path
+) -> None:
+    """It tells of the key that the student had then."""
+    edfi.sync(client, RESULTS, into=tmp_path)
+    ods.mutate("255901", RESULTS, "rekey", 3)
+    edfi.sync(client, RESULTS, into=tmp_path)
+    for number in range(10):
+        ods.mutate("255901", STUDENTS, "rekey", number)
+    edfi.sync(client, RESULTS, into=tmp_path)
+    ods.mutate("255901", RESULTS, "recreate", 3)
+    report = edfi.sync(client, RESULTS, into=tmp_path)
+    assert report.select("written", "deleted", "repaired").row(0) == (1, 1, 0)
+    assert_equal(client, tmp_path, RESULTS)
