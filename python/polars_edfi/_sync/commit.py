@@ -30,6 +30,8 @@ OURS = "polars-edfi-"
 """What the names of files begin with that Polars has written."""
 FOR_ANYONE = {"appendOnly", "invariants", "timestampNtz"}
 """What a table may ask of whoever writes to it, and is asked of deltalake's own writer too."""
+DEMANDS = ('"nullable":false', '"containsNull":false', "delta.invariants")
+"""What the columns of a table may ask of rows."""
 ROW_GROUP = 4_096
 """Rows of a row group that deltalake's writer makes."""
 FILE_SIZE = 32 << 20
@@ -74,8 +76,10 @@ def storable(dtype: Any) -> Any:
         return pl.Struct({part.name: storable(part.dtype) for part in dtype.fields})
     if dtype in (pl.Null, pl.Categorical, pl.Time) or isinstance(dtype, pl.Enum):
         return pl.String
-    if dtype in (pl.UInt8, pl.UInt16, pl.UInt32):
+    if dtype in (pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64):
         return pl.Int64
+    if isinstance(dtype, pl.Datetime):
+        return pl.Datetime("us", None if dtype.time_zone is None else "UTC")
     return dtype
 
 
@@ -87,6 +91,8 @@ def takes_files(table: DeltaTable | None, schema: Mapping[str, Any]) -> bool:
     """
     if table is None:
         return True
+    if any(demand in table.schema().to_json() for demand in DEMANDS):
+        return False
     asked = table.protocol()
     features = set(asked.writer_features or ())
     knows_zoneless = "timestampNtz" in features

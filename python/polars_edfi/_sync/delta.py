@@ -145,10 +145,12 @@ class Table:
         Polars' own scan asks for files by the URLs of their names, and finds none where a folder or
         ``key_col`` has a space in its name.
         """
+        rows = pl.scan_delta(table)
+        with self.errors():
+            schema = rows.collect_schema()
+        self.check_partitions(table, key_col)
         if table.protocol().reader_features:  # others have rewritten it: rows may be marked as gone
-            rows = pl.scan_delta(table)
             return rows if key_col is None else rows.filter(pl.col(key_col) == value)
-        schema = pl.scan_delta(table).collect_schema()
         files = self.files_of(table)
         if key_col is not None and isinstance(value, str) != (schema[key_col] == pl.String):
             msg = f"{self.where}: its {key_col} is {schema[key_col]}; give the keys that dtype"
@@ -170,6 +172,14 @@ class Table:
         if key_col is not None:
             rows = rows.with_columns(pl.lit(value, schema[key_col]).alias(key_col))
         return rows.select(schema.names())
+
+    def check_partitions(self, table: DeltaTable, key_col: str | None) -> None:
+        """Refuse a table that others have divided otherwise: its files lack other columns."""
+        there = table.metadata().partition_columns
+        mine = [] if key_col is None else [key_col]
+        if there != mine:
+            msg = f"{self.where} is partitioned by {there}, not by {mine}; copy elsewhere"
+            raise CopyError(msg)
 
     def _read(self) -> DeltaTable | None:
         from deltalake import DeltaTable
@@ -323,7 +333,7 @@ class Partition:
         rows = pl.scan_parquet(file, glob=False)
         if self._key_col is None or self._ods.value is None:
             return rows
-        key = pl.lit(self._value, self._ods.value.dtype).alias(self._key_col)
+        key = pl.lit(self._value, storable(self._ods.value.dtype)).alias(self._key_col)
         return rows.select(key, pl.all())
 
     def replace(self, new: Path, state: State) -> None:
@@ -334,6 +344,7 @@ class Partition:
             self._table.changed()  # others may have written meanwhile
             table = self._table.read()
             if table is not None:
+                self._table.check_partitions(table, self._key_col)
                 state = self._table.as_written(table, state)
                 rows, is_whole = self._fitted(table, new)
             commit = self._commit(state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import polars as pl
@@ -13,6 +14,7 @@ from polars_edfi._errors import EdFiError
 from polars_edfi._exchange import kind
 from polars_edfi._signatures import with_options
 from polars_edfi._sync import places, report, sources
+from polars_edfi._sync.commit import storable
 from polars_edfi._sync.ledger import Ledger
 from polars_edfi._sync.lock import only_run
 from polars_edfi._sync.parquet import ParquetFile
@@ -21,7 +23,7 @@ from polars_edfi.options import SyncOptions
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from polars_edfi._sync.resource import Copy
     from polars_edfi._sync.sources import Ods
@@ -202,6 +204,11 @@ def planned(
     if format not in ("parquet", "delta"):
         msg = f'format must be "parquet" or "delta", got {format!r}'
         raise EdFiError(msg)
+    schema = settings["schema"]
+    if format == "delta" and isinstance(schema, Mapping | pl.Struct):
+        # Changes are read as a table has them: what is merged keeps its dtypes.
+        fields = schema.to_schema() if isinstance(schema, pl.Struct) else schema
+        settings["schema"] = {name: storable(dtype) for name, dtype in fields.items()}
     if verify not in ("count", "full", None):
         msg = f'verify must be "count", "full" or None, got {verify!r}'
         raise EdFiError(msg)

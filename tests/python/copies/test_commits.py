@@ -1,7 +1,9 @@
 """Commits of Delta copies: killed in the middle, refused, and beside what others ask of a table."""
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,79 @@ def test_what_others_ask_of_rows_holds(
     names = [*client.get_all(key="k", endpoint=STUDENTS)["data"]["studentUniqueId"]]
     assert not any(name in report["message"][0] for name in names)
     assert pl.read_delta(str(tmp_path / STUDENTS)).equals(before)
+
+
+def altered(table: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the columns of a table as other writers do."""
+    log = sorted((table / "_delta_log").glob("*.json"))
+    actions = [json.loads(line) for file in log for line in file.read_text().splitlines()]
+    metadata = [action["metaData"] for action in actions if "metaData" in action][-1]
+    schema = json.loads(metadata["schemaString"])
+    change({field["name"]: field for field in schema["fields"]})
+    told = {"timestamp": 1, "operation": "CHANGE COLUMN", "operationParameters": {}}
+    lines = [{"commitInfo": told}, {"metaData": metadata | {"schemaString": json.dumps(schema)}}]
+    new = table / "_delta_log" / f"{len(log):020}.json"
+    new.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+NOBODY = {"delta.invariants": json.dumps({"expression": {"expression": "id = 'nobody'"}})}
+
+
+@pytest.mark.parametrize("asked", [{"nullable": False}, {"metadata": NOBODY}])
+def test_rows_that_others_have_ruled_out_are_refused(
+    ods: edfi.Sandbox, client: edfi.EdFiClient, tmp_path: Path, asked: dict[str, Any]
+) -> None:
+    edfi.sync(client, STUDENTS, into=tmp_path, format="delta")
+    before = pl.read_delta(str(tmp_path / STUDENTS))
+    empty = next(name for name in before.columns if before[name].null_count())
+    column = empty if "nullable" in asked else "id"
+    altered(tmp_path / STUDENTS, lambda columns: columns[column].update(asked))
+    ods.mutate("255901", STUDENTS, "edit", 1)
+    report = edfi.sync(client, STUDENTS, into=tmp_path, format="delta")
+    assert "failed validation check" in report["message"][0]
+    assert pl.read_delta(str(tmp_path / STUDENTS)).equals(before)
+
+
+@pytest.mark.parametrize("has_keys", [False, True])
+def test_a_table_that_others_have_divided_otherwise_is_left_as_it_is(
+    ods: edfi.Sandbox, client: edfi.EdFiClient, tmp_path: Path, has_keys: bool
+) -> None:
+    keys: Any = {"key_col": "District BK", "auth_key_col": "oAuthKey"}
+    keys |= {"auth_secret_col": "oAuthSecret", "oauth_endpoint": "oauth/token"}
+    source: Any = ods.districts() if has_keys else client
+    given: Any = {"into": tmp_path, "format": "delta"} | (keys if has_keys else {})
+    edfi.sync(source, STUDENTS, **given)
+    table = str(tmp_path / STUDENTS)
+    options: Any = {"partition_by": ["birthSexDescriptor"], "schema_mode": "overwrite"}
+    pl.read_delta(table).write_delta(table, mode="overwrite", delta_write_options=options)
+    before = pl.read_delta(table)
+    ods.mutate("255901", STUDENTS, "edit", 1)
+    for full in (False, True):
+        report = edfi.sync(source, STUDENTS, full=full, **given)
+        assert report["status"].unique().to_list() == ["error"]
+        assert "is partitioned by ['birthSexDescriptor']" in report["message"][0]
+    assert pl.read_delta(table).equals(before)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kept"),
+    [
+        (pl.UInt64, pl.Int64),
+        (pl.Datetime("ns"), pl.Datetime("us")),
+        (pl.Datetime("ns", "America/Chicago"), pl.Datetime("us", "UTC")),
+    ],
+)
+def test_dtypes_that_tables_do_not_know_are_kept_as_others(
+    ods: edfi.Sandbox, client: edfi.EdFiClient, tmp_path: Path, dtype: Any, kept: Any
+) -> None:
+    name = "studentUniqueId" if dtype == pl.UInt64 else "_lastModifiedDate"
+    schema = {"id": pl.String, "_etag": pl.String, name: dtype}
+    for mode in ("full", "changes"):
+        report = edfi.sync(client, STUDENTS, into=tmp_path, format="delta", schema=schema)
+        assert report["mode"].to_list() == [mode], report["message"].to_list()
+        rows = pl.read_delta(str(tmp_path / STUDENTS))
+        assert rows.schema[name] == kept
+        ods.mutate("255901", STUDENTS, "edit", 1)
 
 
 def test_a_table_learns_of_times_without_a_zone(client: edfi.EdFiClient, tmp_path: Path) -> None:
