@@ -174,7 +174,11 @@ impl Pace {
                 }
                 let now = Instant::now();
                 match (state.paused_until, interval) {
-                    (Some(until), _) if until > now => until,
+                    // Turns within the pause are void: all would be taken at its end.
+                    (Some(until), _) if until > now => {
+                        has_turn = interval.is_none();
+                        until
+                    }
                     (_, Some(interval)) if !has_turn => {
                         has_turn = true;
                         let earliest = now.checked_sub(MADE_UP).unwrap_or(now);

@@ -188,6 +188,22 @@ def test_max_rate_is_for_each_origin_and_all_that_is_asked(make_ods: MakeOds) ->
     assert 0.5 <= took < 0.9
 
 
+def test_max_rate_is_kept_after_a_pause(ods: ScriptedOds) -> None:
+    """Those that waited for their turn when the pause began do not go all at its end."""
+    gate = itertools.count()
+
+    def script(request: Request) -> Answer | None:
+        is_tenth = request.path.startswith("/data") and next(gate) == 9
+        return Answer(429, headers={"retry-after": "1"}) if is_tenth else None
+
+    ods.script = script
+    began = time.monotonic()
+    out = post(owning(ods, max_rate=20), numbered(40), workers=16)
+    assert out["status"].null_count() == 40
+    # Ten before the pause, one a second long, and thirty after it.
+    assert time.monotonic() - began > 9 / 20 + 1 + 29 / 20
+
+
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "fast"])
 def test_a_rate_that_is_none(rate: Any) -> None:
     with pytest.raises(edfi.EdFiError, match="max_rate"):
