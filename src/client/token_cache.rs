@@ -79,8 +79,10 @@ impl TokenFolder {
         let failed = |error: io::Error| format!("{}: {error}", path.display());
         create(path).map_err(failed)?;
         let path = path.canonicalize().map_err(failed)?;
-        // Whether files can be made there, and whose they are.
-        let probe = path.join(format!(".{}.probe", std::process::id()));
+        // Whether files can be made there, and whose they are. Threads try it at once, and one that was
+        // killed meanwhile has left its file.
+        let process = std::process::id();
+        let probe = path.join(format!(".{process}-{:x}.probe", fastrand::u64(..)));
         let made = private(&probe).and_then(|file| file.metadata());
         let _ = fs::remove_file(&probe);
         let made = made.map_err(failed)?;

@@ -123,3 +123,22 @@ async fn a_given_token_is_given_back() {
     let refused = soon(client.get_all(&GetAllOptions::default())).await;
     assert!(matches!(refused, Err(Error::Auth(_))), "{refused:?}");
 }
+
+#[test]
+fn threads_make_clients_with_one_folder_at_once() {
+    let folder = std::env::temp_dir().join(format!("polars-edfi-tokens-{}", std::process::id()));
+    let clients = || {
+        for _ in 0..200 {
+            let client = EdFiClient::builder().token_cache(&folder).build();
+            client.expect("a client");
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(clients);
+        }
+    });
+    let left = std::fs::read_dir(&folder).expect("a folder").count();
+    std::fs::remove_dir_all(&folder).expect("a folder");
+    assert_eq!(left, 0);
+}
