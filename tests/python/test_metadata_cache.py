@@ -138,6 +138,11 @@ def shorten(folder: Path) -> None:
         file.write_bytes(file.read_bytes()[:-1])
 
 
+def blank(folder: Path) -> None:
+    for file in folder.glob("*.json"):
+        file.write_bytes(b" " * file.stat().st_size)
+
+
 def remove_bodies(folder: Path) -> None:
     for file in folder.glob("*.json"):
         file.unlink()
@@ -183,8 +188,8 @@ sys.exit(answer["message"])
 
 @pytest.mark.parametrize(
     "damage",
-    [spoil(b"\xff", suffix="json"), shorten, remove_bodies],
-    ids=["another body", "cut off", "no bodies"],
+    [spoil(b"\xff", suffix="json"), shorten, blank, remove_bodies],
+    ids=["another body", "cut off", "blank", "no bodies"],
 )
 def test_a_damaged_body_is_fetched_anew(
     documents: Releases, folder: Path, damage: Callable[[Path], None]

@@ -140,8 +140,8 @@ impl Shelf {
 
     fn write(&self, url: &Url, note: &Note, body: &[u8]) -> io::Result<()> {
         let place = self.folder.body(&note.body);
-        // One of another length is no whole one.
-        if place.metadata().map(|about| about.len()).ok() != Some(body.len() as u64) {
+        // One that is damaged would be damaged for ever.
+        if !fs::read(&place).is_ok_and(|there| there == body) {
             replace(&place, body)?;
             self.folder.make_room();
         }
