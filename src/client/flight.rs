@@ -54,12 +54,18 @@ impl<T> Shared<T> {
     /// Waits until nobody else holds it; other requests go on in the meantime. `None` where one with
     /// more patience has held it for longer than this one would wait for the server itself.
     pub(super) async fn lock(&self, patience: Patience) -> Option<MutexGuard<'_, T>> {
-        let holder = *lock(&self.holder);
-        let is_longer = holder.is_some_and(|holder| !patience.covers(&holder));
-        let longest = is_longer.then(|| patience.with_silence());
-        let value = permits::lock_within(&self.value, longest).await?;
-        *lock(&self.holder) = Some(patience);
-        Some(value)
+        loop {
+            // Whoever waits before this one may have more patience than who holds it now.
+            let value = permits::lock_within(&self.value, Some(patience.with_silence())).await;
+            let mut holder = lock(&self.holder);
+            if value.is_some() {
+                *holder = Some(patience);
+                return value;
+            }
+            if holder.is_some_and(|holder| !patience.covers(&holder)) {
+                return None;
+            }
+        }
     }
 
     /// The value, for a moment.
@@ -166,5 +172,33 @@ impl<T: Clone> Turn<'_, T> {
             });
         }
         outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_waits_long_behind_one_who_waited_before() {
+        let patience = |silence| Patience {
+            silence,
+            pause: Duration::ZERO,
+            tries: 1,
+        };
+        let hasty = patience(Duration::from_millis(20));
+        let patient = patience(Duration::from_secs(3600));
+        let shared = Shared::<()>::default();
+        let first = shared.lock(hasty).await.expect("nobody holds it");
+        let mut second = Box::pin(shared.lock(patient));
+        let mut third = Box::pin(shared.lock(hasty));
+        assert!((&mut second).now_or_never().is_none());
+        assert!((&mut third).now_or_never().is_none());
+        drop(first);
+        let _held = second.await.expect("the first one is done");
+        let third = tokio::time::timeout(Duration::from_secs(60), third).await;
+        assert!(third.expect("it gives up").is_none());
     }
 }

@@ -91,7 +91,8 @@ def takes_files(table: DeltaTable | None, schema: Mapping[str, Any]) -> bool:
     """
     if table is None:
         return True
-    if any(demand in table.schema().to_json() for demand in DEMANDS):
+    columns = table.schema().to_json()
+    if any(demand in columns for demand in DEMANDS):
         return False
     asked = table.protocol()
     features = set(asked.writer_features or ())
