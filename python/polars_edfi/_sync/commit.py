@@ -159,7 +159,7 @@ def name_file(
             commit_properties=commit,
         )
     except BaseException:
-        _take_back(target, [action.path for action in actions])
+        _take_back(target, [action.path for action in actions], new.file)
         raise
 
 
@@ -195,8 +195,8 @@ def _fields(table: DeltaTable | None, schema: Mapping[str, Any]) -> Schema:
     return Schema(fields) if len(fields) > len(there) or table is None else table.schema()
 
 
-def _take_back(target: Target, paths: list[str]) -> None:
-    """Remove files of a commit that did not come about: what the log names must stay."""
+def _take_back(target: Target, paths: list[str], new: Path) -> None:
+    """Take the file of a commit back that did not come about: what the log names must stay."""
     from deltalake import DeltaTable
 
     if places.is_remote(target.where):
@@ -210,10 +210,11 @@ def _take_back(target: Target, paths: list[str]) -> None:
     for path in paths:
         file = Path(target.where, path)
         if not any(Path(one).name == file.name for one in named):
-            file.unlink(missing_ok=True)
+            file.replace(new)
 
 
 def write(
+    table: DeltaTable | None,
     target: Target,
     rows: pl.LazyFrame,
     commit: CommitProperties,
@@ -236,7 +237,7 @@ def write(
         if not is_whole:
             given["predicate"] = target.predicate
     batches = rows.collect_batches(chunk_size=ROW_GROUP, maintain_order=True, lazy=True)
-    write_deltalake(target.where, batches, **given)
+    write_deltalake(target.where if table is None else table, batches, **given)
 
 
 def is_leftover(folder: str) -> bool:

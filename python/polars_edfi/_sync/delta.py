@@ -39,6 +39,8 @@ NOT_IN_URLS = "%?#[]{}*|^"
 """What has another meaning in the URL that a table's folder becomes."""
 LONGEST = 250
 """Characters of a partition's folder, as it is written there."""
+COMMITS = 100
+"""How often a commit is tried while others commit before it."""
 HARMLESS = {
     "OPTIMIZE",
     "VACUUM START",
@@ -138,6 +140,12 @@ class Table:
     def changed(self) -> None:
         """Open it anew the next time."""
         self._open = self._files = None
+
+    def is_beyond(self, table: DeltaTable | None) -> bool:
+        """Tell whether others have committed since it was opened."""
+        self.changed()
+        now = self.read()
+        return now is not None and (table is None or now.version() > table.version())
 
     def scan(self, table: DeltaTable, key_col: str | None, value: Any) -> pl.LazyFrame:
         """Give the rows of a district, from its own files alone.
@@ -338,23 +346,33 @@ class Partition:
 
     def replace(self, new: Path, state: State) -> None:
         """Put new rows into the place of the old ones, in one commit with their state."""
+        with self._table.lock:
+            for attempt in range(COMMITS):
+                self._table.changed()  # others may have written meanwhile
+                table = self._table.read()
+                try:
+                    self._replace(table, new, state)
+                except CopyError:
+                    if attempt + 1 == COMMITS or not self._table.is_beyond(table):
+                        raise
+                else:
+                    break
+            self._table.changed()
+
+    def _replace(self, table: DeltaTable | None, new: Path, state: State) -> None:
         target = Target(self._table.where, self._table.options, self._key_col, self._value)
         rows, is_whole = self.spooled(new), False
-        with self._table.lock:
-            self._table.changed()  # others may have written meanwhile
-            table = self._table.read()
-            if table is not None:
-                self._table.check_partitions(table, self._key_col)
-                state = self._table.as_written(table, state)
-                rows, is_whole = self._fitted(table, new)
-            commit = self._commit(state)
-            schema = rows.collect_schema()
-            with self._table.errors():
-                if is_whole or not takes_files(table, schema):
-                    write(target, rows, commit, is_whole=is_whole)
-                else:
-                    name_file(table, target, Rows(new, schema), commit)
-            self._table.changed()
+        if table is not None:
+            self._table.check_partitions(table, self._key_col)
+            state = self._table.as_written(table, state)
+            rows, is_whole = self._fitted(table, new)
+        commit = self._commit(state)
+        schema = rows.collect_schema()
+        with self._table.errors():
+            if is_whole or not takes_files(table, schema):
+                write(table, target, rows, commit, is_whole=is_whole)
+            else:
+                name_file(table, target, Rows(new, schema), commit)
 
     def _commit(self, state: State) -> CommitProperties:
         from deltalake import CommitProperties, Transaction
@@ -362,6 +380,8 @@ class Partition:
         return CommitProperties(
             custom_metadata={NAME: state.to_json()},
             app_transactions=[Transaction(self._app, state.version or 0)],
+            # It would take the files of an older version away, and leave what has replaced them.
+            max_commit_retries=0,
         )
 
     def _fitted(self, table: DeltaTable, new: Path) -> tuple[pl.LazyFrame, bool]:

@@ -133,6 +133,44 @@ def test_what_others_ask_of_rows_holds(
     assert pl.read_delta(str(tmp_path / STUDENTS)).equals(before)
 
 
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        lambda table: table.optimize.z_order(["id"]),
+        lambda table: table.delete("\"District BK\" = '255901'"),
+        lambda table: pl.read_delta(table).head(1).write_delta(table, mode="append"),
+    ],
+)
+def test_what_others_commit_before_a_commit_is_seen(
+    ods: edfi.Sandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: Callable[[deltalake.DeltaTable], Any],
+) -> None:
+    given: Any = {"into": tmp_path, "format": "delta", "key_col": "District BK"}
+    given |= {"auth_key_col": "oAuthKey", "auth_secret_col": "oAuthSecret"}
+    given |= {"oauth_endpoint": "oauth/token"}
+    edfi.sync(ods.districts(), STUDENTS, **given)
+    before = pl.read_delta(str(tmp_path / STUDENTS)).sort("District BK", "id")
+    for key in before["District BK"].unique():
+        ods.mutate(key, STUDENTS, "edit", 1)
+    commit, seen = deltalake.DeltaTable.create_write_transaction, []
+
+    def overtaken(table: deltalake.DeltaTable, *arguments: Any, **options: Any) -> None:
+        if not seen:
+            seen.append(meanwhile(deltalake.DeltaTable(tmp_path / STUDENTS)))
+        commit(table, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deltalake.DeltaTable, "create_write_transaction", overtaken)
+        report = edfi.sync(ods.districts(), STUDENTS, **given)
+    assert report["mode"].to_list() == ["changes", "changes"], report["message"].to_list()
+    edfi.sync(ods.districts(), STUDENTS, **given)
+    rows = pl.read_delta(str(tmp_path / STUDENTS)).sort("District BK", "id")
+    assert rows["id"].equals(before["id"])
+    assert (rows["_etag"] != before["_etag"]).sum() == 2
+
+
 def altered(table: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     """Change the columns of a table as other writers do."""
     log = sorted((table / "_delta_log").glob("*.json"))
