@@ -58,7 +58,7 @@ pub fn tables(df: &DataFrame, key: Option<&[&str]>) -> Result<Vec<(String, DataF
             return Err(Error::Config(format!("key: '{name}' stands in it twice")));
         }
         let dtype = find(&df, name)?.dtype();
-        if matches!(dtype, DataType::List(_)) {
+        if matches!(dtype, DataType::List(_) | DataType::Array(..)) {
             return Err(Error::ColumnType(format!(
                 "column '{name}' (key) is {dtype}; a key is no list"
             )));

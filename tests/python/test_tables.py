@@ -134,6 +134,9 @@ def test_a_key_must_tell_rows_apart(ods: ScriptedOds) -> None:
         edfi.tables(df, key=["k", "x"])
     with pytest.raises(pl.exceptions.SchemaError, match="a key is no list"):
         edfi.tables(df, key="s")
+    arrays = df.cast({"s": pl.Array(pl.Int64, 1)})
+    with pytest.raises(pl.exceptions.SchemaError, match="a key is no list"):
+        edfi.tables(arrays, key="s")
     assert edfi.tables(df.with_row_index("n"), key=["k", "n"])["s"]["value"].to_list() == [1, 2]
     sliced = pl.DataFrame({"id": [1, 2, 3], "s": [[1], None, [3, 4]]}).slice(1)
     assert edfi.tables(sliced)["s"].rows() == [(3, 0, 3), (3, 1, 4)]
