@@ -171,6 +171,27 @@ def test_what_others_commit_before_a_commit_is_seen(
     assert (rows["_etag"] != before["_etag"]).sum() == 2
 
 
+def test_a_commit_whose_answer_is_lost_is_not_tried_again(
+    ods: edfi.Sandbox, client: edfi.EdFiClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edfi.sync(client, STUDENTS, into=tmp_path, format="delta")
+    ods.mutate("255901", STUDENTS, "edit", 1)
+    commit = deltalake.DeltaTable.create_write_transaction
+
+    def lost(*arguments: Any, **options: Any) -> None:
+        commit(*arguments, **options)
+        msg = "the answer is lost"
+        raise deltalake.exceptions.CommitFailedError(msg)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deltalake.DeltaTable, "create_write_transaction", lost)
+        report = edfi.sync(client, STUDENTS, into=tmp_path, format="delta")
+    assert "the answer is lost" in report["message"][0]
+    report = edfi.sync(client, STUDENTS, into=tmp_path, format="delta")
+    assert report["mode"].to_list() == ["unchanged"]
+    assert_equal(client, tmp_path, STUDENTS, "delta")
+
+
 def altered(table: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     """Change the columns of a table as other writers do."""
     log = sorted((table / "_delta_log").glob("*.json"))
