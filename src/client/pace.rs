@@ -4,7 +4,7 @@
 //! first one on, the requests in flight to it are limited: half as many after each refusal, a little
 //! more with each answer (additive increase, multiplicative decrease, as in TCP).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -61,8 +61,18 @@ struct State {
     window: Option<f64>,
     /// When the patience with it last ended, and why.
     given_up: Option<(Instant, String)>,
-    /// When the next request may go by `max_rate`.
+    /// When the next request may go by `max_rate`, and the times before it that were given back.
     next: Option<Instant>,
+    free: BTreeSet<Instant>,
+}
+
+/// The time at which a request may go by `max_rate`; given back where it is dropped unused, else those
+/// that come later would wait for requests that nobody sends.
+struct Turn<'a> {
+    state: &'a Mutex<State>,
+    at: Instant,
+    interval: Duration,
+    is_used: bool,
 }
 
 /// The right to send one request to an origin now, until it is dropped.
@@ -163,7 +173,7 @@ impl Pace {
         interval: Option<Duration>,
         cancellation: &Cancellation,
     ) -> Result<(), String> {
-        let mut has_turn = interval.is_none();
+        let mut turn: Option<Turn<'_>> = None;
         loop {
             let until = {
                 let mut state = self.state();
@@ -176,17 +186,27 @@ impl Pace {
                 match (state.paused_until, interval) {
                     // Turns within the pause are void: all would be taken at its end.
                     (Some(until), _) if until > now => {
-                        has_turn = interval.is_none();
+                        if let Some(turn) = turn.take() {
+                            turn.end();
+                        }
                         until
                     }
-                    (_, Some(interval)) if !has_turn => {
-                        has_turn = true;
-                        let earliest = now.checked_sub(MADE_UP).unwrap_or(now);
-                        let turn = state.next.map_or(now, |next| next.max(earliest));
-                        state.next = turn.checked_add(interval).or_else(|| Some(later(interval)));
-                        turn
+                    (_, Some(interval)) if turn.is_none() => {
+                        let at = state.turn(now, interval);
+                        turn = Some(Turn {
+                            state: &self.state,
+                            at,
+                            interval,
+                            is_used: false,
+                        });
+                        at
                     }
-                    _ => return Ok(()),
+                    _ => {
+                        if let Some(turn) = turn.take() {
+                            turn.end();
+                        }
+                        return Ok(());
+                    }
                 }
             };
             let wait = until.saturating_duration_since(Instant::now());
@@ -196,6 +216,43 @@ impl Pace {
                     return Ok(());
                 }
             }
+        }
+    }
+}
+
+impl State {
+    /// The next time at which a request may go.
+    fn turn(&mut self, now: Instant, interval: Duration) -> Instant {
+        let earliest = now.checked_sub(MADE_UP).unwrap_or(now);
+        self.free = self.free.split_off(&earliest);
+        self.free.pop_first().unwrap_or_else(|| {
+            let at = self.next.map_or(now, |next| next.max(earliest));
+            self.next = at.checked_add(interval).or_else(|| Some(later(interval)));
+            at
+        })
+    }
+}
+
+impl Turn<'_> {
+    /// Nobody else can have it.
+    fn end(mut self) {
+        self.is_used = true;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.is_used {
+            return;
+        }
+        let mut state = lock(self.state);
+        state.free.insert(self.at);
+        // Nobody is behind the last ones.
+        while let Some(&last) = state.free.last()
+            && last.checked_add(self.interval) == state.next
+        {
+            state.free.pop_last();
+            state.next = Some(last);
         }
     }
 }

@@ -1,6 +1,8 @@
 """Servers that take only so many requests: pauses, requests in flight, ``max_rate``."""
 
+import asyncio
 import collections
+import contextlib
 import itertools
 import json
 import threading
@@ -202,6 +204,30 @@ def test_max_rate_is_kept_after_a_pause(ods: ScriptedOds) -> None:
     assert out["status"].null_count() == 40
     # Ten before the pause, one a second long, and thirty after it.
     assert time.monotonic() - began > 9 / 20 + 1 + 29 / 20
+
+
+def test_nobody_waits_for_the_turns_of_a_call_that_was_stopped(ods: ScriptedOds) -> None:
+    runner = owning(ods, max_rate=4)
+    arrived = threading.Event()
+
+    def script(_: Request) -> Answer | None:
+        arrived.set()
+        return None
+
+    async def stopped() -> None:
+        ids = pl.DataFrame({"id": [f"{n}" for n in range(400)]})
+        reading = asyncio.create_task(runner.aio.batch_get_by_id(ids, id_col="id", workers=16))
+        assert await asyncio.to_thread(arrived.wait, 30)
+        reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reading
+
+    ods.script = script
+    asyncio.run(stopped())
+    # Those of its workers alone would take four seconds.
+    began = time.monotonic()
+    assert runner.get_by_id("a")["http_status"] == 404
+    assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "fast"])
