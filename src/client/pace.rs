@@ -174,7 +174,8 @@ impl Pace {
         cancellation: &Cancellation,
     ) -> Result<(), String> {
         let mut turn: Option<Turn<'_>> = None;
-        loop {
+        // All rows of a stopped call come by: others would take their turns behind theirs.
+        while !cancellation.is_cancelled() {
             let until = {
                 let mut state = self.state();
                 if let Some((at, why)) = &state.given_up
@@ -212,11 +213,10 @@ impl Pace {
             let wait = until.saturating_duration_since(Instant::now());
             if !wait.is_zero() {
                 let wait = cancellation.sleep(wait);
-                if permits::lend(Rank::First, wait).await.is_err() {
-                    return Ok(());
-                }
+                let _ = permits::lend(Rank::First, wait).await;
             }
         }
+        Ok(())
     }
 }
 

@@ -207,12 +207,19 @@ def test_max_rate_is_kept_after_a_pause(ods: ScriptedOds) -> None:
 
 
 def test_nobody_waits_for_the_turns_of_a_call_that_was_stopped(ods: ScriptedOds) -> None:
-    runner = owning(ods, max_rate=4)
+    """Neither who comes after it, nor who was there before."""
+    runner = owning(ods, max_rate=10)
     arrived = threading.Event()
+    ended: list[float] = []
 
-    def script(_: Request) -> Answer | None:
-        arrived.set()
+    def script(request: Request) -> Answer | None:
+        if request.method == "GET":
+            arrived.set()
         return None
+
+    def writes() -> None:
+        post(runner, numbered(15), workers=2)
+        ended.append(time.monotonic())
 
     async def stopped() -> None:
         ids = pl.DataFrame({"id": [f"{n}" for n in range(400)]})
@@ -223,11 +230,16 @@ def test_nobody_waits_for_the_turns_of_a_call_that_was_stopped(ods: ScriptedOds)
             await reading
 
     ods.script = script
+    writer = threading.Thread(target=writes)
+    writer.start()
     asyncio.run(stopped())
-    # Those of its workers alone would take four seconds.
     began = time.monotonic()
     assert runner.get_by_id("a")["http_status"] == 404
-    assert time.monotonic() - began < 2
+    # What 400 rows would take is forty seconds.
+    assert time.monotonic() - began < 5
+    writer.join(30)
+    assert ended
+    assert ended[0] - began < 10
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "fast"])
