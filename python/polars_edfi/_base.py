@@ -54,7 +54,8 @@ class ClientBase:
         ``bytes_sent``, ``seconds``, and ``rows``: those of a batch's result by their status. The
         end of a batch logs the same in one INFO line (logger ``polars_edfi``), each request a DEBUG
         line without ids, keys and bodies. A scan counts from its first page on, not what its
-        columns cost; a sink adds up its batches. Expressions are not counted, since Polars may run
+        columns cost, and of several scans in one query the one that began last is told; a sink
+        adds up its batches. Expressions are not counted, since Polars may run
         one in pieces and in several threads at once; nor is :func:`sync`, whose rows have their own
         requests and seconds.
 
