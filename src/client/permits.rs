@@ -5,6 +5,7 @@
 //! its permit to others: nobody stands behind a wait.
 
 use std::cell::Cell;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -78,7 +79,9 @@ impl Permits {
             Rank::Again => &self.0.again,
         };
         loop {
-            let freed = freed.notified();
+            let mut freed = pin!(freed.notified());
+            // From here on each permit that is given back wakes one more.
+            freed.as_mut().enable();
             if let Some(permit) = self.try_acquire(rank) {
                 return permit;
             }
