@@ -236,10 +236,11 @@ def test_pages_cross_together_the_first_of_them_at_once() -> None:
 def test_pages_of_other_columns_or_of_many_bytes_cross_apart() -> None:
     small, other = pl.DataFrame({"n": [1]}), pl.DataFrame({"n": ["x"]})
     large = pl.DataFrame({"n": ["x" * MOST_BYTES]})
-    pages = [small, small, other, other, large, large, small]
-    assert [batch["n"].len() for batch in together(pages)] == [1, 1, 2, 1, 1, 1]
+    pages = [small, small, other, small, large, large, small]
+    assert [batch["n"].len() for batch in together(pages)] == [1] * 7
     assert list(together([])) == []
     assert [batch.height for batch in together([small.clear(), small.clear()])] == [0]
+    assert [batch.height for batch in together([small, small, small, small, small])] == [1, 2, 2]
 
 
 def test_every_dtype_crosses_as_spark_wants_it() -> None:

@@ -144,18 +144,24 @@ def together(pages: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     A batch costs Python and Spark some time for each of its columns, however few rows it has.
     """
     waiting: list[pl.DataFrame] = []
-    enough = 1
+    enough, rows, size = 1, 0, 0
     for page in pages:
-        if waiting and page.schema != waiting[0].schema:
-            yield pl.concat(waiting, rechunk=True)
-            waiting = []
         waiting.append(page)
-        rows = sum(page.height for page in waiting)
-        if rows >= enough or sum(page.estimated_size() for page in waiting) >= MOST_BYTES:
-            yield pl.concat(waiting, rechunk=True)
+        rows += page.height
+        size += int(page.estimated_size())
+        if rows >= enough or size >= MOST_BYTES:
+            yield from _stacked(waiting)
             waiting, enough = [], min(2 * rows, MOST_ROWS)
-    if waiting:
-        yield pl.concat(waiting, rechunk=True)
+            rows = size = 0
+    yield from _stacked(waiting)
+
+
+def _stacked(pages: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Make one frame of pages, where they have the same columns."""
+    try:
+        return [pl.concat(pages, rechunk=True)] if len(pages) > 1 else pages
+    except pl.exceptions.PolarsError:  # as those of a district that is not read may have others
+        return pages
 
 
 def grouped(units: Sequence[Unit], number: int) -> list[list[Unit]]:
