@@ -17,6 +17,7 @@ from urllib.parse import quote
 import polars as pl
 
 from polars_edfi._sync import places
+from polars_edfi._sync.dtypes import has_zoneless
 from polars_edfi._sync.parquet import put
 from polars_edfi._sync.state import CopyError
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from deltalake import CommitProperties, DeltaTable
     from deltalake.schema import Schema
+    from deltalake.transaction import AddAction
 
 OURS = "polars-edfi-"
 """What the names of files begin with that Polars has written."""
@@ -68,21 +70,6 @@ class Target:
         return f'"{name}" = ' + (text if is_number else "'" + text.replace("'", "''") + "'")
 
 
-def storable(dtype: Any) -> Any:
-    """Give the dtype that a table has for one."""
-    if isinstance(dtype, pl.List):
-        return pl.List(storable(dtype.inner))
-    if isinstance(dtype, pl.Struct):
-        return pl.Struct({part.name: storable(part.dtype) for part in dtype.fields})
-    if dtype in (pl.Null, pl.Categorical, pl.Time) or isinstance(dtype, pl.Enum):
-        return pl.String
-    if dtype in (pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64):
-        return pl.Int64
-    if isinstance(dtype, pl.Datetime):
-        return pl.Datetime("us", None if dtype.time_zone is None else "UTC")
-    return dtype
-
-
 def takes_files(table: DeltaTable | None, schema: Mapping[str, Any]) -> bool:
     """Tell whether files can be named to a table that deltalake has not written itself.
 
@@ -101,16 +88,8 @@ def takes_files(table: DeltaTable | None, schema: Mapping[str, Any]) -> bool:
     if asked.min_writer_version > last_plain and asked.min_writer_version != of_features:
         return False
     return features <= FOR_ANYONE and (
-        knows_zoneless or not any(_has_zoneless(dtype) for dtype in schema.values())
+        knows_zoneless or not any(has_zoneless(dtype) for dtype in schema.values())
     )
-
-
-def _has_zoneless(dtype: Any) -> bool:
-    if isinstance(dtype, pl.List):
-        return _has_zoneless(dtype.inner)
-    if isinstance(dtype, pl.Struct):
-        return any(_has_zoneless(part.dtype) for part in dtype.fields)
-    return isinstance(dtype, pl.Datetime) and dtype.time_zone is None
 
 
 @dataclass(frozen=True)
@@ -132,11 +111,11 @@ def name_file(
     from deltalake.transaction import create_table_with_add_actions
 
     fields = _fields(table, new.schema)
-    actions = []
+    actions: list[AddAction] = []
     height = pl.scan_parquet(new.file, glob=False).select(pl.len()).collect().item()
     if height:
         path = f"{target.folder}{OURS}{uuid.uuid4()}.parquet"
-        actions.append(_action(path, new.file, height, target))
+        actions = [_action(path, new.file, height, target)]
         put(new.file, f"{target.where.rstrip('/')}/{path}", target.options)
     columns = list(target.partition)
     try:
@@ -159,11 +138,12 @@ def name_file(
             commit_properties=commit,
         )
     except BaseException:
-        _take_back(target, [action.path for action in actions], new.file)
+        for action in actions:
+            _take_back(target, action.path, new.file)
         raise
 
 
-def _action(path: str, file: Path, height: int, target: Target) -> Any:
+def _action(path: str, file: Path, height: int, target: Target) -> AddAction:
     from deltalake.transaction import AddAction
 
     look = file.stat()
@@ -195,7 +175,7 @@ def _fields(table: DeltaTable | None, schema: Mapping[str, Any]) -> Schema:
     return Schema(fields) if len(fields) > len(there) or table is None else table.schema()
 
 
-def _take_back(target: Target, paths: list[str], new: Path) -> None:
+def _take_back(target: Target, path: str, new: Path) -> None:
     """Take the file of a commit back that did not come about: what the log names must stay."""
     from deltalake import DeltaTable
 
@@ -207,10 +187,9 @@ def _take_back(target: Target, paths: list[str], new: Path) -> None:
         named = set() if table is None else set(table.file_uris())
     except Exception:  # noqa: BLE001 - then nobody knows
         return
-    for path in paths:
-        file = Path(target.where, path)
-        if not any(Path(one).name == file.name for one in named):
-            file.replace(new)
+    file = Path(target.where, path)
+    if not any(Path(one).name == file.name for one in named):
+        file.replace(new)
 
 
 def write(

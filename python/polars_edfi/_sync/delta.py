@@ -21,10 +21,10 @@ from polars_edfi._sync.commit import (
     Target,
     is_leftover,
     name_file,
-    storable,
     takes_files,
     write,
 )
+from polars_edfi._sync.dtypes import storable, storable_schema
 from polars_edfi._sync.parquet import spool
 from polars_edfi._sync.state import NAME, OTHER, CopyError, State, from_json
 
@@ -331,10 +331,8 @@ class Partition:
 
     def spool(self, rows: pl.LazyFrame, file: Path, state: Callable[[], State]) -> None:  # noqa: ARG002
         """Stream rows into a new file as a table's files are; their state goes into the commit."""
-        dtypes: dict[Any, Any] = {
-            name: storable(dtype) for name, dtype in rows.collect_schema().items()
-        }
-        spool(rows.cast(dtypes).drop(self._key_col or [], strict=False), file)
+        rows = rows.cast(storable_schema(rows.collect_schema()))
+        spool(rows.drop(self._key_col or [], strict=False), file)
 
     def spooled(self, file: Path) -> pl.LazyFrame:
         """Give the rows of a new file, with the district's key."""

@@ -14,7 +14,7 @@ from polars_edfi._errors import EdFiError
 from polars_edfi._exchange import kind
 from polars_edfi._signatures import with_options
 from polars_edfi._sync import places, report, sources
-from polars_edfi._sync.commit import storable
+from polars_edfi._sync.dtypes import storable_schema
 from polars_edfi._sync.ledger import Ledger
 from polars_edfi._sync.lock import only_run
 from polars_edfi._sync.parquet import ParquetFile
@@ -208,7 +208,7 @@ def planned(
     if format == "delta" and isinstance(schema, Mapping | pl.Struct):
         # Changes are read as a table has them: what is merged keeps its dtypes.
         fields = schema.to_schema() if isinstance(schema, pl.Struct) else schema
-        settings["schema"] = {name: storable(dtype) for name, dtype in fields.items()}
+        settings["schema"] = storable_schema(fields)
     if verify not in ("count", "full", None):
         msg = f'verify must be "count", "full" or None, got {verify!r}'
         raise EdFiError(msg)
