@@ -195,6 +195,20 @@ class ScriptedOds:
             return Answer(404, {"detail": "No such item.", "correlationId": "c-404"})
         return Answer(200, body) if request.method == "GET" else Answer(204)
 
+    def hold_first_token(self) -> tuple[threading.Event, threading.Event]:
+        """Let the first request for a token wait, then break: when it came, and until when."""
+        asked, let_go = threading.Event(), threading.Event()
+
+        def script(request: Request) -> Answer | None:
+            if request.path == "/oauth/token" and not asked.is_set():
+                asked.set()
+                let_go.wait(60)
+                return Answer(close=True)
+            return None
+
+        self.script, self.one_at_a_time = script, False
+        return asked, let_go
+
     def issue(self, request: Request) -> Answer:
         if request.basic != self.secret:
             return Answer(401, {"error": "invalid_client"})

@@ -3,7 +3,6 @@
 import logging
 import pickle
 import socket
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -344,17 +343,7 @@ def test_nobody_waits_behind_the_patience_of_another_client(
 
 
 def test_a_failure_serves_nobody_who_would_wait_longer(ods: ScriptedOds) -> None:
-    ods.one_at_a_time = False
-    asked, given_up = threading.Event(), threading.Event()
-
-    def script(request: Request) -> Answer | None:
-        if request.path == "/oauth/token" and not asked.is_set():
-            asked.set()
-            given_up.wait(60)
-            return Answer(close=True)
-        return None
-
-    ods.script = script
+    asked, given_up = ods.hold_first_token()
     given = {"api_version": "v3", "client_id": "key", "client_secret": "secret"}
     hasty = edfi.StudentAssessment(base_url=ods.url, timeout=0.3, max_retries=0, **given)
     patient = edfi.StudentAssessment(base_url=ods.url, timeout=60, max_retries=0, **given)

@@ -238,16 +238,7 @@ def test_a_folder_that_goes_away_costs_nothing_but_the_sharing(
 
 
 def test_who_is_killed_with_the_lock_blocks_nobody(ods: ScriptedOds, folder: Path) -> None:
-    asked, killed = threading.Event(), threading.Event()
-
-    def script(request: Request) -> Answer | None:
-        if request.path == "/oauth/token" and not asked.is_set():
-            asked.set()
-            killed.wait(30)
-            return Answer(close=True)
-        return None
-
-    ods.script, ods.one_at_a_time = script, False
+    asked, killed = ods.hold_first_token()
     # One that was forked here could not be killed by its parent's number.
     command = [part.replace("os.fork()", "0") for part in arguments(ods, folder, 1)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
