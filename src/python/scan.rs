@@ -186,6 +186,7 @@ impl Scan {
                 gathers: filters.is_none(),
                 gathered: Vec::new(),
                 late: None,
+                handed: 0,
                 _at_work: at_work,
             })),
             control,
@@ -248,10 +249,11 @@ impl Scan {
 /// Pages of fewer rows cross to Python together: each frame costs Python and Polars' engine some time
 /// for each of its columns.
 const SMALL: usize = 400;
-/// At most so many: a consumer may stop any time.
-const TOGETHER: usize = 4;
 /// So long a small page waits for the next one.
 const WAIT: Duration = Duration::from_millis(10);
+/// A consumer may stop any time: the first page comes alone, and then at most twice as many each time,
+/// up to two to this power.
+const DOUBLINGS: u32 = 4;
 
 /// Pages as they come.
 struct Stream {
@@ -261,6 +263,8 @@ struct Stream {
     gathered: Vec<DataFrame>,
     /// What came after them.
     late: Option<Error>,
+    /// How many frames were handed on, up to [`DOUBLINGS`].
+    handed: u32,
     _at_work: AtWork,
 }
 
@@ -278,8 +282,8 @@ impl Stream {
         }
         let until = Instant::now() + WAIT;
         let mut rows: usize = self.gathered.iter().map(DataFrame::height).sum();
-        while self.gathers && rows < SMALL && self.gathered.len() < TOGETHER && self.late.is_none()
-        {
+        let most = 1 << self.handed;
+        while self.gathers && rows < SMALL && self.gathered.len() < most && self.late.is_none() {
             match timeout_at(until, self.pages.next()).await {
                 Ok(Some(Ok(page))) => {
                     rows += page.height();
@@ -289,6 +293,7 @@ impl Stream {
                 Ok(None) | Err(_) => break,
             }
         }
+        self.handed = DOUBLINGS.min(self.handed + 1);
         let pages = std::mem::take(&mut self.gathered);
         match <[DataFrame; 1]>::try_from(pages) {
             Ok([page]) => Some(Ok(page)),
