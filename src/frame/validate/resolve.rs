@@ -411,8 +411,8 @@ fn twins(batch: &Batch, collected: &Collected) -> Vec<Finding> {
             let place = frame.active[last - frame.first];
             findings.extend(others.iter().map(|(_, row)| {
                 let detail = format!(
-                    "row {place} has the same natural key and another payload: the server takes \
-                     both, and the last one stays"
+                    "rows with the natural key of row {place} differ: the server takes them all, and \
+                     the payload of that row stays"
                 );
                 let finding = Finding::error(Rule::Keys, "$", detail);
                 Finding {
