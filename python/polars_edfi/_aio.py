@@ -124,7 +124,6 @@ class Aio:
 
 
 async def _run(call: Callable[[], T]) -> T:
-    loop = asyncio.get_running_loop()
     scope = _native.Scope()
     context = contextvars.copy_context()
 
@@ -135,13 +134,16 @@ async def _run(call: Callable[[], T]) -> T:
         finally:
             scope.leave()
 
-    done = loop.run_in_executor(_threads(os.getpid()), work)
+    thread = _threads(os.getpid()).submit(work)
+    done = asyncio.wrap_future(thread)
     done.add_done_callback(_take)
     try:
         return await asyncio.shield(done)
     except asyncio.CancelledError:
-        scope.stop()
-        await _end(done, scope)
+        # What waits for a thread has not begun, and need not be waited for.
+        if not thread.cancel():
+            scope.stop()
+            await _end(done, scope)
         raise
 
 

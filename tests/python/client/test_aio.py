@@ -13,6 +13,7 @@ import pytest
 from conftest import Answer, Request, ScriptedOds, district, rows
 
 import polars_edfi as edfi
+from polars_edfi import _aio
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -207,3 +208,34 @@ def test_the_loop_goes_on_while_records_are_read() -> None:
     assert len(late) > 20
     # 20 ms are meant; single ticks of a busy machine may be anything.
     assert late[len(late) * 95 // 100] < 0.1, late[-10:]
+
+
+def test_a_call_that_waits_for_a_thread_is_cancelled_at_once(
+    ods: ScriptedOds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, let_go = threading.Event(), threading.Event()
+
+    def held(_: Request) -> None:
+        asked.set()
+        let_go.wait(30)
+
+    ods.script = held
+    monkeypatch.setattr(_aio, "THREADS", 1)
+    _aio._threads.cache_clear()
+    client = client_of(ods)
+
+    async def work() -> None:
+        first = asyncio.create_task(client.aio.get_by_id("a"))
+        await asyncio.to_thread(asked.wait, 30)
+        second = asyncio.create_task(client.aio.get_by_id("b"))
+        await asyncio.sleep(0)
+        second.cancel()
+        done, _ = await asyncio.wait([second], timeout=20)
+        let_go.set()
+        assert done == {second}
+        assert second.cancelled()
+        assert (await first)["http_status"] == 404
+
+    run(work())
+    _aio._threads.cache_clear()
+    assert [request.path.rpartition("/")[2] for request in ods.paths()] == ["a"]
