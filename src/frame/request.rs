@@ -161,7 +161,11 @@ impl Rows {
             None if matches!(renewal, Renewal::Possible(_)) && self.auth_key.is_some() => {
                 TokenSource::Missing
             }
-            None => self.client_token(&base)?,
+            None => {
+                // Nobody is read or written to as somebody else than the row says.
+                self.check_credentials(row)?;
+                self.client_token(&base)?
+            }
         };
         Ok(Access {
             api_version: self.api_version(row).map(str::to_owned),
@@ -204,6 +208,21 @@ impl Rows {
             (None, Some(base)) => Ok(base.clone()),
             (None, None) => Err(Failure::new(format!("missing '{URL_COL}'"))),
         }
+    }
+
+    /// Checks that a row has the credentials which it is to bring.
+    fn check_credentials(&self, row: usize) -> Result<(), Failure> {
+        let columns = (&self.auth_key, &self.auth_secret);
+        if let (Some(key), Some(secret)) = columns
+            && self.options.oauth_endpoint.is_some()
+        {
+            for texts in [key, secret] {
+                texts
+                    .get(row)
+                    .ok_or_else(|| Failure::new(texts.missing()))?;
+            }
+        }
+        Ok(())
     }
 
     /// The client's own credentials, which only its own origin may see.

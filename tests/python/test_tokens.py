@@ -356,3 +356,19 @@ def test_a_failure_serves_nobody_who_would_wait_longer(ods: ScriptedOds) -> None
         # At once, too, and not a second later only.
         assert patient.fetch_token()["token"] == "issued-2"
         given_up.set()
+
+
+@pytest.mark.parametrize("blank", [None, " "])
+@pytest.mark.parametrize("column", ["key", "secret"])
+def test_a_row_without_its_credentials_is_not_taken_for_the_client(
+    ods: ScriptedOds, column: str, blank: str | None
+) -> None:
+    runner = edfi.StudentAssessment(
+        api_version="v3", base_url=ods.url, client_id="key", client_secret="secret"
+    )
+    cells = {"id": ["a", "b"], "key": ["key"] * 2, "secret": ["secret"] * 2}
+    df = pl.DataFrame(cells | {column: [column, blank]})
+    out = runner.batch_get_by_id(df, id_col="id", **REAUTH)
+    assert out["http_status"].to_list() == [404, None]
+    assert out["message"][1] == f"missing '{column}'"
+    assert len(ods.paths()) == 1
