@@ -20,14 +20,17 @@ pub(super) struct Patience {
     silence: Duration,
     pause: Duration,
     tries: u32,
+    /// By which way it asks: what fails by one may come by another.
+    way: u64,
 }
 
 impl Patience {
-    pub(super) fn new(timeout: Duration, policy: RetryPolicy) -> Self {
+    pub(super) fn new(timeout: Duration, policy: RetryPolicy, way: u64) -> Self {
         Self {
             silence: timeout,
             pause: policy.max_wait,
             tries: policy.max_retries.saturating_add(1),
+            way,
         }
     }
 
@@ -147,11 +150,12 @@ impl<T: Clone> Turn<'_, T> {
         self.failure(Duration::ZERO)
     }
 
-    /// Who waits longer might not have met with it.
+    /// Who waits longer might not have met with it, nor who asks by another way.
     fn failure(&self, within: Duration) -> Option<Failure> {
         let landed = self.landed.as_ref()?.as_ref()?;
         let failure = landed.outcome.as_ref().err()?;
-        let is_met = landed.patience.covers(&self.patience);
+        let is_met =
+            landed.patience.way == self.patience.way && landed.patience.covers(&self.patience);
         (is_met && landed.at + within >= self.since).then(|| failure.clone())
     }
 
@@ -187,6 +191,7 @@ mod tests {
             silence,
             pause: Duration::ZERO,
             tries: 1,
+            way: 0,
         };
         let hasty = patience(Duration::from_millis(20));
         let patient = patience(Duration::from_secs(3600));

@@ -10,6 +10,7 @@ mod reading;
 mod tls;
 mod watch;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,19 @@ pub(crate) struct TransportConfig {
     pub(crate) max_rate: Option<f64>,
 }
 
+impl TransportConfig {
+    /// By which way a server is asked, beside how long it is waited for.
+    fn way(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let mut headers: Vec<_> = self.headers.iter().collect();
+        headers.sort_unstable_by_key(|(name, _)| name.as_str());
+        headers.hash(&mut hasher);
+        let rest = (&self.connect_timeout, &self.user_agent, &self.ca_certs);
+        rest.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
 /// What sends the requests of one client.
 #[derive(Debug)]
 pub(crate) struct Transport {
@@ -74,6 +88,8 @@ pub(crate) struct Transport {
     connect_timeout: Duration,
     headers: HeaderMap,
     budget: Budget,
+    /// What tells clients apart of which one may be refused and the other not.
+    way: u64,
 }
 
 /// How a request is sent: how often it is tried, what stops it, and what limits it.
@@ -101,11 +117,12 @@ impl<'a> SendOptions<'a> {
 impl Transport {
     /// How long it waits for answers.
     pub(super) fn patience(&self, policy: RetryPolicy) -> Patience {
-        Patience::new(self.timeout, policy)
+        Patience::new(self.timeout, policy, self.way)
     }
 
     pub(crate) fn new(config: TransportConfig) -> Result<Self> {
         Ok(Self {
+            way: config.way(),
             pool: Pool::new(
                 config.connect_timeout,
                 config.user_agent,

@@ -106,3 +106,14 @@ def test_own_credentials_do_not_go_to_a_foreign_token_endpoint(
         df, oauth_endpoint=f"{stranger.url}/oauth/token", account_col="account"
     )
     assert out["message"].to_list() == [None]
+
+
+def test_a_client_that_asks_otherwise_has_a_failure_of_its_own(ods: ScriptedOds) -> None:
+    def gateway(request: Request) -> Answer | None:
+        return None if request.headers.get("x-gateway") == "pass" else Answer(403)
+
+    ods.script = gateway
+    refused = "token endpoint: HTTP 403 Forbidden"
+    assert [owning(ods).get_by_id("a")["message"] for _ in range(2)] == [refused] * 2
+    assert token_requests(ods) == 1
+    assert owning(ods, headers={"X-Gateway": "pass"}).get_by_id("a")["http_status"] == 404
