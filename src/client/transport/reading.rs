@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use reqwest::Method;
 
 use super::encoding::{Decoder, Fault};
@@ -14,6 +14,8 @@ use crate::client::control::Stats;
 
 /// Error bodies, tokens and discovery documents are small; more than this is not read.
 const SMALL_BODY: u64 = 1 << 20;
+/// What some gateways put before JSON; whoever reads it may leave it out (RFC 8259, section 8.1).
+const BOM: &[u8] = b"\xEF\xBB\xBF";
 /// What a server says about the length of a body is believed so far; the rest as it comes.
 const FIRST_RESERVE: u64 = 1 << 16;
 /// A body may take so many times as long as a server may stay silent, however little comes of it;
@@ -79,6 +81,11 @@ impl Transport {
         }
         if !in_parts {
             parts.push(body.into());
+        }
+        if let Some(first) = parts.first_mut()
+            && first.starts_with(BOM)
+        {
+            first.advance(BOM.len());
         }
         Ok(parts)
     }

@@ -1,5 +1,6 @@
 """Where an ODS is: what is learnt from its discovery document, and from accidents."""
 
+import json
 from typing import Any
 
 import polars as pl
@@ -143,3 +144,27 @@ def test_metadata_that_fails_is_named(ods: ScriptedOds) -> None:
     out = discovering(ods, api_version="v3").get_all(key="x")
     assert str(out["message"]).startswith("metadata: HTTP 503 Service Unavailable")
     assert out["http_status"] is None
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_an_answer(ods: ScriptedOds) -> None:
+    def v8(request: Request) -> Answer | None:
+        answers: dict[str, object] = {
+            "/": document("/data"),
+            "/oauth/token": {"access_token": "token", "expires_in": 1800},
+            f"/data/{RESULTS}/a": {"id": "a"},
+            f"/data/{RESULTS}": [{"id": "a"}],
+        }
+        if request.method == "POST" and request.path.startswith("/data"):
+            return Answer(200, b"\xef\xbb\xbf{}")
+        if request.path not in answers:
+            return Answer(404, b"\xef\xbb\xbf" + json.dumps({"detail": "None."}).encode())
+        return Answer(200, b"\xef\xbb\xbf" + json.dumps(answers[request.path]).encode())
+
+    ods.script, ods.serves_metadata = v8, True
+    runner = edfi.StudentAssessment(base_url=ods.url, client_id="k", client_secret="s")
+    assert runner.get_by_id("a")["data"] == {"id": "a"}
+    assert runner.get_by_id("b")["message"] == "HTTP 404 Not Found: None."
+    assert runner.post_payload("{}", key="k", commit=True)["status"] is None
+    data = runner.get_all(key="k", schema="infer")["data"]
+    assert data is not None
+    assert data["id"].to_list() == ["a"]
