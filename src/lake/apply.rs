@@ -58,7 +58,7 @@ pub fn apply_changes(
     let copy = with_new_keys(copy, &changes.key_changes, key_fields)?;
     let records = latest(records, &deleted, key_fields)?;
     let there = Ids::of(&records)?;
-    if there.is_empty() && deleted.is_empty() {
+    if records.height() == 0 && deleted.is_empty() {
         return Ok(if copy.width() == 0 { records } else { copy });
     }
     let mut stays = match ids(&copy)? {

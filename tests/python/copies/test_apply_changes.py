@@ -241,3 +241,12 @@ def test_ten_thousand_changes_into_a_million_rows_take_seconds() -> None:
     now = edfi.apply_changes(copy, window, key_fields=KEY)
     assert time.perf_counter() - begin < 10
     assert now.height == rows - 2_000
+
+
+def test_records_without_an_id_are_not_lost() -> None:
+    copy = pl.DataFrame({"id": ["1"], "v": [1]})
+    records = pl.DataFrame(
+        {"id": [None, None], "v": [2, 3]}, schema={"id": pl.String, "v": pl.Int64}
+    )
+    now = edfi.apply_changes(copy, changes(records))
+    assert now["v"].to_list() == [1, 2, 3]
