@@ -97,7 +97,8 @@ def unflatten(
     polars.exceptions.ColumnNotFoundError
         A named column is not there.
     EdFiError
-        A column called ``into`` stays beside, or one path is both a value and a Struct.
+        A column called ``into`` stays beside, one path is both a value and a Struct, or a name has
+        more than 128 parts.
 
     Examples
     --------

@@ -504,7 +504,9 @@ class CompareOptions(RowOptions, total=False):
     name of a query parameter, and a column; a list names columns after the parts. By default the
     key stands in the payload, where the ODS's OpenAPI document says."""
     extra: bool
-    """Whether items on the server that no row names have a row, too: ``"extra"``."""
+    """Whether items on the server that no row names have a row, too: ``"extra"``. A row that is an
+    error, or left out for its status, names none: see to it that there are no such rows before
+    items are removed. A frame without rows names no ODS, and has no such items."""
 
 
 class BatchPostOptions(

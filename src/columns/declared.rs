@@ -125,7 +125,7 @@ impl DeclaredSchema {
                 continue;
             }
             let mut at = &mut declared.root;
-            for name in split(name, separator) {
+            for name in split(name, separator)? {
                 at = at.member(name);
             }
             add(

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use polars::prelude::PlSmallStr;
 
+use super::parse::DEPTH;
 use crate::{Error, Result};
 
 /// The name of the column of what a declared schema has no place for.
@@ -13,7 +14,10 @@ pub(super) const UNKNOWN: &str = "_unknown";
 ///
 /// No name on a path is empty: what would leave one belongs to the name that follows, or to the
 /// last one. So `_etag` is one name, whatever the separator, and `a__ext` two.
-pub(super) fn split<'a>(name: &'a str, separator: &str) -> Vec<&'a str> {
+///
+/// # Errors
+/// [`Error::Config`] for a path that is deeper than any JSON that is read.
+pub(super) fn split<'a>(name: &'a str, separator: &str) -> Result<Vec<&'a str>> {
     let mut path = Vec::new();
     let mut rest = name;
     while let Some((first, after)) = split_first(rest, separator) {
@@ -21,7 +25,13 @@ pub(super) fn split<'a>(name: &'a str, separator: &str) -> Vec<&'a str> {
         rest = after;
     }
     path.push(rest);
-    path
+    match path.len() {
+        0..=DEPTH => Ok(path),
+        parts => Err(Error::Config(format!(
+            "the column {:?}... has a name of {parts} parts, more than {DEPTH}",
+            path[..3].join(separator)
+        ))),
+    }
 }
 
 fn split_first<'a>(name: &'a str, separator: &str) -> Option<(&'a str, &'a str)> {
@@ -68,7 +78,7 @@ impl FreeNames {
 
 #[cfg(test)]
 mod tests {
-    use super::split;
+    use super::{DEPTH, split};
 
     #[test]
     fn no_name_on_a_path_is_empty() {
@@ -85,7 +95,15 @@ mod tests {
             ("__", "_", &["__"]),
             ("a->->b", "->", &["a", "->b"]),
         ] {
-            assert_eq!(split(name, separator), path, "{name}");
+            assert_eq!(split(name, separator).unwrap(), path, "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_of_too_many_parts_is_refused() {
+        let name = |parts| vec!["a"; parts].join(".");
+        assert_eq!(split(&name(DEPTH), ".").unwrap().len(), DEPTH);
+        assert!(split(&name(DEPTH + 1), ".").is_err());
+        assert_eq!(split(&name(100_000), "/").unwrap().len(), 1);
     }
 }

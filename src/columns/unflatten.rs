@@ -22,7 +22,8 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::ColumnNotFound`] for a name that is not there; [`Error::Config`] where a column of the
-/// name `into` stays beside, one path is both a value and a Struct, or there is nothing to take.
+/// name `into` stays beside, one path is both a value and a Struct, a path has more than 128 names,
+/// or there is nothing to take.
 ///
 /// ```
 /// use polars::prelude::*;
@@ -65,7 +66,7 @@ pub fn unflatten(
     }
     let mut root = Group::default();
     for column in taken {
-        let path = split(column.name(), separator);
+        let path = split(column.name(), separator)?;
         root.add(&path, column)?;
     }
     let nested = root.into_struct(into.into(), df.height())?;

@@ -300,6 +300,19 @@ def test_districts_without_a_document(make_ods: MakeOds) -> None:
             call()
 
 
+def test_a_column_for_the_rest_is_there_without_any_document(make_ods: MakeOds) -> None:
+    bare = make_ods(2)
+    nobody = district(bare).clear()
+    runner = edfi.StudentAssessment()
+    for out in [
+        read(bare, schema="openapi"),
+        runner.batch_get_all(nobody, key_col="District BK", schema="openapi"),
+    ]:
+        assert out.columns[-1] == "_unknown"
+        assert out["_unknown"].dtype == pl.String
+        assert out.filter(pl.col("status").is_null()).is_empty()
+
+
 def test_an_endpoint_that_no_document_knows(ods: ScriptedOds) -> None:
     Documents(ods, Resources=document({"n": INT32}, endpoint="ed-fi/others"))
     assert read(ods)["n"].dtype == pl.Int64

@@ -13,7 +13,7 @@ use super::room;
 use crate::Result;
 
 /// Objects and arrays nested deeper than this are refused, as most JSON parsers do.
-const DEPTH: usize = 128;
+pub(super) const DEPTH: usize = 128;
 
 /// What a body is expected to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

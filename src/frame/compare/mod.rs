@@ -28,7 +28,8 @@ pub struct CompareOptions {
     /// Which columns hold the natural key: body path or parameter, and column. Empty: the key is
     /// taken out of the payload, as the ODS's OpenAPI document says.
     pub key_cols: Vec<(String, String)>,
-    /// Whether items that no row names are told.
+    /// Whether items that no row names are told. A row that is an error, or left out for its status,
+    /// names none; a frame without rows names no ODS.
     pub extra: bool,
     /// Whether Struct payloads keep `id`, `_etag`, `_lastModifiedDate` and links.
     pub keep_server_fields: bool,

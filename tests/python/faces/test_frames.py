@@ -111,3 +111,17 @@ def test_summary_of_other_keys_and_wrong_frames() -> None:
         edfi.summary(records, records, key_col="status")
     with pytest.raises(TypeError, match="dict"):
         edfi.summary({}, records, key_col="k")  # type: ignore[arg-type]
+
+
+def test_a_name_of_too_many_parts_is_refused() -> None:
+    name = ".".join(["a"] * 129)
+    with pytest.raises(edfi.EdFiError, match=r"129 parts, more than 128"):
+        edfi.unflatten(pl.DataFrame({name: [1]}))
+    with pytest.raises(edfi.EdFiError, match=r"129 parts, more than 128"):
+        edfi.scan(
+            "ed-fi/students",
+            client=edfi.EdFiClient(base_url="http://127.0.0.1:1", bearer_token="t"),
+            schema={name: pl.Int8},
+        )
+    deep = ".".join(["a"] * 128)
+    assert edfi.flatten(edfi.unflatten(pl.DataFrame({deep: [1]}))).columns == [f"payload.{deep}"]
