@@ -224,7 +224,7 @@ impl<'a> DocumentReader<'a> {
         let good = ["200", "2XX", "2xx", "default"];
         let response = good.iter().find_map(|status| responses.get(status))?;
         let response = self.resolver.follow(response);
-        self.resolver.items(json_schema(response)?, 0)
+        self.resolver.items(json_schema(response)?)
     }
 
     /// The schema of what is posted to the collection.

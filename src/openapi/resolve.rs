@@ -7,6 +7,9 @@ use serde_json::Value;
 /// How deep references may lead into each other.
 pub(super) const DEEPEST: usize = 64;
 
+/// Schemas that were looked at: two ways may lead to one, and twice as many to the next.
+type Seen = HashSet<*const Value>;
+
 /// A document whose references can be followed.
 #[derive(Clone, Copy)]
 pub(super) struct Resolver<'a> {
@@ -51,33 +54,46 @@ impl<'a> Resolver<'a> {
     }
 
     /// The `items` of a schema, also where it is composed of others.
-    pub(super) fn items(self, schema: &'a Value, depth: usize) -> Option<&'a Value> {
+    pub(super) fn items(self, schema: &'a Value) -> Option<&'a Value> {
+        self.items_within(schema, &mut Seen::new(), 0)
+    }
+
+    fn items_within(self, schema: &'a Value, seen: &mut Seen, depth: usize) -> Option<&'a Value> {
         let schema = self.follow(schema);
         if let Some(items) = schema.get("items") {
             return Some(items);
+        }
+        if depth == DEEPEST || !seen.insert(schema) {
+            return None;
         }
         let composed = ["allOf", "oneOf", "anyOf"].iter();
         let mut parts = composed
             .filter_map(|name| schema.get(name)?.as_array())
             .flatten();
-        match depth {
-            DEEPEST.. => None,
-            _ => parts.find_map(|part| self.items(part, depth + 1)),
-        }
+        parts.find_map(|part| self.items_within(part, seen, depth + 1))
     }
 
     /// The properties of an object schema, those of `allOf` included.
     pub(super) fn members(self, schema: &'a Value) -> Members<'a> {
         let mut members = Members::default();
-        self.add_members(schema, &mut members, 0);
+        self.add_members(schema, &mut members, &mut Seen::new(), 0);
         members
     }
 
-    fn add_members(self, schema: &'a Value, members: &mut Members<'a>, depth: usize) {
+    fn add_members(
+        self,
+        schema: &'a Value,
+        members: &mut Members<'a>,
+        seen: &mut Seen,
+        depth: usize,
+    ) {
         let schema = self.follow(schema);
-        for part in schema["allOf"].as_array().into_iter().flatten() {
-            if depth < DEEPEST {
-                self.add_members(part, members, depth + 1);
+        if let Some(parts) = schema["allOf"].as_array() {
+            if !seen.insert(schema) {
+                return;
+            }
+            for part in parts.iter().filter(|_| depth < DEEPEST) {
+                self.add_members(part, members, seen, depth + 1);
             }
         }
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {

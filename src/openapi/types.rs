@@ -23,8 +23,8 @@ const MOST: usize = 50_000;
 /// Reads the types of schemas.
 pub(super) struct TypeReader<'a> {
     resolver: Resolver<'a>,
-    /// What references have led to, where no circle took part.
-    known: HashMap<&'a str, Option<Kind>>,
+    /// What references have led to, where no circle took part, and how many properties that is.
+    known: HashMap<&'a str, (Option<Kind>, usize)>,
     /// The references that are being followed.
     path: Vec<&'a str>,
     /// How many circles were cut.
@@ -59,19 +59,22 @@ impl<'a> TypeReader<'a> {
         let Some(reference) = schema.get("$ref").and_then(Value::as_str) else {
             return self.plain(schema);
         };
-        if let Some(kind) = self.known.get(reference) {
-            return kind.clone();
+        if let Some((kind, size)) = self.known.get(reference) {
+            let left = self.left.checked_sub(*size);
+            self.left = left.unwrap_or(0);
+            return left.and(kind.clone());
         }
         if self.path.contains(&reference) || self.path.len() >= DEEPEST {
             self.cuts += 1;
             return None;
         }
-        let cuts = self.cuts;
+        let (cuts, left) = (self.cuts, self.left);
         self.path.push(reference);
         let kind = self.kind(self.resolver.target(reference));
         self.path.pop();
         if cuts == self.cuts && self.left > 0 {
-            self.known.insert(reference, kind.clone());
+            self.known
+                .insert(reference, (kind.clone(), left - self.left));
         }
         kind
     }

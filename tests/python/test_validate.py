@@ -84,6 +84,16 @@ DOCUMENT: dict[str, Any] = {
 SEX = "uri://ed-fi.org/SexDescriptor"
 
 
+def client_of(ods: ScriptedOds) -> edfi.EdFiClient:
+    return edfi.Resource(
+        "ed-fi/students",
+        base_url=ods.url,
+        client_id="key",
+        client_secret="secret",
+        max_retries=0,
+    )
+
+
 class Ods:
     """An ODS with a document, three schools and a descriptor."""
 
@@ -96,13 +106,7 @@ class Ods:
         ods.script, ods.serves_metadata = self.answer, True
 
     def client(self) -> edfi.EdFiClient:
-        return edfi.Resource(
-            "ed-fi/students",
-            base_url=self.ods.url,
-            client_id="key",
-            client_secret="secret",
-            max_retries=0,
-        )
+        return client_of(self.ods)
 
     def answer(self, request: Request) -> Answer | None:
         if request.path == "/" or request.path.endswith("dependencies"):
@@ -329,3 +333,64 @@ def test_what_replaces_an_item_may_hold_its_id(server: Ods) -> None:
     posted = client.batch_post_payload(df, **options)
     refused = "invalid: $.id: the server gives ids; a payload with one is refused"
     assert posted["message"].to_list() == [refused, f"{refused} (and 1 more)"]
+
+
+def composing(ods: ScriptedOds, schemas: dict[str, Any]) -> edfi.EdFiClient:
+    """Give the client of an ODS whose students are made of these schemas."""
+    document = DOCUMENT | {
+        "paths": resource("students", "edFi_student", "studentUniqueId"),
+        "components": {"schemas": schemas},
+    }
+
+    def answer(request: Request) -> Answer | None:
+        if request.path == "/" or request.path.endswith("dependencies"):
+            return Answer(404)
+        return Answer(200, document) if request.path.startswith("/metadata") else None
+
+    ods.script, ods.serves_metadata = answer, True
+    return client_of(ods)
+
+
+def test_a_property_that_two_parts_of_a_composition_have(ods: ScriptedOds) -> None:
+    schemas = {
+        "base": {"properties": {"studentUniqueId": text(32), "code": text(2)}},
+        "edFi_student": {
+            "allOf": [reference("base")],
+            "properties": {"code": text(2), "rank": {"type": "integer"}, "studentUniqueId": {}},
+        },
+    }
+    client = composing(ods, schemas)
+    findings = client.validate(frame(student(code="ab", rank=1), student(2, code="abc")))
+    assert told(findings) == [(1, "error", "schema", "$.code")]
+
+
+@pytest.mark.parametrize("word", ["allOf", "anyOf"])
+def test_a_document_that_leads_back_to_its_beginning(ods: ScriptedOds, word: str) -> None:
+    twice = [reference("b"), reference("c"), reference("b")]
+    schemas = {
+        "edFi_student": {word: twice},
+        "b": reference("edFi_student"),
+        "c": {"allOf": [{"anyOf": twice}, reference("edFi_student"), {"anyOf": twice}]},
+    }
+    client = composing(ods, schemas)
+    assert client.validate(frame(student(), "{}")).filter(severity="error").is_empty()
+    circle = {"edFi_student": reference("b"), "b": reference("edFi_student")}
+    ods.script = None
+    client = composing(ods, circle)
+    assert client.validate(frame(student())).filter(severity="error").is_empty()
+
+
+def test_a_small_document_that_says_too_much(ods: ScriptedOds) -> None:
+    doubled = {f"s{n}": {"allOf": [reference(f"s{n + 1}")] * 2} for n in range(60)}
+    client = composing(
+        ods, {"edFi_student": reference("s0"), "s60": {"properties": {"a": text(1)}}, **doubled}
+    )
+    assert "a" in client.schema("ed-fi/students")
+    names = "abcdefghij"
+    tenfold: dict[str, Any] = {
+        f"s{n}": {"properties": {name: reference(f"s{n + 1}") for name in names}} for n in range(12)
+    }
+    client = composing(
+        ods, {"edFi_student": reference("s0"), "s12": {"properties": {"a": text(1)}}, **tenfold}
+    )
+    assert len(client.schema("ed-fi/students")) < 60_000

@@ -4,13 +4,17 @@
 //! `properties`, `required`, `$ref`, `allOf`, `oneOf` and `anyOf`. Whatever is null counts as
 //! absent, as servers take it, so that `nullable` and `x-nullable` say nothing more.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
 use super::scalar::Scalar;
 use crate::openapi::places::is_identity;
 use crate::openapi::resolve::{DEEPEST, Resolver};
+
+/// How many parts of a composition are looked at.
+const MOST_PARTS: usize = 1_000;
 
 /// The compiled schemas of one document, which refer to each other by number.
 #[derive(Debug, Default, PartialEq)]
@@ -29,6 +33,7 @@ pub(super) enum Node {
         most: u64,
     },
     Object(ObjectSchema),
+    /// None of these is one of several again.
     All(Vec<usize>),
     Either(Vec<usize>),
 }
@@ -58,6 +63,25 @@ pub(super) struct Property {
 impl Schemas {
     pub(super) fn node(&self, number: usize) -> &Node {
         &self.nodes[number]
+    }
+
+    /// What a composition is made of in the end: no compositions, and none of them twice, though a
+    /// schema may be composed of itself.
+    fn parts_of(&self, number: usize) -> Option<Vec<usize>> {
+        let Node::All(parts) = &self.nodes[number] else {
+            return None;
+        };
+        let mut left: Vec<usize> = parts.iter().rev().copied().collect();
+        let (mut seen, mut found) = (HashSet::from([number]), Vec::new());
+        while let Some(part) = left.pop().filter(|_| seen.len() < MOST_PARTS) {
+            if seen.insert(part) {
+                match &self.nodes[part] {
+                    Node::All(inner) => left.extend(inner.iter().rev()),
+                    _ => found.push(part),
+                }
+            }
+        }
+        Some(found)
     }
 
     fn objects(&self) -> impl Iterator<Item = &ObjectSchema> {
@@ -117,7 +141,13 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    pub(crate) fn finish(self) -> Schemas {
+    pub(crate) fn finish(mut self) -> Schemas {
+        // What leads to others was added before them.
+        for number in (0..self.schemas.nodes.len()).rev() {
+            if let Some(parts) = self.schemas.parts_of(number) {
+                self.schemas.nodes[number] = Node::All(parts);
+            }
+        }
         self.schemas
     }
 
@@ -230,8 +260,9 @@ impl<'a> Compiler<'a> {
                 Node::Scalar(scalar) => scalar.is_text(),
                 _ => false,
             };
-            let place = object.properties.len();
-            if object.places.insert((*name).into(), place).is_none() {
+            // What several parts of a composition have is told by the first of them.
+            if let Entry::Vacant(place) = object.places.entry((*name).into()) {
+                place.insert(object.properties.len());
                 object.properties.push(Property {
                     name: (*name).into(),
                     node,

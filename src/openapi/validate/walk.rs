@@ -1,6 +1,7 @@
 //! A payload along its schema: what is wrong with it, and which descriptors and references it has.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use super::json::{Json, Path, member};
@@ -39,6 +40,35 @@ pub(crate) trait Visitor {
     fn reference(&mut self, path: Path<'_>, target: &str, members: &Members<'_>);
 }
 
+/// How many alternatives are tried for one payload, and how deep they may stand in each other: a
+/// document may lead back to where it began. Beyond it everything will do.
+const MOST_ALTERNATIVES: usize = 100_000;
+const DEEPEST_ALTERNATIVE: usize = 8;
+
+/// How many alternatives may still be tried.
+#[derive(Clone, Copy)]
+struct Room<'a> {
+    left: &'a Cell<usize>,
+    depth: usize,
+}
+
+impl Room<'_> {
+    /// Inside so many alternatives of the same value, if there is room for them.
+    fn among(self, alternatives: usize) -> Option<Self> {
+        let left = self.left.get().checked_sub(alternatives)?;
+        self.left.set(left);
+        (self.depth < DEEPEST_ALTERNATIVE).then_some(Self {
+            depth: self.depth + 1,
+            ..self
+        })
+    }
+
+    /// For a value inside this one.
+    fn within(self) -> Self {
+        Self { depth: 0, ..self }
+    }
+}
+
 /// Goes through payloads of one resource.
 #[derive(Clone, Copy)]
 pub(crate) struct Walk<'s> {
@@ -73,26 +103,44 @@ impl<'s> Walk<'s> {
 
     pub(crate) fn payload(&self, payload: &Json<'_>, visitor: &mut impl Visitor) {
         if let Some(root) = self.root {
-            self.value(root, payload, Path::Root, visitor);
+            let left = Cell::new(MOST_ALTERNATIVES);
+            let room = Room {
+                left: &left,
+                depth: 0,
+            };
+            self.value(root, payload, Path::Root, room, visitor);
         }
     }
 
-    fn value(&self, node: usize, value: &Json<'_>, path: Path<'_>, visitor: &mut impl Visitor) {
+    fn value(
+        &self,
+        node: usize,
+        value: &Json<'_>,
+        path: Path<'_>,
+        room: Room<'_>,
+        visitor: &mut impl Visitor,
+    ) {
         match (self.schemas.node(node), value) {
             (Node::Any, _) | (_, Json::Null) => {}
             (Node::All(all), _) => {
                 for node in all {
-                    self.value(*node, value, path, visitor);
+                    self.value(*node, value, path, room, visitor);
                 }
             }
-            (Node::Either(either), _) => match either.iter().find(|one| self.fits(**one, value)) {
-                Some(fitting) => self.value(*fitting, value, path, visitor),
-                None => visitor.schema(Severity::Error, path, || {
-                    "fits none of the alternatives of the document".into()
-                }),
-            },
+            (Node::Either(either), _) => {
+                let Some(room) = room.among(either.len()) else {
+                    return;
+                };
+                let mut either = either.iter();
+                match either.find(|one| self.fits(**one, value, room)) {
+                    Some(fitting) => self.value(*fitting, value, path, room, visitor),
+                    None => visitor.schema(Severity::Error, path, || {
+                        "fits none of the alternatives of the document".into()
+                    }),
+                }
+            }
             (Node::Object(object), Json::Object(members)) => {
-                self.object(object, members, path, visitor);
+                self.object(object, members, path, room.within(), visitor);
             }
             (
                 Node::List {
@@ -116,7 +164,8 @@ impl<'s> Walk<'s> {
                         let path = Path::Index(&path, index);
                         visitor.schema(Severity::Error, path, || "must not be null".into());
                     }
-                    self.value(*items, element, Path::Index(&path, index), visitor);
+                    let path = Path::Index(&path, index);
+                    self.value(*items, element, path, room.within(), visitor);
                 }
                 self.twins(*items, list, path, visitor);
             }
@@ -139,6 +188,7 @@ impl<'s> Walk<'s> {
         object: &ObjectSchema,
         members: &Members<'_>,
         path: Path<'_>,
+        room: Room<'_>,
         visitor: &mut impl Visitor,
     ) {
         let is_root = matches!(path, Path::Root);
@@ -163,7 +213,7 @@ impl<'s> Walk<'s> {
                 }
                 continue;
             };
-            self.value(property.node, value, place, visitor);
+            self.value(property.node, value, place, room, visitor);
             if let Json::Text(text) = value {
                 if property.is_descriptor {
                     visitor.descriptor(place, name, text);
@@ -181,9 +231,10 @@ impl<'s> Walk<'s> {
     }
 
     /// Whether a value breaks no rule of a schema.
-    fn fits(&self, node: usize, value: &Json<'_>) -> bool {
+    fn fits(&self, node: usize, value: &Json<'_>, room: Room<'_>) -> bool {
         let mut quiet = Quiet(true);
-        self.value(node, value, Path::Index(&Path::Root, 0), &mut quiet);
+        let path = Path::Index(&Path::Root, 0);
+        self.value(node, value, path, room, &mut quiet);
         quiet.0
     }
 
