@@ -12,6 +12,7 @@ use super::input::Keys;
 use super::outcome::{ERROR, Outcome};
 use super::tokens::FetchedToken;
 use crate::client::ProblemError;
+use crate::columns::lists_as_json;
 use crate::{Control, Result, runtime};
 
 /// A column that tells something of each outcome.
@@ -135,12 +136,33 @@ pub(crate) fn of_frames(name: &str, cells: Vec<Column>, height: usize) -> Result
     };
     for mut more in cells {
         if all.dtype() != more.dtype() {
-            all = all.cast(&DataType::String)?;
-            more = more.cast(&DataType::String)?;
+            all = texts(all)?;
+            more = texts(more)?;
         }
         all.append_owned(more)?;
     }
     Ok(all.rechunk().with_name(name.into()))
+}
+
+/// Cells as texts, lists as JSON. There is a text for each, or what was sent would be told of nobody.
+fn texts(column: Column) -> Result<Column> {
+    if let Ok(texts) = column.cast(&DataType::String) {
+        return Ok(texts);
+    }
+    let name = column.name().clone();
+    let lists = DataFrame::new(column.len(), vec![column.clone()])?;
+    if let Ok(texts) = lists_as_json(&lists)
+        && let Ok(texts) = texts.column(&name)
+        && texts.dtype() == &DataType::String
+    {
+        return Ok(texts.clone());
+    }
+    let text = |row| match column.get(row) {
+        Ok(AnyValue::Null) | Err(_) => None,
+        Ok(value) => Some(value.to_string()),
+    };
+    let texts: Vec<Option<String>> = (0..column.len()).map(text).collect();
+    Ok(StringChunked::from_iter_options(name, texts.into_iter()).into_column())
 }
 
 impl<T> ResultColumn<T> {

@@ -4,6 +4,7 @@ import json
 import random
 import threading
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -586,3 +587,27 @@ def test_random_worlds_come_out_as_a_slow_and_careful_sender_would_have_them(
     for row in sent.iter_rows(named=True):
         body = unique[row["endpoint"]][row["row_index"]]
         assert counts[row["endpoint"], json.dumps(body, sort_keys=True)] == row["attempts"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "text"),
+    [
+        (pl.Series([[1, 2]]), "[1,2]"),
+        (pl.Series([[1, 2]], dtype=pl.Array(pl.Int8, 2)), "[1,2]"),
+        (pl.Series([timedelta(days=1)]), "1d"),
+        (pl.Series([b"\xff"]), None),
+    ],
+)
+def test_rows_are_told_whatever_their_row_ids_are(
+    ods: ScriptedOds, cells: pl.Series, text: str | None
+) -> None:
+    serve(ods, LEVELS, strict().post, keys=KEYS)
+    frames = {
+        SCHOOLS: frame([school(1)]).with_columns(cells.alias("r")),
+        STUDENTS: frame([student("a")]).with_columns(r=pl.lit("text")),
+    }
+    sent = send(ods, frames, row_id_col="r")
+    assert sent["status"].null_count() == 2
+    first, second = sent["row_id"].to_list()
+    assert isinstance(first, str)
+    assert (text or first, second) == (first, "text")
