@@ -6,7 +6,7 @@
 
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::secret::Redaction;
 use crate::Failure;
@@ -73,6 +73,15 @@ pub(crate) fn unusable(
     }
 }
 
+/// A member of a body; ASP.NET itself begins its names with capitals.
+fn member<'b>(object: &'b Map<String, Value>, name: &str) -> Option<&'b Value> {
+    let other = || {
+        let mut members = object.iter();
+        members.find(|(other, _)| other.eq_ignore_ascii_case(name))
+    };
+    object.get(name).or_else(|| other().map(|(_, value)| value))
+}
+
 /// Reads a server's words: bounded, and without what the server was shown.
 #[derive(Clone, Copy)]
 struct Reader<'a>(&'a Redaction);
@@ -88,13 +97,17 @@ impl Reader<'_> {
     fn detail(self, body: &Value) -> Option<String> {
         let object = body.as_object()?;
         let mut sentence = Sentence::default();
-        let told = |name: &&str| self.text(object.get(*name)?, LONGEST_DETAIL);
+        let told = |name: &&str| match member(object, name)? {
+            // Gateways put a problem within `error`.
+            value @ Value::Object(_) => self.detail(value),
+            value => self.text(value, LONGEST_DETAIL),
+        };
         let main = ["message", "error", "detail"].iter().find_map(told);
         for part in main.into_iter().chain(told(&"error_description")) {
             sentence.add(None, &part);
         }
         for name in ["validationErrors", "errors", "modelState"] {
-            if let Some(value) = object.get(name) {
+            if let Some(value) = member(object, name) {
                 self.collect(value, None, &mut sentence);
             }
         }
@@ -216,6 +229,16 @@ mod tests {
                 400,
                 r#"{"error":"invalid_client","error_description":"Who?"}"#,
                 "HTTP 400 Bad Request: invalid_client; Who?",
+            ),
+            (
+                404,
+                r#"{"Message":"No resource.","ModelState":{"x":["x is required."]}}"#,
+                "HTTP 404 Not Found: No resource.; x: x is required.",
+            ),
+            (
+                429,
+                r#"{"error":{"code":429,"message":"Slower."}}"#,
+                "HTTP 429 Too Many Requests: Slower.",
             ),
             (401, r#"{"detail":"Not you."}"#, "auth error: HTTP 401"),
             (500, "<html>", "HTTP 500 Internal Server Error"),
