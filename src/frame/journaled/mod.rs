@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 pub(crate) use self::marks::Told;
 use self::marks::{bases, name};
 use self::notes::Notes;
+pub(crate) use self::notes::Places;
 use super::input::Keys;
 use super::options::BatchOptions;
 use super::outcome::Outcome;
@@ -150,7 +151,8 @@ impl Sending<'_> {
         order_by: Option<&Keys>,
     ) -> Result<Vec<(usize, Outcome)>> {
         let (places, rows): (Vec<usize>, Vec<usize>) = rows.into_iter().unzip();
-        let notes = self.notes(operation, &rows).await?;
+        let places_in_journal = Places::new(self.batch.workers);
+        let notes = self.notes(operation, &rows, &places_in_journal).await?;
         let mut chains = chains(&rows, order_by, |row| notes.mark(row)?.item());
         for (place, _) in chains.iter_mut().flatten() {
             *place = places[*place];
@@ -158,7 +160,12 @@ impl Sending<'_> {
         Ok(self.chains(operation, chains, notes).await)
     }
 
-    async fn notes<O: Write>(self, operation: &Arc<O>, rows: &[usize]) -> Result<Notes> {
+    async fn notes<O: Write>(
+        self,
+        operation: &Arc<O>,
+        rows: &[usize],
+        places: &Places,
+    ) -> Result<Notes> {
         let (journal, permits) = (self.journal.clone(), self.workers.permits());
         Notes::new(
             journal,
@@ -166,7 +173,7 @@ impl Sending<'_> {
             rows,
             self.journaling,
             self.batch,
-            permits,
+            (permits, places),
         )
         .await
     }
@@ -205,11 +212,11 @@ pub(crate) async fn send_chains<O: Write>(
     operation: &Arc<O>,
     chains: Vec<Chain>,
     workers: &Workers,
-    journal: Option<&Journal>,
+    journal: Option<(&Journal, &Places)>,
     journaling: &JournalOptions,
     batch: &BatchOptions,
 ) -> Result<Vec<(usize, Outcome)>> {
-    let Some(journal) = journal else {
+    let Some((journal, places)) = journal else {
         return Ok(for_each_chain(operation, chains, workers, &batch.control, ()).await);
     };
     let sending = Sending {
@@ -219,6 +226,6 @@ pub(crate) async fn send_chains<O: Write>(
         workers,
     };
     let rows: Vec<usize> = chains.iter().flatten().map(|(_, row)| *row).collect();
-    let notes = sending.notes(operation, &rows).await?;
+    let notes = sending.notes(operation, &rows, places).await?;
     Ok(sending.chains(operation, chains, notes).await)
 }

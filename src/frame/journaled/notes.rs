@@ -1,10 +1,14 @@
 //! What the journal of a batch is told of each row, and says of it.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::poll;
 use polars::prelude::PlHashMap;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Write;
 use super::marks::{Districts, Mark, marks};
@@ -18,6 +22,37 @@ use crate::journal::{
 use crate::runtime::lock;
 use crate::{Control, Failure, Result, runtime};
 
+/// How many rows of an ODS are noted as sent at once: as many as there are workers. Rows that wait
+/// for a token, or for the end of a pause, let others have their permits, and all of them would be in
+/// doubt if the process ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Places(Arc<Semaphore>);
+
+impl Places {
+    pub(crate) fn new(workers: usize) -> Self {
+        let workers = workers.min(Semaphore::MAX_PERMITS);
+        Self(Arc::new(Semaphore::new(workers)))
+    }
+
+    /// Waits for a place; nobody waits behind this. It is free again when what comes back is dropped.
+    async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        let places = &self.0;
+        match places.clone().try_acquire_owned() {
+            Ok(place) => Some(place),
+            Err(_) => {
+                let place = places.clone().acquire_owned();
+                permits::lend(Rank::First, place).await.ok()
+            }
+        }
+    }
+}
+
+/// A row that is noted as sent, and its place among those.
+struct Noted {
+    ticket: Ticket,
+    place: Option<OwnedSemaphorePermit>,
+}
+
 /// The journal of one batch.
 pub(super) struct Notes {
     journal: Journal,
@@ -27,7 +62,8 @@ pub(super) struct Notes {
     resend_before: Option<i64>,
     /// Microseconds since 1970.
     began: i64,
-    tickets: Mutex<PlHashMap<usize, Ticket>>,
+    places: Places,
+    tickets: Mutex<PlHashMap<usize, Noted>>,
     /// The digests of rows whose items have several, while they are under way.
     twins: Mutex<PlHashMap<usize, Digest>>,
     /// The last row of each item that has several.
@@ -42,7 +78,7 @@ impl Notes {
         rows: &[usize],
         journaling: &JournalOptions,
         batch: &BatchOptions,
-        permits: Option<&Permits>,
+        (permits, places): (Option<&Permits>, &Places),
     ) -> Result<Self> {
         let (workers, control) = (batch.workers, &batch.control);
         let districts = Districts::new(&journal, operation, rows, (workers, permits)).await?;
@@ -54,6 +90,7 @@ impl Notes {
             control: control.clone(),
             resend_before: journaling.resend_after.map(before),
             began: before(Duration::ZERO),
+            places: places.clone(),
             tickets: Mutex::default(),
             twins: Mutex::default(),
             last: Mutex::default(),
@@ -65,7 +102,7 @@ impl Notes {
         self.marks.get(&row)?.as_ref().ok()
     }
 
-    fn tickets(&self) -> MutexGuard<'_, PlHashMap<usize, Ticket>> {
+    fn tickets(&self) -> MutexGuard<'_, PlHashMap<usize, Noted>> {
         lock(&self.tickets)
     }
 
@@ -94,6 +131,7 @@ impl<O: Write> Observer<O> for (Notes, Arc<O>) {
     async fn before(&self, row: usize, request: &O::Request) -> Option<Outcome> {
         let (notes, operation) = self;
         let mark = notes.marks.get(&row)?;
+        let place = notes.places.take().await;
         // Nothing is sent any more: there is nothing to note.
         if notes.control.is_cancelled() {
             return Some(Failure::not_sent().into());
@@ -123,7 +161,7 @@ impl<O: Write> Observer<O> for (Notes, Arc<O>) {
         loop {
             return match notes.journal.begin(write).await {
                 Ok(Begun::Go(ticket)) => {
-                    notes.tickets().insert(row, ticket);
+                    notes.tickets().insert(row, Noted { ticket, place });
                     None
                 }
                 Ok(Begun::Confirmed(answer)) => Some(confirmed(operation.method(), answer)),
@@ -143,7 +181,11 @@ impl<O: Write> Observer<O> for (Notes, Arc<O>) {
 
     fn answered(&self, row: usize, outcome: Outcome) -> Outcome {
         let (notes, operation) = self;
-        let was_in_doubt = notes.tickets().get(&row).is_some_and(Ticket::was_in_doubt);
+        let noted = notes.tickets();
+        let was_in_doubt = noted
+            .get(&row)
+            .is_some_and(|noted| noted.ticket.was_in_doubt());
+        drop(noted);
         match was_in_doubt {
             true => repeated(operation.method(), outcome),
             false => outcome,
@@ -156,13 +198,21 @@ impl<O: Write> Observer<O> for (Notes, Arc<O>) {
 
     async fn after(&self, row: usize, outcome: &Outcome) {
         let (notes, operation) = self;
-        let ticket = notes.tickets().remove(&row);
-        if let Some(ticket) = ticket {
+        let noted = notes.tickets().remove(&row);
+        if let Some(Noted { ticket, place }) = noted {
             let ending = match operation.is_there(outcome) {
                 true => Ending::Confirmed,
                 false => ending(operation.method(), outcome),
             };
-            let noted = notes.journal.end(ticket, ending, answer(outcome)).await;
+            let mut end = pin!(notes.journal.end(ticket, ending, answer(outcome)));
+            let noted = match poll!(&mut end) {
+                Poll::Ready(noted) => noted,
+                Poll::Pending => {
+                    // Whatever takes the place is noted behind it.
+                    drop(place);
+                    end.await
+                }
+            };
             if let Err(what) = noted
                 && !notes.has_warned.swap(true, Ordering::Relaxed)
             {

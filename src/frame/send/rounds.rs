@@ -13,7 +13,7 @@ use super::levels::{Order, Plan, Step};
 use super::router::{Ods, Router, Taken};
 use super::rows::{Pass, PassRow, Verb};
 use crate::client::session::Access;
-use crate::frame::journaled::send_chains;
+use crate::frame::journaled::{Places, send_chains};
 use crate::frame::metadata::no_dependencies;
 use crate::frame::outcome::Outcome;
 use crate::frame::run::{Chain as RowChain, RowOperation};
@@ -27,6 +27,8 @@ struct Sending<'a> {
     ods: &'a Ods,
     plan: &'a Plan,
     identities: Identities,
+    /// In the journal, for the rows of all frames together.
+    places: Places,
     /// How many rows were accepted so far.
     accepted: AtomicUsize,
 }
@@ -55,6 +57,7 @@ pub(super) async fn send(router: &Router, job: &Arc<Job>, ods: &Ods) {
         ods,
         plan: &plan,
         identities,
+        places: Places::new(job.batch.workers),
         accepted: AtomicUsize::new(0),
     };
     match job.commit {
@@ -386,7 +389,8 @@ impl Sending<'_> {
             batch,
             ..
         } = &**self.job;
-        let sent = send_chains(pass, places, workers, journal.as_ref(), journaling, batch).await;
+        let journal = journal.as_ref().map(|journal| (journal, &self.places));
+        let sent = send_chains(pass, places, workers, journal, journaling, batch).await;
         sent.unwrap_or_else(|error| {
             // Nothing was sent.
             let failure = Failure::new(error.to_string());

@@ -219,6 +219,26 @@ def test_spellings_of_one_key_wait_for_each_other(ods: ScriptedOds, tmp_path: Pa
         assert items["AB"]["n"] == wanted[-1]
 
 
+def test_no_more_rows_are_in_doubt_than_there_are_workers(ods: ScriptedOds, tmp_path: Path) -> None:
+    """Rows that wait for the end of a pause would all be, if the process ended now."""
+    names = [f"ed-fi/things{number}" for number in range(6)]
+    keys = dict.fromkeys(names, ("id",))
+    journal, noted = tmp_path / "run.edfi", []
+
+    def write(_request: Request) -> Answer:
+        states = edfi.read_journal(journal)["state"]
+        noted.append(states.to_list().count("sent"))
+        if len(noted) == 1:
+            return Answer(429, headers={"retry-after": "1"})
+        return Answer(201, headers={"location": f"/x/{len(noted):032x}"})
+
+    serve(ods, dict.fromkeys(names, 1), write, keys=keys)
+    frames = {name: frame({"id": str(number)} for number in range(8)) for name in names}
+    sent = send(ods, frames, journal=journal, workers=2)
+    assert sent["status"].null_count() == sent.height == 48
+    assert max(noted) <= 2
+
+
 def test_one_resource_in_two_spellings(ods: ScriptedOds, tmp_path: Path) -> None:
     server = Strict(KEYS)
 
