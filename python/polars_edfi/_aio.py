@@ -7,7 +7,7 @@ import contextvars
 import functools
 import inspect
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -134,14 +134,25 @@ async def _run(call: Callable[[], T]) -> T:
         finally:
             scope.leave()
 
-    thread = _threads(os.getpid()).submit(work)
-    done = asyncio.wrap_future(thread)
+    came: Future[T] = Future()
+    process = os.getpid()
+
+    def begin() -> None:
+        try:
+            _threads(process).submit(_do, work, came)
+        except BaseException as error:  # noqa: BLE001 - there is no thread to be had
+            if came.set_running_or_notify_cancel():
+                came.set_exception(error)
+
+    # To start a thread is to wait until it runs: of many at once, the loop would wait for each.
+    _starter(process).submit(begin)
+    done = asyncio.wrap_future(came)
     done.add_done_callback(_take)
     try:
         return await asyncio.shield(done)
     except asyncio.CancelledError:
         # What waits for a thread has not begun, and need not be waited for.
-        if not thread.cancel():
+        if not came.cancel():
             scope.stop()
             await _end(done, scope)
         raise
@@ -161,6 +172,26 @@ def _take(done: asyncio.Future[Any]) -> None:
     """Take the error of a call that nobody waits for any more."""
     if not done.cancelled():
         done.exception()
+
+
+def _do(work: Callable[[], T], came: Future[T]) -> None:
+    """Do some work, unless it was cancelled before it began, and tell what came of it."""
+    if not came.set_running_or_notify_cancel():
+        return
+    try:
+        result = work()
+    except BaseException as error:  # noqa: BLE001 - whoever awaits it gets it
+        came.set_exception(error)
+        # This frame stands in the traceback of the error.
+        del came
+    else:
+        came.set_result(result)
+
+
+@functools.cache
+def _starter(process: int) -> ThreadPoolExecutor:
+    """Give the one thread of a process that starts the others."""
+    return ThreadPoolExecutor(1, thread_name_prefix=f"polars-edfi-{process}-starter")
 
 
 @functools.cache

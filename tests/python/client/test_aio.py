@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, assert_type
 
 import polars as pl
@@ -75,6 +76,29 @@ def test_many_at_once(ods: ScriptedOds) -> None:
     *items, everything = run(work())
     assert [item["http_status"] for item in items] == [404] * 100
     assert everything["data"].height == 3
+
+
+def test_the_loop_does_not_wait_until_threads_run(
+    ods: ScriptedOds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, starters = client_of(ods), []
+    start, pool = threading.Thread.start, ThreadPoolExecutor(64)
+
+    def noted(thread: threading.Thread) -> None:
+        starters.append(threading.current_thread())
+        start(thread)
+
+    # No thread of a call before is idle.
+    monkeypatch.setattr(_aio, "_threads", lambda _: pool)
+    monkeypatch.setattr(threading.Thread, "start", noted)
+
+    async def work() -> list[Any]:
+        return await asyncio.gather(*(client.aio.get_by_id(f"{n:032x}") for n in range(20)))
+
+    with pool:
+        assert [item["http_status"] for item in run(work())] == [404] * 20
+    # But for the one that starts the others.
+    assert starters.count(threading.main_thread()) <= 1 < len(starters)
 
 
 class Gate:
