@@ -199,8 +199,9 @@ pub(super) enum Entry<T, E> {
 /// Results in their order, and what the task has to say at its end.
 #[derive(Debug)]
 pub(super) struct Queue<T, E> {
-    entries: mpsc::UnboundedReceiver<Entry<T, E>>,
+    /// Dropped first: what lies in the queue gives its slots back, and nothing more is to be begun.
     task: Task<Result<E, Failure>>,
+    entries: mpsc::UnboundedReceiver<Entry<T, E>>,
     slot: Option<(Slot, bool)>,
     is_awaited: watch::Sender<bool>,
 }
@@ -336,5 +337,49 @@ impl<T: Send + 'static, E: Send + 'static> InOrder<T, E> {
             }
         };
         Ok(Some(event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::runtime::lock;
+
+    /// A result whose end leaves time for one more to be begun.
+    struct Slow(Arc<Mutex<Receiver<()>>>);
+
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            // That nothing is begun takes all of it.
+            let _ = lock(&self.0).recv_timeout(Duration::from_millis(300));
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_queue_that_is_dropped_begins_nothing_more() {
+        let (begin, begun) = channel();
+        let begun = Arc::new(Mutex::new(begun));
+        let count = Arc::new(AtomicUsize::new(0));
+        let (counter, told) = (count.clone(), begun.clone());
+        let queue = Queue::<Slow, ()>::spawn(2, |out| async move {
+            loop {
+                let slot = out.slots.acquire().await;
+                counter.fetch_add(1, Ordering::Relaxed);
+                let _ = begin.send(());
+                out.put(Entry::Ready(Slow(told.clone()), Some(slot)));
+            }
+        });
+        let dropping = tokio::task::spawn_blocking(move || {
+            for _ in 0..2 {
+                lock(&begun).recv().expect("two slots");
+            }
+            drop(queue);
+        });
+        dropping.await.expect("no panic");
+        assert_eq!(count.load(Ordering::Relaxed), 2);
     }
 }
