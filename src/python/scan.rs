@@ -322,38 +322,14 @@ impl Pages {
     /// Waits for a page, without the GIL; Ctrl-C ends the wait and the reading, in the threads of
     /// Polars, too, which Python does not tell of it.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyDataFrame>> {
-        let threads = Threads::get().map_err(|error| raise(py, error))?;
         if !is_main_thread(py)? {
-            self.taker().get_or_insert_with(Taker::new);
+            self.taker().get_or_insert_with(Taker::new).wait(true);
         }
-        let next = || {
-            let mut stream = lock(&self.stream);
-            let Some(stream) = stream.as_mut() else {
-                return Some(None);
-            };
-            let page = async { timeout(TICK, stream.next()).await };
-            threads.block_on(page).ok()
-        };
-        loop {
-            let is_interrupted = self.taker().as_ref().is_some_and(Taker::take);
-            if is_interrupted {
-                self.stop();
-                return Err(raise(py, Error::Interrupted));
-            }
-            let page = py.detach(next);
-            // A signal handler may have raised while something was logged.
-            let raised = PyErr::take(py).map_or(Ok(()), Err);
-            if let Err(error) = raised.and_then(|()| py.check_signals()) {
-                self.stop();
-                return Err(error);
-            }
-            match page {
-                Some(Some(Ok(page))) => return Ok(Some(PyDataFrame(page))),
-                Some(Some(Err(error))) => return Err(raise(py, error)),
-                Some(None) => return Ok(None),
-                None => {}
-            }
+        let page = self.next(py);
+        if let Some(taker) = &*self.taker() {
+            taker.wait(false);
         }
+        page
     }
 
     /// Stops what is fetched ahead, and the bar.
@@ -387,6 +363,38 @@ impl Pages {
 impl Pages {
     fn taker(&self) -> MutexGuard<'_, Option<Taker>> {
         lock(&self.taker)
+    }
+
+    fn next(&self, py: Python<'_>) -> PyResult<Option<PyDataFrame>> {
+        let threads = Threads::get().map_err(|error| raise(py, error))?;
+        let next = || {
+            let mut stream = lock(&self.stream);
+            let Some(stream) = stream.as_mut() else {
+                return Some(None);
+            };
+            let page = async { timeout(TICK, stream.next()).await };
+            threads.block_on(page).ok()
+        };
+        loop {
+            let is_interrupted = self.taker().as_ref().is_some_and(Taker::take);
+            if is_interrupted {
+                self.stop();
+                return Err(raise(py, Error::Interrupted));
+            }
+            let page = py.detach(next);
+            // A signal handler may have raised while something was logged.
+            let raised = PyErr::take(py).map_or(Ok(()), Err);
+            if let Err(error) = raised.and_then(|()| py.check_signals()) {
+                self.stop();
+                return Err(error);
+            }
+            match page {
+                Some(Some(Ok(page))) => return Ok(Some(PyDataFrame(page))),
+                Some(Some(Err(error))) => return Err(raise(py, error)),
+                Some(None) => return Ok(None),
+                None => {}
+            }
+        }
     }
 
     fn stop(&self) {

@@ -6,7 +6,7 @@
 //! replaces it (a handler of the crate `signal-hook` would be lost then).
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -21,6 +21,15 @@ static HANDLED: AtomicUsize = AtomicUsize::new(0);
 /// How many watch, and how many of these raise by themselves.
 static WATCHES: Mutex<usize> = Mutex::new(0);
 static TAKING: AtomicUsize = AtomicUsize::new(0);
+/// How many of those that raise by themselves wait at this moment, and when one did so last, in
+/// milliseconds.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+static WAITED: AtomicU64 = AtomicU64::new(0);
+/// So long after a wait there may be another one. Polars keeps the pages of a query that ended early,
+/// or whose consumer takes its time: interrupts are for Python then.
+const BETWEEN: u64 = 1000;
+/// The last interrupt that was for Python so.
+static PASSED: AtomicUsize = AtomicUsize::new(0);
 
 /// Sees interrupts until it is dropped, and those that Python's main thread does not know of yet: a
 /// query that was interrupted asks for nothing more.
@@ -63,32 +72,45 @@ impl Drop for Watch {
     }
 }
 
-/// A wait in a thread of Polars that raises by itself: until it is dropped, interrupts are kept from
-/// Python, which would raise once more.
+/// A wait in a thread of Polars that raises by itself, or several: until a while after the last one,
+/// interrupts are kept from Python, which would raise once more.
 #[derive(Debug)]
 pub(super) struct Taker {
     watch: Watch,
-    taken: AtomicUsize,
+    is_waiting: AtomicBool,
 }
 
 impl Taker {
     pub(super) fn new() -> Self {
         let watch = Watch::new();
         TAKING.fetch_add(1, Ordering::SeqCst);
+        WAITING.fetch_add(1, Ordering::SeqCst);
         Self {
-            taken: AtomicUsize::new(watch.before),
             watch,
+            is_waiting: AtomicBool::new(true),
+        }
+    }
+
+    /// Begins to wait, or ends it until the next time.
+    pub(super) fn wait(&self, is_waiting: bool) {
+        if self.is_waiting.swap(is_waiting, Ordering::SeqCst) == is_waiting {
+            return;
+        }
+        if is_waiting {
+            WAITING.fetch_add(1, Ordering::SeqCst);
+        } else {
+            WAITED.store(handler::now(), Ordering::SeqCst);
+            WAITING.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
     /// Whether there was an interrupt, which the caller then raises.
     pub(super) fn take(&self) -> bool {
         let interrupts = INTERRUPTS.load(Ordering::SeqCst);
-        if interrupts == self.watch.before {
+        if interrupts <= self.watch.before.max(PASSED.load(Ordering::SeqCst)) {
             return false;
         }
         HANDLED.fetch_max(interrupts, Ordering::SeqCst);
-        self.taken.store(interrupts, Ordering::SeqCst);
         true
     }
 }
@@ -102,8 +124,10 @@ pub(super) async fn taken(taker: Option<&Taker>) {
 
 impl Drop for Taker {
     fn drop(&mut self) {
+        self.wait(false);
         TAKING.fetch_sub(1, Ordering::SeqCst);
-        if INTERRUPTS.load(Ordering::SeqCst) > self.taken.load(Ordering::SeqCst) {
+        // Another scan of the same query may have raised it.
+        if INTERRUPTS.load(Ordering::SeqCst) > HANDLED.load(Ordering::SeqCst) {
             // SAFETY: may be called anywhere.
             unsafe { ffi::PyErr_SetInterrupt() };
         }
@@ -132,7 +156,7 @@ mod handler {
 
     use libc::{SA_SIGINFO, SIG_DFL, SIG_IGN, SIGINT, sigaction, siginfo_t};
 
-    use super::{INTERRUPTS, TAKING};
+    use super::{BETWEEN, HANDLED, INTERRUPTS, PASSED, TAKING, WAITED, WAITING};
 
     /// The handler that ours calls, and whether it takes more than the signal's number.
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -144,10 +168,15 @@ mod handler {
         if RUNNING.swap(true, Ordering::SeqCst) {
             return;
         }
-        INTERRUPTS.fetch_add(1, Ordering::SeqCst);
+        let interrupts = INTERRUPTS.fetch_add(1, Ordering::SeqCst) + 1;
         if TAKING.load(Ordering::SeqCst) > 0 {
-            RUNNING.store(false, Ordering::SeqCst);
-            return;
+            let since = now().saturating_sub(WAITED.load(Ordering::SeqCst));
+            if WAITING.load(Ordering::SeqCst) > 0 || since < BETWEEN {
+                RUNNING.store(false, Ordering::SeqCst);
+                return;
+            }
+            PASSED.store(interrupts, Ordering::SeqCst);
+            HANDLED.fetch_max(interrupts, Ordering::SeqCst);
         }
         let next = NEXT.load(Ordering::SeqCst);
         // SAFETY: the handler that was there, called as the system calls it.
@@ -161,6 +190,21 @@ mod handler {
             }
         }
         RUNNING.store(false, Ordering::SeqCst);
+    }
+
+    /// Milliseconds of a clock that a handler may look at.
+    pub(super) fn now() -> u64 {
+        let mut now = MaybeUninit::<libc::timespec>::uninit();
+        // SAFETY: where that succeeds, the time is written.
+        unsafe {
+            match libc::clock_gettime(libc::CLOCK_MONOTONIC, now.as_mut_ptr()) {
+                0 => {
+                    let now = now.assume_init();
+                    now.tv_sec.unsigned_abs() * 1000 + now.tv_nsec.unsigned_abs() / 1_000_000
+                }
+                _ => 0,
+            }
+        }
     }
 
     fn ours() -> usize {
@@ -209,4 +253,7 @@ mod handler {
 mod handler {
     pub(super) fn install() {}
     pub(super) fn restore() {}
+    pub(super) fn now() -> u64 {
+        0
+    }
 }

@@ -12,8 +12,10 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -21,9 +23,12 @@ import pytest
 from conftest import Answer, Request, ScriptedOds, district, rows
 
 import polars_edfi as edfi
+from polars_edfi import _native
+from polars_edfi._base import native_side
+from polars_edfi._scan import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 RESULTS = "ed-fi/studentAssessments"
 SOON = 1.0
@@ -316,6 +321,40 @@ def test_a_silent_server_holds_no_scan(ods: ScriptedOds, silent: str, engine: An
         assert time.monotonic() - server.interrupted_at < SOON
     ods.script = None
     assert lf.select("id").collect(engine=engine).height == 3
+
+
+def pages_of(ods: ScriptedOds) -> Generator[pl.DataFrame, None, None]:
+    """Give the pages of a scan as Polars asks for them."""
+    client = client_of(ods)
+    scan = _native.Scan(native_side(client), None, endpoint=RESULTS, schema={"id": pl.String})
+    pages = Source(scan, RESULTS, client)(None, None, None, None)
+    assert isinstance(pages, GeneratorType)
+    return pages
+
+
+def test_one_ctrl_c_is_raised_once_for_two_scans_of_a_query(ods: ScriptedOds) -> None:
+    one, two = pages_of(ods), pages_of(ods)
+    with ThreadPoolExecutor(1) as polars:
+        assert polars.submit(next, one).result(10).height == 3
+        with silence(ods), pytest.raises(KeyboardInterrupt):
+            polars.submit(next, two).result(10)
+        try:
+            # Polars drops what is left of a query later.
+            polars.submit(one.close).result(10)
+            time.sleep(0.01)
+        except KeyboardInterrupt:
+            pytest.fail("it was raised again")
+
+
+def test_ctrl_c_is_for_python_while_no_query_runs(ods: ScriptedOds) -> None:
+    pages = pages_of(ods)
+    with ThreadPoolExecutor(1) as polars:
+        # The query needed no more, and Polars has not dropped it yet.
+        assert polars.submit(next, pages).result(10).height == 3
+        time.sleep(1.1)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert polars.submit(list, pages).result(10) == []
 
 
 def test_ctrl_c_lets_writes_of_an_expression_finish(ods: ScriptedOds) -> None:
