@@ -104,7 +104,9 @@ def scan(endpoint: str, *, client: EdFiClient, **options: Any) -> pl.LazyFrame:
     Nothing is sent before the query is run or its columns are asked for. Then only the columns that
     the query needs are decoded, ``head`` and early ends stop the paging, and ``workers`` pages are
     fetched ahead, twice as many at most where the query waits for them, so that ``sink_parquet``
-    works on a resource of any size.
+    works on a resource of any size. Where parts of a collection are read side by side (by page
+    token, by windows, by the values of an ``is_in``), up to four pages of each of ``workers`` parts
+    are fetched ahead.
 
     Of a ``filter``, equalities and ``is_in`` on fields that the ODS's OpenAPI document lists as
     query parameters are sent to the server: records of one student are one small request.

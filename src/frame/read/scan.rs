@@ -96,7 +96,9 @@ impl EdFiClient {
     /// The records of a resource of this client's own ODS, a frame for each page, in order.
     ///
     /// As many pages as there are workers are fetched and decoded ahead of the consumer, and up to
-    /// twice as many while it waits for pages, never more; dropping the stream stops that. Fewer rows than the server counts are an error at the end of the stream; rows handed on
+    /// twice as many while it waits for pages, never more; where parts of a collection are read side
+    /// by side (by page token, by windows, by the values of a filter), up to four pages of each of as
+    /// many parts as there are workers. Dropping the stream stops that. Fewer rows than the server counts are an error at the end of the stream; rows handed on
     /// before are not withdrawn. A record that comes twice, since others were written meanwhile, is
     /// handed on once. The stream must be polled within a tokio runtime.
     ///
