@@ -7,6 +7,7 @@ use arrow_array::{ArrayRef, StringViewArray};
 use polars::prelude::{DataType, Schema};
 
 use super::cast::Cast;
+use super::found::{Found, Told};
 use super::names::Names;
 use super::overflow::{FieldOverflow, Overflow};
 use super::page::{Node, Objects, Page, Value};
@@ -96,6 +97,17 @@ impl PathNode {
         selected
     }
 
+    fn add_paths(&self, path: &mut Vec<Box<str>>, paths: &mut [Vec<Box<str>>]) {
+        if let Some(column) = self.column {
+            paths[column].clone_from(path);
+        }
+        for (name, member) in self.names.iter().zip(&self.members) {
+            path.push(name.into());
+            member.add_paths(path, paths);
+            path.pop();
+        }
+    }
+
     fn add_to_projection(&self, columns: &[DeclaredColumn], projection: &mut Projection) {
         if let Some(column) = self.column {
             projection.add_cast(&columns[column].cast);
@@ -171,6 +183,37 @@ impl DeclaredSchema {
                 name: path.join(separator),
                 dtype: dtype.to_polars(),
                 cast: Cast::of_type(&dtype),
+            });
+        }
+        declared
+    }
+
+    /// What another process needs to have the same; `None` of columns that somebody declared.
+    pub(super) fn found(&self) -> Option<Found> {
+        let mut paths = vec![Vec::new(); self.columns.len()];
+        self.root.add_paths(&mut Vec::new(), &mut paths);
+        let columns = paths.into_iter().zip(&self.columns);
+        let columns = columns.map(|(path, column)| Some((path, Told::of_cast(&column.cast)?)));
+        Some(Found {
+            columns: columns.collect::<Option<_>>()?,
+            strict: self.strict,
+        })
+    }
+
+    pub(super) fn of_found(found: Found, separator: &str) -> Self {
+        let mut declared = Self {
+            strict: found.strict,
+            ..Self::empty()
+        };
+        for (path, told) in found.columns {
+            let kind = told.kind();
+            let root = &mut declared.root;
+            let at = path.iter().fold(root, |at, name| at.member(name));
+            at.column = Some(declared.columns.len());
+            declared.columns.push(DeclaredColumn {
+                name: path.join(separator),
+                dtype: kind.dtype(),
+                cast: Cast::of_kind(&kind),
             });
         }
         declared

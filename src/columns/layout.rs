@@ -6,8 +6,8 @@ use super::declared::DeclaredSchema;
 use super::page::Page;
 use super::plan::Plan;
 use super::statistics::Statistics;
-use crate::Result;
 use crate::openapi::Record;
+use crate::{Error, Result};
 
 /// The union of what pages have: paths, kinds of value, order of first appearance.
 ///
@@ -50,6 +50,21 @@ impl Layout {
     /// in [`Layout::from_schema`].
     pub(crate) fn from_record(record: &Record, separator: &str) -> Self {
         Self::of_declared(DeclaredSchema::of_record(record, separator))
+    }
+
+    /// What another process needs to have the same columns; `None` of those that somebody declared,
+    /// whose schema says it all.
+    pub(crate) fn found(&self) -> Option<String> {
+        serde_json::to_string(&self.declared.as_ref()?.found()?).ok()
+    }
+
+    /// The layout that was told by [`Layout::found`].
+    pub(crate) fn from_found(found: &str, separator: &str) -> Result<Self> {
+        let found = serde_json::from_str(found)
+            .map_err(|error| Error::Config(format!("columns that were found: {error}")))?;
+        Ok(Self::of_declared(DeclaredSchema::of_found(
+            found, separator,
+        )))
     }
 
     /// Adds what a page has, the page that follows all those added before.

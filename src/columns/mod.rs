@@ -38,6 +38,7 @@ mod declared;
 mod decode;
 mod encode;
 mod flatten;
+mod found;
 mod infer;
 mod interop;
 mod json;

@@ -42,6 +42,8 @@ pub(crate) struct Scan {
     districts: Option<(DataFrame, String)>,
     progress: Progress,
     limiter: Option<Limiter>,
+    /// The columns, as another process has found them.
+    found: Option<String>,
     planned: Mutex<Option<Planned>>,
 }
 
@@ -49,12 +51,13 @@ pub(crate) struct Scan {
 impl Scan {
     /// Checks all that can be checked before anything is sent. With `df` it reads many districts.
     #[new]
-    #[pyo3(signature = (client, df, *, limiter = None, **given))]
+    #[pyo3(signature = (client, df, *, limiter = None, found = None, **given))]
     fn new(
         py: Python<'_>,
         client: &Client,
         df: Option<Frame>,
         limiter: Option<Limiter>,
+        found: Option<String>,
         given: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let (endpoint, districts, (options, progress)) = read(py, given, |a| {
@@ -75,6 +78,7 @@ impl Scan {
             districts,
             progress,
             limiter,
+            found,
             planned: Mutex::default(),
         };
         let (endpoint, districts) = (scan.endpoint.as_deref(), scan.districts.as_ref());
@@ -87,6 +91,11 @@ impl Scan {
     fn schema(&self, py: Python<'_>) -> PyResult<PyDataFrame> {
         let planned = self.planned(py)?;
         Ok(PyDataFrame(DataFrame::empty_with_schema(planned.schema())))
+    }
+
+    /// Its columns, as another process takes them for `found`; `None` where a schema was given.
+    fn found(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        Ok(self.planned(py)?.found().map(str::to_owned))
     }
 
     /// Whether filters are to be read from a query.
@@ -227,7 +236,8 @@ impl Scan {
         let mut options = self.options.clone();
         options.read.batch.control = control.clone();
         let endpoint = self.endpoint.as_deref();
-        let planning = Planned::new(&self.client, endpoint, &options, self.districts.clone());
+        let (districts, found) = (self.districts.clone(), self.found.as_deref());
+        let planning = Planned::new(&self.client, endpoint, &options, districts, found);
         let taker = (!is_main_thread(py)?).then(Taker::new);
         let planning = async {
             tokio::select! {

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import auth_of, client_of, collection
+from conftest import auth_of, client_of, collection, scripted
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.datasource import InputPartition
 from pyspark.sql.types import LongType, StringType, StructField, StructType
@@ -65,6 +65,59 @@ def test_many_districts_are_spread_and_have_their_key_first(
             found.filter(pl.col("District BK") == key),
             expected.with_columns(pl.lit(key).alias("District BK")),
         )
+
+
+@pytest.mark.parametrize("schema", ["auto", "infer"])
+def test_districts_that_do_not_agree_give_what_they_give_in_one_process(
+    spark: SparkSession, schema: str
+) -> None:
+    """Where one has numbers and another has texts, a column of texts holds both."""
+    with collection(6) as one, collection(6) as other:
+        for record in other.records:
+            record["n"] = f"no. {record['n']}"
+            record["list"] = [{"m": "text"}]
+        for record in one.records:
+            record["list"] = [{"m": record["n"]}]
+        kinds = (one, "integer"), (other, "string")
+        for ods, kind in kinds:
+            ods.serves_metadata, ods.script = True, documented(ods, kind)
+        districts = pl.DataFrame(
+            {"k": ["1", "2"], "targetUrl": [one.url, other.url]}
+            | {"oAuthKey": ["key"] * 2, "oAuthSecret": ["secret"] * 2}
+        )
+        given = {"key_col": "k", "api_version": "v3", "schema": schema}
+        columns = ["id", "n", "list"]
+        found = edfi_spark.read(spark, districts, "ed-fi/students", columns=columns, **given)
+        tokens = edfi.EdFiClient().batch_fetch_tokens(
+            districts, oauth_endpoint="oauth/token", account_col="k"
+        )
+        client = edfi.Resource("ed-fi/students", api_version="v3")
+        districts = districts.join(tokens.select("k", "EdFi Token"), on="k")
+        expected = client.batch_get_all(districts, key_col="k", schema=schema)
+        assert expected["n"].sort()[0] == "0"
+        assert rows(found).sort("k", "id").equals(expected.select("k", *columns).sort("k", "id"))
+
+
+def documented(ods: Any, kind: str) -> Any:
+    """An ODS whose document says of what kind the numbers of its students are."""
+
+    def answer(request: Any) -> Any:
+        if request.path == "/":
+            return scripted.Answer(200, {"urls": {"openApiMetadata": f"{ods.url}/metadata/"}})
+        if request.path == "/metadata/":
+            return scripted.Answer(
+                200, [{"name": "Resources", "endpointUri": f"{ods.url}/metadata/r"}]
+            )
+        if request.path == "/metadata/r":
+            items = {"type": "object", "properties": {"m": {"type": kind}}}
+            properties = {"n": {"type": kind}, "list": {"type": "array", "items": items}}
+            record = {"type": "array", "items": {"type": "object", "properties": properties}}
+            answered = {"200": {"content": {"application/json": {"schema": record}}}}
+            paths = {"/ed-fi/students": {"get": {"responses": answered}}}
+            return scripted.Answer(200, {"openapi": "3.0.0", "info": {}, "paths": paths})
+        return None
+
+    return answer
 
 
 def test_districts_may_be_a_pandas_or_a_spark_frame(spark: SparkSession, ods: edfi.Sandbox) -> None:

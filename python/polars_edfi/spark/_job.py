@@ -45,6 +45,8 @@ class Job:
         self.key_col = key_col
         self._clients: dict[str, EdFiClient] = {}
         self.full: pl.Schema | None = None
+        self.found: str | None = None
+        """The columns as one scan tells another of them."""
         endpoint = values.get("endpoint")
         if not isinstance(endpoint, str) or not endpoint.strip("/ "):
             msg = "name the resource: .load('ed-fi/students')"
@@ -94,13 +96,15 @@ class Job:
         """Give the scan of some of the districts."""
         rate = {} if shares.max_rate is None else {"max_rate": shares.max_rate}
         options = {**self.options, "workers": shares.workers}
+        found = None
         if schema is not None:
-            options["schema"] = schema
+            options["schema"], found = schema, self.found
         return _native.Scan(
             native_side(self.client_with(**rate)),
             districts,
             endpoint=self.endpoint,
             key_col=self.key_col,
+            found=found,
             **options,
         )
 
@@ -119,7 +123,8 @@ class Job:
     def find_columns(self) -> pl.Schema:
         """Ask for the columns, and give those that are chosen."""
         self.fetch_tokens()
-        self.full = self.scan(self.districts, self.whole_share()).schema().schema
+        scan = self.scan(self.districts, self.whole_share())
+        self.full, self.found = scan.schema().schema, scan.found()
         return self.chosen()
 
     def chosen(self) -> pl.Schema:

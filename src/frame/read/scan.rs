@@ -9,11 +9,11 @@ use futures_util::stream::{BoxStream, Stream, StreamExt, TryStreamExt};
 use polars::prelude::*;
 
 use super::frames::{about_columns, explode, leading};
-use super::opening::Kept;
+use super::opening::{Kept, Openings};
 use super::options::ScanOptions;
 use super::sources::Sources;
 use crate::client::{Control, EdFiClient};
-use crate::columns::Plan;
+use crate::columns::{Layout, Plan};
 use crate::{Error, Failure, Result};
 
 /// A resource of one ODS or of many, with columns that are known; nothing of it is kept.
@@ -32,6 +32,8 @@ pub(super) struct Inner {
     /// The columns of a page, before lists are exploded.
     pub(super) plan: Plan,
     pub(super) schema: Schema,
+    /// The columns as a text, where nobody declared them.
+    pub(super) found: Option<String>,
     /// Pages that were read to find the columns.
     pub(super) openings: Kept,
     /// The districts that failed when they were asked for their columns, where they are rows.
@@ -66,7 +68,7 @@ impl EdFiClient {
     /// # Errors
     /// Wrong options; [`Error::Auth`] and [`Error::Http`] if the first page does not come.
     pub async fn scan(&self, endpoint: &str, options: &ScanOptions) -> Result<Scan> {
-        Scan::new(self, Some(endpoint), options, None).await
+        Scan::new(self, Some(endpoint), options, None, None).await
     }
 
     /// A scan of a resource of many districts, one after another, the key column first.
@@ -90,7 +92,7 @@ impl EdFiClient {
     ) -> Result<Scan> {
         let districts = (districts.clone(), key_col.to_owned());
         let endpoint = options.read.batch.endpoint.clone();
-        Scan::new(self, endpoint.as_deref(), options, Some(districts)).await
+        Scan::new(self, endpoint.as_deref(), options, Some(districts), None).await
     }
 
     /// The records of a resource of this client's own ODS, a frame for each page, in order.
@@ -160,11 +162,13 @@ impl EdFiClient {
 }
 
 impl Scan {
+    /// With `found`, of another scan of the same, nothing is asked for.
     pub(crate) async fn new(
         client: &EdFiClient,
         endpoint: Option<&str>,
         options: &ScanOptions,
         districts: Option<(DataFrame, String)>,
+        found: Option<&str>,
     ) -> Result<Self> {
         let read = &options.read;
         let mut sources = Self::check(client, endpoint, options, districts.as_ref())?;
@@ -174,7 +178,10 @@ impl Scan {
             Some((frame, key_col)) => Some(frame.column(key_col)?.clear()),
             None => None,
         };
-        let (layout, openings) = sources.layout(read, &endpoint).await?;
+        let (layout, openings) = match found {
+            Some(found) => (Layout::from_found(found, &read.separator)?, Openings::new()),
+            None => sources.layout(read, &endpoint).await?,
+        };
         let mut reserved: Vec<&str> = key_col.as_deref().into_iter().collect();
         let about = about_columns(options.on_error, &[]);
         reserved.extend(about.iter().map(|column| column.name().as_str()));
@@ -189,6 +196,7 @@ impl Scan {
             districts,
             plan,
             schema,
+            found: layout.found(),
             openings: Kept::new(openings),
             failed: sources.failed,
         }));
@@ -225,6 +233,13 @@ impl Scan {
     pub fn schema(&self) -> &Schema {
         &self.0.schema
     }
+
+    /// The columns as a text by which another process has the same without asking; `None` where they
+    /// were declared.
+    pub(crate) fn found(&self) -> Option<&str> {
+        self.0.found.as_deref()
+    }
+
     pub(super) fn check_columns(&self, columns: &[String]) -> Result<()> {
         let schema = &self.0.schema;
         let mut seen = HashSet::new();
