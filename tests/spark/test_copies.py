@@ -115,6 +115,7 @@ def test_another_run_and_wrong_arguments_are_told_before_anything_is_sent(
     before = three._native.request_count()
     for wrong, text in (
         ({"verfy": "full"}, "unknown option 'verfy'"),
+        ({"verfy": None}, "unknown option 'verfy'"),
         ({"verify": "counts"}, "verify must be"),
         ({"workers": 0}, "'workers' must be at least 1"),
         ({"client_id": "a"}, "client_secret"),

@@ -163,6 +163,8 @@ def test_options_that_are_wrong_are_named(spark: SparkSession, auth: dict[str, s
             load(spark, {**auth, **wrong})
     with pytest.raises(Exception, match="options 'client_id' and 'client_secret'"):
         load(spark, {"base_url": auth["base_url"]})
+    with pytest.raises(TypeError, match=r"districts must be .*, got NoneType"):
+        edfi_spark.read(spark, None, ASSESSMENTS, key_col="k")
 
 
 def test_a_given_schema_holds(spark: SparkSession, auth: dict[str, str]) -> None:

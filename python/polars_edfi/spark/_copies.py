@@ -103,8 +103,7 @@ def sync(
         An argument is wrong, or another run is copying into the same place. What goes wrong with a
         district, a resource or its copy is its row.
     """
-    given = {name: value for name, value in options.items() if value is not None}
-    values = _options.parse(given, _options.CLIENT, OPTIONS, {"tasks": None}, path=False)
+    values = _options.said(options, _options.CLIENT, OPTIONS, {"tasks": None})
     _options.at_least_one(values, "tasks", "workers")
     client = _options.of(values, _options.CLIENT)
     frame = as_polars(districts)

@@ -69,6 +69,12 @@ def parse(given: Mapping[str, str], *known: Mapping[str, Any], path: bool = True
     return values
 
 
+def said(given: Mapping[str, Any], *known: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a call in Python was told; ``None`` is the default of what is known."""
+    values = parse(given, *known, path=False)
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def refuse_secrets(given: Mapping[str, str]) -> None:
     """Refuse options that hold a secret, where Spark shows options."""
     plain = {_plain(name): name for name in SECRETS}

@@ -53,8 +53,7 @@ def register(session: SparkSession, name: str = "edfi", **settings: Any) -> None
     if not isinstance(name, str) or not name.isidentifier():
         msg = "name must be letters, digits and '_', as a format of Spark's has"
         raise EdFiError(msg)
-    given = {key: value for key, value in settings.items() if value is not None}
-    given = _options.parse(given, _options.CLIENT, path=False)
+    given = _options.said(settings, _options.CLIENT)
     EdFiClient(**given)
     # A class that is found in no module travels as a whole, with what is said in it.
     said = {
@@ -139,13 +138,8 @@ def read(
     AuthError, HttpError
         A district does not answer as it should when its columns are asked for.
     """
-    values = {
-        name: value
-        for name, value in {"endpoint": endpoint, "columns": columns, **options}.items()
-        if value is not None
-    }
-    known = (_options.CLIENT, _options.READ, _options.JOB_READ)
-    values = _options.parse(values, *known, path=False)
+    told = {"endpoint": endpoint, "columns": columns, **options}
+    values = _options.said(told, _options.CLIENT, _options.READ, _options.JOB_READ)
     if "columns" in values:
         values["columns"] = list(values["columns"])
     job = Job(values, as_polars(districts), key_col, tasks_at_once(session))
@@ -192,7 +186,7 @@ def as_polars(districts: object) -> pl.DataFrame:
     if hasattr(districts, "toArrow"):
         districts = districts.toArrow()
     try:
-        frame = pl.DataFrame(districts)  # type: ignore[arg-type]
+        frame = None if districts is None else pl.DataFrame(districts)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         frame = None
     if not isinstance(frame, pl.DataFrame):
