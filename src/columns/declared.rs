@@ -176,14 +176,8 @@ impl DeclaredSchema {
         };
         for (path, dtype) in leaves {
             let dtype = dtype.open();
-            let root = &mut declared.root;
-            let at = path.iter().fold(root, |at, name| at.member(name));
-            at.column = Some(declared.columns.len());
-            declared.columns.push(DeclaredColumn {
-                name: path.join(separator),
-                dtype: dtype.to_polars(),
-                cast: Cast::of_type(&dtype),
-            });
+            let cast = Cast::of_type(&dtype);
+            declared.push(&path, separator, dtype.to_polars(), cast);
         }
         declared
     }
@@ -207,16 +201,21 @@ impl DeclaredSchema {
         };
         for (path, told) in found.columns {
             let kind = told.kind();
-            let root = &mut declared.root;
-            let at = path.iter().fold(root, |at, name| at.member(name));
-            at.column = Some(declared.columns.len());
-            declared.columns.push(DeclaredColumn {
-                name: path.join(separator),
-                dtype: kind.dtype(),
-                cast: Cast::of_kind(&kind),
-            });
+            declared.push(&path, separator, kind.dtype(), Cast::of_kind(&kind));
         }
         declared
+    }
+
+    /// Adds the column at a path.
+    fn push(&mut self, path: &[Box<str>], separator: &str, dtype: DataType, cast: Cast) {
+        let root = &mut self.root;
+        let at = path.iter().fold(root, |at, name| at.member(name));
+        at.column = Some(self.columns.len());
+        self.columns.push(DeclaredColumn {
+            name: path.join(separator),
+            dtype,
+            cast,
+        });
     }
 
     /// Some of the columns, without `_unknown`.

@@ -95,7 +95,7 @@ impl Scan {
 
     /// Its columns, as another process takes them for `found`; `None` where a schema was given.
     fn found(&self, py: Python<'_>) -> PyResult<Option<String>> {
-        Ok(self.planned(py)?.found().map(str::to_owned))
+        Ok(self.planned(py)?.found())
     }
 
     /// Whether filters are to be read from a query.

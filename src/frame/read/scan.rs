@@ -32,8 +32,8 @@ pub(super) struct Inner {
     /// The columns of a page, before lists are exploded.
     pub(super) plan: Plan,
     pub(super) schema: Schema,
-    /// The columns as a text, where nobody declared them.
-    pub(super) found: Option<String>,
+    /// What the plan was made of.
+    layout: Layout,
     /// Pages that were read to find the columns.
     pub(super) openings: Kept,
     /// The districts that failed when they were asked for their columns, where they are rows.
@@ -196,7 +196,7 @@ impl Scan {
             districts,
             plan,
             schema,
-            found: layout.found(),
+            layout,
             openings: Kept::new(openings),
             failed: sources.failed,
         }));
@@ -236,8 +236,8 @@ impl Scan {
 
     /// The columns as a text by which another process has the same without asking; `None` where they
     /// were declared.
-    pub(crate) fn found(&self) -> Option<&str> {
-        self.0.found.as_deref()
+    pub(crate) fn found(&self) -> Option<String> {
+        self.0.layout.found()
     }
 
     pub(super) fn check_columns(&self, columns: &[String]) -> Result<()> {
