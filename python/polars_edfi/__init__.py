@@ -4,6 +4,8 @@ A DataFrame of districts (URL, key, secret) becomes tokens, and the tokens becom
 every district as one flat, typed frame. The conventional import is ``import polars_edfi as edfi``.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from polars_edfi import _namespaces as _namespaces  # registers them
 from polars_edfi import endpoints, options
 from polars_edfi._apply import apply_changes
@@ -23,7 +25,9 @@ from polars_edfi._native import __version__
 from polars_edfi._report import Report, report
 from polars_edfi._sandbox import Sandbox
 from polars_edfi._scan import scan, scan_all
-from polars_edfi._sync import sync
+
+if TYPE_CHECKING:
+    from polars_edfi._sync.sync import sync
 
 __all__ = [
     "AuthError",
@@ -54,3 +58,18 @@ __all__ = [
     "tables",
     "unflatten",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Load what makes copies once it is asked for: it takes as long as all else together."""
+        if name != "sync":
+            msg = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(msg)
+        from polars_edfi._sync.sync import sync
+
+        globals()["sync"] = sync
+        return sync
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

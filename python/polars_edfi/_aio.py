@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import functools
 import inspect
@@ -31,6 +30,7 @@ from polars_edfi._tokens import Tokens
 from polars_edfi._writes import Writes
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Coroutine
 
     from polars_edfi._base import ClientBase
@@ -124,6 +124,9 @@ class Aio:
 
 
 async def _run(call: Callable[[], T]) -> T:
+    # Here, since it takes as long to load as half of this package; whoever awaits has it.
+    import asyncio
+
     scope = _native.Scope()
     context = contextvars.copy_context()
 
@@ -160,6 +163,8 @@ async def _run(call: Callable[[], T]) -> T:
 
 async def _end(done: asyncio.Future[Any], scope: _native.Scope) -> None:
     """Wait for a call that was stopped, whatever it raises; no longer if cancelled once more."""
+    import asyncio
+
     try:
         await asyncio.wait([done])
     except asyncio.CancelledError:

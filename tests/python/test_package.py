@@ -38,12 +38,16 @@ def test_examples_run(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [module.name for module in pkgutil.iter_modules(edfi.__path__) if module.name != "_native"],
+    [
+        module.name
+        for module in pkgutil.walk_packages(edfi.__path__, "polars_edfi.", onerror=lambda _: None)
+        if module.name != "polars_edfi._native"
+    ],
 )
 def test_docstrings_tell_the_truth(name: str) -> None:
-    if name == "spark":
+    if name.startswith("polars_edfi.spark"):
         pytest.importorskip("pyspark")
-    module = importlib.import_module(f"polars_edfi.{name}")
+    module = importlib.import_module(name)
     failed, _ = doctest.testmod(module)
     assert failed == 0
 
@@ -126,5 +130,11 @@ def test_the_sandbox_from_the_command_line() -> None:
 
 
 def test_import_is_light() -> None:
-    code = "import sys, polars_edfi; assert 'tqdm' not in sys.modules"
+    code = """
+import sys, polars, polars_edfi as edfi
+heavy = {"tqdm", "asyncio", "deltalake", "pyarrow", "polars_edfi._sync.sync", "polars_edfi.spark"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+assert set(edfi.__all__) <= set(dir(edfi))
+assert edfi.sync.__module__ == "polars_edfi._sync.sync"
+"""
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
