@@ -124,8 +124,7 @@ class Run:
         """Do it all; whatever is raised meanwhile stops the requests first."""
         options = self.plan.options
         with contextlib.ExitStack() as at_end:
-            for pool in (self._pool, self._lookers):
-                at_end.callback(pool.shutdown, wait=True, cancel_futures=True)
+            at_end.callback(self._end_threads)
             if options["show_progress"]:
                 text = options["label"] or "copying"
                 if options["progress_desc"]:
@@ -142,6 +141,26 @@ class Run:
     def _stop(self) -> None:
         self._is_stopped = True
         self.limiter.cancel()
+
+    def _end_threads(self) -> None:
+        """Wait until nothing is at work in the folder, however often that is interrupted.
+
+        Whoever copies there next would find it at work. Work is waited for, not threads: one that
+        is joined counts as ended once Ctrl-C comes meanwhile, though it runs (Python 3.11).
+        """
+        raised: BaseException | None = None
+        while True:
+            try:
+                for pool in (self._pool, self._lookers):
+                    pool.shutdown(wait=False, cancel_futures=True)
+                left = [work for work in (*self._looking, *self._futures) if not work.done()]
+                if not left:
+                    break
+                wait(left, timeout=0.1)
+            except BaseException as error:  # noqa: BLE001 - a signal handler raises what it likes
+                raised = error
+        if raised is not None:
+            raise raised
 
     def _district(self, place: int, ods: Ods, jobs: list[Job] | None) -> District | None:
         endpoints = self.plan.endpoints

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from conftest import Request, ScriptedOds
 from test_interrupts import SOON, silence
 
 import polars_edfi as edfi
+from polars_edfi._sync.parquet import ParquetFile
 
 from .test_sync import BOTH, STUDENTS, assert_equal, client_of
 
@@ -126,3 +128,32 @@ def test_an_interrupt_that_a_resource_hears_of_ends_the_whole_run(
         with pytest.raises(KeyboardInterrupt):
             edfi.sync(frame, [STUDENTS], into=tmp_path, client=client, **options)
         assert time.monotonic() - reading.interrupted_at < SOON
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals cannot be sent there")
+def test_a_second_ctrl_c_waits_for_what_is_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = ParquetFile.replace
+    raised = threading.Semaphore(0)
+    told: list[str] = []
+
+    def handler(*_: object) -> None:
+        raised.release()
+        raise KeyboardInterrupt
+
+    def interrupting(*args: Any) -> None:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+            assert raised.acquire(timeout=20)
+        replace(*args)
+        told.append("replaced")
+
+    monkeypatch.setattr(ParquetFile, "replace", interrupting)
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with edfi.Sandbox(records=5) as ods, pytest.raises(KeyboardInterrupt):
+            edfi.sync(client_of(ods), [STUDENTS], into=tmp_path)
+        assert told == ["replaced"]
+    finally:
+        signal.signal(signal.SIGINT, before)
