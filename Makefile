@@ -172,6 +172,7 @@ bench: build $(VENV)/bench
 	$(BIN)/python benches/journal.py $(TARGET_DIR)/debug/examples/bench
 	$(BIN)/python benches/copies.py $(findstring --quick,$(BENCH))
 	$(BIN)/python benches/windows.py $(findstring --quick,$(BENCH))
+	$(BIN)/python benches/growth.py
 	@if java -version >/dev/null 2>&1; then \
 		$(MAKE) --no-print-directory $(VENV)/spark && $(BIN)/python benches/spark.py $(TARGET_DIR)/debug/examples/bench $(findstring --quick,$(BENCH)); \
 	else echo "Spark is not measured: there is no Java"; fi

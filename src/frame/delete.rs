@@ -12,7 +12,7 @@ use super::journaled::{Write, send_rows};
 use super::options::{BatchOptions, check_single};
 use super::outcome::{DELETED, Outcome};
 use super::request::{ItemRows, check_id};
-use super::result::{self, Report, STATUS_NAME};
+use super::result::{self, Outcomes, Report, STATUS_NAME};
 use super::run::{RowOperation, dry_run};
 use crate::client::EdFiClient;
 use crate::client::session::{Access, CallContext};
@@ -116,7 +116,10 @@ impl EdFiClient {
             details: options.details,
         });
         let outcomes = match options.commit {
-            true => send_rows(&deletes, &rows, None, batch, &options.journaling).await?,
+            true => {
+                let sent = send_rows(&deletes, &rows, None, batch, &options.journaling);
+                Outcomes::Sent(sent.await?)
+            }
             false => dry_run(&deletes, &rows).await?,
         };
         Ok(Report {

@@ -12,7 +12,7 @@ use super::json::check_object;
 use super::options::{BatchOptions, check_single};
 use super::outcome::Outcome;
 use super::request::ItemRows;
-use super::result::{self, Report, STATUS_NAME};
+use super::result::{self, Outcomes, Report, STATUS_NAME};
 use super::run::{RowOperation, for_each_row};
 use crate::client::EdFiClient;
 use crate::client::profile;
@@ -134,7 +134,7 @@ impl Items {
         let report = Report {
             df,
             rows: self.rows,
-            outcomes: self.outcomes,
+            outcomes: Outcomes::Sent(self.outcomes),
         };
         let mut columns = vec![report.keys(&self.ids, ID)?];
         columns.extend(report.outcomes(result::ANSWER));

@@ -179,27 +179,30 @@ impl<T> ResultColumn<T> {
         Field::new(self.name.into(), dtype)
     }
 
-    pub(crate) fn of(&self, outcomes: &[T]) -> Column {
+    fn of<'a>(&self, outcomes: impl ExactSizeIterator<Item = &'a T>) -> Column
+    where
+        T: 'a,
+    {
         let name = PlSmallStr::from_static(self.name);
         match self.cell {
             Cell::String(get) => {
-                StringChunked::from_iter_options(name, outcomes.iter().map(get)).into_column()
+                StringChunked::from_iter_options(name, outcomes.map(get)).into_column()
             }
             Cell::Int32(get) => {
-                let values: Int32Chunked = outcomes.iter().map(get).collect();
+                let values: Int32Chunked = outcomes.map(get).collect();
                 values.with_name(name).into_column()
             }
             Cell::UInt32(get) => {
-                let values: UInt32Chunked = outcomes.iter().map(get).collect();
+                let values: UInt32Chunked = outcomes.map(get).collect();
                 values.with_name(name).into_column()
             }
-            Cell::Errors(get) => errors(name, outcomes.iter().map(get)),
+            Cell::Errors(get) => errors(name, outcomes.map(get)),
             Cell::Time(get) => {
                 let micros = |outcome| {
                     let since = get(outcome)?.duration_since(UNIX_EPOCH).ok()?;
                     i64::try_from(since.as_micros()).ok()
                 };
-                let values: Int64Chunked = outcomes.iter().map(micros).collect();
+                let values: Int64Chunked = outcomes.map(micros).collect();
                 values
                     .with_name(name)
                     .into_datetime(TimeUnit::Microseconds, Some(TimeZone::UTC))
@@ -216,8 +219,13 @@ pub(crate) fn fields<T>(columns: &[ResultColumn<T>]) -> Vec<Field> {
 }
 
 /// Columns filled with what is told of each outcome.
-pub(crate) fn fill<T>(columns: &[ResultColumn<T>], outcomes: &[T]) -> Vec<Column> {
-    columns.iter().map(|column| column.of(outcomes)).collect()
+pub(crate) fn fill<'a, T: 'a>(
+    columns: &[ResultColumn<T>],
+    outcomes: impl IntoIterator<Item = &'a T, IntoIter: ExactSizeIterator + Clone>,
+) -> Vec<Column> {
+    let outcomes = outcomes.into_iter();
+    let column = |column: &ResultColumn<T>| column.of(outcomes.clone());
+    columns.iter().map(column).collect()
 }
 
 fn error_dtype() -> DataType {
@@ -248,11 +256,18 @@ fn errors<'a>(name: PlSmallStr, rows: impl ExactSizeIterator<Item = &'a [Problem
     lists.finish().into_column()
 }
 
+/// What became of rows, in their order.
+pub(crate) enum Outcomes {
+    Sent(Vec<Outcome>),
+    /// In a dry run most rows have nothing to tell, and take no room.
+    DryRun(Vec<Option<Box<Outcome>>>),
+}
+
 /// What became of the rows of a frame that took part: a result row for each.
 pub(crate) struct Report {
     pub(crate) df: DataFrame,
     pub(crate) rows: Vec<usize>,
-    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) outcomes: Outcomes,
 }
 
 impl Report {
@@ -267,7 +282,16 @@ impl Report {
 
     /// What is told of each outcome.
     pub(crate) fn outcomes(&self, columns: &[ResultColumn]) -> Vec<Column> {
-        fill(columns, &self.outcomes)
+        match &self.outcomes {
+            Outcomes::Sent(outcomes) => fill(columns, outcomes),
+            Outcomes::DryRun(wrong) => {
+                let right = Outcome::dry_run();
+                fill(
+                    columns,
+                    wrong.iter().map(|row| row.as_deref().unwrap_or(&right)),
+                )
+            }
+        }
     }
 
     /// Where each result row belongs in the frame.

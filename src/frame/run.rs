@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use super::input::Keys;
 use super::order::Order;
 use super::outcome::Outcome;
+use super::result::Outcomes;
 use crate::client::permits::{Permits, Rank};
 use crate::{Control, Failure, Result, runtime};
 
@@ -189,16 +190,14 @@ pub(crate) async fn for_each_chain<O: RowOperation>(
 }
 
 /// What would become of each row, as far as can be told without sending anything.
-pub(crate) async fn dry_run<O>(operation: &Arc<O>, rows: &[usize]) -> Result<Vec<Outcome>>
+pub(crate) async fn dry_run<O>(operation: &Arc<O>, rows: &[usize]) -> Result<Outcomes>
 where
     O: RowOperation<Outcome = Outcome>,
 {
     let (operation, rows) = (operation.clone(), rows.to_vec());
-    let check = move |row: &usize| match operation.check(*row) {
-        Ok(()) => Outcome::dry_run(),
-        Err(failure) => failure.into(),
-    };
-    runtime::compute(move || rows.par_iter().map(check).collect()).await
+    let wrong = move |row: &usize| operation.check(*row).err().map(|why| Box::new(why.into()));
+    let check = move || Outcomes::DryRun(rows.par_iter().map(wrong).collect());
+    runtime::compute(check).await
 }
 
 /// What became of a row, with its place in the result.

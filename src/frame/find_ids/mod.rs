@@ -20,7 +20,7 @@ use self::keys::{Asked, Group, KeySource, SiteRows, Unknown};
 use self::lookup::{Found, Lookups};
 use super::options::BatchOptions;
 use super::request::Rows;
-use super::result::{self, Report};
+use super::result::{self, Outcomes, Report};
 use super::run::{Workers, chains, for_each_chain};
 use super::side_by_side::{in_order, side_by_side};
 use crate::choice::choice;
@@ -158,7 +158,7 @@ impl EdFiClient {
         let report = Report {
             df: df.clone(),
             rows: active,
-            outcomes,
+            outcomes: Outcomes::Sent(outcomes),
         };
         Ok((report, ids))
     }

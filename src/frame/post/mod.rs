@@ -18,7 +18,7 @@ use super::journaled::send_rows;
 use super::options::{BatchOptions, check_single};
 use super::outcome::Outcome;
 use super::payloads::check_json;
-use super::result::{self, Report, STATUS_NAME};
+use super::result::{self, Outcomes, Report, STATUS_NAME};
 use super::run::dry_run;
 use crate::client::EdFiClient;
 use crate::client::session::CallContext;
@@ -263,7 +263,8 @@ impl EdFiClient {
         let outcomes = match options.commit {
             true => {
                 let order_by = posts.order_by.as_ref();
-                send_rows(&posts, &rows, order_by, batch, &options.journaling).await?
+                let sent = send_rows(&posts, &rows, order_by, batch, &options.journaling);
+                Outcomes::Sent(sent.await?)
             }
             false => dry_run(&posts, &rows).await?,
         };
