@@ -300,6 +300,9 @@ impl EdFiClientBuilder {
         {
             base.check_root().map_err(wrong("base_url"))?;
         }
+        if let Some(version) = &self.api_version {
+            urls::check_version(version).map_err(wrong("api_version"))?;
+        }
         let endpoint = self.endpoint.as_deref().map(urls::endpoint);
         let tokens = self.token_cache.as_deref().map(TokenFolder::open);
         let tokens = tokens.transpose().map_err(wrong("token_cache"))?;

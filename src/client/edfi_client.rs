@@ -163,11 +163,13 @@ impl EdFiClient {
 
     /// The same client, on the same connections, for another API version.
     #[cfg(feature = "python")]
-    pub(crate) fn with_api_version(&self, version: &str) -> Self {
-        self.with(ClientConfig {
+    pub(crate) fn with_api_version(&self, version: &str) -> Result<Self> {
+        let wrong = |what| Error::Config(format!("api_version: {what}"));
+        urls::check_version(version).map_err(wrong)?;
+        Ok(self.with(ClientConfig {
             api_version: Some(version.to_owned()),
             ..self.0.config.clone()
-        })
+        }))
     }
 
     /// The same client, on the same connections, for an ODS and credentials of its own.

@@ -45,7 +45,6 @@ impl BaseUrl {
         if !parts.next().is_some_and(is_segment) {
             return Ok(());
         }
-        let is_year = |part: &str| part.len() == 4 && part.bytes().all(|b| b.is_ascii_digit());
         let instead = match parts.next_back() {
             Some(last) if is_year(last) => format!("and api_version=\"{segment}\""),
             _ => format!("without /data/{segment}"),
@@ -154,6 +153,21 @@ pub(crate) fn version_segment(api_version: &str) -> String {
         return DEFAULT_VERSION.into();
     }
     raw.into()
+}
+
+/// Refuses a school year alone, which would read or write another year than it says.
+pub(crate) fn check_version(api_version: &str) -> Result<(), String> {
+    let year = api_version.trim().trim_matches('/');
+    match is_year(year) {
+        true => Err(format!(
+            "{year} is a school year; give \"v3/{year}\" (up to 6.x), or the year in the base URL"
+        )),
+        false => Ok(()),
+    }
+}
+
+fn is_year(text: &str) -> bool {
+    text.len() == 4 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Whether a path segment is a version, such as `v3`.

@@ -188,6 +188,13 @@ impl Rows {
 
     /// The base URL of one row's ODS.
     pub(crate) fn base(&self, row: usize) -> Result<BaseUrl, Failure> {
+        if let Some((version, name)) = self
+            .api_version(row)
+            .zip(self.options.api_version_col.as_ref())
+        {
+            urls::check_version(version)
+                .map_err(|what| Failure::new(format!("'{name}': {what}")))?;
+        }
         match (&self.url, self.client.base()) {
             (Some(urls), _) => match urls.get(row) {
                 Some(text) => {

@@ -162,10 +162,10 @@ impl PluginArguments {
             0 => return anonymous(self.api_version.as_deref().unwrap_or("v3")),
             number => registry::client(number)?,
         };
-        Ok(match &self.api_version {
+        match &self.api_version {
             Some(version) => client.with_api_version(version),
-            None => client,
-        })
+            None => Ok(client),
+        }
     }
 
     /// One limit for each client, or for each expression that is written in the same way.

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -108,6 +109,14 @@ def test_a_year_stands_in_the_version(ods: ScriptedOds) -> None:
         base_url=ods.url, api_version="v3/2025", client_id="key", client_secret="secret"
     )
     assert client.get_all(endpoint="ed-fi/students", key=1)["data"].height == 3
+    alone = '2025 is a school year; give "v3/2025"'
+    with pytest.raises(edfi.EdFiError, match=f"api_version: {alone}"):
+        edfi.EdFiClient(base_url=ods.url, api_version="2025")
+    rows = pl.DataFrame({"id": ["a", "b"], "version": ["v3/2025", "2025"]})
+    options: Any = {"api_version_col": "version", "endpoint": "ed-fi/students"}
+    found = client.batch_get_by_id(rows, id_col="id", **options)
+    assert found["message"][1].startswith(f"'version': {alone}")
+    assert found["http_status"].to_list() == [404, None]
 
 
 def test_a_secret_that_is_refused_is_an_auth_error_of_every_scan() -> None:
