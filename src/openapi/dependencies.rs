@@ -33,7 +33,6 @@ pub(crate) struct Level {
 impl Dependencies {
     /// Reads an answer; the error says what it is not.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, String> {
-        let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
         let entries: Value =
             serde_json::from_slice(body).map_err(|error| format!("not JSON: {error}"))?;
         let entries = entries.as_array().ok_or("not a JSON list of resources")?;

@@ -39,7 +39,6 @@ pub(crate) struct Topic {
 impl Listing {
     /// Reads an answer; the error says what it is not.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, String> {
-        let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
         let value: Value =
             serde_json::from_slice(body).map_err(|error| format!("not JSON: {error}"))?;
         if let Some(place) = ["specifications", "openApiMetadata"]
