@@ -102,6 +102,7 @@ fmt-check: check-tools
 
 lint-rust: fmt-check
 	cargo clippy --locked --all-targets --features $(FEATURES),bench -- -D warnings
+	cargo clippy --locked -- -D warnings
 
 lint-python: build
 	$(BIN)/ruff check

@@ -7,7 +7,9 @@ use arrow_array::{ArrayRef, StringViewArray};
 use polars::prelude::{DataType, Schema};
 
 use super::cast::Cast;
-use super::found::{Found, Told};
+use super::found::Found;
+#[cfg(feature = "python")]
+use super::found::Told;
 use super::names::Names;
 use super::overflow::{FieldOverflow, Overflow};
 use super::page::{Node, Objects, Page, Value};
@@ -97,6 +99,7 @@ impl PathNode {
         selected
     }
 
+    #[cfg(feature = "python")]
     fn add_paths(&self, path: &mut Vec<Box<str>>, paths: &mut [Vec<Box<str>>]) {
         if let Some(column) = self.column {
             paths[column].clone_from(path);
@@ -183,6 +186,7 @@ impl DeclaredSchema {
     }
 
     /// What another process needs to have the same; `None` of columns that somebody declared.
+    #[cfg(feature = "python")]
     pub(super) fn found(&self) -> Option<Found> {
         let mut paths = vec![Vec::new(); self.columns.len()];
         self.root.add_paths(&mut Vec::new(), &mut paths);

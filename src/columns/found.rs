@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "python")]
 use super::cast::Cast;
 use crate::openapi::{Kind, Record};
 
@@ -31,6 +32,7 @@ pub(super) enum Told {
 
 impl Told {
     /// What a cast was made of; `None` where somebody declared it.
+    #[cfg(feature = "python")]
     pub(super) fn of_cast(cast: &Cast) -> Option<Self> {
         Some(match cast {
             Cast::Boolean => Self::Boolean,

@@ -54,6 +54,7 @@ impl Layout {
 
     /// What another process needs to have the same columns; `None` of those that somebody declared,
     /// whose schema says it all.
+    #[cfg(feature = "python")]
     pub(crate) fn found(&self) -> Option<String> {
         serde_json::to_string(&self.declared.as_ref()?.found()?).ok()
     }

@@ -72,7 +72,9 @@ pub use lists::{Lists, lists_as_json};
 pub use page::Page;
 pub(crate) use paths::check_part;
 pub use plan::Plan;
-pub(crate) use stack::{stack_frames, stack_parallel};
+#[cfg(feature = "python")]
+pub(crate) use stack::stack_frames;
+pub(crate) use stack::stack_parallel;
 pub use tables::tables;
 pub(crate) use temporal::date;
 pub use unflatten::unflatten;

@@ -224,6 +224,7 @@ fn number(text: &str) -> String {
 }
 
 /// A point in time as its shortest text, in whatever way it is written; nothing where it is none.
+#[cfg(feature = "python")]
 pub(crate) fn time(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let is_time = bytes.len() > 18

@@ -34,7 +34,9 @@ pub(crate) mod validate;
 
 pub(crate) use dependencies::{Dependencies, Level};
 pub(crate) use document::{Document, Resource, is_descriptor};
-pub(crate) use identity::{Identity, KeyField, time};
+#[cfg(feature = "python")]
+pub(crate) use identity::time;
+pub(crate) use identity::{Identity, KeyField};
 pub(crate) use listing::{Entry, Listing, Topic};
 pub(crate) use own_key::NoKey;
 pub(crate) use params::unknown_param;

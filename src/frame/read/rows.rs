@@ -13,6 +13,7 @@ use super::source::PlacedPage;
 use super::sources::Sources;
 use super::whole::without_rows;
 use crate::Result;
+#[cfg(any(feature = "python", feature = "lazy"))]
 use crate::client::Control;
 use crate::columns::Plan;
 

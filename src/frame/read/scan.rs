@@ -33,6 +33,7 @@ pub(super) struct Inner {
     pub(super) plan: Plan,
     pub(super) schema: Schema,
     /// What the plan was made of.
+    #[cfg(feature = "python")]
     layout: Layout,
     /// Pages that were read to find the columns.
     pub(super) openings: Kept,
@@ -196,6 +197,7 @@ impl Scan {
             districts,
             plan,
             schema,
+            #[cfg(feature = "python")]
             layout,
             openings: Kept::new(openings),
             failed: sources.failed,
@@ -236,6 +238,7 @@ impl Scan {
 
     /// The columns as a text by which another process has the same without asking; `None` where they
     /// were declared.
+    #[cfg(feature = "python")]
     pub(crate) fn found(&self) -> Option<String> {
         self.0.layout.found()
     }
