@@ -96,7 +96,7 @@ class Reads(ClientBase):
         df
             One row per district, or more: each distinct ``key_col`` is visited once, with its
             first row. Blank keys are skipped and counted in a log line; a key that comes back with
-            another URL is an error row.
+            another URL or API version is an error row.
         key_col
             What tells districts apart; it is the first column of the result.
         **options

@@ -208,8 +208,8 @@ def scan_all(
     ----------
     districts
         One row per district, as :meth:`EdFiClient.batch_get_all` takes them. A row without a usable
-        URL or token, or whose key came before with another URL, raises at once; with
-        ``on_error="row"`` it is an error row.
+        URL or token, or whose key came before with another URL or API version, raises at once;
+        with ``on_error="row"`` it is an error row.
     endpoint
         The resource; ``"ed-fi/studentAssessments"`` by default.
     key_col

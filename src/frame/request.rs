@@ -142,6 +142,12 @@ impl Rows {
         }
     }
 
+    /// The path segment of a row's API version, where the row or the client says one.
+    pub(crate) fn version_segment(&self, row: usize) -> Option<String> {
+        let version = self.api_version(row).or(self.client.api_version());
+        version.map(urls::version_segment)
+    }
+
     /// One row's ODS and credentials, or what is the matter with the row.
     pub(crate) fn access(&self, row: usize) -> Result<Access, Failure> {
         let base = self.base(row)?;

@@ -112,6 +112,23 @@ def test_what_is_no_page_is_an_error_row(
     assert out["message"][0].startswith(message)
 
 
+def test_a_key_that_comes_back_with_another_api_version_is_an_error_row(
+    ods: ScriptedOds, runner: edfi.StudentAssessment
+) -> None:
+    ods.script = lambda request: ods.page(request) if "2025/ed-fi" in request.path else None
+    versions = ["v3/2025", "/v3/2025/", "v3/2026", "v3/2026"]
+    df = pl.concat(district(ods, "a", version=version) for version in versions)
+    how: dict[str, Any] = {"key_col": "District BK", "api_version_col": "version"}
+    out = runner.batch_get_all(df, **how, schema="infer")
+    lazy = edfi.scan_all(df, **how, schema="infer", on_error="row").collect()
+    for read in (out, lazy):
+        assert read["status"].to_list() == [None] * 3 + ["error"]
+        assert read["message"][3].startswith("not read: this key stands in the frame with another")
+        assert "another API version" in read["message"][3]
+    with pytest.raises(edfi.EdFiError, match="another API version"):
+        edfi.scan_all(df, **how, schema="infer").collect()
+
+
 def test_passing_trouble_passes(ods: ScriptedOds, runner: edfi.StudentAssessment) -> None:
     answers = [Answer(503, headers={"retry-after": "0"})]
     ods.script = lambda _: answers.pop() if answers else None

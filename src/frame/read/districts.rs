@@ -25,26 +25,31 @@ pub(crate) struct Visit {
     pub(crate) refused: Option<Failure>,
 }
 
-/// The districts of a frame: each key once; the same key with another URL is a failed visit.
+/// The districts of a frame: each key once; the same key with another URL or API version is a
+/// failed visit.
 pub(crate) fn visits(keys: &Keys, rows: &Rows) -> Vec<Visit> {
-    let mut seen: HashMap<&str, HashSet<Option<String>>> = HashMap::new();
+    let mut seen: HashMap<&str, HashSet<(Option<String>, Option<String>)>> = HashMap::new();
     let mut visits = Vec::new();
     for &row in &rows.active {
         let Some(key) = keys.get(row) else {
             continue;
         };
-        let urls = seen.entry(key).or_default();
-        let url = rows.normalized_url(row);
-        if urls.contains(&url) {
+        let before = seen.entry(key).or_default();
+        let ods = (rows.normalized_url(row), rows.version_segment(row));
+        if before.contains(&ods) {
             continue;
         }
-        let refused = (!urls.is_empty()).then(|| {
-            Failure::new(
-                "not read: this key stands in the frame with another URL before; give each ODS a \
-                 key of its own",
-            )
+        let refused = (!before.is_empty()).then(|| {
+            let differs = match before.iter().any(|(url, _)| *url == ods.0) {
+                true => "API version",
+                false => "URL",
+            };
+            Failure::new(format!(
+                "not read: this key stands in the frame with another {differs} before; give each \
+                 ODS a key of its own"
+            ))
         });
-        urls.insert(url);
+        before.insert(ods);
         visits.push(Visit { row, refused });
     }
     visits
