@@ -435,7 +435,8 @@ class JournalOptions(TypedDict, total=False):
     sent once. Without ``commit`` the file is neither written nor read. It holds keys and the
     server's words, but no payload, token or secret. See :func:`read_journal`."""
     resend_after: timedelta | float | None
-    """What was confirmed longer ago than this (a timedelta, or seconds) is sent again."""
+    """What was confirmed longer ago than this (a timedelta, or seconds) is sent again; so is what
+    bears a time that is still to come, as where the clock was set back."""
     journal_sync: Literal["normal", "full"]
     """``"normal"``: what is noted outlives the process, however it ends. ``"full"``: it outlives a
     power cut, too, at the price of waiting for the disk at every step."""

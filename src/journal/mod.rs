@@ -33,7 +33,8 @@ use crate::choice::choice;
 pub struct JournalOptions {
     /// The file; made where it is not there. Nothing is noted by default.
     pub journal: Option<PathBuf>,
-    /// What was confirmed longer ago than this is sent again; never by default.
+    /// What was confirmed longer ago than this is sent again, and what bears a time that is still to
+    /// come, as where the clock was set back; neither by default.
     pub resend_after: Option<Duration>,
     /// What an answer in the file outlives.
     pub journal_sync: JournalSync,

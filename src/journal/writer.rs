@@ -27,8 +27,11 @@ pub(crate) struct Write {
     pub(crate) items: Vec<Item>,
     /// Whether they are the item: other payloads of it are known by them, too.
     pub(crate) is_told: bool,
-    /// What was confirmed before is sent again (microseconds since 1970).
+    /// What was confirmed before is sent again (microseconds since 1970), and what bears a time that
+    /// is still to come: nobody knows how old it is.
     pub(crate) resend_before: Option<i64>,
+    /// Whether it is sent whatever was confirmed.
+    pub(crate) is_stale: bool,
     /// Whether it may be sent again where nobody knows what became of it.
     pub(crate) repeats: bool,
 }
@@ -310,7 +313,12 @@ fn begin(group: &mut Group<'_>, write: &Write) -> rusqlite::Result<Noted> {
     if let Some(row) = &row {
         let is_last = items.iter().all(|(_, last)| *last == Some(row.id));
         match row.state {
-            State::Confirmed if write.is_told && is_last && still_holds(group, write, row)? => {
+            State::Confirmed
+                if write.is_told
+                    && !write.is_stale
+                    && is_last
+                    && still_holds(group, write, row)? =>
+            {
                 return Ok(Noted::Known(Begun::Confirmed(row.answer.clone())));
             }
             State::Sent if is_last && !write.repeats => {
@@ -359,7 +367,8 @@ fn begin(group: &mut Group<'_>, write: &Write) -> rusqlite::Result<Noted> {
 /// Whether nothing but the write itself is known of the item under its id, and it was confirmed
 /// by the same key, not too long ago.
 fn still_holds(group: &mut Group<'_>, write: &Write, row: &Row) -> rusqlite::Result<bool> {
-    if !write.target.is_of(row) || write.resend_before.is_some_and(|time| row.at < time) {
+    let is_old = |time| !(time..=now()).contains(&row.at);
+    if !write.target.is_of(row) || write.resend_before.is_some_and(is_old) {
         return Ok(false);
     }
     let Some(id) = &row.answer.resource_id else {

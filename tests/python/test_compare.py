@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -268,6 +269,59 @@ def test_what_an_ods_has_otherwise_is_sent_whatever_a_journal_knows(
     server.students = [record(1, rank=1), record(2, rank=2)]
     assert send() == [0, 0, 0]
     assert send(skip_same=True) == [0, 1, 0]
+
+
+@pytest.mark.parametrize("options", [{"skip_same": True}, {"resend_after": 86400}])
+def test_a_clock_that_was_ahead_keeps_nothing_from_an_ods(
+    server: Store, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    journal = tmp_path / "night.edfi"
+
+    def send() -> int:
+        sent = server.client().send(
+            {"ed-fi/students": frame(student(rank=1))},
+            order=["ed-fi/students"],
+            journal=journal,
+            commit=True,
+            **options,
+        )
+        attempts: int = sent["attempts"].item()
+        return attempts
+
+    assert send() == 1
+    edfi.read_journal(journal)
+    with sqlite3.connect(journal) as db:
+        db.execute("UPDATE rows SET at = at + 3600000000")
+    server.students = [record(rank=2)]
+    assert send() == 1
+    server.students = [record(rank=1)]
+    assert send() == 0
+
+
+@pytest.mark.parametrize("by_item", [True, False])
+def test_equal_rows_that_an_ods_has_otherwise_are_sent_once(
+    server: Store, tmp_path: Path, by_item: bool
+) -> None:
+    rows = frame(*[student(number, rank=1) for number in range(8)] * 2)
+    rows = rows.with_columns(o=pl.int_range(16) % 8 if by_item else pl.int_range(16) % 7)
+
+    def posts() -> int:
+        server.client().send(
+            {"ed-fi/students": rows},
+            order=["ed-fi/students"],
+            order_by_col="o",
+            journal=tmp_path / "night.edfi",
+            commit=True,
+            skip_same=True,
+            workers=16,
+        )
+        posted = [one for one in server.ods.requests if one.method == "POST"]
+        server.ods.requests.clear()
+        return sum(one.path.endswith("/students") for one in posted)
+
+    assert posts() == 8
+    server.students = [record(number, rank=2) for number in range(8)]
+    assert posts() == 8
 
 
 def test_what_an_ods_does_not_have_is_in_doubt_no_more(server: Store, tmp_path: Path) -> None:

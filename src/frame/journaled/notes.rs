@@ -60,8 +60,6 @@ pub(super) struct Notes {
     /// By row: what it is known by, why it cannot be sent, or nothing where it fails by itself.
     marks: PlHashMap<usize, Result<Mark, Failure>>,
     resend_before: Option<i64>,
-    /// Microseconds since 1970.
-    began: i64,
     places: Places,
     tickets: Mutex<PlHashMap<usize, Noted>>,
     /// The digests of rows whose items have several, while they are under way.
@@ -89,7 +87,6 @@ impl Notes {
             journal,
             control: control.clone(),
             resend_before: journaling.resend_after.map(before),
-            began: before(Duration::ZERO),
             places: places.clone(),
             tickets: Mutex::default(),
             twins: Mutex::default(),
@@ -141,9 +138,6 @@ impl<O: Write> Observer<O> for (Notes, Arc<O>) {
             Err(failure) => return Some(failure.clone().into()),
         };
         let digest = mark.district.digest(&**operation, row, request);
-        if let Some(outcome) = notes.of_twin(row, mark, digest) {
-            return Some(outcome);
-        }
         let mut write = Box::new(journal::Write {
             digest,
             target: mark.district.target,
@@ -152,13 +146,14 @@ impl<O: Write> Observer<O> for (Notes, Arc<O>) {
             id: operation.id(row).map(str::to_owned),
             items: mark.items.clone(),
             is_told: mark.is_told,
-            resend_before: match operation.is_stale(row) {
-                true => Some(notes.began),
-                false => notes.resend_before,
-            },
+            resend_before: notes.resend_before,
+            is_stale: operation.is_stale(row),
             repeats: operation.repeats(row),
         });
         loop {
+            if let Some(outcome) = notes.of_twin(row, mark, digest) {
+                return Some(outcome);
+            }
             return match notes.journal.begin(write).await {
                 Ok(Begun::Go(ticket)) => {
                     notes.tickets().insert(row, Noted { ticket, place });
@@ -198,6 +193,13 @@ impl<O: Write> Observer<O> for (Notes, Arc<O>) {
 
     async fn after(&self, row: usize, outcome: &Outcome) {
         let (notes, operation) = self;
+        // Before the item is free, which an equal row may wait for.
+        let digest = notes.twins().remove(&row);
+        if let Some(digest) = digest
+            && let Some(item) = notes.mark(row).and_then(Mark::item)
+        {
+            notes.last().insert(item, (digest, outcome.clone()));
+        }
         let noted = notes.tickets().remove(&row);
         if let Some(Noted { ticket, place }) = noted {
             let ending = match operation.is_there(outcome) {
@@ -221,12 +223,6 @@ impl<O: Write> Observer<O> for (Notes, Arc<O>) {
                      in the journal"
                 )));
             }
-        }
-        let digest = notes.twins().remove(&row);
-        if let Some(digest) = digest
-            && let Some(item) = notes.mark(row).and_then(Mark::item)
-        {
-            notes.last().insert(item, (digest, outcome.clone()));
         }
     }
 
