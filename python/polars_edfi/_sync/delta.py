@@ -26,7 +26,7 @@ from polars_edfi._sync.commit import (
 )
 from polars_edfi._sync.dtypes import storable, storable_schema
 from polars_edfi._sync.parquet import spool
-from polars_edfi._sync.state import NAME, OTHER, CopyError, State, from_json
+from polars_edfi._sync.state import NAME, OTHER, CopyError, State, from_json, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -281,6 +281,7 @@ class Partition:
             return known
         with self._table.errors():  # this reads the log anew
             version = table.transaction_version(self._app)
+            shape = table.transaction_version(f"{self._app}:shape")
         rows = self._scan(table).select(pl.len()).collect().item()
         if version is None:
             if rows:
@@ -296,7 +297,7 @@ class Partition:
             rows,
             version or None,
             None,
-            OTHER if self._table.is_touched else "",
+            OTHER if self._table.is_touched else "" if shape is None else f"{shape:x}",
             people.held(schema),
         )
 
@@ -378,7 +379,10 @@ class Partition:
 
         return CommitProperties(
             custom_metadata={NAME: state.to_json()},
-            app_transactions=[Transaction(self._app, state.version or 0)],
+            app_transactions=[
+                Transaction(self._app, state.version or 0),
+                Transaction(f"{self._app}:shape", number_of(state.shape)),
+            ],
             # It would take the files of an older version away, and leave what has replaced them.
             max_commit_retries=0,
         )

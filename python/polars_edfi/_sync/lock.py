@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sys
@@ -42,7 +43,12 @@ def only_run(into: str) -> Iterator[None]:
         msg = f"into: the lock cannot be opened: {error.strerror or error}: {str(path)!r}"
         raise EdFiError(msg) from None
     try:
-        if not _taken(file):
+        try:
+            is_taken = _taken(file)
+        except OSError as error:
+            msg = f"into: it cannot be locked: {error.strerror or error}: {str(path)!r}"
+            raise EdFiError(msg) from None
+        if not is_taken:
             msg = f"another run is copying into {into!r}; wait for its end, or copy elsewhere"
             raise EdFiError(msg)
         try:
@@ -54,7 +60,10 @@ def only_run(into: str) -> Iterator[None]:
 
 
 def _taken(file: int) -> bool:
-    """Take the lock, which the system gives back when the process ends, however that comes."""
+    """Take the lock, which the system gives back when the process ends, however that comes.
+
+    ``False`` where somebody else has it; a file system that knows no locks raises.
+    """
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -64,7 +73,9 @@ def _taken(file: int) -> bool:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+            raise
         return False
     return True
 

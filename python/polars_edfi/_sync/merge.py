@@ -54,7 +54,8 @@ def merged(
     rows what it would do with the whole copy.
     """
     schema = copy.collect_schema()
-    keys = [name for name in key_fields or [] if name in schema]
+    # A part of a key is shared by many records.
+    keys = list(key_fields or ()) if set(key_fields or ()) <= set(schema) else []
     ours = copy.select(ID, *keys).collect(engine="streaming")
     narrow = [name for name in (ID, *keys) if name in changes.records.columns]
     about = changes._replace(records=changes.records.select(narrow))

@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from polars_edfi._errors import EdFiError
+
 SUFFIX = ".parquet"
 LONGEST = 180
 """Characters of a district's name in that of its file; file systems allow 255 in all."""
@@ -23,6 +25,9 @@ def is_remote(into: str) -> bool:
 def as_text(into: str | os.PathLike[str]) -> str:
     """Give a place as text; ``file://`` is a folder."""
     text = os.fspath(into)
+    if not text.strip():
+        msg = "into must name a folder, or the URL of an object store"
+        raise EdFiError(msg)
     if text.startswith("file://"):
         text = unquote(urlsplit(text).path)
     return text if is_remote(text) else str(Path(text).expanduser())

@@ -10,6 +10,7 @@ import polars as pl
 from polars_edfi._changes import Changes
 from polars_edfi._errors import EdFiError, HttpError
 from polars_edfi._sync import stamps
+from polars_edfi._sync.asker import UNKNOWN
 from polars_edfi._sync.merge import ID, Difference, Merged, difference, merged
 from polars_edfi._sync.people import People, Renamed, held, holding
 from polars_edfi._sync.report import Row
@@ -27,6 +28,8 @@ WINDOWS = 2
 """How often a copy that disagrees reads a window before it reads everything: others write on."""
 SMALL = 20_000
 """A copy of so many rows is sooner looked through as a whole."""
+DOCUMENTED = (pl.Date, pl.Datetime, pl.Int32)
+"""Dtypes that columns have by a document alone."""
 READINGS = 3
 """How often everything is read where records went missing on the way."""
 
@@ -70,6 +73,8 @@ class Resource:
     state: State | None
     fresh: State
     """The state of a copy that is begun now."""
+    key_fields: Callable[[], tuple[str, ...] | None]
+    """Asks for the columns of its natural key."""
     people: People
     district: int
     overlap: int
@@ -183,6 +188,7 @@ class Resource:
         begin = max((state.version or 0) - self.overlap, 0)
         key_changes = asker.key_changes(begin)
         records = asker.records(begin)
+        self._check_columns(records)
         deletes = asker.deletes(begin)
         silent = self._silent(key_changes, records)
         if silent and asker.options["snapshot"]:  # where nothing moves, they are gone
@@ -204,6 +210,24 @@ class Resource:
         row.version, row.rows = version, found.height
         row.written = (row.written or 0) + found.difference.written
         row.deleted = (row.deleted or 0) + found.difference.removed
+
+    def _check_columns(self, records: pl.DataFrame) -> None:
+        """Refuse records whose columns were guessed, where those of the copy are of a document.
+
+        In a night without the document, texts would make texts of all dates for good.
+        """
+        if self.asker.options["schema"] != "auto" or UNKNOWN in records.columns:
+            return
+        schema = self.copy.scan().collect_schema()
+        for name, dtype in records.schema.items():
+            ours = schema.get(name)
+            is_documented = isinstance(ours, DOCUMENTED)
+            if is_documented and dtype not in (ours, pl.Null):
+                msg = (
+                    f"the ODS serves no OpenAPI document now, by which this copy's {name!r} is"
+                    f" {ours}; the copy is as it was"
+                )
+                raise EdFiError(msg)
 
     def _silent(self, key_changes: pl.DataFrame, records: pl.DataFrame) -> list[str]:
         """Give the rows whose keys changed, and of which no record came.
@@ -253,7 +277,12 @@ class Resource:
         stream = self.asker.scan()
         handled = self.people.handled(None, self.fresh.version or 0, self.overlap)
         schema = pl.Schema(stream.schema)
-        base = replace(self.fresh, people=held(schema, in_texts=self._is_given), handled=handled)
+        base = replace(
+            self.fresh,
+            key_fields=self.key_fields(),
+            people=held(schema, in_texts=self._is_given),
+            handled=handled,
+        )
         file = self.copy.new_file(self.spools)
         try:
             self.copy.spool(stream.lazy(), file, lambda: as_streamed(stream, base))

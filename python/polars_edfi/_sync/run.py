@@ -26,7 +26,7 @@ from polars_edfi._sync.people import PEOPLE, People
 from polars_edfi._sync.places import is_remote
 from polars_edfi._sync.report import Row, failed, text_of
 from polars_edfi._sync.resource import Resource
-from polars_edfi._sync.state import State, check_owner
+from polars_edfi._sync.state import State, check_owner, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -90,6 +90,8 @@ class District:
     jobs: list[Job]
     renamed: list[tuple[str, int | None]]
     versions: tuple[int, int] | None = None
+    was_restored: bool = False
+    """Whether the ODS has fewer versions than it had when one of its copies was made."""
     people: People | None = None
 
 
@@ -187,8 +189,29 @@ class Run:
             job.key_fields = by_name.get(job.endpoint.lower(), job.key_fields)
             if job.state is not None:
                 job.state = replace(job.state, key_fields=job.key_fields)
+        jobs = [job for job in jobs if not self._hides_key(ods, place, job)]
         states = [job.state for job in jobs if job.state and job.state.version is not None]
         return District(ods, place, jobs, self._renamed(states, listed, bool(anew)))
+
+    def _hides_key(self, ods: Ods, place: int, job: Job) -> bool:
+        """Tell whether the districts' key takes the name of a part of a resource's own key."""
+        key_col = self.plan.key_col
+        if key_col is None or key_col not in (job.key_fields or ()):
+            return False
+        message = f"key_col {key_col!r} is a part of the key of its records; rename the column"
+        self._add(place, job.number, failed(ods.row, job.endpoint, f"{message} of the frame"))
+        return True
+
+    def _key_fields(self, ods: Ods, job: Job) -> tuple[str, ...] | None:
+        """Give the key of a resource that is read in full: an upgrade may have changed it."""
+        if self._is_begun_anew(ods, job.state):
+            return job.key_fields
+        try:
+            listed = self._listed(ods)
+        except EdFiError:
+            return job.key_fields
+        by_name = {endpoint.lower(): fields for endpoint, fields in listed.items()}
+        return by_name.get(job.endpoint.lower(), job.key_fields)
 
     def _jobs(self, ods: Ods, place: int, endpoints: Sequence[str]) -> list[Job]:
         """Look at the copies of one ODS."""
@@ -225,12 +248,15 @@ class Run:
     def _is_begun_anew(self, ods: Ods, state: State | None) -> bool:
         if self.plan.full or state is None or state.version is None:
             return True
-        return state.shape not in ("", self._shape(ods))
+        shape = self._shape(ods)
+        return state.shape not in ("", shape, digest_of(shape))
 
     def _shape(self, ods: Ods) -> str:
         """Tell how records become columns: what was read in another way does not fit."""
         options = self.plan.options
         shape = f"separator {options['separator']!r}, links {options['links']}{self._schema}"
+        if ods.value is not None:
+            shape += f", key {self.plan.key_col!r} {ods.value.dtype.base_type()}"
         return shape + (f", profile {ods.profile.lower()}" if ods.profile else "")
 
     def _listed(self, ods: Ods) -> dict[str, tuple[str, ...]]:
@@ -326,6 +352,8 @@ class Run:
             return
         district.versions = versions
         recent = 0 if versions is None else max(versions[1] + 1 - self.plan.overlap, 0)
+        begins = [job.state.version or 0 for job in district.jobs if job.state is not None]
+        district.was_restored = versions is not None and max(begins, default=0) > versions[1] + 1
         district.people = People(
             lambda endpoint: self._asker(district, endpoint),
             [
@@ -354,10 +382,9 @@ class Run:
             message = failure[0] if failure else "its change versions are not known"
             self._end(district, job, failed(district.ods.row, job.endpoint, message))
             return
-        oldest, newest = versions
         since = state.version or 0
-        if since > newest + 1 or 0 < since < oldest:
-            # The ODS was restored, or it has forgotten what happened since.
+        if district.was_restored or 0 < since < versions[0]:
+            # Or the ODS has forgotten what happened since.
             self._submit(district, job, Resource.full, requests)
             return
         agrees = count is not None and count - state.surplus == state.rows
@@ -406,6 +433,7 @@ class Run:
                 job.copy,
                 state,
                 fresh,
+                lambda: self._key_fields(ods, job),
                 district.people,
                 ods.row,
                 self.plan.overlap,

@@ -47,8 +47,13 @@ class Ods:
 
     @cached_property
     def source(self) -> str:
-        """The base URL."""
-        return "" if self.client is None else _base_url(self.client)
+        """The base URL, or that of its data where a year or an instance stands in the version."""
+        if self.client is None:
+            return ""
+        settings = native_side(self.client).settings()
+        version = (settings["api_version"] or "").strip().strip("/")
+        base = settings["base_url"] or ""
+        return f"{base}/data/{version.lower()}" if "/" in version else base
 
     @cached_property
     def profile(self) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -62,6 +63,16 @@ class State:
         """Give the text that stands in the metadata."""
         values = {name: getattr(self, name) for name in NAMES}
         return json.dumps({"format": FORMAT} | values, separators=(",", ":"))
+
+
+def number_of(shape: str) -> int:
+    """Give a number that stands for a shape, where a text would not last."""
+    return int.from_bytes(hashlib.sha256(shape.encode()).digest()[:7])
+
+
+def digest_of(shape: str) -> str:
+    """Give what stands for a shape of which only the number is left."""
+    return f"{number_of(shape):x}"
 
 
 NAMES = tuple(field.name for field in fields(State))

@@ -17,6 +17,7 @@ from polars_edfi._sync import places, report, sources
 from polars_edfi._sync.dtypes import storable_schema
 from polars_edfi._sync.ledger import Ledger
 from polars_edfi._sync.lock import only_run
+from polars_edfi._sync.merge import ID
 from polars_edfi._sync.parquet import ParquetFile
 from polars_edfi._sync.run import Plan, run
 from polars_edfi.options import SyncOptions
@@ -98,7 +99,9 @@ def sync(
         (``data.parquet`` for a client), which is replaced at once. ``"delta"`` (extra
         ``polars-edfi[delta]``): a table ``{into}/ed-fi/students``, partitioned by ``key_col``.
     key_col
-        What tells the districts of a frame apart; it is the first column of their copies.
+        What tells the districts of a frame apart; it is the first column of their copies. Under
+        another name, or of another dtype than the last time, copies are made anew. Neither
+        ``"id"`` nor a column of the report.
     verify
         ``"count"``: the copy is compared with the server's count, and read anew where they
         disagree. ``"full"``: everything is read and compared, which also finds what vanished from
@@ -218,6 +221,7 @@ def planned(
         msg = f"overlap must be a whole number >= 0, got {overlap!r}"
         raise EdFiError(msg)
     named = None if endpoints is None else _endpoints(endpoints)
+    _check_key(key_col)
     keys, odss = _odss(source, key_col, client, settings)
     place = places.as_text(into)
     is_files = format == "parquet" and not places.is_remote(place)
@@ -238,6 +242,18 @@ def planned(
         overlap=OVERLAP if overlap is None else overlap,
         options=settings,
     )
+
+
+def _check_key(key_col: str | None) -> None:
+    """Refuse a name that the report has, or by which records are told apart."""
+    if key_col == ID:
+        why = "records are told apart by a column of that name"
+    elif key_col in report.SCHEMA:
+        why = "the report has a column of that name"
+    else:
+        return
+    msg = f"key_col must not be {key_col!r}: {why}; rename the column of the frame"
+    raise EdFiError(msg)
 
 
 def _endpoints(endpoints: str | Sequence[str]) -> list[str]:
