@@ -34,6 +34,9 @@ pub(crate) struct Write {
     pub(crate) is_stale: bool,
     /// Whether it may be sent again where nobody knows what became of it.
     pub(crate) repeats: bool,
+    /// What stands for an answer where the item was seen to be as it says: it is confirmed without
+    /// being sent.
+    pub(crate) seen: Option<Answer>,
 }
 
 /// What is to be done with a write.
@@ -321,7 +324,7 @@ fn begin(group: &mut Group<'_>, write: &Write) -> rusqlite::Result<Noted> {
             {
                 return Ok(Noted::Known(Begun::Confirmed(row.answer.clone())));
             }
-            State::Sent if is_last && !write.repeats => {
+            State::Sent if is_last && !write.repeats && write.seen.is_none() => {
                 return Ok(Noted::Known(Begun::InDoubt));
             }
             _ => {}
@@ -354,14 +357,19 @@ fn begin(group: &mut Group<'_>, write: &Write) -> rusqlite::Result<Noted> {
     for (item, _) in &items {
         group.set_last(*item, Some(number));
     }
-    Ok(Noted::Sent(Flight {
+    let flight = Flight {
         id,
         row: number,
         target: write.target,
         method: write.method,
         items,
         before: row,
-    }))
+    };
+    let Some(answer) = &write.seen else {
+        return Ok(Noted::Sent(flight));
+    };
+    end(group, &flight, Ending::Confirmed, answer)?;
+    Ok(Noted::Known(Begun::Confirmed(answer.clone())))
 }
 
 /// Whether nothing but the write itself is known of the item under its id, and it was confirmed
@@ -397,7 +405,9 @@ fn end(
             // there of which nothing is known.
             if let (Method::Post, Some(id)) = (flight.method, &answer.resource_id) {
                 let item = flight.target.item_of_id(id);
-                match answer.http_status == Some(200) && flight.is_first() {
+                // What was seen has no status.
+                let was_there = matches!(answer.http_status, None | Some(200));
+                match was_there && flight.is_first() {
                     true => group.set_last(item, Some(flight.row)),
                     false => group.set_last_if_known(item, flight.row)?,
                 }

@@ -271,6 +271,57 @@ def test_what_an_ods_has_otherwise_is_sent_whatever_a_journal_knows(
     assert send(skip_same=True) == [0, 1, 0]
 
 
+def test_a_journal_hears_what_an_ods_has_already(server: Store, tmp_path: Path) -> None:
+    journal = tmp_path / "night.edfi"
+
+    def send(rank: int, **options: Any) -> tuple[Any, ...]:
+        sent = server.client().send(
+            {"ed-fi/students": frame(student(rank=rank), student(rank=rank))},
+            order=["ed-fi/students"],
+            **{"journal": journal, "commit": True, **options},
+        )
+        if options.get("commit", True):
+            assert sent["status"].to_list() == [None, None]
+        return sent.select("message", "http_status", "resource_id", "attempts").row(0)
+
+    item = f"{0:032x}"
+    assert send(1)[3] == 1
+    # Somebody else changes it.
+    server.students = [record(rank=2)]
+    assert send(2, skip_same=True, commit=False) == ("same", None, item, 0)
+    assert send(1)[3] == 0
+    assert send(2, skip_same=True) == ("same", None, item, 0)
+    assert edfi.read_journal(journal)["state"].to_list() == ["confirmed"] * 2
+    assert send(2) == ("same", None, item, 0)
+    assert send(1)[3] == 1
+    # And back: both are known, and neither was the last.
+    assert send(2, skip_same=True) == ("same", None, item, 0)
+    assert send(1)[3] == 1
+
+
+def test_what_an_ods_has_is_in_doubt_no_more(server: Store, tmp_path: Path) -> None:
+    def send(**options: Any) -> tuple[Any, ...]:
+        sent = server.client().send(
+            {"ed-fi/students": frame(student())},
+            order=["ed-fi/students"],
+            journal=tmp_path / "night.edfi",
+            commit=True,
+            **options,
+        )
+        return sent.select("status", "message", "attempts").row(0)
+
+    server.ods.script = lambda request: (
+        Answer(close=True)
+        if request.method == "POST" and request.path.startswith("/data")
+        else server.answer(request)
+    )
+    assert send()[0] == "error"
+    server.students = [record()]
+    assert send()[::2] == ("error", 0)
+    for options in ({"skip_same": True}, {}):
+        assert send(**options) == (None, "same", 0)
+
+
 @pytest.mark.parametrize("options", [{"skip_same": True}, {"resend_after": 86400}])
 def test_a_clock_that_was_ahead_keeps_nothing_from_an_ods(
     server: Store, tmp_path: Path, options: dict[str, Any]

@@ -42,6 +42,11 @@ pub(crate) trait Write: RowOperation<Outcome = Outcome> {
         false
     }
 
+    /// What becomes of a row that the ODS was seen to have as it is: it is not sent.
+    fn seen(&self, _row: usize) -> Option<&Outcome> {
+        None
+    }
+
     /// What the caller calls a row.
     fn key(&self, row: usize) -> Option<&str>;
 

@@ -138,6 +138,7 @@ impl<O: Write> Observer<O> for (Notes, Arc<O>) {
             Err(failure) => return Some(failure.clone().into()),
         };
         let digest = mark.district.digest(&**operation, row, request);
+        let seen = operation.seen(row);
         let mut write = Box::new(journal::Write {
             digest,
             target: mark.district.target,
@@ -149,6 +150,7 @@ impl<O: Write> Observer<O> for (Notes, Arc<O>) {
             resend_before: notes.resend_before,
             is_stale: operation.is_stale(row),
             repeats: operation.repeats(row),
+            seen: seen.map(answer),
         });
         loop {
             if let Some(outcome) = notes.of_twin(row, mark, digest) {
@@ -159,7 +161,10 @@ impl<O: Write> Observer<O> for (Notes, Arc<O>) {
                     notes.tickets().insert(row, Noted { ticket, place });
                     None
                 }
-                Ok(Begun::Confirmed(answer)) => Some(confirmed(operation.method(), answer)),
+                Ok(Begun::Confirmed(answer)) => Some(match seen {
+                    Some(outcome) => outcome.clone(),
+                    None => confirmed(operation.method(), answer),
+                }),
                 Ok(Begun::InDoubt) => Some(Failure::new(IN_DOUBT).into()),
                 Ok(Begun::Busy(again, free)) => {
                     // Whoever is at it may need the permit. It lets go of the item in any case.

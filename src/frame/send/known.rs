@@ -24,6 +24,14 @@ pub(super) struct Known {
     pub(super) differing: HashSet<usize>,
 }
 
+impl Known {
+    /// What became of a row that the ODS has as it is.
+    pub(super) fn same(&self, row: usize) -> Option<&Outcome> {
+        let known = self.outcomes.get(&row);
+        known.filter(|outcome| outcome.status.is_none())
+    }
+}
+
 impl EdFiClient {
     /// All frames, read to their ends, and by frame what is known of their rows.
     pub(super) async fn known(

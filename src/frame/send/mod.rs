@@ -73,7 +73,7 @@ pub struct SendOptions {
     /// side by side.
     pub order: Vec<Vec<String>>,
     /// Whether rows that would change nothing in the ODS are not sent: see [`EdFiClient::compare`].
-    /// Those that would are sent, whatever a journal knows of them.
+    /// Those that would are sent, whatever a journal knows of them; the others it notes as confirmed.
     pub skip_same: bool,
 }
 

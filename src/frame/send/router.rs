@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::Job;
 use super::account::Account;
 use super::frames::{ResourceFrame, of_frame};
+use super::known::Known;
 use super::rows::Part;
 use crate::client::session::{self, Access, MOST_ACCOUNTS, Renewal, Site, TokenSource};
 use crate::frame::outcome::Outcome;
@@ -140,7 +141,7 @@ impl Router {
     }
 
     /// Gives each row of a frame to its ODS. What is known of a row before it is sent, such as that
-    /// its payload is wrong, settles it here.
+    /// its payload is wrong, settles it here; that the ODS has it as it is, a journal hears, too.
     fn route(&self, frame: usize, df: &DataFrame) -> Result<()> {
         let part = Part::new(&self.job, frame, df, self.account.active(frame))?;
         if self.job.commit {
@@ -154,6 +155,8 @@ impl Router {
         let mut of_odses: Vec<(Arc<Ods>, Vec<usize>)> = Vec::new();
         for &row in &part.rows.active {
             let known = self.job.known.get(frame);
+            let is_noted = |known: &Known| self.job.journal.is_some() && known.same(row).is_some();
+            let known = known.filter(|known| !is_noted(known));
             if let Some(known) = known.and_then(|known| known.outcomes.get(&row)) {
                 // What is wrong with a row without its ODS is said as ever.
                 let outcome = match known.status {

@@ -242,6 +242,10 @@ impl Write for Pass {
         known.is_some_and(|known| known.differing.contains(&self.rows[row].row))
     }
 
+    fn seen(&self, row: usize) -> Option<&Outcome> {
+        self.job.known.get(self.frame)?.same(self.rows[row].row)
+    }
+
     fn key(&self, row: usize) -> Option<&str> {
         let PassRow { part, row, .. } = &self.rows[row];
         part.keys.as_ref()?.get(*row)
