@@ -90,6 +90,12 @@ impl Topic {
         }
     }
 
+    /// Whether this is the document of all resources, or that of all descriptors: not one of those
+    /// beside them, of which a server may list more than it has.
+    pub(crate) fn is_of_all_data(&self) -> bool {
+        matches!(&*self.name, "resources" | "descriptors")
+    }
+
     /// How early to look for an endpoint here: lower ranks first.
     pub(crate) fn rank(&self, endpoint: &str) -> u8 {
         let namespace = normalized(endpoint.split('/').next().unwrap_or_default());

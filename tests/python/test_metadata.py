@@ -357,6 +357,40 @@ def test_metadata_that_fails_is_the_districts_error(
     assert read(ods)["n"].dtype == pl.Int32
 
 
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_document_that_the_list_promises_and_that_is_not_there(
+    ods: ScriptedOds, status: int
+) -> None:
+    descriptors = "ed-fi/gradeLevelDescriptors"
+    documents = Documents(
+        ods,
+        Resources=document({"n": INT32, "ref": {"properties": {"name": TEXT}}}),
+        Descriptors=document({"n": INT32}, endpoint=descriptors),
+        TPDM=document({"n": INT32}, endpoint="tpdm/candidates"),
+    )
+    gone = {"Descriptors", "TPDM"}
+
+    def answer(request: Request) -> Answer | None:
+        name = request.path.rpartition("/")[2].removesuffix(".json")
+        return Answer(status) if name in gone else documents.answer(request)
+
+    ods.script = answer
+    # What is not asked for is not missed.
+    assert read(ods)["status"].to_list() == [None] * 3
+    client = own(ods)
+    with pytest.raises(edfi.EdFiError, match=f"metadata: HTTP {status}.*/metadata/Descriptors"):
+        client.resources()
+    with pytest.raises(edfi.EdFiError, match=f"metadata: HTTP {status}"):
+        client.schema(descriptors)
+    payloads = pl.DataFrame({"payload": ['{"n": 1}']})
+    findings = client.validate(payloads, endpoint=RESULTS)
+    assert findings["severity"].to_list() == ["error"]
+    assert "metadata: HTTP" in findings["detail"].item()
+    # An extension's own document beside them may be listed and not be there.
+    gone.discard("Descriptors")
+    assert client.resources()["endpoint"].to_list() == [RESULTS, descriptors]
+
+
 def test_metadata_that_only_those_see_who_are_known(ods: ScriptedOds) -> None:
     body = document({"n": INT32, "ref": {"properties": {"name": TEXT}}})
 

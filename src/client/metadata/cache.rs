@@ -83,6 +83,8 @@ pub(super) struct Catalog {
 pub(super) struct Section {
     pub(super) topic: Topic,
     pub(super) url: Url,
+    /// Whether a list names it as what describes the data: then it has to be there.
+    pub(super) is_promised: bool,
     pub(super) cached: Option<Cached>,
 }
 
@@ -213,6 +215,7 @@ impl Catalog {
         let sections = self.sections.iter().map(|section| Section {
             topic: section.topic.clone(),
             url: section.url.clone(),
+            is_promised: section.is_promised,
             cached: match section.url == self.url {
                 true => section.cached.clone().map(Cached::confirmed),
                 false => None,

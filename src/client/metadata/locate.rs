@@ -86,6 +86,7 @@ fn specifications(fetcher: &Fetcher<'_>, url: &Url) -> Option<Catalog> {
             .map(|(name, file)| Section {
                 topic: Topic::new(name, "", file),
                 url: fetcher.at(&format!("{folder}/{file}"), None),
+                is_promised: false,
                 cached: None,
             })
             .into(),
@@ -200,6 +201,7 @@ pub(super) fn unlisted(url: Url) -> Section {
     Section {
         topic: Topic::new("", "", url.path()),
         url,
+        is_promised: false,
         cached: None,
     }
 }
@@ -229,6 +231,7 @@ fn document_alone(
     vec![Section {
         topic: Topic::new("", "", url.path()),
         url: url.clone(),
+        is_promised: false,
         cached: Some(Cached {
             etag: etag.clone(),
             document,
@@ -248,8 +251,10 @@ fn sections(fetcher: &Fetcher<'_>, list: &Url, entries: &[Entry]) -> Vec<Section
 fn section(fetcher: &Fetcher<'_>, list: &Url, entry: &Entry) -> Option<Section> {
     let url = fetcher.resolve(list, &entry.address)?;
     let below = url.path().strip_prefix(fetcher.base.as_url().path());
+    let topic = entry.topic(below.unwrap_or(url.path()))?;
     Some(Section {
-        topic: entry.topic(below.unwrap_or(url.path()))?,
+        is_promised: topic.is_of_all_data(),
+        topic,
         url,
         cached: None,
     })

@@ -379,8 +379,8 @@ impl<'a> Metadata<'a> {
         })
     }
 
-    /// The document of a section, if it is there. That it is not may be an accident, and is asked
-    /// again by the next call.
+    /// The document of a section; `None` where it is not there and need not be. That it is not may
+    /// be an accident, and is asked again by the next call.
     async fn document(&self, section: &mut Section) -> Result<Option<Arc<Document>>, Failure> {
         self.ask_document(section).await?
     }
@@ -417,7 +417,7 @@ impl<'a> Metadata<'a> {
                     Ok(read) => section.cached = Some(read),
                     Err(failure) => return Ok(Err(failure)),
                 },
-                status if is_nothing(status) => section.cached = None,
+                status if is_nothing(status) && !section.is_promised => section.cached = None,
                 _ => return Ok(Err(self.fetcher.refused(&section.url, &response))),
             }
         }
