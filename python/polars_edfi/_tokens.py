@@ -88,7 +88,9 @@ class Tokens(ClientBase):
         ----------
         df
             One row per account, or more: each distinct ``account_col`` is asked for once, with
-            its first row. Rows with a blank account are skipped.
+            its first row. Rows with a blank account are skipped; an account that comes again with
+            another URL, key or secret is an error. The URLs may differ where ``oauth_endpoint`` is
+            absolute.
         oauth_endpoint
             The token endpoint below each row's base URL, such as ``"oauth/token"``; or an absolute
             URL, which then gets all rows' credentials.

@@ -1,6 +1,7 @@
 //! A token for each account.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use polars::prelude::*;
@@ -103,6 +104,8 @@ struct Accounts {
     url_col: String,
     /// The first row of each account.
     rows: Vec<usize>,
+    /// What is the matter with the accounts whose rows do not agree, by their first row.
+    refused: HashMap<usize, Failure>,
 }
 
 impl Accounts {
@@ -121,7 +124,8 @@ impl Accounts {
                 .map_err(|what| Error::Config(format!("oauth_endpoint: {what}")))?;
         }
         let names = Keys::required(df, "account_col", account_col)?;
-        let accounts = Self {
+        let (rows, repeats) = first_rows(&names, df, options)?;
+        let mut accounts = Self {
             client: client.clone(),
             control: options.control.beginning(),
             oauth_endpoint: oauth_endpoint.to_owned(),
@@ -129,11 +133,50 @@ impl Accounts {
             url: Texts::defaulted(df, "url_col", &options.url_col, URL_COL)?,
             key: Texts::defaulted(df, "key_col", &options.key_col, KEY_COL)?,
             secret: Texts::defaulted(df, "secret_col", &options.secret_col, SECRET_COL)?,
-            rows: first_rows(&names, df, options)?,
+            rows,
+            refused: HashMap::new(),
             names,
         };
         accounts.check_complete(df, options)?;
+        for (first, row) in repeats {
+            if let Some(name) = accounts.differing(first, row, options) {
+                let what = format!(
+                    "not fetched: this account comes again with another '{name}'; give each a name \
+                     of its own"
+                );
+                let refused = &mut accounts.refused;
+                refused.entry(first).or_insert_with(|| Failure::new(what));
+            }
+        }
         Ok(accounts)
+    }
+
+    /// The column in which two rows of one account do not agree: what is fetched for one of them
+    /// would be joined to the other as well. A blank cell says nothing.
+    fn differing<'o>(
+        &self,
+        first: usize,
+        row: usize,
+        options: &'o TokenOptions,
+    ) -> Option<&'o str> {
+        let differ = |texts: &Option<Texts>, as_meant: &dyn Fn(&str) -> String| {
+            let cell = |row| texts.as_ref()?.get(row).map(as_meant);
+            matches!((cell(first), cell(row)), (Some(one), Some(other)) if one != other)
+        };
+        let url = |text: &str| match BaseUrl::parse(text, true) {
+            Ok(base) => base.as_url().to_string(),
+            Err(_) => text.to_owned(),
+        };
+        // An absolute endpoint is the same for all rows, whatever ODS they are of.
+        if !self.oauth_endpoint.contains("://") && differ(&self.url, &url) {
+            return Some(&options.url_col);
+        }
+        let columns = [
+            (&self.key, &options.key_col),
+            (&self.secret, &options.secret_col),
+        ];
+        let differing = |(texts, _): &(&Option<Texts>, _)| differ(texts, &str::to_owned);
+        Some(columns.into_iter().find(differing)?.1)
     }
 
     /// Checks that every account can have a URL, a key and a secret.
@@ -225,7 +268,10 @@ impl RowOperation for Accounts {
     }
 
     fn prepare(&self, row: usize) -> Result<Credentials, Failure> {
-        self.credentials(row)
+        match self.refused.get(&row) {
+            Some(failure) => Err(failure.clone()),
+            None => self.credentials(row),
+        }
     }
 
     async fn send(&self, credentials: Credentials) -> FetchedToken {
@@ -237,25 +283,36 @@ impl RowOperation for Accounts {
     }
 }
 
-/// The first of the rows of each account that take part; blank accounts have none.
-fn first_rows(names: &Keys, df: &DataFrame, options: &TokenOptions) -> Result<Vec<usize>> {
-    let mut seen = HashSet::new();
-    let mut blank = 0;
-    let mut rows = active_rows(df, &options.status_col, STATUS_COL, &options.skip_statuses)?;
-    let left_out = df.height() - rows.len();
+/// The first of the rows of each account that take part, and the others with the first one of theirs;
+/// blank accounts have none.
+fn first_rows(
+    names: &Keys,
+    df: &DataFrame,
+    options: &TokenOptions,
+) -> Result<(Vec<usize>, Vec<(usize, usize)>)> {
+    let active = active_rows(df, &options.status_col, STATUS_COL, &options.skip_statuses)?;
+    let left_out = df.height() - active.len();
     tell_left_out(left_out, &options.status_col, &options.control);
-    rows.retain(|row| match names.get(*row) {
-        Some(name) => seen.insert(name),
-        None => {
+    let (mut rows, mut repeats) = (Vec::new(), Vec::new());
+    let (mut first, mut blank) = (HashMap::new(), 0);
+    for row in active {
+        let Some(name) = names.get(row) else {
             blank += 1;
-            false
+            continue;
+        };
+        match first.entry(name) {
+            Entry::Vacant(place) => {
+                place.insert(row);
+                rows.push(row);
+            }
+            Entry::Occupied(place) => repeats.push((*place.get(), row)),
         }
-    });
+    }
     if blank > 0 {
         let text = format!("rows with a blank account, which are skipped: {blank}");
         options.control.progress.tell(text);
     }
-    Ok(rows)
+    Ok((rows, repeats))
 }
 
 /// What became of an account's request for a token.
@@ -289,7 +346,8 @@ impl EdFiClient {
     ///
     /// Returns one row per account in first-seen order (blank ones are skipped): the account, its
     /// key, the token (String), its end (Datetime us UTC, as the server says), the status (null or
-    /// `"error"`) and `message` (String). The secret is not among them.
+    /// `"error"`) and `message` (String). The secret is not among them. An account that comes again
+    /// with another URL, key or secret is an error.
     ///
     /// # Errors
     /// Wrong options, a column that is missing or of a wrong type: all before anything is sent.

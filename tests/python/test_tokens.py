@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 import pytest
@@ -69,6 +70,32 @@ def test_a_token_for_each_account(ods: ScriptedOds) -> None:
     assert first.body == b"grant_type=client_credentials"
     assert first.headers["content-type"] == "application/x-www-form-urlencoded"
     assert client.rows is out
+
+
+@pytest.mark.parametrize("column", ["targetUrl", "oAuthKey", "oAuthSecret"])
+def test_an_account_that_comes_again_as_another_one(make_ods: MakeOds, column: str) -> None:
+    ods, other = make_ods(), make_ods()
+    df = accounts(
+        ods, ("a", "key", "secret"), ("b", "key", "secret"), ("a", "key", None), ("a", "key", None)
+    ).with_columns(targetUrl=pl.Series([ods.url, ods.url, f"{ods.url}/ ", None]))
+    how: dict[str, Any] = {"account_col": "District BK"}
+    client = edfi.EdFiClient()
+    # A blank cell says nothing, nor does the way a URL is written.
+    out = client.batch_fetch_tokens(df, oauth_endpoint="oauth/token", **how)
+    assert out["row status"].to_list() == [None, None]
+    df[3, column] = other.url if column == "targetUrl" else "other"
+    ods.requests.clear()
+    out = client.batch_fetch_tokens(df, oauth_endpoint="oauth/token", **how)
+    assert out["District BK"].to_list() == ["a", "b"]
+    assert out["row status"].to_list() == ["error", None]
+    assert out["EdFi Token"].is_null().to_list() == [True, False]
+    assert out["message"][0].startswith("not fetched: this account comes again with another")
+    assert f"another '{column}'" in out["message"][0]
+    assert len(token_requests(ods)) == 1
+    assert not other.requests
+    # An absolute endpoint serves all ODSs.
+    out = client.batch_fetch_tokens(df, oauth_endpoint=f"{ods.url}/oauth/token", **how)
+    assert out["row status"][0] == (None if column == "targetUrl" else "error")
 
 
 def test_fetching_always_asks(ods: ScriptedOds) -> None:
