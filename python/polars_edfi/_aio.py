@@ -127,6 +127,8 @@ async def _run(call: Callable[[], T]) -> T:
     # Here, since it takes as long to load as half of this package; whoever awaits has it.
     import asyncio
 
+    # Before anything is sent: there may be an event loop of another kind.
+    loop = asyncio.get_running_loop()
     scope = _native.Scope()
     context = contextvars.copy_context()
 
@@ -149,7 +151,7 @@ async def _run(call: Callable[[], T]) -> T:
 
     # To start a thread is to wait until it runs: of many at once, the loop would wait for each.
     _starter(process).submit(begin)
-    done = asyncio.wrap_future(came)
+    done = asyncio.wrap_future(came, loop=loop)
     done.add_done_callback(_take)
     try:
         return await asyncio.shield(done)

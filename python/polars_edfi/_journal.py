@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polars_edfi import _native
@@ -58,4 +59,4 @@ def read_journal(path: str | PathLike[str]) -> pl.DataFrame:
     >>> edfi.read_journal(journal)["state"].to_list()
     ['confirmed', 'confirmed', 'confirmed', 'confirmed', 'confirmed']
     """
-    return _native.read_journal(_native.Call(), path)
+    return _native.read_journal(_native.Call(), Path(path).expanduser())

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 class Source:
     """What Polars calls for the columns and the rows of a scan."""
 
-    def __init__(self, scan: _native.Scan, endpoint: str, client: ClientBase | None) -> None:
+    def __init__(self, scan: _native.Scan, endpoint: str | None, client: ClientBase | None) -> None:
         self._scan = scan
         self._client = client
-        self._endpoint = endpoint.strip("/")
+        # The client's own, where a caller that knows no types says None.
+        self._endpoint = (endpoint or getattr(client, "_endpoint", None) or "").strip("/")
         self._lock = threading.Lock()
         self._schema: pl.Schema | None = None
 

@@ -19,7 +19,7 @@ use super::logging::follow_level;
 use super::news::Limiter;
 use super::options;
 use super::progress::{Bar, Progress};
-use super::sigint::{Taker, is_main_thread, taken};
+use super::sigint::{Taker, is_main_thread, look_at_main_thread, taken};
 use crate::columns::stack_frames;
 use crate::frame::View;
 use crate::runtime::{AtWork, Threads, lock};
@@ -238,7 +238,10 @@ impl Scan {
         let endpoint = self.endpoint.as_deref();
         let (districts, found) = (self.districts.clone(), self.found.as_deref());
         let planning = Planned::new(&self.client, endpoint, &options, districts, found);
-        let taker = (!is_main_thread(py)?).then(Taker::new);
+        let taker = match is_main_thread(py)? {
+            true => None,
+            false => Some(Taker::new(py)?),
+        };
         let planning = async {
             tokio::select! {
                 planned = planning => planned,
@@ -333,7 +336,7 @@ impl Pages {
     /// Polars, too, which Python does not tell of it.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyDataFrame>> {
         if !is_main_thread(py)? {
-            self.taker().get_or_insert_with(Taker::new).wait(true);
+            self.begin_wait(py)?;
         }
         let page = self.next(py);
         if let Some(taker) = &*self.taker() {
@@ -375,6 +378,15 @@ impl Pages {
         lock(&self.taker)
     }
 
+    fn begin_wait(&self, py: Python<'_>) -> PyResult<()> {
+        look_at_main_thread(py)?;
+        let known = self.taker().as_ref().map(|taker| taker.wait(true));
+        if known.is_none() {
+            *self.taker() = Some(Taker::new(py)?);
+        }
+        Ok(())
+    }
+
     fn next(&self, py: Python<'_>) -> PyResult<Option<PyDataFrame>> {
         let threads = Threads::get().map_err(|error| raise(py, error))?;
         let next = || {
@@ -402,6 +414,7 @@ impl Pages {
                 Some(Some(Ok(page))) => return Ok(Some(PyDataFrame(page))),
                 Some(Some(Err(error))) => return Err(raise(py, error)),
                 Some(None) => return Ok(None),
+                None if self.taker().is_some() => look_at_main_thread(py)?,
                 None => {}
             }
         }

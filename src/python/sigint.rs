@@ -28,6 +28,8 @@ static WAITED: AtomicU64 = AtomicU64::new(0);
 /// So long after a wait there may be another one. Polars keeps the pages of a query that ended early,
 /// or whose consumer takes its time: interrupts are for Python then.
 const BETWEEN: u64 = 1000;
+/// Whether they are for Python in any case, when somebody looked last.
+static FOR_PYTHON: AtomicBool = AtomicBool::new(false);
 /// The last interrupt that was for Python so.
 static PASSED: AtomicUsize = AtomicUsize::new(0);
 
@@ -73,7 +75,8 @@ impl Drop for Watch {
 }
 
 /// A wait in a thread of Polars that raises by itself, or several: until a while after the last one,
-/// interrupts are kept from Python, which would raise once more.
+/// interrupts are kept from Python, which would raise once more. Not so where Python's main thread
+/// waits for something else: nothing would tell it.
 #[derive(Debug)]
 pub(super) struct Taker {
     watch: Watch,
@@ -81,14 +84,15 @@ pub(super) struct Taker {
 }
 
 impl Taker {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(py: Python<'_>) -> PyResult<Self> {
+        look_at_main_thread(py)?;
         let watch = Watch::new();
         TAKING.fetch_add(1, Ordering::SeqCst);
         WAITING.fetch_add(1, Ordering::SeqCst);
-        Self {
+        Ok(Self {
             watch,
             is_waiting: AtomicBool::new(true),
-        }
+        })
     }
 
     /// Begins to wait, or ends it until the next time.
@@ -140,6 +144,14 @@ extern "C" fn handled(_: *mut std::ffi::c_void) -> std::ffi::c_int {
     0
 }
 
+/// Looks whom interrupts are for from now on.
+pub(super) fn look_at_main_thread(py: Python<'_>) -> PyResult<()> {
+    let signals = py.import("polars_edfi._signals")?;
+    let is_for_python = signals.call_method0("is_for_python")?.extract()?;
+    FOR_PYTHON.store(is_for_python, Ordering::SeqCst);
+    Ok(())
+}
+
 /// Whether this is the thread that Python tells of signals.
 pub(super) fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
     let threading = py.import("threading")?;
@@ -156,7 +168,7 @@ mod handler {
 
     use libc::{SA_SIGINFO, SIG_DFL, SIG_IGN, SIGINT, sigaction, siginfo_t};
 
-    use super::{BETWEEN, HANDLED, INTERRUPTS, PASSED, TAKING, WAITED, WAITING};
+    use super::{BETWEEN, FOR_PYTHON, HANDLED, INTERRUPTS, PASSED, TAKING, WAITED, WAITING};
 
     /// The handler that ours calls, and whether it takes more than the signal's number.
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -171,7 +183,8 @@ mod handler {
         let interrupts = INTERRUPTS.fetch_add(1, Ordering::SeqCst) + 1;
         if TAKING.load(Ordering::SeqCst) > 0 {
             let since = now().saturating_sub(WAITED.load(Ordering::SeqCst));
-            if WAITING.load(Ordering::SeqCst) > 0 || since < BETWEEN {
+            let is_waited = WAITING.load(Ordering::SeqCst) > 0 || since < BETWEEN;
+            if is_waited && !FOR_PYTHON.load(Ordering::SeqCst) {
                 RUNNING.store(false, Ordering::SeqCst);
                 return;
             }

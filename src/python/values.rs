@@ -180,14 +180,12 @@ impl Argument for Vec<u8> {
         if let Ok(bytes) = value.cast::<PyBytes>() {
             return Ok(Some(bytes.as_bytes().to_vec()));
         }
-        match value.extract::<PathBuf>() {
-            Ok(path) => Ok(Some(
-                std::fs::read(&path)
-                    .map_err(|error| Error::Config(format!("{error}: {}", path.display())))
-                    .map_err(|error| raise(value.py(), error))?,
-            )),
-            Err(_) => Ok(None),
-        }
+        let Some(path) = PathBuf::read(value)? else {
+            return Ok(None);
+        };
+        let bytes = std::fs::read(&path)
+            .map_err(|error| Error::Config(format!("{error}: {}", path.display())));
+        bytes.map(Some).map_err(|error| raise(value.py(), error))
     }
 
     fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -262,8 +260,14 @@ impl Argument for PathBuf {
         "a path".into()
     }
 
+    /// With `~` as Python expands it: a folder of that name is nobody's wish.
     fn read(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        Ok(value.extract().ok())
+        let Ok(path) = value.extract::<Self>() else {
+            return Ok(None);
+        };
+        let paths = value.py().import("os.path")?;
+        let expanded = paths.call_method1("expanduser", (path,))?;
+        expanded.extract().map(Some)
     }
 
     fn show(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {

@@ -357,6 +357,62 @@ def test_ctrl_c_is_for_python_while_no_query_runs(ods: ScriptedOds) -> None:
         assert polars.submit(list, pages).result(10) == []
 
 
+@contextmanager
+def reading(ods: ScriptedOds) -> Iterator[None]:
+    """Have a query wait for its first page meanwhile, and then read on."""
+    client = edfi.EdFiClient(base_url=ods.url, api_version="v3", bearer_token="token")
+    lf = edfi.scan("ed-fi/x", client=client, schema={"id": pl.String})
+    with silence(ods) as server:
+        asked = threading.Event()
+        server.on_silence = lambda _: asked.set()  # type: ignore[method-assign]
+        query = lf.collect(background=True)
+        assert asked.wait(20)
+        ods.script = None
+        yield
+    assert query.fetch_blocking().height == 3
+
+
+def test_ctrl_c_ends_what_the_main_thread_does_beside_a_query(
+    make_ods: Callable[..., ScriptedOds],
+) -> None:
+    ods, other = make_ods(3), make_ods()
+    posted = []
+
+    def interrupts(request: Request) -> None:
+        if request.method == "POST":
+            posted.append(request.body)
+            if len(posted) == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    other.script = interrupts
+    runner = edfi.Resource("ed-fi/x", base_url=other.url, api_version="v3", bearer_token="token")
+    df = pl.DataFrame({"key": range(2_000), "payload": [f'{{"n": {n}}}' for n in range(2_000)]})
+    with reading(ods):
+        with pytest.raises(KeyboardInterrupt):
+            runner.batch_post_payload(
+                df, payload_col="payload", key_col="key", commit=True, workers=1
+            )
+        assert 3 <= len(posted) < 2_000
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            threading.Event().wait(20)
+
+
+def test_a_handler_of_ones_own_is_run_and_the_query_goes_on(ods: ScriptedOds) -> None:
+    client = edfi.EdFiClient(base_url=ods.url, api_version="v3", bearer_token="token")
+    lf = edfi.scan("ed-fi/x", client=client, schema={"id": pl.String})
+    told: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: told.append(number))
+    ods.script = lambda request: (
+        os.kill(os.getpid(), signal.SIGINT) if request.path.endswith("ed-fi/x") else None
+    )
+    try:
+        assert lf.collect(engine="streaming").height == 3
+        assert set(told) == {signal.SIGINT}
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_ctrl_c_lets_writes_of_an_expression_finish(ods: ScriptedOds) -> None:
     def script(request: Request) -> None:
         if json.loads(request.body)["n"] == 20:

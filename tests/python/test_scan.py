@@ -206,6 +206,14 @@ def small(ods: ScriptedOds, **arguments: object) -> pl.LazyFrame:
 SCHEMA = {"id": pl.String, "n": pl.Int64, "ref.name": pl.String}
 
 
+def test_the_endpoint_of_a_client_may_be_left_to_it(ods: ScriptedOds) -> None:
+    client = edfi.Resource("ed-fi/x", base_url=ods.url, api_version="v3", bearer_token="token")
+    nothing: Any = None
+    lf = edfi.scan(nothing, client=client, schema={"id": pl.String})
+    assert "ed-fi/x" in lf.explain()
+    assert lf.collect().height == 3
+
+
 def test_a_scan_sends_nothing_until_it_is_run(ods: ScriptedOds) -> None:
     lf = small(ods).filter(pl.col("n") > 0).select("n")
     assert ods.requests == []

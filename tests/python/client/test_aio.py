@@ -263,3 +263,11 @@ def test_a_call_that_waits_for_a_thread_is_cancelled_at_once(
     run(work())
     _aio._threads.cache_clear()
     assert [request.path.rpartition("/")[2] for request in ods.paths()] == ["a"]
+
+
+def test_nothing_is_sent_under_another_kind_of_event_loop(ods: ScriptedOds) -> None:
+    runner = edfi.Resource("ed-fi/x", base_url=ods.url, api_version="v3", bearer_token="token")
+    call = runner.aio.post_payload("{}", commit=True)
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        call.send(None)
+    assert ods.requests == []

@@ -323,3 +323,26 @@ def test_a_refused_secret_is_told_and_kept_nowhere(ods: ScriptedOds, folder: Pat
     assert [*folder.glob("*.json")] == []
     assert read(client(ods, folder)) is None
     assert issued(ods) == 2
+
+
+def test_a_tilde_is_the_home_folder(
+    ods: ScriptedOds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    runner = edfi.Resource(
+        ENDPOINT,
+        base_url=ods.url,
+        api_version="v3",
+        client_id="key",
+        client_secret="secret",
+        token_cache="~/tokens",
+        metadata_cache=Path("~/documents"),
+    )
+    df = pl.DataFrame({"key": [1], "payload": ["{}"]})
+    runner.batch_post_payload(
+        df, payload_col="payload", key_col="key", commit=True, journal="~/night.edfi"
+    )
+    assert edfi.read_journal("~/night.edfi").height == 1
+    assert not Path("~").exists()
+    assert {"tokens", "documents", "night.edfi"} <= {path.name for path in tmp_path.iterdir()}
