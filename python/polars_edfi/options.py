@@ -576,9 +576,10 @@ class SendOptions(
 
     skip_same: bool
     """Whether rows that the ODS has as they are stay here (see :meth:`EdFiClient.compare`): status
-    null, message ``same``, no attempts, and the item's id; a journal notes them as confirmed. What
-    the ODS has otherwise is sent, whatever a journal knows of it. With this or ``validate``,
-    LazyFrames are collected before anything is sent."""
+    null, message ``same``, no attempts, and the item's id; a journal notes them as confirmed. Rows
+    of one key, in whatever case, stay only if all of them are the same. What the ODS has otherwise
+    is sent, whatever a journal knows of it. With this or ``validate``, LazyFrames are collected
+    before anything is sent."""
     order_by_col: str | None
     """Rows of a frame with the same value here go one after another, in place of those with the
     same natural key."""

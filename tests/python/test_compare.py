@@ -239,6 +239,43 @@ def test_a_send_leaves_out_what_is_the_same(server: Store) -> None:
     assert len(server.ods.items) == 3
 
 
+@pytest.mark.parametrize("has_journal", [False, True])
+def test_rows_that_an_ods_may_take_for_one_item_are_sent_together(
+    server: Store, tmp_path: Path, has_journal: bool
+) -> None:
+    """SQL Server takes texts for one in any case, and without the spaces at their end."""
+    rows = [("K1", 1), ("k1", 2), ("k1 ", 3), ("k2", 1), ("k2", 1)]
+    frames = frame(*(student(0, studentUniqueId=name, rank=rank) for name, rank in rows))
+    server.ods.script = lambda request: (
+        Answer(200, headers={"location": f"/x/{0:032x}"})
+        if request.method == "POST" and request.path.startswith("/data")
+        else server.answer(request)
+    )
+
+    def sent() -> list[tuple[str, int]]:
+        server.ods.requests.clear()
+        out = server.client().send(
+            {"ed-fi/students": frames},
+            order=["ed-fi/students"],
+            skip_same=True,
+            journal=tmp_path / "night.edfi" if has_journal else None,
+            commit=True,
+        )
+        assert out["status"].to_list() == [None] * 5
+        assert out["message"].to_list()[3:] == ["same"] * 2
+        posts = [one for one in server.ods.requests if one.method == "POST"]
+        bodies = [json.loads(one.body) for one in posts if one.path.endswith("/students")]
+        return [(body["studentUniqueId"], body["rank"]) for body in bodies]
+
+    other = record(0, studentUniqueId="k2", rank=1)
+    for name, rank in rows[:3]:
+        server.students = [record(0, studentUniqueId=name, rank=rank), other]
+        assert sent() == rows[:3]
+    # Where they are three items, and all as they should be, they stay.
+    server.students = [record(0, studentUniqueId=name, rank=rank) for name, rank in rows[:4]]
+    assert sent() == []
+
+
 def test_metadata_that_fails_is_no_lack_of_a_key(server: Store) -> None:
     server.ods.script = lambda request: (
         Answer(500, {"detail": "Down."})

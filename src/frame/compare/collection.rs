@@ -95,6 +95,8 @@ pub(super) fn collections(
 struct Index {
     /// By key, the rows and what they say.
     rows: HashMap<u128, Vec<KeyedRow>>,
+    /// Those keys together that some ODS takes for one.
+    spellings: Vec<Vec<u128>>,
     /// By account.
     keys: Vec<Keys>,
 }
@@ -106,14 +108,41 @@ struct KeyedRow {
     gist: u64,
 }
 
-/// The key of a row as texts, and what the row says.
-type Keyed = (String, Option<Box<str>>, u64);
+/// The key of a row as texts, what some ODS takes for it, and what the row says.
+type Keyed = (String, Option<Box<str>>, u128, u64);
 
 /// What a record is beside the rows of its key.
 type Answer = (Vec<(usize, Compared)>, Option<Option<String>>);
 
 /// What came of the rows of a collection; by frame, the ids of items that no row names.
 pub(super) type Told = (Vec<(usize, Compared)>, Vec<(usize, Option<String>)>);
+
+impl Index {
+    /// Has rows stay here, where their keys are one to some ODS, only if all of them are the same: of
+    /// the others it may keep the last one.
+    fn keep_together(&self, compared: &mut [(usize, Compared)]) {
+        if self.spellings.is_empty() {
+            return;
+        }
+        let same = compared.iter().filter_map(|(row, one)| match one {
+            Compared::Same(_, true) => Some(*row),
+            _ => None,
+        });
+        let same: HashSet<usize> = same.collect();
+        let mut apart: HashSet<usize> = HashSet::new();
+        for keys in &self.spellings {
+            let rows = keys.iter().flat_map(|key| &self.rows[key]);
+            if !rows.clone().all(|one| same.contains(&one.row)) {
+                apart.extend(rows.map(|one| one.row));
+            }
+        }
+        for (row, one) in compared {
+            if let Compared::Same(_, stays) = one {
+                *stays &= !apart.contains(row);
+            }
+        }
+    }
+}
 
 impl Collection {
     /// What a send would do with each row of the collection.
@@ -148,6 +177,7 @@ impl Collection {
                 Err(why) => rows.extend(this.failed_of(account, &why)),
             }
         }
+        index.keep_together(&mut rows);
         let wrong = wrong.into_iter();
         rows.extend(wrong.map(|(row, why)| (row, Compared::Error(why))));
         Ok((rows, extra))
@@ -202,6 +232,8 @@ impl Collection {
     /// The key of each row, or why it has none.
     fn index(&self, identity: &Identity) -> (Index, Vec<(usize, String)>) {
         let (mut index, mut wrong) = (Index::default(), Vec::new());
+        let mut first: HashMap<u128, u128> = HashMap::new();
+        let mut spellings: HashMap<u128, Vec<u128>> = HashMap::new();
         for account in 0..self.accounts().len() {
             let keys: Vec<_> = self
                 .places(account)
@@ -211,8 +243,14 @@ impl Collection {
             let mut own = Keys::new();
             for (row, key) in keys {
                 match key {
-                    Ok((key, written, gist)) => {
-                        let rows = index.rows.entry(digest(&key)).or_default();
+                    Ok((key, written, folded, gist)) => {
+                        let number = digest(&key);
+                        let first = *first.entry(folded).or_insert(number);
+                        let rows = index.rows.entry(number).or_default();
+                        if first != number && rows.is_empty() {
+                            let others = spellings.entry(folded).or_insert_with(|| vec![first]);
+                            others.push(number);
+                        }
                         rows.push(KeyedRow { row, account, gist });
                         own.entry(key).or_insert(written);
                     }
@@ -221,6 +259,7 @@ impl Collection {
             }
             index.keys.push(own);
         }
+        index.spellings = spellings.into_values().collect();
         (index, wrong)
     }
 
@@ -255,7 +294,8 @@ impl Collection {
         };
         let key = identity.canonical(&values);
         let written = written(&key, &values);
-        Ok((key, written, gist.digest))
+        let folded = digest(&identity.folded(&values));
+        Ok((key, written, folded, gist.digest))
     }
 
     /// Whether to ask for each key takes fewer requests than to read the collection.

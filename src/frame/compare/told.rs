@@ -18,7 +18,8 @@ use crate::openapi::validate::Change;
 #[derive(Debug)]
 pub(super) enum Compared {
     New,
-    /// With the item's id, and whether all rows of its key are the same: then none need be sent.
+    /// With the item's id, and whether all rows of its key, however it is written, are the same: then
+    /// none need be sent.
     Same(Option<String>, bool),
     Changed(Option<String>, Vec<Change>),
     Error(String),
