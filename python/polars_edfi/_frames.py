@@ -135,8 +135,8 @@ def summary(districts: pl.DataFrame, records: pl.DataFrame, *, key_col: str) -> 
         One row per district, in the order of ``districts``: ``key_col`` (as there), ``status``
         (String: null, ``"error"``, or the row status for which it was left out), ``stage`` (String:
         ``"token"`` or ``"read"``, what failed), ``message`` (String), ``http_status`` (Int32),
-        ``records`` (UInt32). A district that was read and has no records has 0. Rows with a blank
-        key are left out.
+        ``records`` (UInt32: its rows, of which a read with ``explode`` has several for a record).
+        A district that was read and has no records has 0. Rows with a blank key are left out.
 
     Raises
     ------
