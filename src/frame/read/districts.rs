@@ -28,7 +28,8 @@ pub(crate) struct Visit {
 /// The districts of a frame: each key once; the same key with another URL or API version is a
 /// failed visit.
 pub(crate) fn visits(keys: &Keys, rows: &Rows) -> Vec<Visit> {
-    let mut seen: HashMap<&str, HashSet<(Option<String>, Option<String>)>> = HashMap::new();
+    type Ods = (Option<String>, Option<String>);
+    let mut seen: HashMap<&str, HashSet<Ods>> = HashMap::new();
     let mut visits = Vec::new();
     for &row in &rows.active {
         let Some(key) = keys.get(row) else {
