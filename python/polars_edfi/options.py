@@ -35,9 +35,10 @@ class ClientOptions(TypedDict, total=False):
     base_url: str
     """The ODS's base URL. Data is read from ``{base_url}/data/{version}/{endpoint}``."""
     api_version: str | None
-    """``"v3"``, an ODS/API release such as ``"7.1"``, or up to release 6 a year as well:
-    ``"v3/2025"``. ``""`` means that the base URL is the data URL. By default the discovery document
-    at the base URL says; only paths are taken from it. Where there is none, ``v3``."""
+    """``"v3"``, an ODS/API release such as ``"7.1"`` or ``"8.0"`` (whose URLs have no version), or
+    up to release 6 a year as well: ``"v3/2025"``. ``""`` means that the base URL is the data URL.
+    By default the discovery document at the base URL says; only paths are taken from it. Where
+    there is none, ``v3``."""
     client_id: str | None
     """The key of OAuth2 client credentials."""
     client_secret: str | None

@@ -122,8 +122,9 @@ impl EdFiClientBuilder {
         self
     }
 
-    /// `"v3"`, an ODS/API release such as `"7.1"`, or `""` where the base URL is the data URL.
-    /// Without it, the discovery document at the base URL says.
+    /// `"v3"`, an ODS/API release such as `"7.1"` or `"8.0"` (which has no version in its URLs), or
+    /// `""` where the base URL is the data URL. Without it, the discovery document at the base URL
+    /// says.
     #[must_use]
     pub fn api_version(mut self, version: impl Into<String>) -> Self {
         self.api_version = Some(version.into());

@@ -122,10 +122,11 @@ impl Discovery {
     }
 }
 
-/// `{base}/data/{segment}`, or the base itself where there is no segment.
+/// `{base}/data/{segment}`, or the base itself where that is the data URL.
 pub(crate) fn with_version(base: &BaseUrl, segment: &str) -> BaseUrl {
     match segment {
         "" => base.clone(),
+        urls::NO_SEGMENT => base.below("data"),
         segment => base.below(&format!("data/{segment}")),
     }
 }

@@ -14,6 +14,8 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 
 /// The version segment of every ODS/API release up to 7.x.
 pub(crate) const DEFAULT_VERSION: &str = "v3";
+/// What stands for the segment of releases from 8 on, which have none: no segment is written so.
+pub(crate) const NO_SEGMENT: &str = "/";
 
 /// A base URL that has been looked at: absolute, http or https, without credentials, query or
 /// fragment, without a slash at its end.
@@ -143,14 +145,18 @@ pub(crate) fn shown(url: &Url) -> String {
 }
 
 /// The path segment for an `api_version`: `v3` stays, an ODS/API release becomes the segment that
-/// it serves under, `""` means that the base URL is the data URL, anything else stays as it is.
+/// it serves under, if there is one; `""` means that the base URL is the data URL, anything else stays as it is.
 pub(crate) fn version_segment(api_version: &str) -> String {
     let raw = api_version.trim().trim_matches('/');
     if is_segment(raw) {
         return raw.to_ascii_lowercase();
     }
     if raw.bytes().next().is_some_and(|b| b.is_ascii_digit()) {
-        return DEFAULT_VERSION.into();
+        let major = raw.split('.').next().and_then(|major| major.parse().ok());
+        return match major {
+            Some(8_u32..) => NO_SEGMENT.into(),
+            _ => DEFAULT_VERSION.into(),
+        };
     }
     raw.into()
 }
@@ -216,6 +222,10 @@ mod tests {
             ("7.1", "v3"),
             ("5.3", "v3"),
             ("6", "v3"),
+            ("7.3.1", "v3"),
+            ("8.0", NO_SEGMENT),
+            ("8", NO_SEGMENT),
+            ("10.1", NO_SEGMENT),
             ("/v5/", "v5"),
             ("", ""),
             ("custom", "custom"),

@@ -144,7 +144,7 @@ fn base<O: Write>(operation: &O, access: &Access) -> String {
     let version = access.api_version.as_deref();
     let version = version.or_else(|| operation.context().client.api_version());
     let base = match version.map(urls::version_segment) {
-        Some(segment) if !segment.is_empty() && segment != urls::DEFAULT_VERSION => {
+        Some(segment) if !["", urls::DEFAULT_VERSION, urls::NO_SEGMENT].contains(&&*segment) => {
             access.base.below(&format!("data/{segment}"))
         }
         Some(_) | None => access.base.clone(),

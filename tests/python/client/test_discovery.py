@@ -160,8 +160,11 @@ def test_a_mark_of_the_byte_order_is_no_part_of_an_answer(ods: ScriptedOds) -> N
         return Answer(200, b"\xef\xbb\xbf" + json.dumps(answers[request.path]).encode())
 
     ods.script, ods.serves_metadata = v8, True
-    runner = edfi.StudentAssessment(base_url=ods.url, client_id="k", client_secret="s")
-    assert runner.get_by_id("a")["data"] == {"id": "a"}
+    for version in ["8.0", "8", None]:
+        runner = edfi.StudentAssessment(
+            base_url=ods.url, client_id="k", client_secret="s", api_version=version
+        )
+        assert runner.get_by_id("a")["data"] == {"id": "a"}
     assert runner.get_by_id("b")["message"] == "HTTP 404 Not Found: None."
     assert runner.post_payload("{}", key="k", commit=True)["status"] is None
     data = runner.get_all(key="k", schema="infer")["data"]
