@@ -76,7 +76,7 @@ pub use plan::Plan;
 pub(crate) use stack::stack_frames;
 pub(crate) use stack::stack_parallel;
 pub use tables::tables;
-pub(crate) use temporal::date;
+pub(crate) use temporal::{date, in_utc};
 pub use unflatten::unflatten;
 pub(crate) use unflatten::{nest, nest_inferred};
 

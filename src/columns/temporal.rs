@@ -43,6 +43,12 @@ pub(super) fn datetime(text: &str, per_second: i64) -> Option<i64> {
         .checked_add(nanoseconds / part)
 }
 
+/// A date-time without an offset, in UTC; `None` where the text is none, or of no year that counts.
+pub(crate) fn in_utc(text: &str) -> Option<String> {
+    let nanoseconds = 1_000_000_000;
+    Some(format_datetime(datetime(text, nanoseconds)?, nanoseconds))
+}
+
 /// Splits a date off: days since 1970-01-01, and what follows.
 fn split_date(text: &[u8]) -> Option<(i32, &[u8])> {
     let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, rest @ ..] = text else {

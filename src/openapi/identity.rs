@@ -17,6 +17,7 @@ use super::pick::Picker;
 use super::places::{Parameter, Place, by_parameters, by_properties, last, places};
 use super::record::{Kind, Record};
 use super::resolve::Resolver;
+use crate::columns::in_utc;
 
 /// What identifies a descriptor, whatever its document says.
 const DESCRIPTOR_KEY: [&str; 2] = ["codeValue", "namespace"];
@@ -46,9 +47,9 @@ enum Comparison {
     /// Descriptors are the same in any case.
     AnyCase,
     Number,
-    /// A time of day may follow, if it is midnight.
+    /// A time of day may follow, if it is midnight, in whatever zone.
     Date,
-    /// Zeros at the end of a fraction say nothing.
+    /// One in any zone is as good as in UTC; zeros at the end of a fraction say nothing.
     Datetime,
 }
 
@@ -230,9 +231,9 @@ pub(crate) fn time(text: &str) -> Option<String> {
     let is_time = bytes.len() > 18
         && bytes[..4].iter().all(u8::is_ascii_digit)
         && (bytes[4], bytes[7], bytes[13], bytes[16]) == (b'-', b'-', b':', b':');
-    is_time.then(|| match date(text) {
-        day if day.len() < text.len() => day.to_owned(),
-        _ => datetime(text),
+    is_time.then(|| {
+        let time = datetime(text);
+        date(&time).to_owned()
     })
 }
 
@@ -240,7 +241,13 @@ fn date(text: &str) -> &str {
     let (Some(day), Some(rest)) = (text.get(..10), text.get(10..)) else {
         return text;
     };
-    let time = rest.strip_prefix(['T', 't', ' ']).map(without_zone);
+    let time = rest.strip_prefix(['T', 't', ' ']).map(|time| {
+        match has_offset(text) && in_utc(text).is_some() {
+            // A day begins at midnight wherever it is said.
+            true => time.split(['+', '-']).next().unwrap_or(time),
+            false => without_zone(time),
+        }
+    });
     match time.map(|time| time.bytes().all(|byte| matches!(byte, b'0' | b':' | b'.'))) {
         Some(true) => day,
         Some(false) | None => text,
@@ -248,7 +255,11 @@ fn date(text: &str) -> &str {
 }
 
 fn datetime(text: &str) -> String {
-    let plain = without_zone(text);
+    let utc = match has_offset(text) {
+        true => in_utc(text),
+        false => None,
+    };
+    let plain = without_zone(utc.as_deref().unwrap_or(text));
     let plain = match plain.split_once('.') {
         Some((seconds, fraction)) => match fraction.trim_end_matches('0') {
             "" => seconds.to_owned(),
@@ -257,6 +268,12 @@ fn datetime(text: &str) -> String {
         None => plain.to_owned(),
     };
     plain.replacen([' ', 't'], "T", 1)
+}
+
+/// Whether an offset follows the time of day.
+fn has_offset(text: &str) -> bool {
+    let end = text.get("YYYY-MM-DDTHH:MM".len()..);
+    end.is_some_and(|end| end.contains(['+', '-']))
 }
 
 /// ODSs write times as UTC, with or without saying so.
@@ -522,6 +539,9 @@ mod tests {
                 ("/visitDate", json!("2024-08-01T00:00:00Z")),
                 ("/at", json!("2024-08-01T10:00:00.000")),
                 ("/at", json!("2024-08-01 10:00:00+00:00")),
+                ("/at", json!("2024-08-01T04:00:00.0-06:00")),
+                ("/at", json!("2024-08-01 15:30:00.000000+0530")),
+                ("/visitDate", json!("2024-08-01 00:00:00.000-06:00")),
                 ("/number", json!(7.0)),
                 ("/number", json!("7")),
                 ("/reasonDescriptor", json!("URI://A#b")),
@@ -537,6 +557,8 @@ mod tests {
             }
             for (pointer, value) in [
                 ("/visitDate", json!("2024-08-01T00:00:01Z")),
+                ("/visitDate", json!("2024-08-01T00:00:01-06:00")),
+                ("/visitDate", json!("2024-08-01T00:00:00-nobody")),
                 ("/at", json!("2024-08-01T10:00:00.001")),
                 ("/at", json!("2024-08-01T10:00:00+01:00")),
                 ("/number", json!(7.5)),

@@ -134,6 +134,34 @@ def test_any_text_can_be_a_key(visits: Visits, runner: edfi.Resource, how: Any, 
     assert out["id"].to_list() == [f"{2:032x}"]
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("date-time", "2025-01-02T03:04:05", "2025-01-01 21:04:05", "America/Chicago"),
+        ("date-time", "2025-01-02T03:04:05", "2025-01-02 08:34:05", "Asia/Kolkata"),
+        ("date-time", "2025-01-02T03:04:05", "2025-01-02 03:04:05", "UTC"),
+        ("date", "2025-01-02", "2025-01-02 00:00:00", "America/Chicago"),
+        ("date", "2025-07-02", "2025-07-02 00:00:00", "Asia/Kolkata"),
+        ("date", "2025-07-02", "2025-07-02 00:00:00", None),
+    ],
+)
+@HOWS
+def test_a_point_in_time_of_any_zone_can_be_a_key(
+    visits: Visits, runner: edfi.Resource, how: Any, case: tuple[str, str, str, str | None]
+) -> None:
+    form, of_item, local, zone = case
+    answer = visits.document["paths"][f"/{ENDPOINT}"]["get"]["responses"]["200"]
+    record = answer["content"]["application/json"]["schema"]["items"]
+    record["properties"]["name"] = {"type": "string", "format": form}
+    visits.ods.records = [visit(1, name="2025-01-01"), visit(2, name=of_item)]
+    times = pl.Series(NAME, [local]).str.to_datetime().dt.replace_time_zone(zone)
+    for unit in ("ms", "us", "ns"):
+        df = key(visits.ods, ["x"]).with_columns(times.dt.cast_time_unit(unit))
+        assert runner.batch_find_ids(df, how=how)["id"].to_list() == [f"{2:032x}"]
+        df = df.with_columns(pl.col(NAME).dt.offset_by("1h"))
+        assert runner.batch_find_ids(df, how=how)["id"].to_list() == [None]
+
+
 def test_what_goes_over_the_wire_is_encoded(visits: Visits, runner: edfi.Resource) -> None:
     seen = []
     script = visits.ods.script
