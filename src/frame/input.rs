@@ -204,6 +204,16 @@ impl Keys {
         self.get(row).and_then(|_| self.texts.get(row))
     }
 
+    /// The key of a row as [`get`](Self::get) gives it, but a whole number as whole numbers are
+    /// written, whatever the type of the column.
+    pub(crate) fn get_number(&self, row: usize) -> Option<&str> {
+        let key = self.get(row)?;
+        match self.column.dtype().is_float() {
+            true => key.strip_suffix(".0").or(Some(key)),
+            false => Some(key),
+        }
+    }
+
     /// The key of a row, or what is said of a row without one: `missing 'id'`.
     pub(crate) fn need(&self, row: usize) -> Result<&str, Failure> {
         let missing = || Failure::new(format!("missing '{}'", self.column.name()));

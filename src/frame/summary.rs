@@ -72,7 +72,7 @@ pub fn summary(districts: &DataFrame, records: &DataFrame, key_col: &str) -> Res
     let mut rows: Vec<IdxSize> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for row in 0..districts.height() {
-        if let Some(key) = keys.get(row)
+        if let Some(key) = keys.get_number(row)
             && !places.contains_key(key)
         {
             places.insert(key, rows.len());
@@ -87,7 +87,7 @@ pub fn summary(districts: &DataFrame, records: &DataFrame, key_col: &str) -> Res
     let codes = required(records, "records", "http_status")?.cast(&DataType::Int32)?;
     let codes = codes.i32()?;
     for row in 0..records.height() {
-        let Some(&place) = read_keys.get(row).and_then(|key| places.get(key)) else {
+        let Some(&place) = read_keys.get_number(row).and_then(|key| places.get(key)) else {
             continue;
         };
         let district = &mut told[place];

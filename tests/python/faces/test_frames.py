@@ -102,6 +102,14 @@ def test_summary_of_other_keys_and_wrong_frames() -> None:
     records = pl.DataFrame({"k": ["7"], **told})
     out = edfi.summary(pl.DataFrame({"k": [7, 8]}), records, key_col="k")
     assert out.select("k", "records").rows() == [(7, 1), (8, 0)]
+    told = {"status": ["error"], "message": ["Down."], "http_status": [500]}
+    failed = pl.DataFrame({"k": ["7"], **told})
+    for dtype in (pl.Float64, pl.Float32):
+        numbers = pl.DataFrame({"k": [7, 8]}, schema={"k": dtype})
+        out = edfi.summary(numbers, failed, key_col="k")
+        assert out.select("k", "status").rows() == [(7, "error"), (8, None)]
+        out = edfi.summary(failed.select("k"), numbers[:1].hstack(failed.drop("k")), key_col="k")
+        assert out.select("k", "status").rows() == [("7", "error")]
     assert edfi.summary(records[:0], records, key_col="k").height == 0
     with pytest.raises(pl.exceptions.ColumnNotFoundError, match="nope"):
         edfi.summary(records, records, key_col="nope")
