@@ -283,13 +283,16 @@ impl RowOperation for Accounts {
     }
 }
 
+/// The first row of an account, and another one of it.
+type Repeat = (usize, usize);
+
 /// The first of the rows of each account that take part, and the others with the first one of theirs;
 /// blank accounts have none.
 fn first_rows(
     names: &Keys,
     df: &DataFrame,
     options: &TokenOptions,
-) -> Result<(Vec<usize>, Vec<(usize, usize)>)> {
+) -> Result<(Vec<usize>, Vec<Repeat>)> {
     let active = active_rows(df, &options.status_col, STATUS_COL, &options.skip_statuses)?;
     let left_out = df.height() - active.len();
     tell_left_out(left_out, &options.status_col, &options.control);
