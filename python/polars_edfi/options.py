@@ -92,8 +92,8 @@ class ClientOptions(TypedDict, total=False):
     """A folder in which OpenAPI documents are kept between processes, by their URL and by what the
     discovery document says of version, build and data models. A document that has an ETag is asked
     for again by each client, once an hour at most, and comes again only if it is another one. The
-    folder is made if it is not there, and grows to 1 GiB at most; any file in it may be deleted at
-    any time."""
+    folder is made if it is not there, and its own files grow to 1 GiB at most, any of which may be
+    deleted at any time; others in the folder are left alone."""
 
 
 class EndpointOption(TypedDict, total=False):

@@ -274,7 +274,8 @@ impl EdFiClientBuilder {
 
     /// A folder in which the OpenAPI documents of ODSs are kept between processes, by their URL and
     /// by what the discovery document says of version, build and data models. It is made if it is
-    /// not there, and grows to 1 GiB at most, where the oldest go first.
+    /// not there, and its own files grow to 1 GiB at most, where the oldest go first; others in the
+    /// folder are left alone.
     ///
     /// A document with an ETag is asked for again, once in a process, by a conditional request; one
     /// without is taken as it is as long as the discovery document says the same.

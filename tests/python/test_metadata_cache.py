@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -244,3 +245,18 @@ def test_a_folder_that_goes_away_costs_a_download(documents: Releases, folder: P
     client = edfi.EdFiClient(base_url=documents.ods.url, metadata_cache=folder)
     shutil.rmtree(folder)
     assert client.schema(RESULTS)["n"] == pl.Int32
+
+
+def test_files_of_others_in_the_folder_are_left_alone(documents: Releases, tmp_path: Path) -> None:
+    theirs = [tmp_path / name for name in ("districts.json", "my.note", f"{'A' * 64}.json")]
+    own = tmp_path / f"{'a' * 64}.json"
+    for path in (*theirs, own):
+        path.touch()
+        os.truncate(path, 2 << 30)
+        os.utime(path, (0, 0))
+    client = edfi.EdFiClient(
+        base_url=documents.ods.url, bearer_token="token", metadata_cache=tmp_path
+    )
+    assert client.get_all(endpoint=RESULTS, key=1, schema="openapi")["status"] is None
+    assert all(path.exists() for path in theirs)
+    assert not own.exists()

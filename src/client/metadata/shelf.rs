@@ -4,6 +4,7 @@
 //! A note for each URL names a body by its digest, so that districts share one. Both are replaced
 //! as a whole; what is damaged, or of another version, is as good as absent.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirEntry, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -164,16 +165,20 @@ impl Shelf {
 }
 
 impl MetadataFolder {
-    /// Removes the oldest files where all together are too large.
+    /// Removes the oldest files of its own where all together are too large.
     fn make_room(&self) {
         let Ok(entries) = fs::read_dir(&self.0) else {
             return;
         };
         let about = |entry: DirEntry| -> Option<(SystemTime, u64, PathBuf)> {
             let path = entry.path();
-            let is_own = path
-                .extension()
-                .is_some_and(|end| end == "json" || end == "note");
+            // The folder may hold files of others.
+            let stem = path.file_stem().and_then(OsStr::to_str);
+            let is_digest = stem.is_some_and(|stem| unhex(stem).is_some_and(|it| hex(&it) == stem));
+            let is_own = is_digest
+                && path
+                    .extension()
+                    .is_some_and(|end| end == "json" || end == "note");
             let about = entry
                 .metadata()
                 .ok()
