@@ -358,6 +358,7 @@ impl EdFiClientBuilder {
                 max_wait: self.max_wait.min(LONGEST_TIMEOUT),
                 repeats: Repeats::Safe,
                 callers: Callers::default(),
+                counts_silence: true,
             },
             transport: Arc::new(transport),
             profile,

@@ -11,7 +11,7 @@ use reqwest::Url;
 use super::auth::{Credentials, Token};
 use super::control::Control;
 use super::discovery::{self, Discovery};
-use super::flight::{Flight, Patience};
+use super::flight::Flight;
 use super::metadata::{MetadataFolder, UsualPlaces};
 use super::profile::Profile;
 use super::retry::RetryPolicy;
@@ -28,7 +28,8 @@ use crate::{Error, Failure, Result};
 /// The default endpoint of a client.
 pub const STUDENT_ASSESSMENTS: &str = "ed-fi/studentAssessments";
 
-/// An ODS that serves no metadata is asked again after this time: it may have been an accident.
+/// An ODS that serves no metadata, or failed to serve it as a hint, is asked again after this time: it
+/// may have been an accident.
 const METADATA_MAY_COME: Duration = Duration::from_secs(60);
 
 /// A client that lives so long may see its ODSs upgraded: it asks again.
@@ -61,6 +62,8 @@ struct Learnt {
     discoveries: PerProcess<Mutex<HashMap<BaseUrl, Arc<Flight<Discovery>>>>>,
     /// The ODSs that were seen to serve no metadata, and when.
     no_metadata: PerProcess<Mutex<HashMap<BaseUrl, Instant>>>,
+    /// The ODSs whose metadata failed where it was but a hint, and when.
+    no_hints: PerProcess<Mutex<HashMap<BaseUrl, (Failure, Instant)>>>,
     /// The metadata that was asked for, and when.
     seen: PerProcess<Mutex<HashMap<Url, Instant>>>,
     /// Where ODSs have their documents.
@@ -238,11 +241,6 @@ impl EdFiClient {
         SendOptions::new(self.0.config.policy, control)
     }
 
-    /// How long it waits for answers.
-    pub(super) fn patience(&self) -> Patience {
-        self.transport().patience(self.0.config.policy)
-    }
-
     /// Checks that this client's own credentials may go to a URL: to the origins of its `base_url`
     /// and `token_url` only. `missing` is what a row would need instead.
     pub(crate) fn check_origin(&self, url: &Url, missing: &str) -> Result<(), Failure> {
@@ -347,13 +345,14 @@ impl EdFiClient {
     pub(crate) async fn discovery(
         &self,
         base: &BaseUrl,
-        control: &Control,
+        options: SendOptions<'_>,
     ) -> Result<Discovery, Failure> {
         let flight = {
             let mut flights = lock(self.0.learnt.discoveries.get());
             flights.entry(base.clone()).or_default().clone()
         };
-        let turn = flight.turn(&control.cancellation, self.patience()).await?;
+        let patience = self.transport().patience(options.policy);
+        let turn = flight.turn(options.cancellation, patience).await?;
         if let Some((last, waited_for)) = turn.last()
             && (last.is_document() || waited_for)
         {
@@ -362,13 +361,13 @@ impl EdFiClient {
         if let Some(failure) = turn.recent_failure() {
             return Err(failure);
         }
-        let fetch = || Discovery::fetch(base, self.transport(), self.options(control)).boxed();
+        let fetch = || Discovery::fetch(base, self.transport(), options).boxed();
         turn.fetch(fetch()).await
     }
 
     /// What discovery says on the way to another request.
     async fn discovered(&self, base: &BaseUrl, control: &Control) -> Result<Discovery, Failure> {
-        let discovery = self.discovery(base, control).await;
+        let discovery = self.discovery(base, self.options(control)).await;
         discovery
             .and_then(|discovery| discovery.check(base).map(|()| discovery))
             .map_err(|failure| failure.on_the_way("discovery"))
@@ -385,6 +384,21 @@ impl EdFiClient {
         match lacks {
             true => bases.insert(base.clone(), Instant::now()),
             false => bases.remove(base),
+        };
+    }
+
+    /// Why an ODS's metadata did not come when it was last asked for as a hint, not long ago.
+    pub(super) fn hint_failure(&self, base: &BaseUrl) -> Option<Failure> {
+        let failures = lock(self.0.learnt.no_hints.get());
+        let (failure, at) = failures.get(base)?;
+        (at.elapsed() < METADATA_MAY_COME).then(|| failure.clone())
+    }
+
+    pub(super) fn set_hint_failure(&self, base: &BaseUrl, failure: Option<Failure>) {
+        let mut failures = lock(self.0.learnt.no_hints.get());
+        match failure {
+            Some(failure) => failures.insert(base.clone(), (failure, Instant::now())),
+            None => failures.remove(base),
         };
     }
 

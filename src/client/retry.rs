@@ -18,6 +18,8 @@ pub(crate) struct RetryPolicy {
     pub(crate) repeats: Repeats,
     /// The refusals that the caller repeats, by rules of its own.
     pub(crate) callers: Callers,
+    /// Whether a request without an answer speaks against its origin.
+    pub(crate) counts_silence: bool,
 }
 
 /// Which refusals are left to a caller's `retry_statuses`.
@@ -90,6 +92,14 @@ impl RetryPolicy {
         Self {
             max_retries: 0,
             ..self
+        }
+    }
+
+    /// One try for what a call can do without: that it fails is held against nobody.
+    pub(crate) fn for_hint(self) -> Self {
+        Self {
+            counts_silence: false,
+            ..self.never()
         }
     }
 
@@ -213,6 +223,7 @@ mod tests {
             max_wait: Duration::from_secs(2),
             repeats: Repeats::Safe,
             callers: Callers::default(),
+            counts_silence: true,
         };
         for attempt in 0..3 {
             let full = FIRST_PAUSE * 2u32.pow(attempt);

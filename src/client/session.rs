@@ -168,7 +168,8 @@ impl CallContext {
         if let Some(known) = gaps().get(&access.base) {
             return known.clone();
         }
-        let discovery = self.client.discovery(&access.base, &self.control).await;
+        let options = self.client.options(&self.control);
+        let discovery = self.client.discovery(&access.base, options).await;
         let gap = discovery.map_or(None, |discovery| discovery.check(&access.base).err());
         let gap = gap.map(|failure| failure.message);
         gaps().insert(access.base.clone(), gap.clone());

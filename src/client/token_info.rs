@@ -51,7 +51,8 @@ impl CallContext {
         if segment.as_deref() == Some("") || first.as_ref().err().is_none_or(is_final) {
             return first;
         }
-        let Ok(discovery) = self.client.discovery(&access.base, &self.control).await else {
+        let options = self.client.options(&self.control);
+        let Ok(discovery) = self.client.discovery(&access.base, options).await else {
             return first;
         };
         match discovery.token_info(&access.base) {

@@ -26,6 +26,12 @@ const PROPOSED: usize = 3;
 /// So many letters more than the nearest name has wrong, and a name is not proposed beside it.
 const ABOUT: usize = 3;
 
+/// Whether a parameter says how to read, not what.
+pub(super) fn is_control(name: &str) -> bool {
+    let mut control = ALWAYS.iter().filter(|known| **known != "id");
+    control.any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// What is wrong with the names of parameters, if anything: which one the resource does not
 /// have, and the names most like it.
 pub(crate) fn unknown_param(resource: &Resource, params: &[(String, String)]) -> Option<String> {

@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::identity::KeyField;
+use super::params::is_control;
 use super::record::{Kind, Record};
 use super::resolve::{Members, Resolver};
 
@@ -52,11 +53,12 @@ impl Place<'_> {
 }
 
 /// What can be filtered by: the path of each place, and its parameter. Of places that share one, only
-/// those of a key are known to agree.
+/// those of a key are known to agree. A property named as what a read is controlled by filters nothing.
 pub(super) fn filters(places: &[Place<'_>], params: &[Parameter<'_>]) -> Vec<(Box<str>, Box<str>)> {
     let found: Vec<_> = places
         .iter()
         .filter_map(|place| Some((place, place.parameter(params)?)))
+        .filter(|(_, param)| !is_control(param.name))
         .collect();
     let is_alone = |name: &str| found.iter().filter(|(_, param)| param.name == name).count() == 1;
     found

@@ -62,6 +62,7 @@ class Filtering:
         self.ods = ods
         self.knows = set(FIELDS) if knows is None else knows
         self.refused: Callable[[str], bool] = lambda _: False
+        self.refusal = Answer(400, {"detail": "Not a value."})
         self.servers = [f"{ods.url}/data/v3"]
         ods.script, ods.serves_metadata = self.answer, True
 
@@ -79,7 +80,7 @@ class Filtering:
             if name not in self.knows:
                 continue
             if self.refused(text):
-                return Answer(400, {"detail": "Not a value."})
+                return self.refusal
             records = [
                 one for one in records if shown(one, FIELDS[name][0]).lower() == text.lower()
             ]
@@ -236,6 +237,63 @@ def test_a_refused_value_is_read_without(make_ods: MakeOds) -> None:
         assert_frame_equal(out, everything.filter(predicate), check_row_order=False)
 
 
+@pytest.mark.parametrize("status", [403, 405, 413, 431, 500, 501])
+def test_a_district_that_refuses_a_filter_loses_no_row(make_ods: MakeOds, status: int) -> None:
+    ods = make_ods(records(300))
+    server = Filtering(ods)
+    server.refused, server.refusal = "s7".__eq__, Answer(status)
+    lf = edfi.scan_all(
+        district(ods), ENDPOINT, key_col="District BK", client=client_of(ods), on_error="row"
+    )
+    for predicate in (student == "s7", student.is_in(["s7", "s9"]), student.is_in(["s9", "s7"])):
+        expected = lf.collect().filter(predicate)
+        assert not expected.is_empty()
+        assert_frame_equal(lf.filter(predicate).collect(), expected, check_row_order=False)
+    assert {"studentUniqueId": "s7"} in server.sent()
+
+
+def test_who_may_not_ask_at_all_asks_for_no_more(make_ods: MakeOds) -> None:
+    ods = make_ods(records(300))
+    server = Filtering(ods)
+    lf = edfi.scan(ENDPOINT, client=client_of(ods))
+    lf.collect_schema()
+    server.refused, server.refusal = "s7".__eq__, Answer(401)
+    with pytest.raises(edfi.AuthError, match="HTTP 401"):
+        lf.filter(student == "s7").collect()
+    assert server.sent() == [{"studentUniqueId": "s7"}]
+    # What fails without the filter as well is told of the whole.
+    ods.script = lambda request: Answer(403 if "studentUniqueId" in request.query else 500)
+    with pytest.raises(edfi.HttpError, match="HTTP 500"):
+        lf.filter(student == "s7").collect()
+
+
+@pytest.mark.parametrize("answer", [Answer(503), Answer(close=True)])
+@pytest.mark.parametrize("many", [True, False])
+def test_metadata_that_fails_costs_filters_one_request(
+    make_ods: MakeOds, answer: Answer, many: bool
+) -> None:
+    ods = make_ods(records(300))
+    server = Filtering(ods)
+
+    def script(request: Request) -> Answer | None:
+        return answer if request.path.startswith("/metadata") else server.answer(request)
+
+    ods.script = script
+    # One that tries six times, after which the origin would be closed.
+    client = edfi.EdFiClient(base_url=ods.url, bearer_token="token", api_version="v3")
+    options: dict[str, Any] = {"client": client, "schema": "infer"}
+    if many:
+        options |= {"key_col": "District BK", "on_error": "row"}
+        lf = edfi.scan_all(district(ods), ENDPOINT, **options)
+    else:
+        lf = edfi.scan(ENDPOINT, **options)
+    for predicate in (student == "s7", student.is_in(["s7", "s9"])):
+        expected = lf.collect().filter(predicate)
+        assert not expected.is_empty()
+        assert_frame_equal(lf.filter(predicate).collect(), expected)
+    assert len(ods.paths("/metadata")) == 1
+
+
 def test_a_value_that_brings_records_of_others_hides_none_of_them(make_ods: MakeOds) -> None:
     ods = make_ods(records(900))
     server = Filtering(ods)
@@ -335,6 +393,31 @@ def test_what_is_not_sent(make_ods: MakeOds) -> None:
     own = edfi.scan(ENDPOINT, client=client, params={"studentUniqueId": "s8"})
     assert own.filter(student == "s7").collect().height == 0
     assert server.sent()[-1] == {"studentUniqueId": "s8"}
+
+
+@pytest.mark.parametrize("name", ["number", "limit", "pageSize", "q", "minChangeVersion"])
+def test_a_property_named_as_what_controls_a_read_is_not_sent(
+    make_ods: MakeOds, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setitem(FIELDS, name, (name, {"type": "string"}))
+    ods = make_ods([one | {name: f"{n % 7}"} for n, one in enumerate(records(100))])
+    server = Filtering(ods, knows=set())
+    lf = edfi.scan(ENDPOINT, client=client_of(ods))
+    out = lf.filter(pl.col(name) == "3", student == "s3").collect()
+    assert_frame_equal(out, lf.collect().filter(pl.col(name) == "3", student == "s3"))
+    assert server.sent()[0] == {"studentUniqueId": "s3"}
+
+
+def test_texts_that_are_too_long_for_a_url_stay_here(make_ods: MakeOds) -> None:
+    long, shorter = "é" * 40_000, "x" * 1_500
+    ods = make_ods([*records(100), {"id": "l", "platformTypeDescriptor": long}])
+    server = Filtering(ods)
+    lf = edfi.scan(ENDPOINT, client=client_of(ods))
+    platform = pl.col("platformTypeDescriptor")
+    assert lf.filter(platform == long).collect()["id"].to_list() == ["l"]
+    assert server.sent() == [{}]
+    assert lf.filter(platform == shorter, student == shorter).collect().is_empty()
+    assert len(server.sent()[-1]) == 1
 
 
 def test_what_cannot_travel_keeps_nothing_else_at_home(make_ods: MakeOds) -> None:

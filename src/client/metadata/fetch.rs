@@ -8,8 +8,9 @@ use crate::Failure;
 use crate::client::discovery::Discovery;
 use crate::client::permits::Permits;
 use crate::client::problem;
+use crate::client::retry::RetryPolicy;
 use crate::client::session::{Access, CallContext};
-use crate::client::transport::{Request, Response};
+use crate::client::transport::{Request, Response, SendOptions};
 use crate::client::urls::BaseUrl;
 
 /// Asks one ODS for its metadata, on behalf of one call.
@@ -22,6 +23,8 @@ pub(super) struct Fetcher<'a> {
     pub(super) requests: Option<&'a Permits>,
     /// Whether the documents are asked for columns alone.
     pub(super) are_columns: bool,
+    /// Whether the call can do without: nobody waits long for them.
+    pub(super) is_hint: bool,
 }
 
 impl<'a> Fetcher<'a> {
@@ -33,6 +36,15 @@ impl<'a> Fetcher<'a> {
         match self.requests {
             Some(requests) => requests.run(send).await,
             None => send.await,
+        }
+    }
+
+    /// How often it asks.
+    pub(super) fn policy(&self) -> RetryPolicy {
+        let policy = self.context.client.policy();
+        match self.is_hint {
+            true => policy.for_hint(),
+            false => policy,
         }
     }
 
@@ -66,7 +78,7 @@ impl<'a> Fetcher<'a> {
             request.headers.push((IF_NONE_MATCH, etag.clone()));
         }
         let client = &self.context.client;
-        let options = client.options(&self.context.control);
+        let options = SendOptions::new(self.policy(), &self.context.control);
         let mut anonymous = request.clone();
         let response = client.transport().send(&mut anonymous, options).await;
         let response = response.map_err(|failure| failure.on_the_way("metadata"))?;
@@ -74,7 +86,7 @@ impl<'a> Fetcher<'a> {
             // What is said of a 404 of the data would wait for the documents that are being fetched.
             Some(access) if is_secluded(response.status) => {
                 self.context
-                    .authorized(access, &mut request, client.policy())
+                    .authorized(access, &mut request, self.policy())
                     .await
             }
             _ => Ok(response),
@@ -83,8 +95,9 @@ impl<'a> Fetcher<'a> {
 
     /// The discovery document, for which a permit is taken as well.
     pub(super) async fn discovery(&self, has_version: bool) -> Result<Discovery, Failure> {
-        let (client, control) = (&self.context.client, &self.context.control);
-        let discovery = self.limited(client.discovery(self.base, control)).await;
+        let client = &self.context.client;
+        let options = SendOptions::new(self.policy(), &self.context.control);
+        let discovery = self.limited(client.discovery(self.base, options)).await;
         let discovery = discovery.and_then(|found| found.check(self.base).map(|()| found));
         match discovery {
             // Where the data is, is known without it: perhaps the metadata is there, too.

@@ -126,6 +126,7 @@ impl<'a> Metadata<'a> {
                 access: Some(access),
                 requests: None,
                 are_columns: true,
+                is_hint: false,
             },
             api_version: access.api_version.as_deref(),
             current: false,
@@ -142,6 +143,7 @@ impl<'a> Metadata<'a> {
                 access: None,
                 requests: None,
                 are_columns: true,
+                is_hint: false,
             },
             api_version: None,
             current: false,
@@ -168,6 +170,18 @@ impl<'a> Metadata<'a> {
         }
     }
 
+    /// Asks with the patience of one request, and for a while not again where that is in vain: the call
+    /// can do without.
+    pub(crate) fn as_hint(self) -> Self {
+        Self {
+            fetcher: Fetcher {
+                is_hint: true,
+                ..self.fetcher
+            },
+            ..self
+        }
+    }
+
     fn client(&self) -> &'a EdFiClient {
         &self.fetcher.context.client
     }
@@ -188,7 +202,8 @@ impl<'a> Metadata<'a> {
 
     /// The same, to be looked at and changed by this call alone.
     async fn catalog<'s>(&self, slot: &'s Slot) -> Result<Held<'s>, Failure> {
-        let catalog = slot.lock(self.client().patience());
+        let patience = self.client().transport().patience(self.fetcher.policy());
+        let catalog = slot.lock(patience);
         let catalog = self.unless_cancelled(catalog).await?;
         Ok(catalog.map_or(Held::Own(None), Held::Shared))
     }
@@ -200,11 +215,33 @@ impl<'a> Metadata<'a> {
         }
         let slot = self.slot();
         let mut catalog = self.catalog(&slot).await?;
-        if let Some(resource) = self.without_list(&mut catalog, endpoint).await? {
+        let (client, is_hint) = (self.client(), self.fetcher.is_hint);
+        if is_hint && let Some(failure) = client.hint_failure(self.base()) {
+            return Err(failure);
+        }
+        let described = Box::pin(self.described(&mut catalog, endpoint)).await;
+        match &described {
+            Ok(_) => client.set_hint_failure(self.base(), None),
+            // A refused token is this call's own, and another one may be good.
+            Err(failure) if failure.http_status == Some(401) => {}
+            Err(failure) if is_hint && !self.fetcher.context.control.is_cancelled() => {
+                client.set_hint_failure(self.base(), Some(failure.clone()));
+            }
+            Err(_) => {}
+        }
+        described
+    }
+
+    async fn described(
+        &self,
+        catalog: &mut Option<Catalog>,
+        endpoint: &str,
+    ) -> Result<Described, Failure> {
+        if let Some(resource) = self.without_list(catalog, endpoint).await? {
             return Ok(Described::Resource(resource));
         }
-        self.refresh(&mut catalog).await?;
-        let Some(catalog) = &mut *catalog else {
+        self.refresh(catalog).await?;
+        let Some(catalog) = catalog else {
             return Ok(Described::NoMetadata);
         };
         let mut documents = Vec::new();

@@ -201,7 +201,9 @@ impl Transport {
             let trouble = trouble(request, &outcome);
             match &outcome {
                 Ok(_) => passage.answered(),
-                Err(error) if error.trouble.is_unanswered() => passage.unanswered(&error.what),
+                Err(error) if error.trouble.is_unanswered() && options.policy.counts_silence => {
+                    passage.unanswered(&error.what);
+                }
                 Err(_) => {}
             }
             request.sent += u32::from(!trouble.is_some_and(Trouble::is_unsent));

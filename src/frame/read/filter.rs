@@ -12,6 +12,8 @@ use crate::{Error, Result};
 
 /// A property that was renamed since its name was taken.
 const RENAMED: &str = "_record";
+/// Values that are longer together may be too much for a URL.
+const MOST_BYTES: usize = 2_000;
 
 /// Only records that have one of some values in a column.
 ///
@@ -122,6 +124,11 @@ impl PreparedFilter {
         Ok(texts.str()?.iter().map(is_wanted).collect())
     }
 
+    /// The most bytes that a value takes.
+    fn longest(&self) -> usize {
+        self.texts.iter().map(|text| text.len()).max().unwrap_or(0)
+    }
+
     /// Whether each value reaches the server as it is.
     fn can_be_sent(&self) -> bool {
         let is_plain = |text: &PlSmallStr| {
@@ -163,10 +170,11 @@ impl Sent {
             return sent;
         }
         let access: &Access = &district.access;
-        let metadata = Metadata::of(context, access).limited(requests);
+        let metadata = Metadata::of(context, access).limited(requests).as_hint();
         let Ok(Described::Resource(resource)) = metadata.describe(endpoint).await else {
             return sent;
         };
+        let mut room = MOST_BYTES;
         for (number, filter) in filters.iter().enumerate() {
             let Some(param) = parameter(&resource, filter, separator) else {
                 continue;
@@ -175,6 +183,10 @@ impl Sent {
             if known.any(|(name, _)| name.eq_ignore_ascii_case(param)) || !filter.can_be_sent() {
                 continue;
             }
+            let Some(left) = room.checked_sub(filter.longest()) else {
+                continue;
+            };
+            room = left;
             let values: Vec<String> = filter.texts.iter().map(ToString::to_string).collect();
             let fewest = sent.alternatives.as_ref();
             let fewest = fewest.map_or(usize::MAX, |known| known.values.len());

@@ -176,14 +176,14 @@ impl<T: Send + 'static> Reader<T> {
     }
 
     /// The first page, and the reader that goes on: one without what filters have the server asked
-    /// for, where the server refuses that.
+    /// for, where the server refuses that or fails at it.
     pub(super) async fn begin(
         self: Arc<Self>,
         count: bool,
     ) -> Result<(Arc<Self>, FetchedPage), Failure> {
         match (self.first(count).await, &self.plain) {
-            (Err(failure), Some(plain)) if is_refusal(&failure) => {
-                log::info!("the server refuses a filter: {failure}");
+            (Err(failure), Some(plain)) if may_be_refusal(&failure) => {
+                log::info!("the server answers no filter: {failure}");
                 let reader = Arc::new(Self {
                     is_part: self.is_part,
                     ..self.part(plain.clone(), self.versions, None, self.only)
@@ -306,7 +306,7 @@ impl<T: Send + 'static> Reader<T> {
     }
 }
 
-/// Whether an answer says that the request is wrong.
-fn is_refusal(failure: &Failure) -> bool {
-    matches!(failure.http_status, Some(400 | 404 | 414 | 422))
+/// Whether an answer may be due to what was asked for: neither who asks nor how fast.
+fn may_be_refusal(failure: &Failure) -> bool {
+    !matches!(failure.http_status, None | Some(401 | 429))
 }
