@@ -369,7 +369,8 @@ class ScanAllOptions(
     """What a district that fails means. ``"raise"``: the query ends, and the text names the
     district. ``"row"``: ``status``, ``message``, ``http_status`` and ``correlation_id`` stand after
     ``key_col``, and the district is one row with the status ``"error"``, after the rows that it
-    gave before; the others go on."""
+    gave before; the others go on. One that failed when the columns were looked for is asked again
+    by each later query, by the columns that the others have."""
 
 
 class DeletesOptions(PageOptions, WorkersOption, ChangeWindowOptions, total=False):

@@ -2,6 +2,7 @@
 
 import gc
 import io
+import json
 import os
 import pickle
 import signal
@@ -19,6 +20,7 @@ import polars as pl
 import pytest
 from conftest import Answer, Request, ScriptedOds, district
 from polars.testing import assert_frame_equal
+from test_pushdown import Filtering, records
 
 import polars_edfi as edfi
 
@@ -544,6 +546,73 @@ def test_a_district_that_fails_is_named(make_ods: Callable[..., ScriptedOds]) ->
         edfi.scan_all(df, key_col="nowhere")
     with pytest.raises(TypeError, match="collect"):
         edfi.scan_all(df.lazy(), key_col="District BK")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("schema", ["infer", "auto", "openapi"])
+def test_a_district_that_failed_for_its_columns_is_asked_again(
+    make_ods: Callable[..., ScriptedOds], schema: Any
+) -> None:
+    servers = {name: Filtering(make_ods(records(5))) for name in "ab"}
+    bad, fails = servers["b"].ods, True
+
+    def script(request: Request) -> Answer | None:
+        return Answer(500) if fails else servers["b"].answer(request)
+
+    bad.script = script
+    lf = edfi.scan_all(
+        pl.concat([district(one.ods, name) for name, one in servers.items()]),
+        RESULTS,
+        key_col="District BK",
+        on_error="row",
+        schema=schema,
+        client=edfi.EdFiClient(api_version="v3", max_retries=0),
+    )
+
+    def read() -> list[tuple[str, str | None]]:
+        return lf.select("District BK", "status").collect().rows()
+
+    good: list[tuple[str, str | None]] = [("a", None)] * 5
+    lf.collect_schema()
+    asked = len(bad.requests)
+    # Nobody waits twice for one that was asked just before.
+    assert read() == [*good, ("b", "error")]
+    assert len(bad.requests) == asked
+    time.sleep(1.1)
+    assert read() == [*good, ("b", "error")]
+    assert len(bad.requests) > asked
+    fails = False
+    assert read() == good + [("b", None)] * 5
+
+
+def test_a_district_that_is_asked_again_must_know_the_parameters(
+    make_ods: Callable[..., ScriptedOds],
+) -> None:
+    servers = {name: Filtering(make_ods(records(30))) for name in "ab"}
+    fails = True
+
+    def script(request: Request) -> Answer | None:
+        if fails:
+            return Answer(500)
+        answer = servers["b"].answer(request)
+        if answer is not None and request.path == "/metadata/r":
+            answer.body = json.loads(json.dumps(answer.body).replace('"schoolYear"', '"other"'))
+        return answer
+
+    servers["b"].ods.script = script
+    lf = edfi.scan_all(
+        pl.concat([district(one.ods, name) for name, one in servers.items()]),
+        RESULTS,
+        key_col="District BK",
+        on_error="row",
+        params={"schoolYear": 2021},
+        client=edfi.EdFiClient(api_version="v3", max_retries=0),
+    )
+    lf.collect_schema()
+    time.sleep(1.1)
+    fails = False
+    out = lf.filter(pl.col("District BK") == "b").collect()
+    assert out["status"].to_list() == ["error"]
+    assert "is no query parameter" in out["message"].item()
 
 
 def test_short_districts_can_be_warned_of(make_ods: Callable[..., ScriptedOds]) -> None:

@@ -222,6 +222,7 @@ impl Scan {
             false => {}
         }
         source.openings = self.0.openings.take().into();
+        source.unchecked = self.unchecked();
         source.piece = piece;
         let options = StreamOptions {
             endpoint: self.0.endpoint.clone(),

@@ -13,8 +13,9 @@ use crate::client::transport;
 use crate::columns::Page;
 use crate::runtime::lock;
 
-/// Later than this, and after any write of this process, a first page is read anew.
-const FRESH: Duration = Duration::from_secs(1);
+/// Later than this a district that failed is asked again, and then, as after any write of this
+/// process, a first page is read anew.
+pub(super) const FRESH: Duration = Duration::from_secs(1);
 /// A deeper offset costs a database too much.
 const DEEPEST: u64 = 10_000;
 

@@ -61,7 +61,8 @@ pub enum OnError {
     /// The stream ends with an error that names its key.
     #[default]
     Raise,
-    /// It is one row with the status `"error"`, after what it gave, and the others go on.
+    /// It is one row with the status `"error"`, after what it gave, and the others go on. One that
+    /// failed when the columns were looked for is asked again by each reading more than a second later.
     Row,
 }
 

@@ -101,6 +101,10 @@ impl<T: Send + 'static> Source<T> {
     }
 
     pub(super) async fn reader(self: Arc<Self>, district: District) -> Result<Reader<T>, Failure> {
+        if let Some(unchecked) = &self.unchecked {
+            let calls = (&*self.context, &self.requests);
+            unchecked.check(calls, &district, &self.path).await?;
+        }
         let sent = match &self.piece {
             Some(Piece::Asked(sent)) => sent.clone(),
             _ => self.sent_to(&district).await,

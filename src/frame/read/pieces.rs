@@ -385,6 +385,7 @@ impl Scan {
         } = self.reading(view, self.sources(control)?)?;
         let (context, endpoint) = (sources.context.clone(), self.0.endpoint.clone());
         let mut source = Source::of_wholes(context, endpoint.clone(), read);
+        source.unchecked = self.unchecked();
         if self.0.options.pushdown {
             source.filters = rows.filters;
         }

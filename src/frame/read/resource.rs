@@ -1,12 +1,13 @@
 //! One resource of many ODSs: what their documents say of it, and its records.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use polars::prelude::*;
 
 use super::assemble::documented_layout;
 use super::options::{GetAllOptions, OnShort, SchemaChoice};
-use super::source::Source;
+use super::source::{District, Source};
 use super::whole::{Records, WholePages};
 use crate::client::metadata::{Described, Metadata};
 use crate::client::permits::Permits;
@@ -56,58 +57,15 @@ impl<'a> Resource<'a> {
         &self.source.requests
     }
 
-    /// Whether the columns may come from a document.
-    fn asks_for_document(&self) -> bool {
-        matches!(
-            self.options.schema,
-            SchemaChoice::Auto | SchemaChoice::OpenApi
-        )
-    }
-
     /// What the ODS's own document says of the resource, as far as the call has to know.
     pub(super) async fn describe(&self, access: &Access) -> Result<Described, Failure> {
-        let needed = self.asks_for_document();
-        if !needed && self.options.params.is_empty() {
-            return Ok(Described::NoMetadata);
-        }
-        let metadata = Metadata::of(&self.source.context, access).limited(&self.source.requests);
-        let described = Box::pin(metadata.describe(&self.endpoint)).await;
-        match (described, &self.options.schema) {
-            (Ok(described), SchemaChoice::OpenApi) if described.record().is_none() => {
-                Err(Failure::new(match described {
-                    Described::NoMetadata => {
-                        "this ODS serves no OpenAPI metadata; schema=\"infer\" and \"auto\" do \
-                         without"
-                            .to_owned()
-                    }
-                    Described::Unknown(Some(meant)) => {
-                        format!("this ODS has no {}; did you mean {meant}?", self.endpoint)
-                    }
-                    _ => format!(
-                        "the OpenAPI document of this ODS does not describe {}; schema=\"infer\" \
-                         and \"auto\" do without",
-                        self.endpoint
-                    ),
-                }))
-            }
-            (Ok(described), _) => {
-                if needed && matches!(described, Described::Unknown(_)) {
-                    let base = urls::shown(access.base.as_url());
-                    log::info!("{base}: no document knows {}; inferred", self.endpoint);
-                }
-                Ok(described)
-            }
-            (Err(failure), _) if needed => Err(failure),
-            (Err(_), _) => {
-                log::warn!("the names of parameters are not checked: the metadata fails");
-                Ok(Described::NoMetadata)
-            }
-        }
+        let calls = (&*self.source.context, self.requests());
+        describe(calls, access, &self.endpoint, self.options).await
     }
 
     /// The error of a parameter that a document does not know.
     pub(super) fn unknown_param(&self, described: &Described) -> Option<String> {
-        openapi::unknown_param(described.resource()?, &self.options.params)
+        unknown_param(described, self.options)
     }
 
     /// The error of a list to explode that documents do not know: no record brings it then.
@@ -133,7 +91,7 @@ impl<'a> Resource<'a> {
 
     /// The columns that a document says, where they may come from it.
     pub(super) fn record_of(&self, described: &Described) -> Option<Record> {
-        match self.asks_for_document() {
+        match asks_for_document(self.options) {
             true => described.record().cloned(),
             false => None,
         }
@@ -168,5 +126,86 @@ impl<'a> Resource<'a> {
     async fn records(&self, access: &Access) -> Result<Records, Failure> {
         let on_short = self.options.on_short;
         Source::read_whole(&self.source, access, on_short == OnShort::Error).await
+    }
+}
+
+/// Whether the columns may come from a document.
+fn asks_for_document(options: &GetAllOptions) -> bool {
+    matches!(options.schema, SchemaChoice::Auto | SchemaChoice::OpenApi)
+}
+
+fn unknown_param(described: &Described, options: &GetAllOptions) -> Option<String> {
+    openapi::unknown_param(described.resource()?, &options.params)
+}
+
+/// What an ODS's own document says of a resource, as far as the call has to know.
+async fn describe(
+    (context, requests): (&CallContext, &Permits),
+    access: &Access,
+    endpoint: &str,
+    options: &GetAllOptions,
+) -> Result<Described, Failure> {
+    let needed = asks_for_document(options);
+    if !needed && options.params.is_empty() {
+        return Ok(Described::NoMetadata);
+    }
+    let metadata = Metadata::of(context, access).limited(requests);
+    let described = Box::pin(metadata.describe(endpoint)).await;
+    match (described, &options.schema) {
+        (Ok(described), SchemaChoice::OpenApi) if described.record().is_none() => {
+            Err(Failure::new(match described {
+                Described::NoMetadata => {
+                    "this ODS serves no OpenAPI metadata; schema=\"infer\" and \"auto\" do without"
+                        .to_owned()
+                }
+                Described::Unknown(Some(meant)) => {
+                    format!("this ODS has no {endpoint}; did you mean {meant}?")
+                }
+                _ => format!(
+                    "the OpenAPI document of this ODS does not describe {endpoint}; \
+                     schema=\"infer\" and \"auto\" do without"
+                ),
+            }))
+        }
+        (Ok(described), _) => {
+            if needed && matches!(described, Described::Unknown(_)) {
+                let base = urls::shown(access.base.as_url());
+                log::info!("{base}: no document knows {endpoint}; inferred");
+            }
+            Ok(described)
+        }
+        (Err(failure), _) if needed => Err(failure),
+        (Err(_), _) => {
+            log::warn!("the names of parameters are not checked: the metadata fails");
+            Ok(Described::NoMetadata)
+        }
+    }
+}
+
+/// Districts that failed when they were asked for their columns: what their documents had to allow
+/// is asked before they are read after all.
+pub(super) struct Unchecked {
+    pub(super) districts: BTreeSet<usize>,
+    pub(super) options: GetAllOptions,
+}
+
+impl Unchecked {
+    pub(super) async fn check(
+        &self,
+        calls: (&CallContext, &Permits),
+        district: &District,
+        endpoint: &str,
+    ) -> Result<(), Failure> {
+        let options = &self.options;
+        // Without either the columns are all that a document tells, and they are known.
+        let matters = !options.params.is_empty() || matches!(options.schema, SchemaChoice::OpenApi);
+        if !matters || !self.districts.contains(&district.number) {
+            return Ok(());
+        }
+        let described = describe(calls, &district.access, endpoint, options).await?;
+        match unknown_param(&described, options) {
+            Some(wrong) => Err(Failure::new(wrong)),
+            None => Ok(()),
+        }
     }
 }

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use futures_util::stream::{BoxStream, Stream, StreamExt, TryStreamExt};
 use polars::prelude::*;
 
 use super::frames::{about_columns, explode, leading};
-use super::opening::{Kept, Openings};
+use super::opening::{FRESH, Kept, Openings};
 use super::options::ScanOptions;
+use super::resource::Unchecked;
 use super::sources::Sources;
 use crate::client::{Control, EdFiClient};
 use crate::columns::{Layout, Plan};
@@ -39,6 +41,8 @@ pub(super) struct Inner {
     pub(super) openings: Kept,
     /// The districts that failed when they were asked for their columns, where they are rows.
     pub(super) failed: BTreeMap<usize, Failure>,
+    /// When that was.
+    planned: Instant,
 }
 
 impl fmt::Debug for Scan {
@@ -201,6 +205,7 @@ impl Scan {
             layout,
             openings: Kept::new(openings),
             failed: sources.failed,
+            planned: Instant::now(),
         }));
         if let Some(columns) = &options.columns {
             scan.check_columns(columns)?;
@@ -268,7 +273,20 @@ impl Scan {
         options.read.batch.control = control;
         let districts = self.0.districts.as_ref();
         let mut sources = Sources::new(&self.0.client, &options, districts, true)?;
-        sources.leave_out(&self.0.failed);
+        // Nobody waits twice for a district that was silent a moment ago.
+        if self.0.planned.elapsed() < FRESH {
+            sources.leave_out(&self.0.failed);
+        }
         Ok(sources)
+    }
+
+    pub(super) fn unchecked(&self) -> Option<Unchecked> {
+        let Inner {
+            failed, options, ..
+        } = &*self.0;
+        (!failed.is_empty()).then(|| Unchecked {
+            districts: failed.keys().copied().collect(),
+            options: options.read.clone(),
+        })
     }
 }

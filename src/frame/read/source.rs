@@ -11,6 +11,7 @@ use super::options::{GetAllOptions, OnShort};
 use super::pieces::Piece;
 use super::prefetch::{Slots, Task};
 use super::reader::{FetchedPage, Versions, Whole};
+use super::resource::Unchecked;
 use crate::client::paging::Paging;
 use crate::client::permits::Permits;
 use crate::client::session::{Access, CallContext};
@@ -124,6 +125,8 @@ pub(super) struct Source<T> {
     pub(super) by_version: bool,
     /// First pages that are here already.
     pub(super) openings: Mutex<Openings>,
+    /// Districts that are checked before they are read.
+    pub(super) unchecked: Option<Unchecked>,
     /// What of each district is read; all of it by default.
     pub(super) piece: Option<Piece>,
     /// No more records than these are needed.
@@ -231,6 +234,7 @@ impl<T: Send + 'static> Source<T> {
             paging: read.paging,
             by_version: false,
             openings: Mutex::default(),
+            unchecked: None,
             piece: None,
             need: None,
             decoders: Decoders::whole(links),
