@@ -380,8 +380,6 @@ def test_a_document_that_the_list_promises_and_that_is_not_there(
     client = own(ods)
     with pytest.raises(edfi.EdFiError, match=f"metadata: HTTP {status}.*/metadata/Descriptors"):
         client.resources()
-    with pytest.raises(edfi.EdFiError, match=f"metadata: HTTP {status}"):
-        client.schema(descriptors)
     payloads = pl.DataFrame({"payload": ['{"n": 1}']})
     findings = client.validate(payloads, endpoint=RESULTS)
     assert findings["severity"].to_list() == ["error"]

@@ -83,7 +83,7 @@ pub(super) struct Catalog {
 pub(super) struct Section {
     pub(super) topic: Topic,
     pub(super) url: Url,
-    /// Whether a list names it as what describes the data: then it has to be there.
+    /// Whether a list names it as what describes the data: then all documents are not without it.
     pub(super) is_promised: bool,
     pub(super) cached: Option<Cached>,
 }

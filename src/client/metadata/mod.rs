@@ -246,7 +246,7 @@ impl<'a> Metadata<'a> {
         };
         let mut documents = Vec::new();
         for section in catalog.in_order(endpoint) {
-            let Some(document) = self.document(section).await? else {
+            let Some(document) = self.document(section, false).await? else {
                 continue;
             };
             if let Some(resource) = document.resource(endpoint) {
@@ -279,7 +279,8 @@ impl<'a> Metadata<'a> {
             return Ok(None);
         };
         // If this is another server, whatever it says there is nobody's failure.
-        let document = self.ask_document(section).await?.ok().flatten();
+        let document = self.ask_document(section, false).await?;
+        let document = document.ok().flatten();
         Ok(document.and_then(|document| document.resource(endpoint).cloned()))
     }
 
@@ -297,7 +298,8 @@ impl<'a> Metadata<'a> {
             return Ok(None);
         };
         let mut section = locate::unlisted(url);
-        let document = self.ask_document(&mut section).await?.ok().flatten();
+        let document = self.ask_document(&mut section, false).await?;
+        let document = document.ok().flatten();
         let resource = document.and_then(|document| document.resource(endpoint).cloned());
         match resource {
             Some(_) => *catalog = Some(locate::without_list(&self.fetcher, section)),
@@ -319,7 +321,8 @@ impl<'a> Metadata<'a> {
             .and_then(|resource| resource.identity.clone()))
     }
 
-    /// All documents of the ODS; `None` where it serves no metadata.
+    /// All documents of the ODS; `None` where it serves no metadata. One that its list promises and
+    /// that is not there fails: without it, what it describes would seem to be gone.
     pub(crate) async fn documents(&self) -> Result<Option<Vec<Arc<Document>>>, Failure> {
         if self.is_absent() {
             return Ok(None);
@@ -332,7 +335,7 @@ impl<'a> Metadata<'a> {
         };
         let mut documents = Vec::new();
         for section in catalog.in_order("") {
-            documents.extend(self.document(section).await?);
+            documents.extend(self.document(section, section.is_promised).await?);
         }
         Ok(Some(documents))
     }
@@ -418,14 +421,19 @@ impl<'a> Metadata<'a> {
 
     /// The document of a section; `None` where it is not there and need not be. That it is not may
     /// be an accident, and is asked again by the next call.
-    async fn document(&self, section: &mut Section) -> Result<Option<Arc<Document>>, Failure> {
-        self.ask_document(section).await?
+    async fn document(
+        &self,
+        section: &mut Section,
+        must_be: bool,
+    ) -> Result<Option<Arc<Document>>, Failure> {
+        self.ask_document(section, must_be).await?
     }
 
     /// As above; the inner failure is that of an answer.
     async fn ask_document(
         &self,
         section: &mut Section,
+        must_be: bool,
     ) -> Result<Result<Option<Arc<Document>>, Failure>, Failure> {
         if let Some(cached) = &section.cached
             && !self.asks_again(&section.url, cached.asked, cached.etag.as_ref())
@@ -454,7 +462,7 @@ impl<'a> Metadata<'a> {
                     Ok(read) => section.cached = Some(read),
                     Err(failure) => return Ok(Err(failure)),
                 },
-                status if is_nothing(status) && !section.is_promised => section.cached = None,
+                status if is_nothing(status) && !must_be => section.cached = None,
                 _ => return Ok(Err(self.fetcher.refused(&section.url, &response))),
             }
         }

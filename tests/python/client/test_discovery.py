@@ -117,11 +117,12 @@ def test_a_section_that_is_missing_is_asked_for_again(ods: ScriptedOds) -> None:
         return Answer(404) if request.path == "/" else None
 
     ods.script, ods.serves_metadata = script, True
-    read = discovering(ods, api_version="v3").get_all(key="x")
-    assert str(read["message"]).startswith("metadata: HTTP 404 Not Found")
-    read = discovering(ods, api_version="v3").get_all(key="x")
-    assert read["data"] is not None
-    assert read["data"]["n"].dtype == pl.Int32
+    dtypes = []
+    for _ in range(2):
+        read = discovering(ods, api_version="v3").get_all(key="x")
+        assert read["data"] is not None
+        dtypes.append(read["data"]["n"].dtype)
+    assert dtypes == [pl.Int64, pl.Int32]
 
 
 @pytest.mark.parametrize("status", [401, 403])
