@@ -63,6 +63,8 @@ impl Trouble {
 pub(crate) enum Repeats {
     /// Reads and tokens: asking twice changes nothing.
     Safe,
+    /// Reads that a call can do without: nobody waits twice for a server that does not answer.
+    Answered,
     /// Deletes: asked twice, they change nothing more.
     Idempotent,
     /// Writes that may be repeated after a broken connection (`retry_broken`).
@@ -76,6 +78,8 @@ impl Repeats {
     /// one repetition with a new token after a 401.
     pub(crate) fn after(self, trouble: Trouble) -> bool {
         match (trouble, self) {
+            (Trouble::Refused | Trouble::Passing, Self::Answered) => true,
+            (_, Self::Answered) => false,
             (Trouble::NotConnected | Trouble::Refused, _) => true,
             (Trouble::Broken, Self::Safe | Self::Idempotent | Self::AfterBroken) => true,
             (Trouble::Broken, Self::Unsent) => false,
@@ -95,11 +99,14 @@ impl RetryPolicy {
         }
     }
 
-    /// One try for what a call can do without: that it fails is held against nobody.
+    /// One try for what a call can do without, and one more after an answer of a server that is busy:
+    /// that it fails is held against nobody.
     pub(crate) fn for_hint(self) -> Self {
         Self {
+            repeats: Repeats::Answered,
+            max_retries: self.max_retries.min(1),
             counts_silence: false,
-            ..self.never()
+            ..self
         }
     }
 

@@ -122,9 +122,13 @@ def records(count: int, seed: int = 1) -> list[dict[str, Any]]:
     return made
 
 
-def client_of(ods: ScriptedOds) -> edfi.EdFiClient:
+def client_of(ods: ScriptedOds, max_retries: int = 0) -> edfi.EdFiClient:
     return edfi.EdFiClient(
-        base_url=ods.url, bearer_token="token", api_version="v3", max_retries=0, timeout=10
+        base_url=ods.url,
+        bearer_token="token",
+        api_version="v3",
+        max_retries=max_retries,
+        timeout=10,
     )
 
 
@@ -267,10 +271,10 @@ def test_who_may_not_ask_at_all_asks_for_no_more(make_ods: MakeOds) -> None:
         lf.filter(student == "s7").collect()
 
 
-@pytest.mark.parametrize("answer", [Answer(503), Answer(close=True)])
+@pytest.mark.parametrize(("answer", "tries"), [(Answer(503), 2), (Answer(close=True), 1)])
 @pytest.mark.parametrize("many", [True, False])
-def test_metadata_that_fails_costs_filters_one_request(
-    make_ods: MakeOds, answer: Answer, many: bool
+def test_metadata_that_fails_costs_filters_a_request_or_two(
+    make_ods: MakeOds, answer: Answer, tries: int, many: bool
 ) -> None:
     ods = make_ods(records(300))
     server = Filtering(ods)
@@ -291,7 +295,22 @@ def test_metadata_that_fails_costs_filters_one_request(
         expected = lf.collect().filter(predicate)
         assert not expected.is_empty()
         assert_frame_equal(lf.filter(predicate).collect(), expected)
-    assert len(ods.paths("/metadata")) == 1
+    assert len(ods.paths("/metadata")) == tries
+
+
+@pytest.mark.parametrize("answer", [Answer(503), Answer(429, headers={"Retry-After": "0"})])
+def test_a_filter_is_sent_where_metadata_is_busy_once(make_ods: MakeOds, answer: Answer) -> None:
+    ods = make_ods(records(300))
+    server, busy = Filtering(ods), [answer]
+
+    def script(request: Request) -> Answer | None:
+        is_busy = busy and request.path.startswith("/metadata")
+        return busy.pop() if is_busy else server.answer(request)
+
+    ods.script = script
+    lf = edfi.scan(ENDPOINT, client=client_of(ods, max_retries=2), schema="infer")
+    assert not lf.filter(student == "s7").collect().is_empty()
+    assert {"studentUniqueId": "s7"} in server.sent()
 
 
 def test_a_value_that_brings_records_of_others_hides_none_of_them(make_ods: MakeOds) -> None:
