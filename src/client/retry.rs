@@ -74,6 +74,11 @@ pub(crate) enum Repeats {
 }
 
 impl Repeats {
+    /// Whether what is sent changes nothing, so that nobody waits for it in the end.
+    pub(crate) fn is_read(self) -> bool {
+        matches!(self, Self::Safe | Self::Answered)
+    }
+
     /// The one table of repetitions. What a caller's `retry_statuses` repeat is not in it, nor the
     /// one repetition with a new token after a 401.
     pub(crate) fn after(self, trouble: Trouble) -> bool {

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
+import threading
+import time
 from collections.abc import Callable
 from datetime import date
 from typing import Any, Literal
@@ -14,6 +18,8 @@ from conftest import Answer, Request, ScriptedOds, district
 from polars.testing import assert_frame_equal
 
 import polars_edfi as edfi
+from polars_edfi import _native
+from polars_edfi._base import native_side
 
 MakeOds = Callable[..., ScriptedOds]
 Engine = Literal["in-memory", "streaming"]
@@ -311,6 +317,29 @@ def test_a_filter_is_sent_where_metadata_is_busy_once(make_ods: MakeOds, answer:
     lf = edfi.scan(ENDPOINT, client=client_of(ods, max_retries=2), schema="infer")
     assert not lf.filter(student == "s7").collect().is_empty()
     assert {"studentUniqueId": "s7"} in server.sent()
+
+
+def test_ctrl_c_waits_for_no_metadata_of_filters(make_ods: MakeOds) -> None:
+    ods, end = make_ods(records(30)), threading.Event()
+    server = Filtering(ods)
+    ods.one_at_a_time = False
+
+    def script(request: Request) -> Answer | None:
+        if request.path.startswith("/metadata"):
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            end.wait(20)
+        return server.answer(request)
+
+    ods.script = script
+    client = edfi.EdFiClient(base_url=ods.url, bearer_token="token", api_version="v3", timeout=10)
+    scan = _native.Scan(
+        native_side(client), None, endpoint=ENDPOINT, schema={"schoolYear": pl.Int32}
+    )
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        scan.pieces(2, [pl.DataFrame({"schoolYear": [2021]})])
+    assert time.monotonic() - begin < 5
+    end.set()
 
 
 def test_a_value_that_brings_records_of_others_hides_none_of_them(make_ods: MakeOds) -> None:

@@ -84,7 +84,7 @@ impl TransportError {
     pub(super) fn into_failure(self, repeats: Repeats, in_doubt: bool) -> Failure {
         let sentence = "connection broken after the request was sent; it may have been applied";
         let message = match self.what.strip_prefix("connection broken") {
-            _ if repeats == Repeats::Safe || !in_doubt => self.what,
+            _ if repeats.is_read() || !in_doubt => self.what,
             Some(_) => sentence.to_owned(),
             None => format!("{sentence} ({})", self.what),
         };

@@ -30,7 +30,7 @@ use super::origins::Origins;
 use super::pace::{Departure, Paces};
 use super::permits::{self, Rank};
 use super::problem;
-use super::retry::{self, NoMoreTries, Repeats, RetryPolicy, Trouble};
+use super::retry::{self, NoMoreTries, RetryPolicy, Trouble};
 use super::secret::Redaction;
 use super::urls;
 use crate::per_process::PerProcess;
@@ -295,7 +295,7 @@ impl Transport {
         options: SendOptions<'_>,
     ) -> Result<Response, TransportError> {
         let (cancellation, repeats) = (options.cancellation, options.policy.repeats);
-        if repeats == Repeats::Safe {
+        if repeats.is_read() {
             return tokio::select! {
                 outcome = self.send_once(request, options) => outcome,
                 () = cancellation.cancelled() => Err(TransportError::interrupted(true)),
@@ -347,7 +347,7 @@ impl Transport {
             *wire.body_mut() = Some(watch.upload(body.clone()));
         }
         let exchange = lease
-            .client(options.policy.repeats == Repeats::Safe)
+            .client(options.policy.repeats.is_read())
             .await
             .execute(wire);
         let mut response = match watch.run(self.timeout, exchange).await {
