@@ -358,7 +358,6 @@ impl EdFiClientBuilder {
                 max_wait: self.max_wait.min(LONGEST_TIMEOUT),
                 repeats: Repeats::Safe,
                 callers: Callers::default(),
-                counts_silence: true,
             },
             transport: Arc::new(transport),
             profile,

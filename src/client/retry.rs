@@ -18,8 +18,6 @@ pub(crate) struct RetryPolicy {
     pub(crate) repeats: Repeats,
     /// The refusals that the caller repeats, by rules of its own.
     pub(crate) callers: Callers,
-    /// Whether a request without an answer speaks against its origin.
-    pub(crate) counts_silence: bool,
 }
 
 /// Which refusals are left to a caller's `retry_statuses`.
@@ -79,6 +77,11 @@ impl Repeats {
         matches!(self, Self::Safe | Self::Answered)
     }
 
+    /// Whether a request without an answer speaks against its origin.
+    pub(crate) fn counts_silence(self) -> bool {
+        self != Self::Answered
+    }
+
     /// The one table of repetitions. What a caller's `retry_statuses` repeat is not in it, nor the
     /// one repetition with a new token after a 401.
     pub(crate) fn after(self, trouble: Trouble) -> bool {
@@ -110,7 +113,6 @@ impl RetryPolicy {
         Self {
             repeats: Repeats::Answered,
             max_retries: self.max_retries.min(1),
-            counts_silence: false,
             ..self
         }
     }
@@ -235,7 +237,6 @@ mod tests {
             max_wait: Duration::from_secs(2),
             repeats: Repeats::Safe,
             callers: Callers::default(),
-            counts_silence: true,
         };
         for attempt in 0..3 {
             let full = FIRST_PAUSE * 2u32.pow(attempt);

@@ -240,7 +240,10 @@ impl Scan {
         let planning = Planned::new(&self.client, endpoint, &options, districts, found);
         let taker = match is_main_thread(py)? {
             true => None,
-            false => Some(Taker::new(py)?),
+            false => {
+                look_at_main_thread(py)?;
+                Some(Taker::new())
+            }
         };
         let planning = async {
             tokio::select! {
@@ -336,7 +339,8 @@ impl Pages {
     /// Polars, too, which Python does not tell of it.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyDataFrame>> {
         if !is_main_thread(py)? {
-            self.begin_wait(py)?;
+            look_at_main_thread(py)?;
+            self.taker().get_or_insert_with(Taker::new).wait(true);
         }
         let page = self.next(py);
         if let Some(taker) = &*self.taker() {
@@ -376,15 +380,6 @@ impl Pages {
 impl Pages {
     fn taker(&self) -> MutexGuard<'_, Option<Taker>> {
         lock(&self.taker)
-    }
-
-    fn begin_wait(&self, py: Python<'_>) -> PyResult<()> {
-        look_at_main_thread(py)?;
-        let known = self.taker().as_ref().map(|taker| taker.wait(true));
-        if known.is_none() {
-            *self.taker() = Some(Taker::new(py)?);
-        }
-        Ok(())
     }
 
     fn next(&self, py: Python<'_>) -> PyResult<Option<PyDataFrame>> {

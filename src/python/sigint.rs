@@ -84,15 +84,14 @@ pub(super) struct Taker {
 }
 
 impl Taker {
-    pub(super) fn new(py: Python<'_>) -> PyResult<Self> {
-        look_at_main_thread(py)?;
+    pub(super) fn new() -> Self {
         let watch = Watch::new();
         TAKING.fetch_add(1, Ordering::SeqCst);
         WAITING.fetch_add(1, Ordering::SeqCst);
-        Ok(Self {
+        Self {
             watch,
             is_waiting: AtomicBool::new(true),
-        })
+        }
     }
 
     /// Begins to wait, or ends it until the next time.
@@ -144,7 +143,7 @@ extern "C" fn handled(_: *mut std::ffi::c_void) -> std::ffi::c_int {
     0
 }
 
-/// Looks whom interrupts are for from now on.
+/// Looks whom interrupts are for from now on, before a wait and while it lasts.
 pub(super) fn look_at_main_thread(py: Python<'_>) -> PyResult<()> {
     let signals = py.import("polars_edfi._signals")?;
     let is_for_python = signals.call_method0("is_for_python")?.extract()?;

@@ -201,7 +201,7 @@ impl Transport {
             let trouble = trouble(request, &outcome);
             match &outcome {
                 Ok(_) => passage.answered(),
-                Err(error) if error.trouble.is_unanswered() && options.policy.counts_silence => {
+                Err(error) if error.trouble.is_unanswered() && repeats.counts_silence() => {
                     passage.unanswered(&error.what);
                 }
                 Err(_) => {}
