@@ -329,8 +329,8 @@ class PushdownOption(TypedDict, total=False):
     joined by ``&``, are sent as parameters, those on ``key_col`` leave out districts. The whole
     filter is applied here as well, and what an ODS cannot be asked is read without. ``False`` reads
     everything. An ``is_in`` is one request for each value while that takes fewer requests than the
-    pages after the first one; its records come in the order of its values. A join is never sent:
-    filter by ``pl.col(...).is_in(small["id"].implode())`` before it."""
+    pages after the first one; its records come by ascending value. A join is never sent: filter
+    by ``pl.col(...).is_in(small["id"].implode())`` before it."""
 
 
 class ScanOptions(

@@ -26,7 +26,7 @@ from polars_edfi._sync.commit import (
 )
 from polars_edfi._sync.dtypes import storable, storable_schema
 from polars_edfi._sync.parquet import spool
-from polars_edfi._sync.state import NAME, OTHER, CopyError, State, from_json, number_of
+from polars_edfi._sync.state import NAME, OTHER, CopyError, State, digest_of, from_json, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -290,6 +290,7 @@ class Partition:
             return None
         # The log is cleaned up after some time; what is left of it says how to go on.
         schema = self._scan(table).collect_schema()
+        known_shape = "" if shape is None else digest_of(shape)
         return State(
             self._table.endpoint,
             self._ods.source,
@@ -297,7 +298,7 @@ class Partition:
             rows,
             version or None,
             None,
-            OTHER if self._table.is_touched else "" if shape is None else f"{shape:x}",
+            OTHER if self._table.is_touched else known_shape,
             people.held(schema),
         )
 

@@ -26,7 +26,7 @@ from polars_edfi._sync.people import PEOPLE, People
 from polars_edfi._sync.places import is_remote
 from polars_edfi._sync.report import Row, failed, text_of
 from polars_edfi._sync.resource import Resource
-from polars_edfi._sync.state import State, check_owner, digest_of
+from polars_edfi._sync.state import State, check_owner, digest_of, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -184,7 +184,7 @@ class Run:
         if (anew or keyless) and not listed:
             with contextlib.suppress(EdFiError):
                 listed = self._listed(ods)
-        by_name = {endpoint.lower(): fields for endpoint, fields in listed.items()}
+        by_name = _in_any_case(listed)
         for job in anew + keyless:
             job.key_fields = by_name.get(job.endpoint.lower(), job.key_fields)
             if job.state is not None:
@@ -194,7 +194,10 @@ class Run:
         return District(ods, place, jobs, self._renamed(states, listed, bool(anew)))
 
     def _hides_key(self, ods: Ods, place: int, job: Job) -> bool:
-        """Tell whether the districts' key takes the name of a part of a resource's own key."""
+        """Tell whether the districts' key takes the name of a part of a resource's own key.
+
+        Such a resource gets its error row.
+        """
         key_col = self.plan.key_col
         if key_col is None or key_col not in (job.key_fields or ()):
             return False
@@ -207,10 +210,9 @@ class Run:
         if self._is_begun_anew(ods, job.state):
             return job.key_fields
         try:
-            listed = self._listed(ods)
+            by_name = _in_any_case(self._listed(ods))
         except EdFiError:
             return job.key_fields
-        by_name = {endpoint.lower(): fields for endpoint, fields in listed.items()}
         return by_name.get(job.endpoint.lower(), job.key_fields)
 
     def _jobs(self, ods: Ods, place: int, endpoints: Sequence[str]) -> list[Job]:
@@ -249,7 +251,7 @@ class Run:
         if self.plan.full or state is None or state.version is None:
             return True
         shape = self._shape(ods)
-        return state.shape not in ("", shape) and state.shape != digest_of(shape)
+        return state.shape not in ("", shape) and state.shape != digest_of(number_of(shape))
 
     def _shape(self, ods: Ods) -> str:
         """Tell how records become columns: what was read in another way does not fit."""
@@ -459,6 +461,13 @@ class Run:
 
     def _add(self, place: int, number: int, row: Row) -> None:
         self.rows.append((place, number, row))
+
+
+def _in_any_case(
+    listed: Mapping[str, tuple[str, ...]],
+) -> dict[str, tuple[str, ...]]:
+    """Give the key fields by the names of resources in lower case, however somebody writes them."""
+    return {endpoint.lower(): fields for endpoint, fields in listed.items()}
 
 
 def _told(schema: Any) -> str:

@@ -70,9 +70,9 @@ def number_of(shape: str) -> int:
     return int.from_bytes(hashlib.sha256(shape.encode()).digest()[:7])
 
 
-def digest_of(shape: str) -> str:
-    """Give what stands for a shape of which only the number is left."""
-    return f"{number_of(shape):x}"
+def digest_of(number: int) -> str:
+    """Give what stands for a shape of which only this number is left."""
+    return f"{number:x}"
 
 
 NAMES = tuple(field.name for field in fields(State))
